@@ -1,0 +1,1 @@
+"""The command line, the run, the SQL models and the sandbox of meterhouse."""

@@ -1,0 +1,145 @@
+"""The command `meterhouse`.
+
+Exit status: 0 all done; 1 a provider, model or test failed (the others are loaded all the same); 2 the configuration or the
+command line is wrong. Human text goes to stderr where `--json` puts one object on stdout.
+
+Everything that takes long to import is imported by the command that needs it: `meterhouse --help` is typed to be answered.
+"""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+app = typer.Typer(
+    name="meterhouse",
+    help="Loads what document- and voice-AI vendors meter into DuckDB or a warehouse, and computes what it costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback with locals shows credentials
+    rich_markup_mode=None,
+)
+
+DestinationName = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Any dlt destination; duckdb.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One machine-readable object on stdout; human text on stderr.")]
+
+
+@app.command()
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROVIDER or PROVIDER.RESOURCE ...]", help="All enabled, if none.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="D", help="Backfill: load exactly [since, until).")] = None,
+    until: Annotated[str | None, typer.Option(metavar="D", help="End of the backfill, excluded; now, if left out.")] = None,
+    destination: DestinationName = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="Load, and leave the SQL models as they are.")] = False,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Begin at initial_date again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Extract, load and build the models of all enabled providers, or of those named."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.run import Record, open_sources, run_all, select
+
+    with terminal.reporting(as_json=as_json) as out:
+        record = Record()
+        sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
+        target = resolve_destination(destination)
+        with out.progress(record):
+            report = run_all(sources, target, record, models=not no_models)
+        out.finish(report)
+
+
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Run against the sandbox into demo.duckdb: no key, no network, a year of usage and what it costs."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.run import Record, open_sources, run_all
+
+    with terminal.reporting(as_json=as_json) as out:
+        sandbox_module = _sandbox()
+        with sandbox_module.Sandbox() as sandbox:
+            record = Record()
+            sources = open_sources([], record, settings=sandbox_module.demo_settings(sandbox))
+            target = resolve_destination("duckdb", database="demo.duckdb")
+            out.say("Loading a year of made-up usage from the sandbox into demo.duckdb")
+            with out.progress(record):
+                report = run_all(sources, target, record, models=True)
+        out.finish(report)
+
+
+@app.command()
+def models(
+    destination: DestinationName = None,
+    path: Annotated[bool, typer.Option("--path", help="Print where the dbt project is, and do nothing else.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build and test the SQL models on what is loaded."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.run import Record, run_all
+    from pipelines.transform import PROJECT
+
+    if path:
+        typer.echo(PROJECT)
+        return
+    with terminal.reporting(as_json=as_json) as out:
+        target = resolve_destination(destination)
+        record = Record()
+        with out.progress(record):
+            report = run_all({}, target, record, models=True)
+        out.finish(report)
+
+
+@app.command()
+def check(destination: DestinationName = None, as_json: AsJson = False) -> None:
+    """Resolve the configuration and make one cheap call a provider; say what is missing."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.run import Record, check_credentials, missing_providers, open_sources
+
+    with terminal.reporting(as_json=as_json) as out:
+        sources = open_sources([], Record())
+        target = resolve_destination(destination)
+        out.checked(list(check_credentials(sources)), missing_providers(sources), target)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
+    seed: Annotated[int, typer.Option(help="Another seed, another year of usage.")] = 7,
+) -> None:
+    """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
+    from pipelines import terminal
+
+    with terminal.reporting(as_json=False) as out, _sandbox().Sandbox(seed=seed, port=port) as server:
+        out.serving(server.variables())
+
+
+def _sandbox() -> "ModuleType":
+    from importlib import import_module
+
+    from sources._core.http import ConfigurationError
+
+    try:
+        return import_module("pipelines.sandbox")
+    except ModuleNotFoundError as missing:
+        if missing.name in {"starlette", "uvicorn"}:
+            raise ConfigurationError("the sandbox is not installed", way_out="pip install 'meterhouse[demo]'.") from None
+        raise
+
+
+def main() -> None:
+    """The console script."""
+    # Telemetry is off, as in .dlt/config.toml, wherever the command is run; dlt's log is for those who ask for it.
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Where a run loads to: any dlt destination by name, DuckDB in the working directory by default."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.pipeline import get_dlt_pipelines_dir
+
+from sources._core.http import ConfigurationError
+
+DEFAULT_DATABASE = "meterhouse.duckdb"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A resolved destination. `location` is a DuckDB file's path, or host and database; it holds no credentials."""
+
+    name: str
+    type: str
+    location: str
+    dlt_destination: Any
+
+    @property
+    def working_dir(self) -> Path:
+        """Where dlt keeps pending packages and a copy of the state, one folder a destination.
+
+        dlt finds a pipeline's local state by its name alone. With one folder for all, the cursors of a demo would be
+        those of the real database after it, and its history would never be asked for.
+        """
+        digest = hashlib.sha256(f"{self.type} {self.location}".encode()).hexdigest()[:12]
+        return Path(get_dlt_pipelines_dir()) / f"meterhouse-{self.type}-{digest}"
+
+    def pipeline(self, provider: str) -> dlt.Pipeline:
+        """The pipeline that loads `provider` into the dataset of the same name."""
+        return dlt.pipeline(
+            provider,
+            destination=self.dlt_destination,
+            dataset_name=provider,
+            pipelines_dir=str(self.working_dir),
+        )
+
+
+def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:
+    """The destination called `name` in dlt's configuration; DuckDB at `database` where that is given.
+
+    Raises:
+        ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
+    """
+    name = name or "duckdb"
+    settings: dict[str, Any] = {}
+    if name == "duckdb":
+        key = "destination.duckdb.credentials"
+        configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
+        if database or not configured:
+            settings["credentials"] = database or DEFAULT_DATABASE
+    try:
+        destination = dlt.destination(name, **settings)
+        initial: Any = destination.spec()
+        initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001 - there is no public way without a pipeline
+        if hasattr(initial, "local_dir"):
+            initial.local_dir = str(Path.cwd())
+        resolved = destination.configuration(initial)
+        location = str(resolved.data_location())
+    except Exception as error:  # noqa: BLE001 - dlt has no common base for "this destination cannot be used"
+        raise ConfigurationError(
+            f"the destination {name!r} cannot be used ({_first_line(error)})",
+            way_out=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
+        ) from None
+    if resolved.destination_type.endswith("duckdb"):
+        _require_writable(Path(location))
+    return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, destination)
+
+
+def _require_writable(file: Path) -> None:
+    way_out = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
+    if file.is_dir():
+        raise ConfigurationError(f"the database {file} is a folder", way_out=way_out)
+    if file.exists():
+        # The superuser may write whatever its mode says; a file that nobody may write was still meant to stay as it is.
+        if not file.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(file, os.W_OK):
+            raise ConfigurationError(f"the database file {file} is read-only", way_out=way_out)
+    elif not file.parent.is_dir():
+        raise ConfigurationError(f"there is no folder {file.parent} for the database", way_out=way_out)
+    elif not os.access(file.parent, os.W_OK):
+        raise ConfigurationError(f"the folder {file.parent} is read-only", way_out=way_out)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,275 @@
+"""Extract, load, transform: all enabled providers at once, each on its own, then the SQL models.
+
+A provider that fails does not stop or undo the others; an account that fails does not stop or undo the other accounts.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import import_module
+from threading import Lock
+from types import MappingProxyType
+from typing import Any
+
+import dlt
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.sources import DltSource
+
+from pipelines.destination import Destination
+from pipelines.transform import Outcome, build, require_dbt
+from sources._core import check
+from sources._core.http import ConfigurationError, NotConfigured, SourceError
+from sources._core.journal import Journal
+from sources._core.windows import Window
+
+PROVIDERS: Mapping[str, str] = {"mathpix": "mathpix_source"}
+"""Each provider's folder in `sources`, and the name of its source function."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class LoadError(Exception):
+    """What a provider answered could not be loaded; the destination is as it was. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One window that was read whole: `rows` of one account's table."""
+
+    provider: str
+    table: str
+    account: str
+    window: Window
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What kept a table, or with table '' a whole provider, from being loaded."""
+
+    provider: str
+    table: str
+    account: str
+    error: Exception
+
+
+@dataclass
+class Record:
+    """What a run has done so far. Several providers write to it at once."""
+
+    fetched: list[Fetched] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    requests: dict[str, int] = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
+    on_change: Callable[["Record"], None] = lambda record: None  # noqa: ARG005
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def add(self, entry: Fetched | Failure) -> None:
+        """Notes a window or a failure."""
+        with self._lock:
+            if isinstance(entry, Fetched):
+                self.fetched.append(entry)
+            else:
+                self.failures.append(entry)
+            self.on_change(self)
+
+    def count_request(self, provider: str) -> None:
+        """Notes an answer of `provider`."""
+        with self._lock:
+            self.requests[provider] = self.requests.get(provider, 0) + 1
+            self.on_change(self)
+
+    def note_model(self, name: str) -> None:
+        """Notes a model or test that dbt has finished."""
+        with self._lock:
+            self.models.append(name)
+            self.on_change(self)
+
+
+class RecordingJournal(Journal):
+    """Writes what a source tells into the run's record, and lets it go on after a failure."""
+
+    def __init__(self, provider: str, record: Record) -> None:
+        self._provider, self._record = provider, record
+
+    def answered(self) -> None:
+        """Counts an answer."""
+        self._record.count_request(self._provider)
+
+    def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
+        """Notes a window."""
+        self._record.add(Fetched(self._provider, table, account, window, rows))
+
+    def failed(self, table: str, account: str, error: SourceError) -> None:
+        """Notes a failure and returns, so that the other accounts are loaded."""
+        self._record.add(Failure(self._provider, table, account, error))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A provider and the tables of it to run; all of them where `tables` is empty."""
+
+    provider: str
+    tables: tuple[str, ...] = ()
+
+
+def select(names: Sequence[str]) -> list[Selection]:
+    """What `run [PROVIDER or PROVIDER.RESOURCE …]` names, in order; an empty list where nothing is named.
+
+    Raises:
+        ConfigurationError: there is no such provider.
+    """
+    chosen: dict[str, list[str] | None] = {}
+    for name in names:
+        provider, _, table = name.partition(".")
+        if provider not in PROVIDERS:
+            raise ConfigurationError(f"there is no provider {provider!r}", way_out=f"Known: {', '.join(PROVIDERS)}.")
+        if not table:
+            chosen[provider] = None
+        elif (tables := chosen.setdefault(provider, [])) is not None and table not in tables:
+            tables.append(table)
+    return [Selection(provider, tuple(tables or ())) for provider, tables in chosen.items()]
+
+
+def open_sources(
+    selected: Sequence[Selection],
+    record: Record,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    full_refresh: bool = False,
+    settings: Mapping[str, Mapping[str, Any]] = NOTHING,
+) -> dict[str, DltSource]:
+    """The sources of the selected providers, or of all whose credentials resolve, before anything is asked of them.
+
+    `settings` holds, by provider, what goes before all configuration; a provider that it does not name is left out then.
+
+    Raises:
+        ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has.
+    """
+    sources: dict[str, DltSource] = {}
+    for choice in selected or [Selection(provider) for provider in settings or PROVIDERS]:
+        factory = getattr(import_module(f"sources.{choice.provider}"), PROVIDERS[choice.provider])
+        try:
+            source: DltSource = factory(
+                since=since,
+                until=until,
+                full_refresh=full_refresh,
+                journal=RecordingJournal(choice.provider, record),
+                **settings.get(choice.provider, {}),
+            )
+        except NotConfigured:
+            if selected:
+                raise
+            continue
+        unknown = set(choice.tables) - set(source.selected_resources)
+        if unknown:
+            raise ConfigurationError(
+                f"{choice.provider} has no table {', '.join(sorted(unknown))}",
+                way_out=f"Known: {', '.join(source.selected_resources)}.",
+            )
+        sources[choice.provider] = source.with_resources(*choice.tables) if choice.tables else source
+    if not sources:
+        raise ConfigurationError(
+            "no provider has credentials",
+            way_out=f"Set those of {' or '.join(PROVIDERS)} in .dlt/secrets.toml (see .dlt/example.secrets.toml).",
+        )
+    return sources
+
+
+def load(sources: Mapping[str, DltSource], destination: Destination, record: Record) -> None:
+    """Extracts and loads all sources at the same time; what fails is in the record, the others are loaded."""
+
+    def load_one(provider: str) -> None:
+        try:
+            _load_one(destination.pipeline(provider), sources[provider])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must neither stop nor hide the other providers
+            record.add(Failure(provider, "", "", _as_load_error(provider, error, destination)))
+
+    with ThreadPoolExecutor(max_workers=len(sources), thread_name_prefix="load") as pool:
+        list(pool.map(load_one, sources))
+
+
+def _load_one(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    # A run that was killed may have left a package that dlt would load now, and then return without extracting anything.
+    pipeline.sync_destination()
+    if pipeline.has_pending_data:
+        pipeline.normalize()
+        pipeline.load(raise_on_failed_jobs=True)
+    pipeline.run(source)
+
+
+def _as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:
+    """The first cause that says something, in one line; dlt wraps it in several exceptions with long explanations."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or getattr(cause, "exception", None)) is not None and inner is not cause:
+        cause = inner
+        if isinstance(cause, SourceError):
+            return cause
+    said = " ".join(str(cause).split()) or type(cause).__name__
+    if "Could not set lock" in said or "being used by another process" in said:
+        return LoadError(f"{provider}: another process has {destination.location} open. Close it, then run again.")
+    return LoadError(f"{provider}: loading into {destination.location} failed: {said[:300]}")
+
+
+def check_credentials(sources: Mapping[str, DltSource]) -> Iterable[tuple[str, str, SourceError | None]]:
+    """Provider, account, and what one cheap call of each said: None where the key works."""
+    for provider, source in sources.items():
+        for row in source.with_resources(check.NAME):
+            yield provider, row["account"], row["error"]
+
+
+def missing_providers(sources: Mapping[str, DltSource]) -> list[str]:
+    """The providers that have no credentials."""
+    return [provider for provider in PROVIDERS if provider not in sources]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did: windows and failures, the models, and what the marts say now (rows as dicts, money as Decimal)."""
+
+    destination: Destination
+    record: Record
+    outcome: Outcome | None
+    cost_monthly: list[dict[str, Any]]
+    unpriced_usage: list[dict[str, Any]]
+
+    @property
+    def exit_status(self) -> int:
+        """0 all done, 1 a provider, model or test failed."""
+        return 1 if self.record.failures or (self.outcome and self.outcome.failures) else 0
+
+
+def run_all(sources: Mapping[str, DltSource], destination: Destination, record: Record, *, models: bool) -> Report:
+    """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs."""
+    if models:
+        require_dbt()
+    if sources:
+        load(sources, destination, record)
+    if not models:
+        return Report(destination, record, None, [], [])
+    outcome = build(destination, on_node=record.note_model)
+    with destination.pipeline(next(iter(PROVIDERS))).sql_client() as client:
+        return Report(destination, record, outcome, _rows(client, COST_MONTHLY), _rows(client, UNPRICED_USAGE))
+
+
+COST_MONTHLY = """
+    select billing_month, provider, account, sku_id, quantity, unit, billed_cost, currency, is_complete
+    from usage.cost_monthly
+    order by billing_month, provider, account, sku_id
+"""
+UNPRICED_USAGE = """
+    select provider, account, meter, unit, reason, sum(quantity) as quantity, min(date) as first_date, max(date) as last_date
+    from usage.unpriced_usage
+    group by provider, account, meter, unit, reason
+    order by provider, account, meter, reason
+"""
+
+
+def _rows(client: Any, query: str) -> list[dict[str, Any]]:
+    try:
+        with client.execute_query(query) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except DatabaseUndefinedRelation:
+        return []  # dbt failed before it built the mart; its outcome says so

@@ -1,0 +1,234 @@
+"""What the command line says: progress while it works, a summary at the end, errors in one line."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.destination import Destination
+from pipelines.run import Record, Report
+from sources._core.http import ConfigurationError, SourceError
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where human text goes: stdout, or stderr where stdout is for a machine."""
+
+    console: Console
+    as_json: bool
+
+    def say(self, text: str) -> None:
+        """One line, however long: what a scheduler mails or a grep looks for must not be broken."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, record: Record) -> Iterator[None]:
+        """A live line while the block works; nothing where nobody watches."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status("starting") as status:
+            record.on_change = lambda now: status.update(escape(_so_far(now)))
+            yield
+
+    def finish(self, report: Report) -> None:
+        """Prints the summary and ends the command with the run's exit status."""
+        if self.as_json:
+            typer.echo(json.dumps(_as_dict(report), default=_plain))
+        self._summary(report)
+        raise typer.Exit(report.exit_status)
+
+    def checked(
+        self,
+        results: Sequence[tuple[str, str, SourceError | None]],
+        missing: Sequence[str],
+        destination: Destination,
+    ) -> None:
+        """Prints what `check` found and ends the command."""
+        failed = any(error for _, _, error in results)
+        if self.as_json:
+            answer = {
+                "status": "failed" if failed else "ok",
+                "destination": {"name": destination.name, "location": destination.location},
+                "providers": [
+                    {"provider": provider, "account": account, "ok": error is None, "error": str(error) if error else None}
+                    for provider, account, error in results
+                ],
+                "not_configured": list(missing),
+            }
+            typer.echo(json.dumps(answer))
+        self.say(f"destination  {destination.name}  {destination.location}")
+        for provider, account, error in results:
+            self.say(f"{provider}  {account}  {error or 'ok'}")
+        for provider in missing:
+            self.say(f"{provider}  not in use: no credentials in [sources.{provider}]")
+        raise typer.Exit(1 if failed else 0)
+
+    def serving(self, variables: Mapping[str, str]) -> None:
+        """Prints the variables that point a run at the sandbox, and waits for Ctrl-C."""
+        for name, value in variables.items():
+            typer.echo(f"export {name}={value}")
+        self.say("serving; Ctrl-C ends it")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+    def _summary(self, report: Report) -> None:
+        record = report.record
+        if record.fetched:
+            self.console.print(_loaded_table(record))
+        if report.cost_monthly:
+            self.console.print(_cost_table(report.cost_monthly))
+        for row in report.unpriced_usage:
+            self.say(
+                f"UNPRICED  {row['provider']} {row['account']}: {row['quantity']:,.0f} {row['unit']} of {row['meter']}, "
+                f"{row['first_date']} to {row['last_date']} ({row['reason']}); not in any cost above"
+            )
+        if report.outcome is not None:
+            outcome = report.outcome
+            self.say(f"models  {outcome.built} built, {outcome.tested} tests passed, {len(outcome.failures)} failed")
+            for line in outcome.warnings:
+                self.say(f"WARNING  {line}")
+            for line in outcome.failures:
+                typer.echo(f"FAILED  {line}", err=True)
+        for failure in _distinct(record):
+            typer.echo(f"FAILED  {failure}", err=True)
+        self.say(f"{'done' if report.exit_status == 0 else 'not all done'}: {report.destination.location}")
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Iterator[Terminal]:
+    """Ends the command with one line and status 2 where the configuration is wrong, 1 where a source fails."""
+    terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
+    try:
+        yield terminal
+    except SourceError as error:
+        status = 2 if isinstance(error, ConfigurationError) else 1
+        if as_json:
+            typer.echo(json.dumps({"status": "failed", "exit_status": status, "error": str(error)}))
+        typer.echo(f"meterhouse: {error}", err=True)
+        raise typer.Exit(status) from None
+
+
+def _so_far(record: Record) -> str:
+    if record.models:
+        return f"models: {len(record.models)} built or tested, {record.models[-1]}"
+    rows = sum(entry.rows for entry in record.fetched)
+    asked = ", ".join(f"{provider} {count} requests" for provider, count in record.requests.items())
+    last = f", {record.fetched[-1].table} to {record.fetched[-1].window.end.to_date_string()}" if record.fetched else ""
+    return f"{asked}: {rows:,} rows{last}"
+
+
+def _loaded_table(record: Record) -> Table:
+    table = Table(title="loaded", title_justify="left", box=None, pad_edge=False)
+    for name in ("provider", "table", "account", "from", "until"):
+        table.add_column(name, overflow="fold")
+    table.add_column("rows", justify="right")
+    by_table: dict[tuple[str, str, str], list[Any]] = {}
+    for entry in record.fetched:
+        by_table.setdefault((entry.provider, entry.table, entry.account), []).append(entry)
+    for (provider, name, account), entries in by_table.items():
+        start, end = entries[0].window.start.to_date_string(), entries[-1].window.end.to_date_string()
+        table.add_row(provider, name, escape(account), start, end, f"{sum(entry.rows for entry in entries):,}")
+    return table
+
+
+def _cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="cost by month", title_justify="left", box=None, pad_edge=False)
+    for name in ("month", "account", "sku"):
+        table.add_column(name, overflow="fold")
+    table.add_column("quantity", justify="right")
+    table.add_column("unit")
+    table.add_column("billed", justify="right")
+    month = None
+    for row in rows:
+        current = f"{row['billing_month']:%Y-%m}{'' if row['is_complete'] else ' *'}"
+        table.add_row(
+            current if current != month else "",
+            escape(str(row["account"])),
+            escape(str(row["sku_id"])),
+            f"{row['quantity']:,.0f}",
+            row["unit"],
+            f"{_cents(row['billed_cost']):,} {row['currency']}",
+        )
+        month = current
+    if any(not row["is_complete"] for row in rows):
+        table.caption = "* still running"
+        table.caption_justify = "left"
+    return table
+
+
+def _cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _distinct(record: Record) -> list[str]:
+    """Each failure once, with the tables that it kept from being loaded: a wrong key fails every table alike."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for failure in record.failures:
+        tables.setdefault((failure.account, str(failure.error)), []).append(failure.table)
+    return [
+        f"{error}" + (f" [account {account}: {', '.join(names)}]" if account else "")
+        for (account, error), names in tables.items()
+    ]
+
+
+def _as_dict(report: Report) -> dict[str, Any]:
+    outcome = report.outcome
+    return {
+        "status": "ok" if report.exit_status == 0 else "failed",
+        "exit_status": report.exit_status,
+        "destination": {"name": report.destination.name, "location": report.destination.location},
+        "loaded": [
+            {
+                "provider": entry.provider,
+                "table": entry.table,
+                "account": entry.account,
+                "from": entry.window.start,
+                "until": entry.window.end,
+                "rows": entry.rows,
+            }
+            for entry in report.record.fetched
+        ],
+        "requests": report.record.requests,
+        "failures": [
+            {
+                "provider": failure.provider,
+                "table": failure.table,
+                "account": failure.account,
+                "kind": type(failure.error).__name__,
+                "error": str(failure.error),
+            }
+            for failure in report.record.failures
+        ],
+        "models": None
+        if outcome is None
+        else {
+            "built": outcome.built,
+            "tests_passed": outcome.tested,
+            "failures": outcome.failures,
+            "warnings": outcome.warnings,
+        },
+        "cost_monthly": report.cost_monthly,
+        "unpriced_usage": report.unpriced_usage,
+    }
+
+
+def _plain(value: Any) -> str:
+    # Money and quantities leave as text: a JSON number is a float to most readers.
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

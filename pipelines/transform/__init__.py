@@ -1,0 +1,92 @@
+"""Runs the dbt project of this folder, in this process, on what a destination holds."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.destination import Destination
+from sources._core.http import ConfigurationError
+
+PROJECT = Path(__file__).parent
+"""The dbt project; `meterhouse models --path` prints it for those who install it as a `local:` package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What dbt built and tested: counts, and one line for each model or test that failed or warned."""
+
+    built: int
+    tested: int
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def require_dbt() -> None:
+    """Raises ConfigurationError where the extra is not installed, before anything else is done."""
+    try:
+        import dbt.cli.main
+        import dbt.include.duckdb  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "the SQL models need dbt, which is not installed",
+            way_out="pip install 'meterhouse[dbt]', or load without them: --no-models.",
+        ) from None
+
+
+def build(destination: Destination, *, on_node: Callable[[str], None] = lambda name: None) -> Outcome:  # noqa: ARG005
+    """Builds and tests all models in schema `usage`; `on_node` hears the name of each as it is finished.
+
+    Raises:
+        ConfigurationError: dbt is not installed, or has no adapter here for the destination.
+    """
+    require_dbt()
+    from dbt.cli.main import dbtRunner
+
+    if destination.type != "duckdb":
+        raise ConfigurationError(
+            f"the SQL models do not run on {destination.type} yet",
+            way_out="Load with --no-models and run dbt on pipelines/transform with a profile of your own.",
+        )
+    work = destination.working_dir / "transform"
+    os.environ["METERHOUSE_DUCKDB"] = destination.location
+    arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
+    arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
+    arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
+
+    def heard(event: object) -> None:
+        info = getattr(event, "info", None)
+        if getattr(info, "name", "") in {"LogModelResult", "LogTestResult", "LogSeedResult"}:
+            on_node(getattr(getattr(event, "data", None), "name", ""))
+
+    try:
+        result = dbtRunner(callbacks=[heard]).invoke(arguments)
+    finally:
+        _let_go_of_the_database()
+    if result.exception is not None and getattr(result, "result", None) is None:
+        return Outcome(0, 0, (f"dbt: {_one_line(str(result.exception))}",), ())
+    nodes = list(getattr(result.result, "results", []))
+    return Outcome(
+        built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
+        tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
+        failures=tuple(_described(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
+        warnings=tuple(_described(node) for node in nodes if node.status == "warn"),
+    )
+
+
+def _described(node: object) -> str:
+    name = getattr(getattr(node, "node", None), "name", "?")
+    return f"{name}: {_one_line(str(getattr(node, 'message', '')))}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _let_go_of_the_database() -> None:
+    """dbt-duckdb keeps its handle until the process ends, and DuckDB lets no other process in while it does."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.adapters.factory import reset_adapters
+
+    reset_adapters()  # type: ignore[no-untyped-call]
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""What every provider needs and no provider owns: HTTP, budgets, windows, typed tables, accounts, replacement."""

@@ -1,0 +1,389 @@
+"""One HTTP client for all providers: who asks, how often, how long, how many times, and what went wrong.
+
+The error tree; each name says what its reader can do about it, each message names provider, endpoint, status and way out:
+
+    SourceError
+    ├── ConfigurationError      correct the configuration; nothing was asked
+    │   └── NotConfigured       no credentials at all: the provider is not in use
+    ├── CredentialsRejected     correct the key
+    ├── RequestRejected         the provider understood and refused; asking again changes nothing
+    ├── QuotaExhausted          wait for the quota to renew, or raise it
+    ├── UnexpectedValue         a field does not hold what the provider documents
+    ├── IncompleteAnswer        the provider cannot be made to say everything
+    └── TransientError          was asked again until patience ended; run again later
+        ├── RateLimited
+        ├── ServiceUnavailable
+        ├── Unreachable
+        └── MalformedAnswer
+"""
+
+import email.utils
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+import dlt
+import httpx
+import msgspec
+import tenacity
+
+from sources._core.budget import Budget
+from sources._core.numbers import decimal_from_text
+
+SHORTEST_SECRET = 6
+"""Characters. Nobody issues shorter keys, and blotting out a shorter text would make an error unreadable."""
+
+Params = Mapping[str, str | int | Sequence[str]]
+
+
+class SourceError(Exception):
+    """Something keeps a source from its data. The message is one line and holds no secret."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        way_out: str,
+        provider: str = "",
+        endpoint: str = "",
+        status: int | None = None,
+    ) -> None:
+        self.provider, self.endpoint, self.status = provider, endpoint, status
+        self.problem, self.way_out = problem, way_out
+        where = " ".join(part for part in (provider, endpoint) if part)
+        answered = f" (HTTP {status})" if status is not None else ""
+        super().__init__(f"{where}{answered}: {problem}. {way_out}" if where else f"{problem}. {way_out}")
+
+
+class ConfigurationError(SourceError):
+    """The configuration is wrong; nothing was asked of anyone."""
+
+
+class NotConfigured(ConfigurationError):
+    """No credential of the provider is set: it is not in use."""
+
+
+class CredentialsRejected(SourceError):
+    """The provider does not accept the key."""
+
+
+class RequestRejected(SourceError):
+    """The provider understood the request and refuses it; asking again changes nothing."""
+
+
+class QuotaExhausted(SourceError):
+    """A quota that renews in days or weeks is used up; asking again in minutes changes nothing."""
+
+
+class UnexpectedValue(SourceError):
+    """A field does not hold what the provider documents."""
+
+
+class IncompleteAnswer(SourceError):
+    """The provider cannot be made to say everything that was asked for."""
+
+
+class TransientError(SourceError):
+    """A fault that asking again may cure; it was asked again until patience ended."""
+
+    retry_after: float | None = None
+
+
+class RateLimited(TransientError):
+    """Too many requests a minute."""
+
+
+class ServiceUnavailable(TransientError):
+    """The provider has a fault of its own."""
+
+
+class Unreachable(TransientError):
+    """No answer came, or it broke off."""
+
+
+class MalformedAnswer(TransientError):
+    """The answer is not what the endpoint documents: cut off, not JSON, or without its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer: `payload` is the decoded JSON body, or None where the body is not JSON.
+
+    JSON numbers with a fraction arrive as `decimal.Decimal`, from their text; money and credits never pass through float.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    payload: Any
+
+
+Judge = Callable[[Answer], SourceError | None]
+"""What a provider knows about its own errors: an answer's error, or None where there is nothing to object to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a request may take (seconds) and how large its answer may be (bytes, decompressed)."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    total: float = 300.0
+    attempts: int = 6
+    max_bytes: int = 256 * 1024 * 1024
+
+    @classmethod
+    def from_config(cls) -> "Limits":
+        """The limits that `[sources.http]` sets, for all providers."""
+        stated: dict[str, Any] = {}
+        for item in fields(cls):
+            value: Any = dlt.config.get(f"sources.http.{item.name}", type(item.default))
+            if value is not None:
+                stated[item.name] = value
+        return cls(**stated)
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "total", "attempts", "max_bytes"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(
+                    f"sources.http.{name} is {getattr(self, name)}", way_out="Set it to a number above 0."
+                )
+
+
+class HeaderAuth(httpx.Auth):
+    """Sends the credentials as headers; httpx drops an auth where a request would leave its host."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Adds the headers to the one request."""
+        request.headers.update(self._headers)
+        yield request
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no message may show."""
+        return tuple(self._headers.values())
+
+
+def require_safe_url(url: str, *, provider: str) -> str:
+    """Returns `url` without a trailing slash, or raises ConfigurationError.
+
+    Credentials travel in headers, so anything but HTTPS is refused unless the host is this machine.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parsed = httpx.URL("")
+    setting = f"sources.{provider}.base_url"
+    if not parsed.host or parsed.scheme not in {"http", "https"} or parsed.userinfo:
+        raise ConfigurationError(
+            f"{setting} is not an address", way_out="Write it as https://host, without credentials in it."
+        )
+    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+        raise ConfigurationError(
+            f"{setting} ({parsed.host}) is not HTTPS",
+            way_out="Use https://; plain http is only for this machine (127.0.0.1, ::1, localhost).",
+        )
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass
+class Client:
+    """Asks one provider with one account's credentials, within a budget, and again where that can help.
+
+    A client may be used by several threads at once. `sleep` is a parameter so that tests state waits instead of living
+    through them.
+    """
+
+    provider: str
+    base_url: str
+    auth: HeaderAuth
+    judge: Judge
+    budget: Budget = field(default_factory=Budget)
+    limits: Limits = field(default_factory=Limits.from_config)
+    on_answer: Callable[[], None] = lambda: None
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        self.base_url = require_safe_url(self.base_url, provider=self.provider)
+        self.requests_sent = 0
+        self._lost_patience = False
+        self._lock = threading.Lock()
+        # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
+        self._http = httpx.Client(
+            auth=self.auth,
+            timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+            follow_redirects=False,
+            headers={"Accept": "application/json", "User-Agent": "meterhouse"},
+        )
+
+    def close(self) -> None:
+        """Closes the connection pool."""
+        self._http.close()
+
+    def get(self, endpoint: str, params: Params) -> Any:
+        """Returns the decoded JSON of `GET base_url + endpoint`.
+
+        Retries what may pass (see TransientError): exponential backoff with jitter, or what the provider asks for by
+        `Retry-After`. A client whose patience has once ended tries each later request once: a host that is down costs
+        one wait, not one wait a table.
+
+        Raises:
+            SourceError: one of the tree at the head of this module.
+        """
+        deadline = time.monotonic() + self.limits.total
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._may_pass),
+            stop=tenacity.stop_after_attempt(1 if self._lost_patience else self.limits.attempts)
+            | tenacity.stop_before_delay(self.limits.total),
+            wait=_wait,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(self._ask, endpoint, params, deadline)
+        except TransientError:
+            self._lost_patience = True
+            raise
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
+
+    def _ask(self, endpoint: str, params: Params, deadline: float) -> Any:
+        self.budget.wait()
+        with self._lock:
+            self.requests_sent += 1
+        try:
+            answer = self._send(endpoint, params, deadline)
+        except httpx.HTTPError as fault:
+            raise Unreachable(
+                self._redact(_in_words(fault)),
+                provider=self.provider,
+                endpoint=endpoint,
+                way_out=f"Check the network and sources.{self.provider}.base_url, then run again.",
+            ) from None  # the cause's repr holds the request, and with it the headers
+        self.budget.observe(answer.headers)
+        self.on_answer()
+        error = self.judge(answer) or _judge_by_status(answer)
+        if error is not None:
+            raise self._placed(error, endpoint, answer)
+        return answer.payload
+
+    def _send(self, endpoint: str, params: Params, deadline: float) -> Answer:
+        with self._http.stream("GET", self.base_url + endpoint, params=dict(params)) as response:
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > self.limits.max_bytes:
+                    raise RequestRejected(
+                        f"the answer is larger than {self.limits.max_bytes} bytes",
+                        provider=self.provider,
+                        endpoint=endpoint,
+                        status=response.status_code,
+                        way_out="Raise sources.http.max_bytes if the provider really has that much to say.",
+                    )
+                if time.monotonic() > deadline:  # a server that sends a byte a minute never hits the read timeout
+                    raise httpx.ReadTimeout("the answer did not end in time")
+            try:
+                payload = _decode_json(body)
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+                payload = None
+            return Answer(response.status_code, response.headers, payload)
+
+    def _placed(self, error: SourceError, endpoint: str, answer: Answer) -> SourceError:
+        """The same error, saying where it happened and how long the provider asks to wait."""
+        placed = type(error)(
+            self._redact(error.problem),
+            way_out=error.way_out,
+            provider=self.provider,
+            endpoint=endpoint,
+            status=answer.status,
+        )
+        if isinstance(placed, TransientError):
+            placed.retry_after = retry_after(answer.headers)
+        return placed
+
+    def _redact(self, text: str) -> str:
+        for secret in self.auth.secrets:
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return " ".join(text.split())[:500]
+
+
+_decode_json = msgspec.json.Decoder(float_hook=decimal_from_text).decode
+
+
+def _judge_by_status(answer: Answer) -> SourceError | None:
+    """What a status means where the provider says nothing more precise."""
+    status = answer.status
+    if status in {401, 403}:
+        return CredentialsRejected("the key is not accepted", way_out="Correct the credentials, then run again.")
+    if status == 429:
+        return RateLimited("too many requests", way_out="Lower requests_per_minute, or run again later.")
+    if status >= 500 or status == 408:
+        return ServiceUnavailable("the provider has a fault of its own", way_out="Run again later.")
+    if 300 <= status < 400:
+        return RequestRejected("the provider redirects, which its usage API does not document", way_out="Check base_url.")
+    if status >= 400:
+        return RequestRejected(
+            "the provider refuses the request", way_out="Check the settings of this source against its README."
+        )
+    if answer.payload is None:
+        return MalformedAnswer(
+            "the answer is not JSON (cut off, empty, or a web page)",
+            way_out="Check base_url; if it is right, run again later.",
+        )
+    return None
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next attempt: as the provider asks, else 1, 2, 4 … 60 with up to a second of jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, TransientError) else None
+    return asked if asked is not None else float(_backoff(state))
+
+
+_backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks for, in either of its forms (RFC 9110 §10.2.3), or None.
+
+    A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree do no harm.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+        now = email.utils.parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+    except ValueError:
+        return None
+    return max(0.0, (until - now).total_seconds())
+
+
+def _in_words(fault: httpx.HTTPError) -> str:
+    detail = str(fault) or type(fault).__name__
+    if isinstance(fault, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return f"no connection in time ({detail})"
+    if isinstance(fault, httpx.ConnectError):
+        return f"the host cannot be reached ({detail})"
+    if isinstance(fault, httpx.TimeoutException):
+        return f"no whole answer in time ({detail})"
+    return f"the connection broke ({detail})"

@@ -1,0 +1,26 @@
+"""What a source tells about itself while it works, and what it does about an account that fails."""
+
+from sources._core.http import SourceError
+from sources._core.windows import Window
+
+
+class Journal:
+    """Hears of every window and every failure.
+
+    This one is for a source in a dlt pipeline of one's own: it is silent, and a failure ends the extraction, so that
+    dlt throws the load package away and nothing changes. `meterhouse run` passes one that draws progress and collects
+    failures, so that an account that fails does not keep the others from being loaded.
+    """
+
+    def answered(self) -> None:
+        """An HTTP answer arrived."""
+
+    def fetching(self, table: str, account: str, window: Window) -> None:
+        """A window is about to be asked for."""
+
+    def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
+        """A window has been read whole."""
+
+    def failed(self, table: str, account: str, error: SourceError) -> None:
+        """A window could not be read; raise to end the extraction, return to go on with the next account."""
+        raise error

@@ -1,0 +1,188 @@
+"""Typed tables: what a provider's rows are declared to be, and how its JSON objects become exactly that.
+
+A page of JSON objects becomes one Arrow table with an explicit schema: counts are bigint, money and credits decimal, times
+UTC microseconds. A value of another type is an error that names endpoint, field and value. A field that the provider has
+added since arrives as one more text column, so that nothing is lost and no later change of its type can stop a run.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pendulum
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources._core.http import UnexpectedValue
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `field` is the provider's name of it, None where the source computes it.
+
+    `parse` turns one JSON value into the column's Python value, or raises ValueError with the reason.
+    """
+
+    name: str
+    type: pa.DataType
+    parse: Callable[[Any], Any]
+    field: str | None
+    description: str
+    nullable: bool = False
+
+
+def dimension(name: str, description: str, *, field: str | None = None) -> Column:
+    """A text that rows are told apart by: '' where the provider leaves it out.
+
+    A list (Mathpix's older answers collapse a dimension that was not grouped by) is its one value, or a JSON array of all
+    of them in sorted order, so that it can be part of a key whatever order the provider lists them in.
+    """
+    return Column(name, pa.string(), _dimension, field or name, description)
+
+
+def count(name: str, description: str, *, field: str | None = None) -> Column:
+    """A whole number."""
+    return Column(name, pa.int64(), _whole_number, field or name, description)
+
+
+def instant(name: str, description: str, *, field: str | None = None) -> Column:
+    """A point in time, in UTC where the provider names no zone."""
+    return Column(name, TIMESTAMP, _instant, field or name, description)
+
+
+def computed(name: str, type_: pa.DataType, description: str) -> Column:
+    """A column that the source fills itself."""
+    return Column(name, type_, lambda value: value, None, description)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: its columns, the key that tells its rows apart, and the time that windows are cut by.
+
+    Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `replace` fills.
+    """
+
+    provider: str
+    endpoint: str
+    name: str
+    columns: Sequence[Column]
+    key: Sequence[str]
+    time: str
+    _known: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", frozenset(column.field for column in self.columns if column.field))
+
+    def rows(self, objects: Iterable[Any], **filled: Any) -> pa.Table:
+        """One page of JSON objects as a typed table; `filled` holds the computed columns, as arrays or as one value.
+
+        Raises:
+            UnexpectedValue: an item is no object, or a field does not hold what its column declares.
+        """
+        items = list(objects)
+        for item in items:
+            if not isinstance(item, dict):
+                raise self.unexpected(f"an item is {_shown(item)}, not an object")
+        arrays: dict[str, pa.Array] = {}
+        for column in self.columns:
+            if column.field is not None:
+                arrays[column.name] = self._array(column, [item.get(column.field) for item in items])
+        for name, value in filled.items():
+            arrays[name] = value if isinstance(value, pa.Array) else pa.array([value] * len(items), self._type(name))
+        for unknown in sorted({name for item in items for name in item} - self._known - arrays.keys()):
+            arrays[unknown] = pa.array([_as_text(item.get(unknown)) for item in items], pa.string())
+        declared = [column.name for column in self.columns if column.name in arrays]
+        added = [name for name in arrays if name not in declared]
+        return pa.table({name: arrays[name] for name in declared + added})
+
+    def unexpected(self, problem: str) -> UnexpectedValue:
+        """The error that this endpoint says what it does not document."""
+        return UnexpectedValue(
+            problem,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            way_out=f"The answer is not as documented, so {self.name} was left as it was; please report it.",
+        )
+
+    def _array(self, column: Column, values: list[Any]) -> pa.Array:
+        parsed = []
+        for value in values:
+            try:
+                parsed.append(column.parse(value))
+            except (ValueError, TypeError, ArithmeticError) as reason:
+                raise self.unexpected(f"field {column.field} holds {_shown(value)}, {reason}") from None
+        return pa.array(parsed, column.type)
+
+    def _type(self, name: str) -> pa.DataType:
+        return next(column.type for column in self.columns if column.name == name)
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of `columns`, from which dlt derives the table's."""
+    return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
+
+
+def _dimension(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        distinct = sorted(set(value))
+        return distinct[0] if len(distinct) == 1 else json.dumps(distinct, ensure_ascii=False) if distinct else ""
+    raise ValueError("not a text or a list of texts")
+
+
+def _whole_number(value: Any) -> int:
+    # A bool is an int to Python, and 5.0 is a whole number that some JSON writers make of 5.
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, Decimal) and value == value.to_integral_value():
+        number = int(value)
+    else:
+        raise ValueError("not a whole number")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("larger than any count can be")
+    return number
+
+
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("not a time")  # noqa: TRY004 - all parsers tell their callers by ValueError
+    moment = datetime.fromisoformat(value)
+    return pendulum.instance(moment, tz="UTC").in_timezone("UTC")
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if value is not None else "nothing"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def version_of(table: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """One text a row that changes when one of `columns` changes, computed for the whole table at once."""
+    texts = [_text_of(table.column(name)) for name in columns]
+    return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x00").combine_chunks()
+
+
+def _text_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    return values.cast(pa.string())
+
+
+def duplicates(table: pa.Table, key: Sequence[str]) -> Mapping[str, Any] | None:
+    """A key that two rows share, or None."""
+    counted = table.select(list(key)).group_by(list(key)).aggregate([([], "count_all")])
+    shared = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()
+    return {name: shared[0][name] for name in key} if shared else None

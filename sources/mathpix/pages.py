@@ -1,0 +1,118 @@
+"""Reads one window of `GET /v3/ocr-usage` whole.
+
+The reference page does not mention paging. The vendor's client does (`page` 1–100, `per_page` 1–1000, default 100), and no
+answer says whether there is more. So nothing here trusts a single sign: a page is the last one only if its length cannot be
+a cut; a server that ignores `page` is noticed by its repeating itself; rows that shift between pages are noticed by their
+keys; and a window that cannot be read whole is cut in two, down to a single bucket, before it is an error.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pendulum import DateTime
+
+from sources._core.http import Client, IncompleteAnswer, Params
+from sources._core.tables import Table, duplicates
+from sources._core.windows import Unit, Window, after, floor
+from sources.mathpix.settings import ENDPOINT, MAX_PAGE
+
+READS = 3
+"""How often a window is read again whose rows moved from one page to another meanwhile."""
+
+
+class _DoesNotFit(Exception):
+    """The window cannot be read whole as it is."""
+
+
+def read_window(client: Client, window: Window, *, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+    """All rows of the window, as `table` declares them.
+
+    Raises:
+        SourceError: see `sources._core.http`; IncompleteAnswer where even one bucket cannot be read whole.
+    """
+    try:
+        return _read_steadily(client, window, table, group_by, unit, page_size)
+    except _DoesNotFit as reason:
+        halves = window.halves(unit)
+        if halves is None:
+            raise IncompleteAnswer(
+                f"the rows of {window} cannot all be read: {reason}",
+                provider=client.provider,
+                endpoint=ENDPOINT,
+                way_out="Use a shorter timespan, or set page_size to another number of rows.",
+            ) from None
+        return pa.concat_tables(
+            [read_window(client, half, table=table, group_by=group_by, unit=unit, page_size=page_size) for half in halves],
+            promote_options="default",
+        )
+
+
+def _read_steadily(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+    """Reads until no key comes twice: a row that arrives while pages are read pushes another onto the next page."""
+    for _ in range(READS):
+        rows = _read_pages(client, window, table, group_by, unit, page_size)
+        twice = duplicates(rows, table.key)
+        if twice is None:
+            return rows
+    raise IncompleteAnswer(
+        f"two rows of {window} have the same key {twice}, in each of {READS} readings",
+        provider=client.provider,
+        endpoint=ENDPOINT,
+        way_out="Run again later; if it stays so, the provider's answer has changed: please report it.",
+    )
+
+
+def _read_pages(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+    pages: list[pa.Table] = []
+    previous: list[Any] = []
+    for number in range(1, MAX_PAGE + 1):
+        payload = client.get(ENDPOINT, page_params(window, group_by, unit, number, page_size))
+        items: list[Any] = payload["ocr_usage"]
+        if number > 1 and items and items == previous:
+            if len(items) <= page_size:
+                raise _DoesNotFit(f"the server answers every page with the same {len(items)} rows")
+            break  # more rows than were asked for, again and again: it does not page, and this is all it has
+        page = table.rows(items, timespan=unit)
+        pages.append(page)
+        if not _may_be_cut(len(items), page_size):
+            break
+        if number == 1 and _pages_to_expect(page, window, unit) > MAX_PAGE:
+            raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
+        previous = items
+    else:
+        raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
+    return pa.concat_tables(pages, promote_options="default")
+
+
+def page_params(window: Window, group_by: str, unit: Unit, page: int, per_page: int) -> Params:
+    """The query of one page: `from_date` is included, `to_date` excluded (docs.mathpix.com/reference/ocr-usage)."""
+    return {
+        "from_date": _text(window.start),
+        "to_date": _text(window.end),
+        "group_by": group_by,
+        "timespan": unit,
+        "page": page,
+        "per_page": per_page,
+    }
+
+
+def _may_be_cut(rows: int, page_size: int) -> bool:
+    """Whether a page of so many rows may not be the last: a full one, or as long as a cap of the server's own would be."""
+    return rows >= page_size or (rows > 0 and rows % 100 == 0)
+
+
+def _pages_to_expect(page: pa.Table, window: Window, unit: Unit) -> float:
+    """Pages in the window if the rows go on as on this first page, by the share of time that it covers.
+
+    That rows come in order of time is not documented. If they do, a window that would not fit costs one request instead
+    of a hundred; if they do not, the first page spans the window and the hundredth page tells.
+    """
+    times = pc.min_max(page.column("bucket_start")).as_py()
+    from_the_start = times["min"] < window.start + (window.end - window.start) / 2
+    covered = after(floor(times["max"], unit), unit) - times["min"]
+    return (window.end - window.start) / covered if from_the_start else 1.0
+
+
+def _text(moment: DateTime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -1,0 +1,87 @@
+"""What all tests share: an empty working directory, no configuration but the test's own, and a sandbox over real HTTP."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.sandbox import Sandbox
+
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """With REQUIRE_ALL=1 a skipped test is a failure: CI must not be green because a part was missing."""
+    report = yield
+    if os.environ.get("REQUIRE_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under REQUIRE_ALL=1: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dlt_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """dlt's working directories, away from those of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("dlt")
+    os.environ["DLT_DATA_DIR"] = str(folder)
+    yield folder
+    del os.environ["DLT_DATA_DIR"]
+
+
+@pytest.fixture(autouse=True)
+def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own, and an environment without settings of sources or destinations."""
+    for name in [name for name in os.environ if name.startswith(("SOURCES__", "DESTINATION__", "METERHOUSE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox of the test's own, with the usage of seed 7."""
+    with Sandbox(seed=7) as server:
+        yield server
+
+
+class House:
+    """meterhouse as its user has it: the command, and the database that it leaves behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "meterhouse.duckdb"
+        self.output = ""
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        """Runs `meterhouse ARGUMENTS`, expects the exit status, and returns all that was said."""
+        result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+        self.output = result.output
+        assert result.exit_code == status, result.output
+        return self.output
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        """What `meterhouse ARGUMENTS --json` puts on stdout."""
+        result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+        assert result.exit_code == status, result.output
+        return json.loads(result.stdout)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query answers in the database."""
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            return connection.sql(query).fetchall()
+
+
+@pytest.fixture
+def house(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> House:
+    """An empty folder whose environment points at the sandbox."""
+    for name, value in sandbox.variables().items():
+        monkeypatch.setenv(name, value)
+    return House(tmp_path)

@@ -1,0 +1,85 @@
+import json
+from typing import Any
+
+import pytest
+
+from sources._core.accounts import Account, resolve_accounts
+from sources._core.http import ConfigurationError, NotConfigured
+
+NOTHING: dict[str, str | None] = {"app_id": None, "app_key": None}
+
+
+def resolve(accounts: Any = None, **credentials: str | None) -> list[Account]:
+    return resolve_accounts(
+        "mathpix", accounts, credentials=NOTHING | credentials, settings={"base_url": "https://api.mathpix.com"}
+    )
+
+
+def test_one_account_is_called_default() -> None:
+    """Without accounts the provider's own credentials are one account."""
+    (account,) = resolve(app_id="a", app_key="b")
+    assert (account.name, account.credentials) == ("default", {"app_id": "a", "app_key": "b"})
+
+
+BOTH = {"production": {"app_id": "a", "app_key": "b"}, "europe": {"app_id": "c", "app_key": "d", "base_url": "https://eu"}}
+
+
+@pytest.mark.parametrize("accounts", [BOTH, json.dumps(BOTH), [{"name": name} | own for name, own in BOTH.items()]])
+def test_accounts_may_be_tables_a_list_or_json(accounts: Any) -> None:
+    """TOML tables by name, a TOML array of tables, and JSON in an environment variable say the same."""
+    production, europe = resolve(accounts)
+    assert (production.name, europe.name) == ("production", "europe")
+    assert production.settings == {"base_url": "https://api.mathpix.com"}
+    assert europe.settings == {"base_url": "https://eu"}
+
+
+@pytest.mark.parametrize("accounts", ["production,europe", '["production", "europe"]'])
+def test_names_alone_take_their_values_from_the_environment(accounts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way for those who keep each secret in a variable of its own."""
+    for account, key in (("PRODUCTION", "b"), ("EUROPE", "d")):
+        monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__{account}__APP_ID", "a")
+        monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__{account}__APP_KEY", key)
+    assert [account.credentials["app_key"] for account in resolve(accounts)] == ["b", "d"]
+
+
+def test_no_credentials_at_all_is_not_in_use() -> None:
+    """A provider that nobody configured is no error of a run."""
+    with pytest.raises(NotConfigured, match=r"SOURCES__MATHPIX__APP_ID"):
+        resolve()
+
+
+def test_half_of_the_credentials_is_an_error() -> None:
+    """A forgotten key is named, with the variable to set."""
+    with pytest.raises(ConfigurationError, match=r"no app_key in \[sources\.mathpix\].*SOURCES__MATHPIX__APP_KEY") as caught:
+        resolve(app_id="a")
+    assert not isinstance(caught.value, NotConfigured)
+
+
+def test_an_account_without_a_key_is_named() -> None:
+    """The section that lacks something is in the message."""
+    with pytest.raises(ConfigurationError, match=r"\[sources\.mathpix\.accounts\.europe\]"):
+        resolve({"europe": {"app_id": "a"}})
+
+
+def test_the_same_key_twice_would_count_twice() -> None:
+    """Two accounts with one key are refused."""
+    with pytest.raises(ConfigurationError, match="same credentials"):
+        resolve({"a": {"app_id": "x", "app_key": "y"}, "b": {"app_id": "x", "app_key": "y"}})
+
+
+@pytest.mark.parametrize("name", ["", "o'brien", "a{b}", "x" * 64, 'a"b', "a;b", "a\nb"])
+def test_a_name_that_could_be_sql_is_refused(name: str) -> None:
+    """Account names stand in a DELETE's condition."""
+    with pytest.raises(ConfigurationError, match="for a name"):
+        resolve({name: {"app_id": "x", "app_key": "y"}})
+
+
+def test_two_accounts_of_one_name_are_refused() -> None:
+    """The second would overwrite the first."""
+    with pytest.raises(ConfigurationError, match="twice"):
+        resolve([{"name": "a", "app_id": "x", "app_key": "y"}, {"name": "a", "app_id": "z", "app_key": "y"}])
+
+
+def test_an_account_shows_no_secret() -> None:
+    """Its repr is its name."""
+    assert "hidden" not in repr(Account("a", {"app_key": "hidden"}, {}))

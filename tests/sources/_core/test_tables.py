@@ -1,0 +1,136 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sources._core.http import UnexpectedValue
+from sources._core.tables import Table, computed, count, dimension, duplicates, instant, version_of
+
+TABLE = Table(
+    "vendor",
+    "/usage",
+    "usage_by_kind",
+    (
+        computed("timespan", pa.string(), "length"),
+        instant("bucket_start", "start", field="from_date"),
+        dimension("kind", "kind"),
+        count("count", "how many"),
+    ),
+    ("timespan", "bucket_start", "kind"),
+    "bucket_start",
+)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    return {"from_date": "2026-01-01T00:00:00.000Z", "kind": "image", "count": 21} | changes
+
+
+def read(*rows: Any) -> list[dict[str, Any]]:
+    answer: list[dict[str, Any]] = TABLE.rows(rows, timespan="hour").to_pylist()
+    return answer
+
+
+def test_a_documented_row_becomes_typed_columns() -> None:
+    """Times are UTC timestamps, counts whole numbers, dimensions text."""
+    assert read(row()) == [
+        {"timespan": "hour", "bucket_start": datetime(2026, 1, 1, tzinfo=UTC), "kind": "image", "count": 21}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("image", "image"),
+        ("", ""),
+        (None, ""),
+        ([], ""),
+        (["image"], "image"),
+        (["b", "a"], '["a", "b"]'),
+        (["a", "b", "a"], '["a", "b"]'),
+    ],
+)
+def test_every_shape_of_a_dimension_is_one_text(said: Any, kept: str) -> None:
+    """Scalars, arrays in any order, empty strings and null all fit one key column."""
+    assert read(row(kind=said))[0]["kind"] == kept
+
+
+def test_an_absent_dimension_is_empty() -> None:
+    """A dimension that the API leaves out is '' in the key."""
+    only = row()
+    del only["kind"]
+    assert read(only)[0]["kind"] == ""
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T00:00:00", "2026-01-01T01:00:00+01:00", "2026-01-01", "2026-01-01T00:00:00Z"]
+)
+def test_times_are_utc(moment: str) -> None:
+    """A time without a zone is UTC; one with a zone is converted."""
+    assert read(row(from_date=moment))[0]["bucket_start"] == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [5, Decimal("5.0"), Decimal("5E0")])
+def test_a_whole_number_may_be_written_with_a_fraction(value: Any) -> None:
+    """5.0 is 5; no second column, no float."""
+    assert read(row(count=value))[0]["count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", "21"),
+        ("count", None),
+        ("count", True),
+        ("count", Decimal("5.5")),
+        ("count", 2**63),
+        ("count", [1]),
+        ("from_date", None),
+        ("from_date", 1700000000),
+        ("from_date", "soon"),
+        ("kind", 7),
+        ("kind", {"a": 1}),
+        ("kind", [1, 2]),
+    ],
+)
+def test_a_field_of_another_type_stops_with_endpoint_field_and_value(field: str, value: Any) -> None:
+    """The error names what to look at; nothing is guessed."""
+    with pytest.raises(UnexpectedValue) as caught:
+        read(row(), row(**{field: value}))
+    message = str(caught.value)
+    assert message.startswith(f"vendor /usage: field {field} holds ")
+    assert ("nothing" if value is None else repr(value)) in message
+
+
+def test_an_item_that_is_no_object_stops() -> None:
+    """A list of anything but objects is not a page of rows."""
+    with pytest.raises(UnexpectedValue, match="not an object"):
+        read("image")
+
+
+def test_a_field_added_by_the_provider_is_a_text_column() -> None:
+    """Unknown fields are kept, as text, whatever type they have in which row."""
+    table = TABLE.rows([row(region="eu"), row(region=7), row(region={"b": 1, "a": Decimal("0.1")}), row()], timespan="hour")
+    assert table.column_names == ["timespan", "bucket_start", "kind", "count", "region"]
+    assert table.column("region").to_pylist() == ["eu", "7", '{"a": "0.1", "b": 1}', None]
+
+
+def test_no_rows_are_a_typed_table() -> None:
+    """An empty page has the declared types, not none."""
+    assert TABLE.rows([], timespan="hour").schema.types == [pa.string(), pa.timestamp("us", "UTC"), pa.string(), pa.int64()]
+
+
+def test_a_version_changes_with_any_value_and_not_with_the_order_of_rows() -> None:
+    """Equal content has equal versions; a null is not an empty text, and values do not run into each other."""
+    table = pa.table({"a": ["x", "x", "x", None, ""], "b": ["yz", "yz", "y", "yz", "yz"], "n": [1, 2, 1, 1, 1]})
+    versions = version_of(table, ["a", "b", "n"]).to_pylist()
+    assert len(set(versions)) == 5
+    assert version_of(table.slice(2, 1), ["a", "b", "n"]).to_pylist() == versions[2:3]
+
+
+def test_a_shared_key_is_found() -> None:
+    """Two rows of one key are told by that key."""
+    table = TABLE.rows([row(), row(kind="pdf"), row(count=3)], timespan="hour")
+    assert duplicates(table, ["kind"]) == {"kind": "image"}
+    assert duplicates(table.slice(0, 2), ["kind"]) is None

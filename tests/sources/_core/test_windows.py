@@ -1,0 +1,231 @@
+from datetime import timedelta
+from itertools import pairwise
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pendulum import DateTime
+
+from sources._core.http import ConfigurationError
+from sources._core.windows import (
+    UNITS,
+    Cursor,
+    Plan,
+    Unit,
+    Window,
+    after,
+    backfill_window,
+    ceil,
+    floor,
+    parse_moment,
+    parse_span,
+)
+
+
+def at(text: str) -> DateTime:
+    moment = pendulum.parse(text)
+    assert isinstance(moment, DateTime)
+    return moment
+
+
+def plan(**changes: object) -> Plan:
+    settings: dict[str, object] = {
+        "unit": "hour",
+        "initial_date": at("2026-01-01"),
+        "lookback": timedelta(days=2),
+        "longest": timedelta(days=366),
+    }
+    return Plan(**(settings | changes))  # type: ignore[arg-type]
+
+
+moments = st.datetimes(
+    min_value=pendulum.naive(2020, 1, 1), max_value=pendulum.naive(2035, 1, 1), timezones=st.just(pendulum.UTC)
+).map(lambda moment: pendulum.instance(moment))
+units = st.sampled_from(UNITS)
+
+
+@given(moments, units)
+def test_every_moment_is_in_exactly_one_bucket(moment: DateTime, unit: Unit) -> None:
+    """floor and after are the edges of the one half-open bucket that holds a moment."""
+    start = floor(moment, unit)
+    assert start <= moment < after(start, unit)
+    assert floor(start, unit) == start == ceil(start, unit)
+
+
+@pytest.mark.parametrize(
+    ("unit", "start", "end"),
+    [
+        ("hour", "2024-02-29T23:00:00Z", "2024-03-01T00:00:00Z"),
+        ("day", "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+        ("week", "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"),
+        ("month", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+    ],
+)
+def test_buckets_of_a_leap_day(unit: Unit, start: str, end: str) -> None:
+    """Leap days and month ends are cut as the calendar has them; weeks start on Monday."""
+    moment = at("2024-02-29T23:30:00Z")
+    assert (floor(moment, unit), ceil(moment, unit)) == (at(start), at(end))
+
+
+def test_local_time_is_read_as_its_utc_moment() -> None:
+    """A bucket is cut in UTC, whatever zone a moment is told in."""
+    assert floor(at("2026-03-29T01:30:00+02:00"), "day") == at("2026-03-28T00:00:00Z")
+
+
+def test_a_first_run_begins_at_initial_date_and_ends_with_the_running_bucket() -> None:
+    """Nothing is left out at either end."""
+    windows = list(plan().windows(None, at("2026-03-05T10:20:00Z")))
+    assert windows == [Window(at("2026-01-01T00:00:00Z"), at("2026-03-05T11:00:00Z"))]
+
+
+def test_a_later_run_asks_for_the_lookback_again() -> None:
+    """It begins as much before the cursor as vendors are given to restate."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"))
+    (window,) = plan().windows(cursor, at("2026-03-06T08:15:00Z"))
+    assert window == Window(at("2026-03-03T10:00:00Z"), at("2026-03-06T09:00:00Z"))
+
+
+def test_lookback_does_not_reach_before_what_was_loaded() -> None:
+    """A run on the second day does not ask for what lies before initial_date."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-01-01T05:00:00Z"))
+    (window,) = plan().windows(cursor, at("2026-01-01T06:15:00Z"))
+    assert window.start == at("2026-01-01T00:00:00Z")
+
+
+def test_an_earlier_initial_date_asks_for_the_older_history() -> None:
+    """Setting initial_date back after the first run is not silently ignored."""
+    cursor = Cursor(at("2026-02-01T00:00:00Z"), at("2026-03-05T10:00:00Z"))
+    (window,) = plan().windows(cursor, at("2026-03-05T10:15:00Z"))
+    assert window.start == at("2026-01-01T00:00:00Z")
+
+
+def test_a_cursor_in_the_future_is_worth_no_more_than_now() -> None:
+    """A clock that once ran ahead does not keep later runs from asking."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2999-01-01T00:00:00Z"))
+    (window,) = plan().windows(cursor, at("2026-03-05T10:15:00Z"))
+    assert window == Window(at("2026-03-03T10:00:00Z"), at("2026-03-05T11:00:00Z"))
+
+
+def test_the_cursor_stops_at_the_last_bucket_that_had_ended() -> None:
+    """The running bucket is asked for again."""
+    done = Window(at("2026-01-01T00:00:00Z"), at("2026-03-05T11:00:00Z"))
+    assert plan().moved(None, done, at("2026-03-05T10:20:00Z")) == Cursor(done.start, at("2026-03-05T10:00:00Z"))
+
+
+def test_a_backfill_is_exact_and_moves_no_cursor() -> None:
+    """[since, until) whatever the cursor says; the cursor is the same object afterwards."""
+    backfill = Window(at("2025-05-01T00:00:00Z"), at("2025-05-03T00:00:00Z"))
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"))
+    (window,) = plan(backfill=backfill).windows(cursor, at("2026-03-06T08:15:00Z"))
+    assert window == backfill
+    assert plan(backfill=backfill).moved(cursor, backfill, at("2026-03-06T08:15:00Z")) is cursor
+    assert plan(backfill=backfill).moved(None, backfill, at("2026-03-06T08:15:00Z")) is None
+
+
+def test_a_backfill_that_cuts_a_bucket_is_refused() -> None:
+    """Half a month cannot be replaced: the error names the edges on both sides."""
+    with pytest.raises(ConfigurationError, match=r"2026-01-15.*inside a month.*2026-01-01.*2026-02-01"):
+        plan(unit="month", backfill=Window(at("2026-01-15T00:00:00Z"), at("2026-02-01T00:00:00Z")))
+
+
+def test_full_refresh_begins_again() -> None:
+    """It forgets the cursor."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"))
+    (window,) = plan(restart=True).windows(cursor, at("2026-03-06T08:15:00Z"))
+    assert window.start == at("2026-01-01T00:00:00Z")
+
+
+@given(moments, moments, units, st.integers(min_value=1, max_value=400))
+def test_windows_adjoin_and_are_no_longer_than_asked(first: DateTime, now: DateTime, unit: Unit, days: int) -> None:
+    """Together the windows are the whole span, without gap or overlap, on bucket edges."""
+    longest = max(timedelta(days=days), timedelta(days=31))
+    windows = list(plan(unit=unit, initial_date=first, longest=longest).windows(None, now))
+    if not windows:
+        assert floor(first, unit) >= ceil(now, unit)
+        return
+    assert windows[0].start == floor(first, unit)
+    assert windows[-1].end == ceil(now, unit)
+    assert all(earlier.end == later.start for earlier, later in pairwise(windows))
+    assert all(window.end - window.start <= longest for window in windows)
+    assert all(floor(window.start, unit) == window.start for window in windows)
+
+
+@given(moments, st.integers(min_value=1, max_value=100), units)
+def test_halves_are_the_window(start: DateTime, buckets: int, unit: Unit) -> None:
+    """Cutting a window in two loses nothing and doubles nothing; a single bucket is not cut."""
+    edge = floor(start, unit)
+    window = Window(edge, after(edge, unit, buckets))
+    halves = window.halves(unit)
+    if buckets == 1:
+        assert halves is None
+    else:
+        assert halves is not None
+        first, second = halves
+        assert (first.start, first.end, second.end) == (window.start, second.start, window.end)
+        assert floor(first.end, unit) == first.end
+
+
+def test_state_survives_a_round_trip() -> None:
+    """A cursor read back is the cursor written."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"))
+    assert Cursor.from_state(cursor.to_state()) == cursor
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00Z"),
+        ("2026-01-31T10:00:00", "2026-01-31T10:00:00Z"),
+        ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00Z"),
+    ],
+)
+def test_moments_are_read_as_utc(text: str, moment: str) -> None:
+    """A bound without a zone is UTC."""
+    assert parse_moment(text, setting="since") == at(moment)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "2026-02-30", "01/02/2026", "P7D", "2026", "20260131", "12"]
+)
+def test_what_is_no_date_is_refused(text: str) -> None:
+    """The error names the setting, the value and the way to write it."""
+    with pytest.raises(ConfigurationError, match=r"since is .* not a date\. Write it as"):
+        parse_moment(text, setting="since")
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("7 days", timedelta(days=7)),
+        ("7d", timedelta(days=7)),
+        ("7", timedelta(days=7)),
+        (7, timedelta(days=7)),
+        ("36 hours", timedelta(hours=36)),
+        ("2w", timedelta(weeks=2)),
+        ("P7D", timedelta(days=7)),
+        ("PT36H", timedelta(hours=36)),
+        ("0", timedelta()),
+    ],
+)
+def test_lengths_of_time(text: str | int, span: timedelta) -> None:
+    """People write a length in several ways; all mean the same."""
+    assert parse_span(text, setting="lookback") == span
+
+
+@pytest.mark.parametrize("text", ["", "-1", "a week", "P1M", "7 months", "1.5 days"])
+def test_what_is_no_length_is_refused(text: str) -> None:
+    """Months have no length; neither has prose."""
+    with pytest.raises(ConfigurationError, match="lookback"):
+        parse_span(text, setting="lookback")
+
+
+def test_backfill_bounds_are_checked() -> None:
+    """An end without a start, an empty window and one still to come are told apart."""
+    with pytest.raises(ConfigurationError, match="without since"):
+        backfill_window(None, "2026-01-01", "hour")
+    with pytest.raises(ConfigurationError, match="not before until"):
+        backfill_window("2026-01-02", "2026-01-02", "hour")
+    with pytest.raises(ConfigurationError, match="still to come"):
+        backfill_window("2999-01-01", None, "hour")
+    assert backfill_window(None, None, "hour") is None
