@@ -19,11 +19,13 @@ The error tree; each name says what its reader can do about it, each message nam
 
 import email.utils
 import ipaddress
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dlt
@@ -224,6 +226,7 @@ class Client:
         # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
         self._http = httpx.Client(
             auth=self.auth,
+            verify=_trusted(),
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
             follow_redirects=False,
             headers={"Accept": "application/json", "User-Agent": "meterhouse"},
@@ -316,10 +319,16 @@ class Client:
         return placed
 
     def _redact(self, text: str) -> str:
-        for secret in self.auth.secrets:
+        for secret in sorted(self.auth.secrets, key=len, reverse=True):  # one may be part of another
             if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         return " ".join(text.split())[:500]
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates to trust; reading them takes longer than all else that a client needs, so it is done once."""
+    return httpx.create_ssl_context()
 
 
 _decode_json = msgspec.json.Decoder(float_hook=decimal_from_text).decode
@@ -369,13 +378,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         return max(0.0, float(value))
     except ValueError:
-        pass
+        until = _http_date(value)
+    now = _http_date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds()) if until else None
+
+
+def _http_date(text: str) -> datetime | None:
     try:
-        until = email.utils.parsedate_to_datetime(value)
-        now = email.utils.parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+        moment = email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
-    return max(0.0, (until - now).total_seconds())
+    return moment if moment.tzinfo else None
 
 
 def _in_words(fault: httpx.HTTPError) -> str:

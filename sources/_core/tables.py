@@ -8,11 +8,10 @@ added since arrives as one more text column, so that nothing is lost and no late
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import pendulum
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -155,7 +154,7 @@ def _instant(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError("not a time")  # noqa: TRY004 - all parsers tell their callers by ValueError
     moment = datetime.fromisoformat(value)
-    return pendulum.instance(moment, tz="UTC").in_timezone("UTC")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # Arrow converts what has another zone
 
 
 def _as_text(value: Any) -> str | None:

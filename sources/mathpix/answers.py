@@ -18,8 +18,10 @@ PASSING_FAULTS = {"sys_exception", "connection_closed"}
 def judge(answer: Answer) -> SourceError | None:
     """The error that an answer is, by `error_info.id`, which the vendor calls the reliable identifier."""
     payload = answer.payload
+    if payload is None:
+        return None  # no JSON: by its status
     if not isinstance(payload, dict):
-        return None  # by its status
+        payload = {}
     if "error" in payload or "error_info" in payload:
         info = payload.get("error_info")
         info = info if isinstance(info, dict) else {}

@@ -40,7 +40,7 @@ def read_window(client: Client, window: Window, *, table: Table, group_by: str, 
                 f"the rows of {window} cannot all be read: {reason}",
                 provider=client.provider,
                 endpoint=ENDPOINT,
-                way_out="Use a shorter timespan, or set page_size to another number of rows.",
+                way_out="Use a shorter timespan; if it is hour already, please report it.",
             ) from None
         return pa.concat_tables(
             [read_window(client, half, table=table, group_by=group_by, unit=unit, page_size=page_size) for half in halves],
@@ -70,12 +70,12 @@ def _read_pages(client: Client, window: Window, table: Table, group_by: str, uni
         payload = client.get(ENDPOINT, page_params(window, group_by, unit, number, page_size))
         items: list[Any] = payload["ocr_usage"]
         if number > 1 and items and items == previous:
-            if len(items) <= page_size:
+            if len(items) == page_size or len(items) % 100 == 0:
                 raise _DoesNotFit(f"the server answers every page with the same {len(items)} rows")
-            break  # more rows than were asked for, again and again: it does not page, and this is all it has
+            break  # more rows than were asked for, and no round number: it does not page, and this is all it has
         page = table.rows(items, timespan=unit)
         pages.append(page)
-        if not _may_be_cut(len(items), page_size):
+        if not _may_be_cut(len(items), page_size if number == 1 else pages[0].num_rows, first=number == 1):
             break
         if number == 1 and _pages_to_expect(page, window, unit) > MAX_PAGE:
             raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
@@ -97,9 +97,13 @@ def page_params(window: Window, group_by: str, unit: Unit, page: int, per_page: 
     }
 
 
-def _may_be_cut(rows: int, page_size: int) -> bool:
-    """Whether a page of so many rows may not be the last: a full one, or as long as a cap of the server's own would be."""
-    return rows >= page_size or (rows > 0 and rows % 100 == 0)
+def _may_be_cut(rows: int, full: int, *, first: bool) -> bool:
+    """Whether a page of so many rows may not be the last.
+
+    A full page may not; neither may a first page as long as a cap of the server's own would be, which are round numbers.
+    After the first, its length is what the server calls full.
+    """
+    return rows >= full or (first and rows > 0 and rows % 100 == 0)
 
 
 def _pages_to_expect(page: pa.Table, window: Window, unit: Unit) -> float:

@@ -1,0 +1,245 @@
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from pipelines.sandbox import Fault, Sandbox
+from sources._core.http import (
+    Answer,
+    Client,
+    ConfigurationError,
+    CredentialsRejected,
+    HeaderAuth,
+    Limits,
+    MalformedAnswer,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SourceError,
+    Unreachable,
+    require_safe_url,
+    retry_after,
+)
+
+
+def by_status(_: Answer) -> SourceError | None:
+    """A judge that leaves everything to the status."""
+    return None
+
+
+PATH = "/v3/ocr-usage"
+SECRET = "sandbox-key-of-lyceum_notes"
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """The seconds that the client would have slept."""
+    return []
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, waits: list[float]) -> Iterator[Client]:
+    with_key = HeaderAuth({"app_id": "lyceum_notes", "app_key": SECRET})
+    client = Client("vendor", sandbox.url, auth=with_key, judge=by_status, sleep=waits.append)
+    yield client
+    client.close()
+
+
+def ask(client: Client) -> Any:
+    return client.get(
+        PATH, {"group_by": "usage_type", "timespan": "day", "from_date": "2026-01-01T00:00:00Z", "per_page": 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status": 429}, RateLimited),
+        ({"status": 500}, ServiceUnavailable),
+        ({"status": 502}, ServiceUnavailable),
+        ({"status": 503}, ServiceUnavailable),
+        ({"body": "<html>maintenance</html>"}, MalformedAnswer),
+        ({"body": ""}, MalformedAnswer),
+        ({"body": '{"ocr_usage": [NaN]}'}, MalformedAnswer),
+        ({"body": '{"ocr_usage": [{"coun'}, MalformedAnswer),
+        ({"cut": 10}, Unreachable),
+        ({"reset": True}, Unreachable),
+    ],
+)
+def test_what_may_pass_is_asked_again(
+    sandbox: Sandbox, client: Client, waits: list[float], fault: dict[str, Any], kind: type[SourceError]
+) -> None:
+    """Three faults in a row are survived, with growing waits; for ever, they are the error that names them."""
+    sandbox.faults.add(Fault(path=PATH, times=3, **fault))
+    assert "ocr_usage" in ask(client)
+    assert len(waits) == 3
+    assert waits == sorted(waits)
+    sandbox.faults.add(Fault(path=PATH, **fault))
+    with pytest.raises(kind, match=rf"^vendor {PATH}"):
+        ask(client)
+
+
+def test_an_outage_of_twenty_seconds_is_survived(client: Client, waits: list[float], sandbox: Sandbox) -> None:
+    """The waits of all attempts together are longer than 20 s, shorter than a minute and a half."""
+    sandbox.faults.add(Fault(path=PATH, status=503))
+    with pytest.raises(ServiceUnavailable):
+        ask(client)
+    assert 20 < sum(waits) < 90
+
+
+def test_a_host_that_is_down_costs_one_wait(client: Client, waits: list[float], sandbox: Sandbox) -> None:
+    """Once patience has ended, later requests are tried once each."""
+    sandbox.faults.add(Fault(path=PATH, status=503))
+    with pytest.raises(ServiceUnavailable):
+        ask(client)
+    spent = len(waits)
+    with pytest.raises(ServiceUnavailable):
+        ask(client)
+    assert len(waits) == spent
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_obeyed_in_both_forms(sandbox: Sandbox, client: Client, waits: list[float], form: str) -> None:
+    """The provider's own number goes before the backoff."""
+    asked = "7" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=7), usegmt=True)
+    sandbox.faults.add(Fault(path=PATH, times=1, status=429, headers={"Retry-After": asked}))
+    ask(client)
+    (wait,) = waits
+    assert wait == 7.0 if form == "seconds" else 4 <= wait <= 8  # HTTP dates are whole seconds
+
+
+def test_a_date_is_read_against_the_providers_own_clock() -> None:
+    """Two clocks that disagree by hours do no harm."""
+    headers = {"retry-after": "Fri, 01 May 2026 12:00:07 GMT", "date": "Fri, 01 May 2026 12:00:00 GMT"}
+    assert retry_after(headers) == 7.0
+
+
+def test_retry_after_of_a_day_is_not_waited_for(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+    """A wait longer than the whole request may take is an error at once."""
+    sandbox.faults.add(Fault(path=PATH, status=429, headers={"Retry-After": "86400"}))
+    with pytest.raises(RateLimited):
+        ask(client)
+    assert waits == []
+
+
+@pytest.mark.parametrize("value", ["", "soon", "Mon, 99 Foo 2026"])
+def test_an_unreadable_retry_after_is_as_none(value: str) -> None:
+    """The backoff is used then."""
+    assert retry_after({"retry-after": value}) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, RequestRejected), (401, CredentialsRejected), (403, CredentialsRejected), (404, RequestRejected)],
+)
+def test_what_cannot_pass_is_asked_once(
+    sandbox: Sandbox, client: Client, waits: list[float], status: int, kind: type[SourceError]
+) -> None:
+    """A refusal is not retried, and its message names provider, endpoint, status and the way out."""
+    sandbox.faults.add(Fault(path=PATH, status=status))
+    with pytest.raises(kind, match=rf"^vendor {PATH} \(HTTP {status}\): .+\. .+\.$"):
+        ask(client)
+    assert waits == []
+    assert len(sandbox.requests) == 1
+
+
+def test_a_redirect_is_not_followed(sandbox: Sandbox, client: Client) -> None:
+    """A key does not travel to where an answer points."""
+    sandbox.faults.add(Fault(path=PATH, redirect="http://localhost:9/elsewhere"))
+    with pytest.raises(RequestRejected, match="redirect"):
+        ask(client)
+
+
+def test_a_host_that_is_not_there(waits: list[float]) -> None:
+    """A refused connection is told as such."""
+    client = Client("vendor", "http://127.0.0.1:9", auth=HeaderAuth({}), judge=by_status, sleep=waits.append)
+    with pytest.raises(Unreachable, match=r"cannot be reached.*base_url"):
+        ask(client)
+
+
+def test_a_stalled_answer_ends(sandbox: Sandbox) -> None:
+    """Silence is ended by the read timeout."""
+    sandbox.faults.add(Fault(path=PATH, stall=True))
+    limits = Limits(read=0.2, attempts=1)
+    client = Client("vendor", sandbox.url, auth=HeaderAuth({}), judge=by_status, limits=limits)
+    with pytest.raises(Unreachable, match="in time"):
+        ask(client)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_answer_without_end_is_cut_off(sandbox: Sandbox, compressed: bool) -> None:
+    """A body larger than the limit is refused while it arrives, compressed or not."""
+    sandbox.faults.add(Fault(path=PATH, size=50_000_000, gzip=compressed))
+    client = Client("vendor", sandbox.url, auth=HeaderAuth({}), judge=by_status, limits=Limits(max_bytes=1_000_000))
+    with pytest.raises(RequestRejected, match="larger than 1000000 bytes"):
+        ask(client)
+
+
+def test_no_message_holds_the_key(sandbox: Sandbox, client: Client) -> None:
+    """A provider that repeats the key in its error does not get it into our log."""
+    client.judge = lambda answer: RequestRejected(answer.payload["error"], way_out="Look it up.")
+    sandbox.faults.add(Fault(path=PATH, body=json.dumps({"error": f"no usage for {SECRET}\nof you"})))
+    with pytest.raises(RequestRejected) as caught:
+        ask(client)
+    assert "no usage for *** of you" in str(caught.value)
+    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
+
+
+def test_numbers_keep_their_text(sandbox: Sandbox, client: Client) -> None:
+    """A fraction in JSON is an exact decimal, not the nearest float."""
+    sandbox.faults.add(Fault(path=PATH, body='{"credits": 0.1, "large": 12345678901234567.123456789, "count": 3}'))
+    payload = ask(client)
+    assert str(payload["credits"]) == "0.1"
+    assert str(payload["large"]) == "12345678901234567.123456789"
+    assert payload["count"] == 3
+
+
+def test_the_judge_goes_before_the_status(sandbox: Sandbox, client: Client) -> None:
+    """An error inside a 200 is an error."""
+
+    def judge(answer: Answer) -> SourceError | None:
+        return RequestRejected("it says so", way_out="Read it.") if "error" in answer.payload else None
+
+    client.judge = judge
+    sandbox.faults.add(Fault(path=PATH, body='{"error": "x"}'))
+    with pytest.raises(RequestRejected, match=r"HTTP 200.*it says so"):
+        ask(client)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.mathpix.com",
+        "ftp://127.0.0.1",
+        "api.mathpix.com",
+        "",
+        "https://user:pass@host",
+        "http://127.0.0.1.evil.test",
+    ],
+)
+def test_an_unsafe_address_is_refused(url: str) -> None:
+    """Credentials go over HTTPS, or stay on this machine; the message does not repeat what may hold a password."""
+    with pytest.raises(ConfigurationError, match=r"sources\.mathpix\.base_url") as caught:
+        require_safe_url(url, provider="mathpix")
+    assert "pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.mathpix.com/", "http://127.0.0.1:8321", "http://localhost:1", "http://[::1]:1"]
+)
+def test_a_safe_address_is_taken(url: str) -> None:
+    """HTTPS anywhere, plain HTTP on loopback."""
+    assert require_safe_url(url, provider="mathpix") == url.rstrip("/")
+
+
+def test_limits_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[sources.http] sets them for all providers, as numbers."""
+    monkeypatch.setenv("SOURCES__HTTP__READ", "5")
+    monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "2")
+    assert Limits.from_config() == Limits(read=5.0, attempts=2)
+    monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "0")
+    with pytest.raises(ConfigurationError, match=r"sources\.http\.attempts"):
+        Limits.from_config()

@@ -1,0 +1,244 @@
+"""The Mathpix source against the sandbox, over real HTTP, without a pipeline: what it asks and what it makes of answers."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pendulum
+import pyarrow as pa
+import pytest
+
+from pipelines.sandbox import Fault, Sandbox
+from sources._core.http import (
+    Client,
+    CredentialsRejected,
+    HeaderAuth,
+    IncompleteAnswer,
+    MalformedAnswer,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SourceError,
+    UnexpectedValue,
+)
+from sources._core.tables import Table
+from sources._core.windows import Unit, Window
+from sources.mathpix.answers import judge
+from sources.mathpix.pages import read_window
+from sources.mathpix.settings import COLUMNS, ENDPOINT, KEY
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+APP = "lyceum_notes"
+
+Read = Callable[..., pa.Table]
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
+    """Reads a window of so many hours from START, as the source does."""
+    key = sandbox.mathpix.credential()
+    auth = HeaderAuth({"app_id": key.app_id, "app_key": key.app_key})
+    client = Client("mathpix", sandbox.url, auth=auth, judge=judge, sleep=waits.append)
+
+    def read(hours: int = 24, group_by: str = "usage_type", unit: Unit = "hour", page_size: int = 1000) -> pa.Table:
+        start = pendulum.instance(START)
+        table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{group_by}", COLUMNS, KEY, "bucket_start")
+        window = Window(start, start.add(hours=hours))
+        return read_window(client, window, table=table, group_by=group_by, unit=unit, page_size=page_size)
+
+    yield read
+    client.close()
+
+
+def usage(hours: int, kinds: int, *, count: int = 3) -> list[dict[str, Any]]:
+    return [
+        {"hour": START + timedelta(hours=hour), "app_id": APP, "usage_type": f"kind-{kind:03}", "count": count + kind}
+        for hour in range(hours)
+        for kind in range(kinds)
+    ]
+
+
+def total(table: pa.Table) -> int:
+    return sum(table.column("count").to_pylist())
+
+
+@pytest.mark.parametrize("shape", ["scalars", "arrays", "sparse"])
+@pytest.mark.parametrize("group_by", ["usage_type", "request_args_hash", "app_id"])
+def test_every_documented_shape_is_one_table_shape(sandbox: Sandbox, read: Read, shape: Any, group_by: str) -> None:
+    """Scalars, arrays, empty strings and absent fields give the same columns, types and totals."""
+    sandbox.mathpix.options.shape = shape
+    table = read(hours=48, group_by=group_by)
+    assert total(table) == sandbox.mathpix.usage.total(START, START + timedelta(hours=48))
+    assert table.schema.field("count").type == pa.int64()
+    assert {str(table.schema.field(name).type) for name in ("app_id", "group_id", "usage_type", "request_args_hash")} == {
+        "string"
+    }
+    assert None not in table.column(group_by).to_pylist()
+
+
+@pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
+def test_every_timespan(sandbox: Sandbox, read: Read, unit: Unit) -> None:
+    """Longer buckets hold the same total."""
+    hours = {"hour": 24, "day": 48, "week": 24, "month": 31 * 24}[unit]
+    if unit == "week":  # 2026-03-01 is a Sunday: a window that cuts a week is the plan's to refuse, not this function's
+        hours = 31 * 24
+    table = read(hours=hours, unit=unit)
+    assert total(table) == sandbox.mathpix.usage.total(START, START + timedelta(hours=hours))
+    assert set(table.column("timespan").to_pylist()) == {unit}
+
+
+@pytest.mark.parametrize(("rows", "requests"), [(99, 1), (100, 2), (101, 1), (999, 1), (1000, 2), (1001, 2), (2500, 3)])
+def test_pages_are_read_to_the_end(sandbox: Sandbox, read: Read, rows: int, requests: int) -> None:
+    """All rows, no request more than the doubt demands: a page of a round length could have been cut."""
+    sandbox.mathpix.usage.set(usage(1, rows))
+    assert read(hours=1).num_rows == rows
+    assert len(sandbox.requests) == requests
+
+
+@pytest.mark.parametrize("rows", [99, 150, 1000, 2500])
+def test_a_server_that_ignores_paging_is_read_whole(sandbox: Sandbox, read: Read, rows: int) -> None:
+    """All rows on every page: they are taken once."""
+    sandbox.mathpix.options.paging = "ignored"
+    sandbox.mathpix.usage.set(usage(20, rows // 20))
+    assert read().num_rows == rows // 20 * 20
+
+
+@pytest.mark.parametrize("cap", [100, 500])
+def test_a_server_with_pages_of_its_own_length_is_read_whole(sandbox: Sandbox, read: Read, cap: int) -> None:
+    """A server that pages, but by its own length, is not taken to be at its end after the first page."""
+    sandbox.mathpix.options.per_page_cap = cap
+    sandbox.mathpix.usage.set(usage(24, 50))
+    assert read().num_rows == 1200
+
+
+def test_a_server_that_cuts_every_answer_is_read_in_smaller_windows(sandbox: Sandbox, read: Read) -> None:
+    """Ignored paging and a hundred rows at most: the window is halved until each part is whole."""
+    sandbox.mathpix.options.paging = "ignored"
+    sandbox.mathpix.options.per_page_cap = 100
+    sandbox.mathpix.usage.set(usage(24, 30))
+    assert read().num_rows == 720
+
+
+def test_a_bucket_that_cannot_be_read_whole_is_an_error(sandbox: Sandbox, read: Read) -> None:
+    """Nothing is silently short: 130 rows in one hour of a server that shows a hundred are not loaded as a hundred."""
+    sandbox.mathpix.options.paging = "ignored"
+    sandbox.mathpix.options.per_page_cap = 100
+    sandbox.mathpix.usage.set(usage(2, 130))
+    for page_size in (1000, 100, 99):
+        with pytest.raises(IncompleteAnswer, match="same 100 rows"):
+            read(page_size=page_size)
+
+
+def test_the_hundred_page_limit_splits_the_window(sandbox: Sandbox, read: Read) -> None:
+    """More than 100 pages are read in halves, and the first page is enough to know it."""
+    sandbox.mathpix.usage.set(usage(500, 4))
+    assert read(hours=500, page_size=13).num_rows == 2000
+    pages = [int(request.query["page"][0]) for request in sandbox.requests]
+    assert max(pages) <= 100
+    assert len(pages) < 2000 / 13 + 10
+
+
+def test_a_window_that_only_its_hundredth_page_shows_to_be_too_wide(sandbox: Sandbox, read: Read) -> None:
+    """Where the first page promised less, the full hundredth page is the end of it, and the window is halved."""
+    sandbox.mathpix.usage.set(usage(1, 1) + usage(48, 30)[30:])
+    assert read(hours=48, page_size=13).num_rows == 1 + 47 * 30
+    assert max(int(request.query["page"][0]) for request in sandbox.requests) == 100
+
+
+def test_a_row_that_moves_to_the_next_page_is_noticed(sandbox: Sandbox, read: Read) -> None:
+    """An item that arrives while pages are read pushes a row onto the next page: the window is read again."""
+    sandbox.mathpix.usage.set(usage(1, 15))
+    first = {
+        "ocr_usage": [
+            {"from_date": "2026-03-01T00:00:00.000Z", "usage_type": f"kind-{kind:03}", "count": 3 + kind}
+            for kind in range(10)
+        ]
+    }
+    shifted = {
+        "ocr_usage": [
+            {"from_date": "2026-03-01T00:00:00.000Z", "usage_type": f"kind-{kind:03}", "count": 3 + kind}
+            for kind in range(9, 15)
+        ]
+    }
+    sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "1"}, times=1, body=first))
+    sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "2"}, times=1, body=shifted))
+    table = read(hours=1, page_size=10)
+    assert table.num_rows == 15
+    assert total(table) == sum(3 + kind for kind in range(15))
+
+
+def test_two_rows_of_one_key_are_never_loaded(sandbox: Sandbox, read: Read) -> None:
+    """Usage that comes twice in every reading is an error, not twice the bill."""
+    row = {"from_date": "2026-03-01T00:00:00.000Z", "usage_type": "image", "count": 3}
+    sandbox.faults.add(Fault(path=ENDPOINT, body={"ocr_usage": [row, row]}))
+    with pytest.raises(IncompleteAnswer, match="same key"):
+        read()
+
+
+def error(identifier: str, **details: Any) -> dict[str, Any]:
+    return {"error": "It says no", "error_info": {"id": identifier, "message": "It says no", **details}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "retried"),
+    [
+        (401, error("http_unauthorized"), CredentialsRejected, False),
+        (200, error("http_unauthorized"), CredentialsRejected, False),
+        (401, error("account_disabled"), CredentialsRejected, False),
+        (200, error("opts_bad"), RequestRejected, False),
+        (200, {"error": "Something"}, RequestRejected, False),
+        (200, error("sys_exception"), ServiceUnavailable, True),
+        (429, error("http_max_requests"), RateLimited, True),
+        (429, error("http_max_requests", limit_name="minute_limit", limit_value=200, count=201), RateLimited, True),
+        (
+            429,
+            error("http_max_requests", limit_name="page_monthly_limit", limit_value=5000, count=5001),
+            QuotaExhausted,
+            False,
+        ),
+        (200, {"data": []}, MalformedAnswer, True),
+        (200, {"ocr_usage": None}, MalformedAnswer, True),
+        (200, [], MalformedAnswer, True),
+        (200, {"ocr_usage": [1]}, UnexpectedValue, False),
+        (200, {"ocr_usage": [{"from_date": "2026-03-01T00:00:00Z", "usage_type": "image"}]}, UnexpectedValue, False),
+    ],
+)
+def test_errors_are_told_apart(
+    sandbox: Sandbox, read: Read, waits: list[float], status: int, body: Any, kind: type[SourceError], retried: bool
+) -> None:
+    """By error_info.id, also inside a 200; a monthly quota is not asked again, a passing fault is."""
+    sandbox.faults.add(Fault(path=ENDPOINT, status=status, body=body))
+    with pytest.raises(kind, match=r"^mathpix /v3/ocr-usage"):
+        read()
+    assert bool(waits) == retried
+
+
+def test_a_fault_inside_a_200_that_passes_loses_nothing(sandbox: Sandbox, read: Read) -> None:
+    """One page that is an error object is asked again, and all rows arrive."""
+    sandbox.mathpix.usage.set(usage(24, 50))
+    sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "2"}, times=2, body=error("sys_exception")))
+    assert read(page_size=401).num_rows == 1200
+
+
+def test_usage_is_what_the_vendors_own_client_gets(sandbox: Sandbox, read: Read) -> None:
+    """The client mpxpy, pointed at the sandbox, and our source agree row by row."""
+    mathpix_client = pytest.importorskip("mpxpy.mathpix_client")
+    key = sandbox.mathpix.credential()
+    theirs = mathpix_client.MathpixClient(app_id=key.app_id, app_key=key.app_key, api_url=sandbox.url).query_usage(
+        from_date="2026-03-01T00:00:00Z",
+        to_date="2026-03-03T00:00:00Z",
+        timespan="hour",
+        group_by=["usage_type"],
+        per_page=1000,
+    )["ocr_usage"]
+    ours = read(hours=48).to_pylist()
+    assert ours
+    assert [(row["bucket_start"], row["usage_type"], row["count"]) for row in ours] == [
+        (datetime.fromisoformat(row["from_date"]), row["usage_type"], row["count"]) for row in theirs
+    ]
