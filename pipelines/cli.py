@@ -59,14 +59,19 @@ def demo(as_json: AsJson = False) -> None:
     from pipelines import terminal
     from pipelines.destination import resolve_destination
     from pipelines.run import Record, open_sources, run_all
+    from sources._core.windows import utc_now
 
     with terminal.reporting(as_json=as_json) as out:
-        sandbox_module = _sandbox()
-        with sandbox_module.Sandbox() as sandbox:
+        with _sandbox().Sandbox() as server:
+            # A year and the running month, and no limit but the machine's. The sources take these settings before all
+            # configuration, so that no real key is ever sent to the sandbox.
+            start = utc_now().start_of("month").subtract(years=1).to_date_string()
+            pace = {"initial_date": start, "requests_per_minute": 1_000_000}
+            settings = {provider: own | pace for provider, own in server.settings().items()}
             record = Record()
-            sources = open_sources([], record, settings=sandbox_module.demo_settings(sandbox))
+            sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
-            out.say("Loading a year of made-up usage from the sandbox into demo.duckdb")
+            out.say("loading a year of made-up usage from the sandbox into demo.duckdb")
             with out.progress(record):
                 report = run_all(sources, target, record, models=True)
         out.finish(report)
@@ -116,8 +121,8 @@ def sandbox(
     """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
     from pipelines import terminal
 
-    with terminal.reporting(as_json=False) as out, _sandbox().Sandbox(seed=seed, port=port) as server:
-        out.serving(server.variables())
+    with terminal.reporting(as_json=False) as out:
+        out.serving(_sandbox().serve, port, seed)
 
 
 def _sandbox() -> "ModuleType":

@@ -67,7 +67,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         location = str(resolved.data_location())
     except Exception as error:  # noqa: BLE001 - dlt has no common base for "this destination cannot be used"
         raise ConfigurationError(
-            f"the destination {name!r} cannot be used ({_first_line(error)})",
+            f"the destination {name!r} cannot be used ({first_line(error)})",
             way_out=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
         ) from None
     if resolved.destination_type.endswith("duckdb"):
@@ -89,5 +89,6 @@ def _require_writable(file: Path) -> None:
         raise ConfigurationError(f"the folder {file.parent} is read-only", way_out=way_out)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, without the explanations that dlt puts below."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

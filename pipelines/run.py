@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.sources import DltSource
 
-from pipelines.destination import Destination
+from pipelines.destination import Destination, first_line
 from pipelines.transform import Outcome, build, require_dbt
 from sources._core import check
 from sources._core.http import ConfigurationError, NotConfigured, SourceError
@@ -162,6 +163,11 @@ def open_sources(
             if selected:
                 raise
             continue
+        except ConfigurationException as error:  # dlt could not make of a setting what the source declares
+            raise ConfigurationError(
+                f"{choice.provider}: {first_line(error)}",
+                way_out=f"Correct it in [sources.{choice.provider}] or in the environment.",
+            ) from None
         unknown = set(choice.tables) - set(source.selected_resources)
         if unknown:
             raise ConfigurationError(

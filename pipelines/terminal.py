@@ -1,8 +1,7 @@
 """What the command line says: progress while it works, a summary at the end, errors in one line."""
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.destination import Destination
-from pipelines.run import Record, Report
+from pipelines.run import Fetched, Record, Report
 from sources._core.http import ConfigurationError, SourceError
 
 
@@ -73,28 +72,32 @@ class Terminal:
             self.say(f"{provider}  not in use: no credentials in [sources.{provider}]")
         raise typer.Exit(1 if failed else 0)
 
-    def serving(self, variables: Mapping[str, str]) -> None:
-        """Prints the variables that point a run at the sandbox, and waits for Ctrl-C."""
-        for name, value in variables.items():
-            typer.echo(f"export {name}={value}")
-        self.say("serving; Ctrl-C ends it")
+    def serving(self, serve: Callable[..., None], port: int, seed: int) -> None:
+        """Prints the variables that point a run at the sandbox, and serves until Ctrl-C."""
+
+        def ready(sandbox: Any) -> None:
+            for name, value in sandbox.variables().items():
+                typer.echo(f"export {name}={value}")
+            typer.echo("serving; Ctrl-C ends it", err=True)
+
         try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            raise typer.Exit(0) from None
+            serve(port, seed, ready)
+        except OSError as fault:
+            raise ConfigurationError(
+                f"port {port} cannot be listened on ({fault.strerror})", way_out="Name another: --port 0 takes a free one."
+            ) from None
 
     def _summary(self, report: Report) -> None:
         record = report.record
         if record.fetched:
             self.console.print(_loaded_table(record))
         if report.cost_monthly:
-            self.console.print(_cost_table(report.cost_monthly))
+            self.console.print(_month_table(report.cost_monthly))
+            self.console.print(_sku_table(report.cost_monthly))
         for row in report.unpriced_usage:
-            self.say(
-                f"UNPRICED  {row['provider']} {row['account']}: {row['quantity']:,.0f} {row['unit']} of {row['meter']}, "
-                f"{row['first_date']} to {row['last_date']} ({row['reason']}); not in any cost above"
-            )
+            what = f"{row['quantity']:,.0f} {row['unit'] or 'uses'} of {row['meter']}"
+            when = f"{row['first_date']} to {row['last_date']}"
+            self.say(f"UNPRICED  {row['provider']} {row['account']}: {what}, {when} ({row['reason']}); in no cost above")
         if report.outcome is not None:
             outcome = report.outcome
             self.say(f"models  {outcome.built} built, {outcome.tested} tests passed, {len(outcome.failures)} failed")
@@ -131,41 +134,56 @@ def _so_far(record: Record) -> str:
 
 
 def _loaded_table(record: Record) -> Table:
-    table = Table(title="loaded", title_justify="left", box=None, pad_edge=False)
-    for name in ("provider", "table", "account", "from", "until"):
-        table.add_column(name, overflow="fold")
-    table.add_column("rows", justify="right")
-    by_table: dict[tuple[str, str, str], list[Any]] = {}
+    table = _table("loaded", "table", "account", "from", "until", "rows")
+    by_table: dict[tuple[str, str, str], list[Fetched]] = {}
     for entry in record.fetched:
         by_table.setdefault((entry.provider, entry.table, entry.account), []).append(entry)
+    previous = None
     for (provider, name, account), entries in by_table.items():
+        if provider != previous:
+            table.add_row(provider)
+            previous = provider
         start, end = entries[0].window.start.to_date_string(), entries[-1].window.end.to_date_string()
-        table.add_row(provider, name, escape(account), start, end, f"{sum(entry.rows for entry in entries):,}")
+        table.add_row(f"  {name}", escape(account), start, end, f"{sum(entry.rows for entry in entries):,}")
     return table
 
 
-def _cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="cost by month", title_justify="left", box=None, pad_edge=False)
-    for name in ("month", "account", "sku"):
-        table.add_column(name, overflow="fold")
-    table.add_column("quantity", justify="right")
-    table.add_column("unit")
-    table.add_column("billed", justify="right")
-    month = None
+MONTHS_SHOWN = 13
+"""A year and the running month; all of them are in usage.cost_monthly."""
+
+
+def _month_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("cost by month", "month", "provider", "account", "billed")
+    months = sorted({row["billing_month"] for row in rows})[-MONTHS_SHOWN:]
+    totals: dict[tuple[Any, ...], list[Decimal]] = {}
+    running = {row["billing_month"] for row in rows if not row["is_complete"]}
     for row in rows:
-        current = f"{row['billing_month']:%Y-%m}{'' if row['is_complete'] else ' *'}"
-        table.add_row(
-            current if current != month else "",
-            escape(str(row["account"])),
-            escape(str(row["sku_id"])),
-            f"{row['quantity']:,.0f}",
-            row["unit"],
-            f"{_cents(row['billed_cost']):,} {row['currency']}",
-        )
-        month = current
-    if any(not row["is_complete"] for row in rows):
-        table.caption = "* still running"
-        table.caption_justify = "left"
+        if row["billing_month"] in months:
+            key = (row["billing_month"], row["provider"], row["account"], row["currency"])
+            totals.setdefault(key, []).append(_cents(row["billed_cost"]))  # an invoice rounds each line, then adds
+    previous = None
+    for (month, provider, account, currency), amounts in totals.items():
+        shown = f"{month:%Y-%m}{' so far' if month in running else ''}" if month != previous else ""
+        table.add_row(shown, provider, escape(account), f"{sum(amounts):,} {currency}")
+        previous = month
+    return table
+
+
+def _sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    month = max(row["billing_month"] for row in rows)
+    table = _table(f"{month:%Y-%m} by SKU", "account", "sku", "quantity", "unit", "billed")
+    for row in rows:
+        if row["billing_month"] == month:
+            billed = f"{_cents(row['billed_cost']):,} {row['currency']}"
+            table.add_row(escape(row["account"]), escape(row["sku_id"]), f"{row['quantity']:,.0f}", row["unit"], billed)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        right = name in {"rows", "quantity", "billed"}
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
     return table
 
 

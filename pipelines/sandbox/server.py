@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import uvicorn
@@ -83,6 +83,10 @@ class Sandbox:
     def variables(self) -> dict[str, str]:
         """The environment variables that point a run at this sandbox."""
         return {name: value for vendor in self._vendors for name, value in vendor.variables(self.url).items()}
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """By source, the arguments that point it at this sandbox: for a run that must not meet anybody's real keys."""
+        return {vendor.name: vendor.settings(self.url) for vendor in self._vendors}
 
     def _application(self) -> Wire:
         routes = [

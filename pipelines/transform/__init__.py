@@ -53,6 +53,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
     arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
+    arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
 
     def heard(event: object) -> None:
         info = getattr(event, "info", None)

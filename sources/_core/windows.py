@@ -4,11 +4,10 @@ A source asks for windows, a window replaces a window (see `replace`), and the c
 when they were fetched.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import pendulum
 from pendulum import DateTime
@@ -68,19 +67,20 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What is loaded of one account's table: everything from `since`, and up to `until` only buckets that had ended."""
+    """What is loaded of one account's table in buckets of `unit`: all from `since`, and that had ended up to `until`."""
 
     since: DateTime
     until: DateTime
+    unit: Unit
 
     @classmethod
     def from_state(cls, state: dict[str, str]) -> "Cursor":
         """Reads what `to_state` wrote."""
-        return cls(_instant(state["since"]), _instant(state["until"]))
+        return cls(_instant(state["since"]), _instant(state["until"]), cast("Unit", state["unit"]))
 
     def to_state(self) -> dict[str, str]:
         """As dlt's state keeps it."""
-        return {"since": self.since.to_iso8601_string(), "until": self.until.to_iso8601_string()}
+        return {"since": self.since.to_iso8601_string(), "until": self.until.to_iso8601_string(), "unit": self.unit}
 
 
 def _instant(text: str) -> DateTime:
@@ -131,9 +131,8 @@ class Plan:
         if self.backfill is not None:
             return cursor
         until = min(done.end, floor(now, self.unit))
-        if cursor is None or done.start < cursor.since:
-            return Cursor(done.start, max(until, done.start))
-        return Cursor(cursor.since, max(until, done.start))
+        goes_on = cursor is not None and cursor.unit == self.unit and cursor.since <= done.start
+        return Cursor(cursor.since if cursor and goes_on else done.start, max(until, done.start), self.unit)
 
     def _whole(self, cursor: Cursor | None, now: DateTime) -> Window | None:
         end = ceil(now, self.unit)
@@ -141,90 +140,9 @@ class Plan:
             end = min(self.backfill.end, end)
             return Window(self.backfill.start, end) if self.backfill.start < end else None
         start = floor(self.initial_date, self.unit)
-        # An `initial_date` set to an earlier day than the first run's asks for the older history, too.
-        if cursor is not None and cursor.since <= start and not self.restart:
+        # An `initial_date` set to an earlier day than the first run's asks for the older history, too; and a change of unit
+        # asks for everything, so that hours and days of the same time never stand side by side.
+        if cursor is not None and cursor.unit == self.unit and cursor.since <= start and not self.restart:
             # A cursor in the future (a clock that ran ahead) is worth no more than now.
             start = max(cursor.since, floor(min(cursor.until, now) - self.lookback, self.unit))
         return Window(start, end) if start < end else None
-
-
-def parse_moment(text: str, *, setting: str) -> DateTime:
-    """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; without a zone it is read as UTC.
-
-    Raises:
-        ConfigurationError: `text` is neither; it names `setting`.
-    """
-    stated = str(text).strip()
-    try:
-        # pendulum also reads durations, weeks and ordinal days; a bound of money is better read from a date only.
-        moment = pendulum.parse(stated, tz="UTC") if re.match(r"\d{4}-\d{2}-\d{2}(?!\d)", stated) else None
-    except ValueError:
-        moment = None
-    if not isinstance(moment, DateTime):
-        raise ConfigurationError(
-            f"{setting} is {stated!r}, which is not a date",
-            way_out="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.",
-        )
-    return moment.in_timezone("UTC")
-
-
-_SPAN = re.compile(r"(\d+)\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
-
-
-def parse_span(text: str | int | timedelta, *, setting: str) -> timedelta:
-    """A length of time: `7 days`, `36 hours`, `2 weeks`, short `7d`, ISO 8601 `P7D`; a bare number is days.
-
-    Raises:
-        ConfigurationError: `text` is none of these; it names `setting`.
-    """
-    if isinstance(text, timedelta):
-        return text
-    stated = str(text).strip()
-    if match := _SPAN.fullmatch(stated):
-        amount, unit = int(match[1]), (match[2] or "d")[0].lower()
-        return timedelta(hours=amount) if unit == "h" else timedelta(days=amount * (7 if unit == "w" else 1))
-    if stated.upper().startswith("P"):
-        try:
-            span = pendulum.parse(stated)
-        except ValueError:
-            span = None
-        if isinstance(span, pendulum.Duration) and not span.years and not span.months:
-            return timedelta(seconds=span.total_seconds())
-    raise ConfigurationError(
-        f"{setting} is {stated!r}, which is not a length of time", way_out="Write it as '7 days', '36 hours' or 'P7D'."
-    )
-
-
-def parse_unit(text: str, *, setting: str) -> Unit:
-    """One of hour, day, week and month.
-
-    Raises:
-        ConfigurationError: `text` is none of them; it names `setting`.
-    """
-    for unit in UNITS:
-        if unit == text:
-            return unit
-    raise ConfigurationError(f"{setting} is {text!r}", way_out=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
-
-
-def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
-    """The window of a backfill, [since, until); with the running bucket where only `since` is given, None without both.
-
-    Raises:
-        ConfigurationError: a bound is no date, `until` stands alone, or the window is empty or still to come.
-    """
-    if not since and not until:
-        return None
-    if not since:
-        raise ConfigurationError("until is given without since", way_out="Give the start of the backfill, too.")
-    now = utc_now()
-    start = parse_moment(since, setting="since")
-    end = parse_moment(until, setting="until") if until else ceil(now, unit)
-    if start >= now:
-        raise ConfigurationError(f"since is {since}, which is still to come", way_out="Give a day that has begun.")
-    if start >= end:
-        raise ConfigurationError(
-            f"since {since} is not before until {until}",
-            way_out="until is excluded: to load one day, give the next one.",
-        )
-    return Window(start, end)

@@ -13,8 +13,9 @@ from sources._core.check import credentials_check
 from sources._core.http import Client, HeaderAuth
 from sources._core.journal import Journal
 from sources._core.replace import replaced_by_window
+from sources._core.settings import backfill_window, parse_moment, parse_number, parse_span, parse_unit
 from sources._core.tables import Table
-from sources._core.windows import Plan, Window, backfill_window, floor, parse_moment, parse_span, parse_unit, utc_now
+from sources._core.windows import Plan, Window, floor, utc_now
 from sources.mathpix.answers import judge
 from sources.mathpix.pages import page_params, read_window
 from sources.mathpix.settings import (
@@ -40,7 +41,7 @@ def mathpix_source(
     initial_date: str = INITIAL_DATE,
     lookback: str = LOOKBACK,
     page_size: int = MAX_PER_PAGE,
-    requests_per_minute: int | None = REQUESTS_PER_MINUTE,
+    requests_per_minute: int = REQUESTS_PER_MINUTE,
     accounts: Any = None,
     since: str | None = None,
     until: str | None = None,
@@ -77,13 +78,15 @@ def mathpix_source(
         backfill=backfill_window(since, until, unit),
         restart=full_refresh,
     )
+    page_size = parse_number(page_size, setting="sources.mathpix.page_size", most=MAX_PER_PAGE)
+    pace = parse_number(requests_per_minute, setting="sources.mathpix.requests_per_minute")
     clients = {
         account.name: Client(
             "mathpix",
             account.settings["base_url"],
             auth=HeaderAuth(account.credentials),
             judge=judge,
-            budget=Budget(requests_per_minute),
+            budget=Budget(pace),
             on_answer=journal.answered,
         )
         for account in resolve_accounts(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -42,6 +43,8 @@ class Mathpix:
         options: how the API behaves where its documents leave it open.
     """
 
+    name = "mathpix"
+
     def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
         self.credentials = CREDENTIALS
         self.usage = UsageBook(World(seed), clock)
@@ -67,6 +70,12 @@ class Mathpix:
             "SOURCES__MATHPIX__APP_ID": credential.app_id,
             "SOURCES__MATHPIX__APP_KEY": credential.app_key,
         }
+
+    def settings(self, url: str) -> dict[str, Any]:
+        """The arguments of `mathpix_source` that point it at a sandbox at `url`, whatever is configured."""
+        credential = self.credential()
+        own = {"app_id": credential.app_id, "app_key": credential.app_key, "base_url": url}
+        return {"accounts": {"default": own}, "base_url": url}
 
     def routes(self) -> list[Route]:
         """The vendor's own paths, and `POST /_sandbox/mathpix/{restate,vanish,reset}` for processes outside of this one."""

@@ -1,0 +1,43 @@
+-- One row per provider, account, meter and UTC date of usage that no price covers.
+-- Mathpix publishes no full list of its usage types, so one may appear any day that nobody has a price for. Its cost is
+-- not known, which is not the same as nothing: it stands here and in no cost table.
+
+with
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
+
+),
+
+unpriced as (
+
+    select
+        provider,
+        account,
+        meter,
+        cast(bucket_start as date) as date,
+        quantity,
+        unit,
+        case when sku_id is null then 'unknown meter' else 'no price at that time' end as reason
+    from priced_usage
+    where sku_price_id is null
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        meter,
+        date,
+        cast(sum(quantity) as numeric(28, 9)) as quantity,
+        unit,
+        cast(reason as {{ dbt.type_string() }}) as reason
+    from unpriced
+    group by provider, account, meter, date, unit, reason
+
+)
+
+select * from final

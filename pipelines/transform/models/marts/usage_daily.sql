@@ -1,0 +1,53 @@
+-- One row per provider, account, meter and UTC date.
+-- Only what was loaded by the hour or the day: a week or month does not tell on which of its days it was used.
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+daily as (
+
+    select
+        provider,
+        account,
+        meter,
+        cast(bucket_start as date) as date,
+        sum(quantity) as quantity,
+        unit,
+        sum(request_count) as request_count,
+        min(case when is_complete then 1 else 0 end) = 1 as has_complete_buckets
+    from metered_usage
+    where timespan in ('hour', 'day')
+    group by provider, account, meter, cast(bucket_start as date), unit
+
+),
+
+final as (
+
+    select
+        daily.provider,
+        daily.account,
+        daily.meter,
+        daily.date,
+        cast(daily.quantity as numeric(28, 9)) as quantity,
+        daily.unit,
+        cast(daily.request_count as bigint) as request_count,
+        daily.has_complete_buckets and coalesce(daily.date < accounts.complete_before_date, false) as is_complete
+    from daily
+    left join accounts
+        on daily.provider = accounts.provider
+        and daily.account = accounts.account
+
+)
+
+select * from final

@@ -1,0 +1,28 @@
+-- One row per provider, account, meter and hour.
+-- Only what was loaded by the hour: a longer bucket does not tell in which of its hours it was used.
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        meter,
+        bucket_start as hour,
+        quantity,
+        unit,
+        request_count,
+        is_complete
+    from metered_usage
+    where timespan = 'hour'
+
+)
+
+select * from final

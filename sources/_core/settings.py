@@ -1,0 +1,104 @@
+"""Settings: from what a user wrote to a value, or to an error that names the setting and the way to write it."""
+
+import re
+from datetime import timedelta
+
+import pendulum
+from pendulum import DateTime
+
+from sources._core.http import ConfigurationError
+from sources._core.windows import UNITS, Unit, Window, ceil, utc_now
+
+
+def parse_moment(text: str, *, setting: str) -> DateTime:
+    """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; without a zone it is read as UTC.
+
+    Raises:
+        ConfigurationError: `text` is neither; it names `setting`.
+    """
+    stated = str(text).strip()
+    try:
+        # pendulum also reads durations, weeks and ordinal days; a bound of money is better read from a date only.
+        moment = pendulum.parse(stated, tz="UTC") if re.match(r"\d{4}-\d{2}-\d{2}(?!\d)", stated) else None
+    except ValueError:
+        moment = None
+    if not isinstance(moment, DateTime):
+        raise ConfigurationError(
+            f"{setting} is {stated!r}, which is not a date",
+            way_out="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.",
+        )
+    return moment.in_timezone("UTC")
+
+
+_SPAN = re.compile(r"(\d+)\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
+
+
+def parse_span(text: str | int | timedelta, *, setting: str) -> timedelta:
+    """A length of time: `7 days`, `36 hours`, `2 weeks`, short `7d`, ISO 8601 `P7D`; a bare number is days.
+
+    Raises:
+        ConfigurationError: `text` is none of these; it names `setting`.
+    """
+    if isinstance(text, timedelta):
+        return text
+    stated = str(text).strip()
+    if match := _SPAN.fullmatch(stated):
+        amount, unit = int(match[1]), (match[2] or "d")[0].lower()
+        return timedelta(hours=amount) if unit == "h" else timedelta(days=amount * (7 if unit == "w" else 1))
+    if stated.upper().startswith("P"):
+        try:
+            span = pendulum.parse(stated)
+        except ValueError:
+            span = None
+        if isinstance(span, pendulum.Duration) and not span.years and not span.months:
+            return timedelta(seconds=span.total_seconds())
+    raise ConfigurationError(
+        f"{setting} is {stated!r}, which is not a length of time", way_out="Write it as '7 days', '36 hours' or 'P7D'."
+    )
+
+
+def parse_unit(text: str, *, setting: str) -> Unit:
+    """One of hour, day, week and month.
+
+    Raises:
+        ConfigurationError: `text` is none of them; it names `setting`.
+    """
+    for unit in UNITS:
+        if unit == text:
+            return unit
+    raise ConfigurationError(f"{setting} is {text!r}", way_out=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
+
+
+def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
+    """The window of a backfill, [since, until); with the running bucket where only `since` is given, None without both.
+
+    Raises:
+        ConfigurationError: a bound is no date, `until` stands alone, or the window is empty or still to come.
+    """
+    if not since and not until:
+        return None
+    if not since:
+        raise ConfigurationError("until is given without since", way_out="Give the start of the backfill, too.")
+    now = utc_now()
+    start = parse_moment(since, setting="since")
+    end = parse_moment(until, setting="until") if until else ceil(now, unit)
+    if start >= now:
+        raise ConfigurationError(f"since is {since}, which is still to come", way_out="Give a day that has begun.")
+    if start >= end:
+        raise ConfigurationError(
+            f"since {since} is not before until {until}",
+            way_out="until is excluded: to load one day, give the next one.",
+        )
+    return Window(start, end)
+
+
+def parse_number(value: int, *, setting: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most`.
+
+    Raises:
+        ConfigurationError: it is outside; it names `setting`.
+    """
+    if value < least or (most is not None and value > most):
+        allowed = f"a number from {least} to {most}" if most is not None else f"{least} or more"
+        raise ConfigurationError(f"{setting} is {value}", way_out=f"Use {allowed}.")
+    return value

@@ -1,0 +1,274 @@
+"""What the command says and with which status it ends, for whoever schedules it."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.sandbox import Fault, Sandbox
+from tests.conftest import House
+
+LOAD = ("run", "--no-models")
+COMMAND = [sys.executable, "-m", "pipelines.cli"]
+
+
+def lines(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.strip()]
+
+
+def test_a_wrong_key_is_one_line_and_status_1(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the provider, the endpoint, the status and what to correct, once for all tables."""
+    monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
+    (failed,) = [line for line in lines(house(*LOAD, status=1)) if line.startswith("FAILED")]
+    assert "mathpix /v3/ocr-usage (HTTP 401): Invalid credentials" in failed
+    assert "Correct app_id and app_key in [sources.mathpix], then run again." in failed
+    assert "not-the-right-key" not in house.output
+
+
+def test_an_unreachable_host_is_one_line_and_status_1(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that the host cannot be reached and where its address stands."""
+    monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
+    (failed,) = [line for line in lines(house(*LOAD, status=1)) if line.startswith("FAILED")]
+    assert "cannot be reached" in failed
+    assert "sources.mathpix.base_url" in failed
+
+
+def test_a_malformed_answer_is_one_line_and_status_1(house: House, sandbox: Sandbox) -> None:
+    """HTML with status 200 is told as what it is."""
+    sandbox.faults.add(Fault(path="/v3", body="<html>login</html>"))
+    (failed,) = [line for line in lines(house(*LOAD, status=1)) if line.startswith("FAILED")]
+    assert "(HTTP 200): the answer is not JSON" in failed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--since", "yesterday"), "since is 'yesterday', which is not a date. Write it as 2026-01-31"),
+        (("--since", "2026-02-30"), "since is '2026-02-30', which is not a date"),
+        (("--until", "2026-01-01"), "until is given without since"),
+        (("--since", "2026-01-02", "--until", "2026-01-01"), "not before until"),
+        (("mathpics",), "there is no provider 'mathpics'. Known: mathpix"),
+        (("mathpix.usage",), "mathpix has no table usage. Known: ocr_usage_by_usage_type"),
+        (("--destination", "nowhere"), "the destination 'nowhere' cannot be used"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    house: House, sandbox: Sandbox, arguments: tuple[str, ...], said: str
+) -> None:
+    """Nothing is asked of anyone, and no file is made."""
+    (line,) = lines(house(*LOAD, *arguments, status=2))
+    assert line.startswith("meterhouse: ")
+    assert said in line
+    assert len(sandbox.requests) == 0
+    assert not house.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("TIMESPAN", "year", "sources.mathpix.timespan is 'year'. Use hour, day, week or month."),
+        ("LOOKBACK", "a while", "sources.mathpix.lookback is 'a while', which is not a length of time"),
+        ("INITIAL_DATE", "2026-31-01", "sources.mathpix.initial_date is '2026-31-01', which is not a date"),
+        ("BASE_URL", "http://api.mathpix.com", "sources.mathpix.base_url (api.mathpix.com) is not HTTPS"),
+        ("APP_KEY", "", "mathpix has no app_key in [sources.mathpix]"),
+        ("PAGE_SIZE", "5000", "sources.mathpix.page_size is 5000"),
+        ("REQUESTS_PER_MINUTE", "0", "sources.mathpix.requests_per_minute is 0"),
+        ("PAGE_SIZE", "many", "page_size"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    """The setting is named as it stands in the configuration."""
+    monkeypatch.setenv(f"SOURCES__MATHPIX__{setting}", value)
+    (line,) = lines(house(*LOAD, status=2))
+    assert said in line
+    assert len(sandbox.requests) == 0
+
+
+def test_no_credentials_at_all_is_status_2(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is configured: the line says where credentials go."""
+    monkeypatch.delenv("SOURCES__MATHPIX__APP_ID")
+    monkeypatch.delenv("SOURCES__MATHPIX__APP_KEY")
+    (line,) = lines(house(*LOAD, status=2))
+    assert "no provider has credentials" in line
+    assert ".dlt/secrets.toml" in line
+    (line,) = lines(house(*LOAD, "mathpix", status=2))
+    assert "SOURCES__MATHPIX__APP_ID" in line
+
+
+def test_a_read_only_database_stays_as_it_was(house: House, sandbox: Sandbox) -> None:
+    """Also for the superuser: a file that nobody may write was meant to stay."""
+    house(*LOAD)
+    house.database.chmod(0o444)
+    before = house.database.read_bytes()
+    sandbox.requests.clear()
+    (line,) = lines(house(*LOAD, status=2))
+    assert f"the database file {house.database} is read-only" in line
+    assert house.database.read_bytes() == before
+    assert len(sandbox.requests) == 0
+
+
+def test_a_database_in_no_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that cannot be made is named."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "missing/folder/usage.duckdb")
+    (line,) = lines(house(*LOAD, status=2))
+    assert "there is no folder" in line
+
+
+def test_a_database_that_another_process_holds_stays_as_it_was(house: House) -> None:
+    """The line says who is in the way."""
+    house(*LOAD)
+    before = house.rows("select * from mathpix.ocr_usage_by_app_id order by all")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import duckdb; c = duckdb.connect({str(house.database)!r}); print('in', flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout
+    holder.stdout.readline()
+    try:
+        house(*LOAD, status=1)
+        assert "another process has" in house.output
+        assert len([line for line in lines(house.output) if line.startswith("FAILED")]) == 1
+    finally:
+        holder.communicate("\n")
+    assert house.rows("select * from mathpix.ocr_usage_by_app_id order by all") == before
+
+
+def test_a_file_that_is_no_database_stays_as_it_was(house: House) -> None:
+    """A wrong path is an error, not an overwritten file."""
+    house.database.write_text("my precious notes, long enough to be mistaken for a header " * 100)
+    before = house.database.read_bytes()
+    house(*LOAD, status=1)
+    assert house.database.read_bytes() == before
+
+
+def test_check_says_what_is_configured_and_whether_it_works(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cheap call a provider; status 0, 1 or 2; never a secret."""
+    assert "mathpix  default  ok" in house("check")
+    assert len(sandbox.requests) == 1
+    assert not house.database.exists()
+    monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
+    house("check", status=1)
+    assert "HTTP 401" in house.output
+    assert "not-the-right-key" not in house.output
+    answer = house.json("check", status=1)
+    assert answer["providers"][0] | {"error": ""} == {"provider": "mathpix", "account": "default", "ok": False, "error": ""}
+    monkeypatch.delenv("SOURCES__MATHPIX__APP_KEY")
+    assert "no app_key" in house("check", status=2)
+
+
+def test_json_is_one_object_on_stdout(house: House) -> None:
+    """Numbers of money are text there, and the human text is not in it."""
+    report = house.json("run")
+    assert report["status"] == "ok"
+    assert report["exit_status"] == 0
+    assert {entry["table"] for entry in report["loaded"]} >= {"ocr_usage_by_usage_type"}
+    assert all(isinstance(row["billed_cost"], str) for row in report["cost_monthly"])
+    assert [row["meter"] for row in report["unpriced_usage"]] == ["conversion"]
+    broken = house.json("run", "--since", "never", status=2)
+    assert broken["exit_status"] == 2
+
+
+def test_models_say_where_they_are(house: House) -> None:
+    """`meterhouse models --path` names a dbt project."""
+    assert (Path(house("models", "--path").strip()) / "dbt_project.yml").exists()
+
+
+def test_models_run_on_what_is_loaded(house: House) -> None:
+    """Loading and modelling may be two steps."""
+    house(*LOAD)
+    house("models")
+    assert house.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
+
+
+def test_models_on_nothing_are_empty(house: House) -> None:
+    """A new database has all marts, without rows."""
+    house("models")
+    assert house.rows("select count(*) from usage.charges") == [(0,)]
+
+
+def test_secrets_are_in_no_output_file_or_table(house: House, sandbox: Sandbox, dlt_data_dir: Path) -> None:
+    """After good runs and bad ones, the key is in nothing that was said or written."""
+    key = sandbox.mathpix.credential().app_key
+    said = house("run") + house("check")
+    sandbox.faults.add(Fault(path="/v3", status=500, times=1, body=f"<html>{key}</html>"))
+    sandbox.faults.add(Fault(path="/v3", body={"error": key, "error_info": {"id": "opts_bad", "message": f"bad {key}"}}))
+    said += house(*LOAD, status=1) + house("check", status=1)
+    assert key not in said
+    written = [file for folder in (house.folder, dlt_data_dir) for file in folder.rglob("*") if file.is_file()]
+    assert house.database in written
+    assert not [file for file in written if key.encode() in file.read_bytes()]
+    with duckdb.connect(str(house.database), read_only=True) as connection:
+        for schema, table in connection.sql("select table_schema, table_name from information_schema.tables").fetchall():
+            rows = connection.sql(f'select * from "{schema}"."{table}"').fetchall()
+            assert key not in str(rows)
+
+
+def test_the_demo_needs_nothing_and_sends_no_real_key(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is configured, the demo asks its own sandbox under its own key, and ends with a cost by month."""
+    output = house("demo")
+    assert "cost by month" in output
+    assert len(sandbox.requests) == 0
+    assert not house.database.exists()
+    assert (house.folder / "demo.duckdb").exists()
+    assert output.count(" mathpix   default ") == 13
+    assert "UNPRICED" in output
+
+
+@pytest.fixture
+def served() -> Iterator[dict[str, str]]:
+    """`meterhouse sandbox` in a process of its own, and the variables that it prints."""
+    process = subprocess.Popen([*COMMAND, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    variables = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3))
+    yield variables
+    process.terminate()
+    process.wait(10)
+
+
+def test_the_sandbox_command_serves_what_a_run_reads(house: House, served: dict[str, str]) -> None:
+    """Its variables are all that a run in another process needs."""
+    finished = subprocess.run(
+        [*COMMAND, "run", "mathpix", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02"],
+        env=os.environ | served,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert house.rows("select count(*) > 0 from mathpix.ocr_usage_by_app_id") == [(True,)]
+
+
+def test_help_needs_no_heavy_import() -> None:
+    """`meterhouse --help` is typed to be answered: dlt, dbt, Arrow and DuckDB stay unread."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipelines.cli import app;"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
+        "print([name for name in ('dlt', 'dbt', 'pyarrow', 'duckdb', 'httpx') if name in sys.modules])"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "[]"
+
+
+def test_the_version_is_the_changelogs() -> None:
+    """Whoever reads the changelog finds the version that is installed."""
+    top = Path(__file__).parents[2]
+    version = tomllib.loads((top / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {version}" in (top / "CHANGELOG.md").read_text()

@@ -1,0 +1,139 @@
+"""The main job, end to end: the documented API over HTTP, into DuckDB, through dbt, to a cost that is right to the cent."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+
+from pipelines.sandbox import Sandbox
+from tests.conftest import House
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """The tenth of May 2026."""
+    with time_machine.travel(datetime(2026, 5, 10, 12, tzinfo=UTC)):
+        yield
+
+
+def month_of(usage_type: str, total: int, month: str, *, app_id: str = "lyceum_notes") -> list[dict[str, Any]]:
+    """A month's usage, spread unevenly over 600 hours, that adds up to `total`."""
+    start = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    even, rest = divmod(total, 600)
+    counts = [even + (hour % 7) - ((599 - hour) % 7) for hour in range(600)]
+    counts[300] += rest + 600 * even - sum(counts)
+    assert sum(counts) == total
+    return [
+        {"hour": start + timedelta(hours=hour), "app_id": app_id, "usage_type": usage_type, "count": count}
+        for hour, count in enumerate(counts)
+        if count
+    ]
+
+
+def billed(house: House) -> Decimal:
+    ((cost,),) = house.rows("select sum(round(billed_cost, 2)) from usage.cost_monthly")
+    return Decimal(cost)
+
+
+@pytest.mark.parametrize(
+    ("month", "usage", "cost"),
+    [
+        ("2026-04", {"image": 1_500_000}, "2750.00"),
+        ("2026-04", {"pdf-page": 2_000_000}, "8500.00"),
+        ("2026-04", {"strokes-session": 2_000_000}, "13190.00"),
+        ("2026-04", {"image": 3_000_000, "pdf-page": 800_000, "strokes-session": 500_000}, "13190.00"),
+        ("2026-04", {"image": 1_000_000, "image-async": 500_000}, "2750.00"),
+        ("2025-03", {"image": 1_500_000}, "2750.00"),
+        ("2025-02", {"image": 1_500_000}, "3216.00"),  # 1K at 0.02, 99K at 0.004, the rest at 0.002
+        ("2024-12", {"pdf-page": 2_000_000}, "8500.00"),
+        ("2024-11", {"pdf-page": 2_000_000}, "20600.00"),  # 40K at 0.025, the rest at 0.01
+    ],
+)
+def test_the_vendors_own_totals(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, month: str, usage: dict[str, int], cost: str
+) -> None:
+    """The worked examples of mathpix.com/docs/convert/billing, and the prices of their time, come out to the cent."""
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", f"{month}-01")
+    sandbox.mathpix.usage.set([row for usage_type, total in usage.items() for row in month_of(usage_type, total, month)])
+    house("run", "mathpix.ocr_usage_by_usage_type")
+    assert billed(house) == Decimal(cost)
+    assert house.rows("select count(*) from usage.unpriced_usage") == [(0,)]
+
+
+def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sandbox) -> None:
+    """Each with its own price and quantity, together the hour."""
+    hour = datetime(2026, 4, 3, 7, tzinfo=UTC)
+    sandbox.mathpix.usage.set(
+        [
+            {"hour": hour - timedelta(hours=1), "app_id": "lyceum_notes", "usage_type": "image", "count": 999_990},
+            {"hour": hour, "app_id": "lyceum_grader", "usage_type": "image", "count": 25},
+        ]
+    )
+    house("run")
+    assert house.rows(
+        "select tier_no, quantity, unit_price, billed_cost from usage.charges"
+        " where charge_period_start = timestamp '2026-04-03 07:00' order by tier_no"
+    ) == [
+        (1, Decimal(10), Decimal("0.002"), Decimal("0.02")),
+        (2, Decimal(15), Decimal("0.0015"), Decimal("0.0225")),
+    ]
+
+
+def test_an_unknown_usage_type_is_unpriced_and_never_zero(house: House, sandbox: Sandbox) -> None:
+    """It stands in unpriced_usage and in the run's summary, and in no table of cost."""
+    rows = month_of("image", 10_000, "2026-04") + month_of("hologram", 5000, "2026-04")
+    sandbox.mathpix.usage.set(rows)
+    report = house.json("run")
+    (unpriced,) = report["unpriced_usage"]
+    assert (unpriced["meter"], Decimal(unpriced["quantity"]), unpriced["reason"]) == ("hologram", Decimal(5000), "unknown meter")
+    assert "UNPRICED  mathpix default: 5,000 uses of hologram" in house("run")
+    assert house.rows("select sum(quantity) from usage.unpriced_usage") == [(Decimal(5000),)]
+    assert house.rows("select distinct meter from usage.charges") == [("image",)]
+    assert billed(house) == Decimal("20.00")
+
+
+def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each account is billed for its own 1.5 million images from the first tier on."""
+    import json
+
+    keys = {"notes": sandbox.mathpix.credential("default"), "print": sandbox.mathpix.credential("press")}
+    monkeypatch.setenv(
+        "SOURCES__MATHPIX__ACCOUNTS",
+        json.dumps({name: {"app_id": key.app_id, "app_key": key.app_key} for name, key in keys.items()}),
+    )
+    rows = month_of("image", 1_500_000, "2026-04")
+    sandbox.mathpix.usage.set(rows + [row | {"app_id": "quarto_intake", "account": "press"} for row in rows])
+    house("run")
+    assert house.rows("select account, round(billed_cost, 2) from usage.cost_monthly order by account") == [
+        ("notes", Decimal("2750.00")),
+        ("print", Decimal("2750.00")),
+    ]
+
+
+def test_two_keys_of_one_group_are_reported_as_counting_twice(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key sees its whole group: configured as two accounts, two keys of it would double the bill, and the run says so."""
+    import json
+
+    first, second = [key for key in sandbox.mathpix.credentials if key.account == "default"][:2]
+    named = {key.app_id: {"app_id": key.app_id, "app_key": key.app_key} for key in (first, second)}
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", json.dumps(named))
+    house("run", status=1)
+    assert "FAILED  assert_mathpix_accounts_do_not_overlap" in house.output
+    assert house.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
+
+
+def test_restated_usage_is_priced_anew(house: House, sandbox: Sandbox) -> None:
+    """A vendor that takes back 100,000 pages takes back their cost on the next run."""
+    sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))
+    house("run")
+    before = billed(house)
+    sandbox.mathpix.usage.vanish("2026-05-09")
+    house("run")
+    expected = Decimal(sandbox.mathpix.usage.total(usage_type="pdf-page")) * Decimal("0.005")
+    assert billed(house) == expected.quantize(Decimal("0.01"))
+    assert billed(house) < before
