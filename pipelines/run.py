@@ -54,24 +54,54 @@ class Failure:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time that a provider can no longer be asked for and that was never loaded."""
+
+    provider: str
+    table: str
+    account: str
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A table that takes its time: how many requests are to come, and how many seconds they take at the allowed pace."""
+
+    provider: str
+    table: str
+    account: str
+    requests: int
+    seconds: float
+
+
 @dataclass
 class Record:
     """What a run has done so far. Several providers write to it at once."""
 
     fetched: list[Fetched] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    expectations: list[Expectation] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     on_change: Callable[["Record"], None] = lambda record: None  # noqa: ARG005
+    on_expectation: Callable[["Expectation"], None] = lambda expected: None  # noqa: ARG005
     _lock: Lock = field(default_factory=Lock, repr=False)
 
-    def add(self, entry: Fetched | Failure) -> None:
-        """Notes a window or a failure."""
+    def add(self, entry: Fetched | Failure | Gap | Expectation) -> None:
+        """Notes what happened."""
         with self._lock:
-            if isinstance(entry, Fetched):
-                self.fetched.append(entry)
-            else:
-                self.failures.append(entry)
+            match entry:
+                case Fetched():
+                    self.fetched.append(entry)
+                case Failure():
+                    self.failures.append(entry)
+                case Gap():
+                    self.gaps.append(entry)
+                case Expectation():
+                    self.expectations.append(entry)
+                    self.on_expectation(entry)
             self.on_change(self)
 
     def count_request(self, provider: str) -> None:
@@ -100,6 +130,14 @@ class RecordingJournal(Journal):
     def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
         """Notes a window."""
         self._record.add(Fetched(self._provider, table, account, window, rows))
+
+    def gap(self, table: str, account: str, window: Window) -> None:
+        """Notes a gap."""
+        self._record.add(Gap(self._provider, table, account, window))
+
+    def expecting(self, table: str, account: str, requests: int, seconds: float) -> None:
+        """Notes how long a table will take."""
+        self._record.add(Expectation(self._provider, table, account, requests, seconds))
 
     def failed(self, table: str, account: str, error: SourceError) -> None:
         """Notes a failure and returns, so that the other accounts are loaded."""
@@ -185,10 +223,11 @@ def open_sources(
 
 def load(sources: Mapping[str, DltSource], destination: Destination, record: Record) -> None:
     """Extracts and loads all sources at the same time; what fails is in the record, the others are loaded."""
+    one_at_a_time = Lock()
 
     def load_one(provider: str) -> None:
         try:
-            _load_one(destination.pipeline(provider), sources[provider])
+            _load_one(destination.pipeline(provider), sources[provider], one_at_a_time)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must neither stop nor hide the other providers
             record.add(Failure(provider, "", "", _as_load_error(provider, error, destination)))
 
@@ -196,13 +235,21 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
         list(pool.map(load_one, sources))
 
 
-def _load_one(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    # A run that was killed may have left a package that dlt would load now, and then return without extracting anything.
-    pipeline.sync_destination()
+def _load_one(pipeline: dlt.Pipeline, source: DltSource, one_at_a_time: Lock) -> None:
+    """Waiting for a provider is done side by side, writing one after the other: DuckDB has one writer, and it is quick."""
+    with one_at_a_time:
+        pipeline.sync_destination()
+        # A run that was killed may have left a package behind. Its cursor moves with it, so it goes first.
+        _load_pending(pipeline)
+    pipeline.extract(source)
+    with one_at_a_time:
+        _load_pending(pipeline)
+
+
+def _load_pending(pipeline: dlt.Pipeline) -> None:
     if pipeline.has_pending_data:
         pipeline.normalize()
         pipeline.load(raise_on_failed_jobs=True)
-    pipeline.run(source)
 
 
 def _as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.destination import Destination
-from pipelines.run import Fetched, Record, Report
+from pipelines.run import Expectation, Fetched, Record, Report
 from sources._core.http import ConfigurationError, SourceError
 
 
@@ -32,12 +32,20 @@ class Terminal:
     @contextmanager
     def progress(self, record: Record) -> Iterator[None]:
         """A live line while the block works; nothing where nobody watches."""
+        record.on_expectation = self._announce
         if not self.console.is_terminal:
             yield
             return
         with self.console.status("starting") as status:
             record.on_change = lambda now: status.update(escape(_so_far(now)))
             yield
+
+    def _announce(self, expected: Expectation) -> None:
+        minutes = max(1, round(expected.seconds / 60))
+        self.say(
+            f"{expected.provider}.{expected.table} {expected.account}: about {expected.requests} requests, {minutes} min at "
+            "the pace that the provider allows"
+        )
 
     def finish(self, report: Report) -> None:
         """Prints the summary and ends the command with the run's exit status."""
@@ -91,6 +99,8 @@ class Terminal:
         record = report.record
         if record.fetched:
             self.console.print(_loaded_table(record))
+        for gap in record.gaps:
+            self.say(f"GAP  {gap.provider}.{gap.table} {gap.account}: {gap.window} was never loaded and cannot be any more")
         if report.cost_monthly:
             self.console.print(_month_table(report.cost_monthly))
             self.console.print(_sku_table(report.cost_monthly))
@@ -220,6 +230,16 @@ def _as_dict(report: Report) -> dict[str, Any]:
             for entry in report.record.fetched
         ],
         "requests": report.record.requests,
+        "gaps": [
+            {
+                "provider": gap.provider,
+                "table": gap.table,
+                "account": gap.account,
+                "from": gap.window.start,
+                "until": gap.window.end,
+            }
+            for gap in report.record.gaps
+        ],
         "failures": [
             {
                 "provider": failure.provider,

@@ -21,6 +21,12 @@ class Journal:
     def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
         """A window has been read whole."""
 
+    def gap(self, table: str, account: str, window: Window) -> None:
+        """The provider can no longer be asked for `window`, and it was never loaded."""
+
+    def expecting(self, table: str, account: str, requests: int, seconds: float) -> None:
+        """So many requests are to come, which take so many seconds at the pace that the provider allows."""
+
     def failed(self, table: str, account: str, error: SourceError) -> None:
         """A window could not be read; raise to end the extraction, return to go on with the next account."""
         raise error

@@ -10,12 +10,15 @@ So the strategy is `cdc`: one MERGE that inserts new rows, updates those whose `
 the scope that the answer no longer holds. A second run of the same window changes no row, and `fetched_at` says when a row
 came to read as it does; when a window was last asked for stands in `fetched_windows`.
 
-The scope is a resource's last word, not its first: it names, for each account, exactly the windows that were read whole.
-An account that failed is not in it, so nothing of it is deleted.
+The scope is a resource's last word, not its first: it names, for each part of the table, exactly the windows that were read
+whole. A part that failed is not in it, so nothing of it is deleted; a window that the provider answered only from a later
+time on is in it from that time on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import dlt
 import pyarrow as pa
@@ -23,10 +26,10 @@ import pyarrow.compute as pc
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from sources._core.http import SourceError
+from sources._core.http import ConfigurationError, SourceError
 from sources._core.journal import Journal
 from sources._core.tables import TIMESTAMP, Table, computed, count, instant, schema_of, version_of
-from sources._core.windows import Cursor, Plan, Unit, Window, after, floor, utc_now
+from sources._core.windows import Cursor, Plan, Unit, Window, after, floor, from_date, utc_now
 
 C = TypeVar("C")
 
@@ -40,6 +43,7 @@ FETCHED_WINDOWS = schema_of(
     [
         computed("resource", pa.string(), "the table that was asked for"),
         ACCOUNT,
+        computed("part", pa.string(), "which part of the account's rows, such as one organisation; '' for all"),
         instant("window_start", "start of the window, included"),
         instant("window_end", "end of the window, excluded"),
         instant("complete_until", "all buckets up to here had ended when they were fetched"),
@@ -49,52 +53,94 @@ FETCHED_WINDOWS = schema_of(
 )
 
 
+@dataclass(frozen=True)
+class Part(Generic[C]):
+    """The rows of a table that are asked for on their own: those of one account, and of `where` within it.
+
+    `client` is whatever `fetch` asks with. `where` fixes columns of the table, such as the organisation; its values come
+    from the configuration or the source, never from an answer, because they become SQL.
+    """
+
+    account: str
+    client: C
+    plan: Plan
+    where: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        for name, value in self.where.items():
+            if any(character in value for character in UNSAFE):
+                raise ConfigurationError(f"{name} is {value!r}", way_out="Write it without quotes, braces and backslashes.")
+
+    @property
+    def name(self) -> str:
+        """What distinguishes it from the account's other parts: '' where there is none."""
+        return " ".join(self.where.values())
+
+
+class Reading(NamedTuple):
+    """What `fetch` has read: the rows, and the window that they are all rows of; None where nothing can be said of it."""
+
+    rows: pa.Table
+    window: Window | None
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    part: Part[Any]
+    window: Window
+    rows: int
+    asked_at: DateTime
+
+
 def replaced_by_window(
     table: Table,
     *,
-    clients: Mapping[str, C],
-    plan: Plan,
-    fetch: Callable[[C, Window], pa.Table],
+    parts: Sequence[Part[C]],
+    fetch: Callable[[C, Window], Reading],
     journal: Journal,
 ) -> DltResource:
     """A dlt resource that keeps `table` equal to what the provider says of each window.
 
     Args:
         table: name, columns, key and time column.
-        clients: by account name, whatever `fetch` asks with.
-        plan: which windows to ask for, by each account's cursor.
+        parts: whom to ask and which windows, each part by a cursor of its own.
         fetch: reads one window whole, as a table of the declared columns without the stamps, or raises SourceError.
-        journal: hears of windows and failures.
+        journal: hears of windows, gaps and failures.
     """
     key = [ACCOUNT.name, *table.key]
 
     def windows() -> Iterator[Any]:
         cursors: dict[str, dict[str, str]] = dlt.current.resource_state().setdefault("cursors", {})
-        replaced: list[tuple[str, Window, int, DateTime]] = []
-        for account, client in clients.items():
-            cursor = Cursor.from_state(cursors[account]) if account in cursors else None
+        replaced: list[_Replaced] = []
+        for part in parts:
+            slot = f"{part.account} {part.name}".strip()
+            cursor = Cursor.from_state(cursors[slot]) if slot in cursors else None
             try:
-                for window in plan.windows(cursor, utc_now()):
-                    journal.fetching(table.name, account, window)
+                if gap := part.plan.gap(cursor, utc_now()):
+                    journal.gap(table.name, part.account, gap)
+                for asked in part.plan.windows(cursor, utc_now()):
+                    journal.fetching(table.name, part.account, asked)
                     asked_at = utc_now()
-                    rows = fetch(client, window)
+                    rows, window = fetch(part.client, asked)
+                    journal.fetched(table.name, part.account, window or asked, rows.num_rows)
+                    if window is None:
+                        continue
                     _require_inside(rows, table, window)
-                    journal.fetched(table.name, account, window, rows.num_rows)
-                    yield _stamped(rows, table, account, plan.unit, asked_at)
-                    replaced.append((account, window, rows.num_rows, asked_at))
-                    cursor = plan.moved(cursor, window, asked_at)
+                    yield _stamped(rows, table, part, asked_at)
+                    replaced.append(_Replaced(part, window, rows.num_rows, asked_at))
+                    cursor = part.plan.moved(cursor, window, asked_at)
                     if cursor is not None:
-                        cursors[account] = cursor.to_state()
+                        cursors[slot] = cursor.to_state()
             except SourceError as error:
                 # What was read before stays, with a scope and a cursor that end where the reading ended.
-                journal.failed(table.name, account, error)
+                journal.failed(table.name, part.account, error)
         if replaced:
             yield dlt.mark.with_hints(
                 _schema(table).empty_table(),
-                dlt.mark.make_hints(write_disposition=_merge(_scope(table.time, replaced))),
+                dlt.mark.make_hints(write_disposition=_merge(_scope(table, replaced))),
             )
             yield dlt.mark.with_hints(
-                _log(table.name, replaced, plan.unit),
+                _log(table.name, replaced),
                 dlt.mark.make_hints(table_name="fetched_windows", write_disposition="append", primary_key=[]),
                 create_table_variant=True,
             )
@@ -112,21 +158,32 @@ def _merge(scope: str | None) -> Any:
     return disposition | ({"destination_scope": scope} if scope else {})
 
 
-def _scope(time: str, replaced: Sequence[tuple[str, Window, int, DateTime]]) -> str:
+UNSAFE = "'\"\\{}"
+"""Characters that no value in a scope has: quotes and backslashes are SQL's, braces are dlt's, which formats the text."""
+
+
+def _scope(table: Table, replaced: Sequence[_Replaced]) -> str:
     """The rows that the answers stand for, as SQL. It holds account names and bounds, nothing that a provider sent."""
-    spans: dict[str, Window] = {}
-    for account, window, _, _ in replaced:  # the windows of an account adjoin, oldest first
-        spans[account] = Window(spans[account].start if account in spans else window.start, window.end)
-    return " OR ".join(
-        f"(account = {_literal(account)} AND {time} >= '{span.start.to_iso8601_string()}'"
-        f" AND {time} < '{span.end.to_iso8601_string()}')"
-        for account, span in spans.items()
+    spans: dict[int, tuple[Part[Any], Window]] = {}
+    for done in replaced:  # the windows of a part adjoin, oldest first
+        start = spans[id(done.part)][1].start if id(done.part) in spans else done.window.start
+        spans[id(done.part)] = done.part, Window(start, done.window.end)
+    return " OR ".join(f"({_condition(table, part, span)})" for part, span in spans.values())
+
+
+def _condition(table: Table, part: Part[Any], span: Window) -> str:
+    fixed = {ACCOUNT.name: part.account, **part.where}
+    start, end = (
+        (span.start.to_date_string(), span.end.to_date_string())
+        if pa.types.is_date(table.type_of(table.time))
+        else (span.start.to_iso8601_string(), span.end.to_iso8601_string())
     )
+    equal = " AND ".join(f"{name} = {_literal(value)}" for name, value in fixed.items())
+    return f"{equal} AND {table.time} >= '{start}' AND {table.time} < '{end}'"
 
 
 def _literal(text: str) -> str:
-    # Account names have neither quotes nor braces (see accounts); dlt formats the scope, so that a brace would be its own.
-    if any(character in text for character in "'\\{}"):
+    if any(character in text for character in UNSAFE):  # accounts and parts have been checked where they are made
         raise ValueError(f"{text!r} cannot stand in SQL")
     return f"'{text}'"
 
@@ -135,14 +192,17 @@ def _schema(table: Table) -> pa.Schema:
     return schema_of([ACCOUNT, *table.columns, *STAMPS])
 
 
-def _stamped(rows: pa.Table, table: Table, account: str, unit: Unit, asked_at: DateTime) -> pa.Table:
+def _stamped(rows: pa.Table, table: Table, part: Part[Any], asked_at: DateTime) -> pa.Table:
     """The rows with account, bucket end, completeness, fetch time and version, in the declared order and types."""
-    ends = _bucket_ends(rows.column(table.time), unit)
-    if any(column.name == "bucket_end" for column in table.columns):
-        rows = rows.append_column("bucket_end", ends)
+    ends = rows.column("bucket_end") if "bucket_end" in rows.column_names else None
+    if ends is None:
+        ends = _bucket_ends(rows.column(table.time), part.plan.unit)
+        if any(column.name == "bucket_end" for column in table.columns):
+            rows = rows.append_column("bucket_end", ends)
     content = [name for name in rows.column_names if name not in table.key]
-    rows = rows.append_column(ACCOUNT.name, pa.repeat(pa.scalar(account), rows.num_rows))
-    rows = rows.append_column("is_complete", pc.less_equal(ends, pa.scalar(asked_at, TIMESTAMP)))
+    now = asked_at if table.is_utc else part.plan.wall_time(asked_at)
+    rows = rows.append_column(ACCOUNT.name, pa.repeat(pa.scalar(part.account), rows.num_rows))
+    rows = rows.append_column("is_complete", pc.less_equal(ends, pa.scalar(now, TIMESTAMP)))
     rows = rows.append_column("fetched_at", pa.repeat(pa.scalar(asked_at, TIMESTAMP), rows.num_rows))
     rows = rows.append_column("row_version", version_of(rows, [*content, "is_complete"]))
     declared = _schema(table)
@@ -153,30 +213,31 @@ def _stamped(rows: pa.Table, table: Table, account: str, unit: Unit, asked_at: D
 
 def _bucket_ends(starts: pa.ChunkedArray, unit: Unit) -> pa.Array:
     encoded = starts.combine_chunks().dictionary_encode()
-    ends = [after(floor(start, unit), unit) for start in encoded.dictionary.to_pylist()]
+    ends = [after(floor(from_date(start), unit), unit) for start in encoded.dictionary.to_pylist()]
     return pa.array(ends, TIMESTAMP).take(encoded.indices)
 
 
 def _require_inside(rows: pa.Table, table: Table, window: Window) -> None:
     """A row of another time would be written outside the scope, where nothing would ever take it away again."""
     for start in pc.unique(rows.column(table.time)).to_pylist():
-        if not window.start <= start < window.end:
+        if not window.start <= from_date(start) < window.end:
             raise table.unexpected(f"a row is of {start.isoformat()}, outside the window {window} that was asked for")
 
 
-def _log(resource: str, replaced: Sequence[tuple[str, Window, int, DateTime]], unit: Unit) -> pa.Table:
+def _log(resource: str, replaced: Sequence[_Replaced]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
                 "resource": resource,
-                "account": account,
-                "window_start": window.start,
-                "window_end": window.end,
-                "complete_until": max(window.start, min(window.end, floor(asked_at, unit))),
-                "row_count": row_count,
-                "fetched_at": asked_at,
+                "account": done.part.account,
+                "part": done.part.name,
+                "window_start": done.window.start,
+                "window_end": done.window.end,
+                "complete_until": done.part.plan.complete_until(done.window, done.asked_at),
+                "row_count": done.rows,
+                "fetched_at": done.asked_at,
             }
-            for account, window, row_count, asked_at in replaced
+            for done in replaced
         ],
         FETCHED_WINDOWS,
     )

@@ -8,8 +8,8 @@ added since arrives as one more text column, so that nothing is lost and no late
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from sources._core.http import UnexpectedValue
 
+DECIMAL = pa.decimal128(28, 9)
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -44,14 +45,43 @@ def dimension(name: str, description: str, *, field: str | None = None) -> Colum
     return Column(name, pa.string(), _dimension, field or name, description)
 
 
-def count(name: str, description: str, *, field: str | None = None) -> Column:
+def count(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
     """A whole number."""
-    return Column(name, pa.int64(), _whole_number, field or name, description)
+    parse = _optional(_whole_number) if nullable else _whole_number
+    return Column(name, pa.int64(), parse, field or name, description, nullable)
 
 
-def instant(name: str, description: str, *, field: str | None = None) -> Column:
+def instant(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
     """A point in time, in UTC where the provider names no zone."""
-    return Column(name, TIMESTAMP, _instant, field or name, description)
+    return Column(name, TIMESTAMP, _optional(_instant) if nullable else _instant, field or name, description, nullable)
+
+
+def decimal(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
+    """An exact decimal with nine digits after the point: credits, shares and money, from their text and never a float.
+
+    Providers that add up in binary send 0.30000000000000004; the tenth digit and what follows is rounded half to even.
+    """
+    return Column(name, DECIMAL, _optional(_decimal) if nullable else _decimal, field or name, description, nullable)
+
+
+def day(name: str, description: str, *, field: str | None = None) -> Column:
+    """A calendar date, written 2026-01-31; a time of day after it is refused unless it is midnight."""
+    return Column(name, pa.date32(), _day, field or name, description)
+
+
+def text(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
+    """A text that is no part of a key: null where the provider leaves it out."""
+    return Column(name, pa.string(), _optional(_text) if nullable else _text, field or name, description, nullable)
+
+
+def flag(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
+    """True or false; null where the provider leaves it out."""
+    return Column(name, pa.bool_(), _optional(_flag) if nullable else _flag, field or name, description, nullable)
+
+
+def document(name: str, description: str, *, field: str | None = None) -> Column:
+    """A nested value as JSON text, with its keys sorted; null where the provider leaves it out."""
+    return Column(name, pa.string(), _as_text, field or name, description, nullable=True)
 
 
 def computed(name: str, type_: pa.DataType, description: str) -> Column:
@@ -63,6 +93,8 @@ def computed(name: str, type_: pa.DataType, description: str) -> Column:
 class Table:
     """A raw table: its columns, the key that tells its rows apart, and the time that windows are cut by.
 
+    `is_utc` is false where days are local to a time zone that the user chose.
+
     Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `replace` fills.
     """
 
@@ -72,6 +104,7 @@ class Table:
     columns: Sequence[Column]
     key: Sequence[str]
     time: str
+    is_utc: bool = True
     _known: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -92,7 +125,7 @@ class Table:
             if column.field is not None:
                 arrays[column.name] = self._array(column, [item.get(column.field) for item in items])
         for name, value in filled.items():
-            arrays[name] = value if isinstance(value, pa.Array) else pa.array([value] * len(items), self._type(name))
+            arrays[name] = value if isinstance(value, pa.Array) else pa.array([value] * len(items), self.type_of(name))
         for unknown in sorted({name for item in items for name in item} - self._known - arrays.keys()):
             arrays[unknown] = pa.array([_as_text(item.get(unknown)) for item in items], pa.string())
         declared = [column.name for column in self.columns if column.name in arrays]
@@ -117,7 +150,8 @@ class Table:
                 raise self.unexpected(f"field {column.field} holds {_shown(value)}, {reason}") from None
         return pa.array(parsed, column.type)
 
-    def _type(self, name: str) -> pa.DataType:
+    def type_of(self, name: str) -> pa.DataType:
+        """The type of a declared column."""
         return next(column.type for column in self.columns if column.name == name)
 
 
@@ -157,6 +191,46 @@ def _instant(value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # Arrow converts what has another zone
 
 
+def _optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else parse(value)
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError("not a number")  # noqa: TRY004 - as above
+    try:
+        number = Decimal(value)
+        if not number.is_finite():
+            raise ValueError("not a finite number")
+        return number.quantize(_NINE_DIGITS)
+    except InvalidOperation:
+        raise ValueError("not a number of at most 19 digits before the point") from None
+
+
+_NINE_DIGITS = Decimal("1e-9")
+
+
+def _day(value: Any) -> date:
+    if not isinstance(value, str):
+        raise ValueError("not a date")  # noqa: TRY004 - as above
+    moment = datetime.fromisoformat(value)
+    if moment.time() != time():
+        raise ValueError("a time, not a date")
+    return moment.date()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")  # noqa: TRY004 - as above
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false")  # noqa: TRY004 - as above
+    return value
+
+
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -175,7 +249,7 @@ def version_of(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def _text_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(values.type):
+    if pa.types.is_timestamp(values.type):  # a time zone's own formatting is slower than its number
         values = values.cast(pa.int64())
     return values.cast(pa.string())
 

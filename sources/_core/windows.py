@@ -6,7 +6,7 @@ when they were fetched.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal, cast, get_args
 
 import pendulum
@@ -28,6 +28,13 @@ def floor(moment: datetime, unit: Unit) -> DateTime:
     start = pendulum.instance(moment, tz="UTC").in_timezone("UTC").start_of("day" if unit == "week" else unit)
     # pendulum's own start_of("week") follows a process-wide setting.
     return start.subtract(days=start.isoweekday() - 1) if unit == "week" else start
+
+
+def from_date(value: date) -> DateTime:
+    """A date as its UTC midnight; a moment as itself."""
+    if isinstance(value, datetime):
+        return pendulum.instance(value, tz="UTC")
+    return pendulum.datetime(value.year, value.month, value.day)
 
 
 def after(start: DateTime, unit: Unit, count: int = 1) -> DateTime:
@@ -93,10 +100,13 @@ def _instant(text: str) -> DateTime:
 class Plan:
     """Which windows a run asks for.
 
-    `backfill` is exactly what it says and moves no cursor. Without it, a run begins where the cursor stands less
-    `lookback`, because providers restate the past; without a cursor it begins at `initial_date`. It ends with the bucket
-    that is still running. No window is longer than `longest`. `restart` forgets the cursor, but no row: what the provider no
-    longer tells and is older than `initial_date` stays.
+    A run begins where the cursor stands less `lookback`, because providers restate the past; without a cursor it begins at
+    `initial_date`. It ends with the bucket that is still running. No window is longer than `longest`.
+
+    `backfill` is exactly what it says and moves no cursor. `restart` forgets the cursor, but no row: what the provider no
+    longer tells and is older than `initial_date` stays. `reach` is the number of buckets, with the running one, that the
+    provider can be asked for at all, where that is limited: 1 for a snapshot of the present. `timezone` is the calendar of
+    tables whose days are local; a local day is written as the UTC midnight of its date.
     """
 
     unit: Unit
@@ -105,6 +115,8 @@ class Plan:
     longest: timedelta
     backfill: Window | None = None
     restart: bool = False
+    reach: int | None = None
+    timezone: str = "UTC"
 
     def __post_init__(self) -> None:
         for edge in (self.backfill.start, self.backfill.end) if self.backfill else ():
@@ -116,33 +128,55 @@ class Plan:
                 )
 
     def windows(self, cursor: Cursor | None, now: DateTime) -> Iterator[Window]:
-        """The windows to fetch, oldest first and adjoining."""
-        whole = self._whole(cursor, now)
-        if whole is None:
-            return
-        start = whole.start
-        while start < whole.end:
-            end = min(floor(start + self.longest, self.unit), whole.end)
-            yield Window(start, end)
-            start = end
+        """The windows to fetch at `now` (UTC), oldest first and adjoining."""
+        start, end = self._start(cursor, now), self._end(now)
+        if (earliest := self._earliest(now)) is not None:
+            start = max(start, earliest)
+        while start < end:
+            stop = min(floor(start + self.longest, self.unit), end)
+            yield Window(start, stop)
+            start = stop
+
+    def gap(self, cursor: Cursor | None, now: DateTime) -> Window | None:
+        """The time between what is loaded and what the provider can still be asked for, if there is any."""
+        earliest = self._earliest(now)
+        if cursor is None or earliest is None or self.backfill is not None or cursor.until >= earliest:
+            return None
+        if self.reach == 1:
+            return None  # a snapshot that nobody took is not there, but nothing that it would have counted is lost
+        return Window(cursor.until, earliest)
 
     def moved(self, cursor: Cursor | None, done: Window, now: DateTime) -> Cursor | None:
-        """The cursor after `done` was fetched at `now`; as it was after a backfill."""
+        """The cursor after `done` was fetched at `now` (UTC); as it was after a backfill."""
         if self.backfill is not None:
             return cursor
-        until = min(done.end, floor(now, self.unit))
         goes_on = cursor is not None and cursor.unit == self.unit and cursor.since <= done.start
-        return Cursor(cursor.since if cursor and goes_on else done.start, max(until, done.start), self.unit)
+        return Cursor(cursor.since if cursor and goes_on else done.start, self.complete_until(done, now), self.unit)
 
-    def _whole(self, cursor: Cursor | None, now: DateTime) -> Window | None:
-        end = ceil(now, self.unit)
+    def complete_until(self, done: Window, now: DateTime) -> DateTime:
+        """Up to where the buckets of `done` had ended when it was fetched at `now` (UTC)."""
+        return max(done.start, min(done.end, floor(self.wall_time(now), self.unit)))
+
+    def wall_time(self, moment: DateTime) -> DateTime:
+        """What a clock in `timezone` shows at `moment`, written as if it were UTC."""
+        return moment.in_timezone(self.timezone).naive().replace(tzinfo=pendulum.UTC)
+
+    def _start(self, cursor: Cursor | None, now: DateTime) -> DateTime:
         if self.backfill is not None:
-            end = min(self.backfill.end, end)
-            return Window(self.backfill.start, end) if self.backfill.start < end else None
+            return self.backfill.start
         start = floor(self.initial_date, self.unit)
         # An `initial_date` set to an earlier day than the first run's asks for the older history, too; and a change of unit
         # asks for everything, so that hours and days of the same time never stand side by side.
-        if cursor is not None and cursor.unit == self.unit and cursor.since <= start and not self.restart:
-            # A cursor in the future (a clock that ran ahead) is worth no more than now.
-            start = max(cursor.since, floor(min(cursor.until, now) - self.lookback, self.unit))
-        return Window(start, end) if start < end else None
+        if cursor is None or cursor.unit != self.unit or cursor.since > start or self.restart:
+            return start
+        # A cursor in the future (a clock that ran ahead) is worth no more than now.
+        return max(cursor.since, floor(min(cursor.until, self.wall_time(now)) - self.lookback, self.unit))
+
+    def _end(self, now: DateTime) -> DateTime:
+        end = ceil(self.wall_time(now), self.unit)
+        return min(self.backfill.end, end) if self.backfill is not None else end
+
+    def _earliest(self, now: DateTime) -> DateTime | None:
+        if self.reach is None:
+            return None
+        return after(floor(self.wall_time(now), self.unit), self.unit, 1 - self.reach)

@@ -12,7 +12,7 @@ from sources._core.budget import Budget
 from sources._core.check import credentials_check
 from sources._core.http import Client, HeaderAuth
 from sources._core.journal import Journal
-from sources._core.replace import replaced_by_window
+from sources._core.replace import Part, replaced_by_window
 from sources._core.settings import backfill_window, parse_moment, parse_number, parse_span, parse_unit
 from sources._core.tables import Table
 from sources._core.windows import Plan, Window, floor, utc_now
@@ -98,8 +98,9 @@ def mathpix_source(
     }
     for grouping in GROUPINGS:
         table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start")
+        parts = [Part(account, client, plan) for account, client in clients.items()]
         fetch = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
-        yield replaced_by_window(table, clients=clients, plan=plan, fetch=fetch, journal=journal)
+        yield replaced_by_window(table, parts=parts, fetch=fetch, journal=journal)
     yield credentials_check(clients, _running_hour)
 
 

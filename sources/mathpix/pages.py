@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pendulum import DateTime
 
 from sources._core.http import Client, IncompleteAnswer, Params
+from sources._core.replace import Reading
 from sources._core.tables import Table, duplicates
 from sources._core.windows import Unit, Window, after, floor
 from sources.mathpix.settings import ENDPOINT, MAX_PAGE
@@ -25,12 +26,16 @@ class _DoesNotFit(Exception):
     """The window cannot be read whole as it is."""
 
 
-def read_window(client: Client, window: Window, *, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+def read_window(client: Client, window: Window, *, table: Table, group_by: str, unit: Unit, page_size: int) -> Reading:
     """All rows of the window, as `table` declares them.
 
     Raises:
         SourceError: see `sources._core.http`; IncompleteAnswer where even one bucket cannot be read whole.
     """
+    return Reading(_read(client, window, table, group_by, unit, page_size), window)
+
+
+def _read(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
     try:
         return _read_steadily(client, window, table, group_by, unit, page_size)
     except _DoesNotFit as reason:
@@ -43,8 +48,7 @@ def read_window(client: Client, window: Window, *, table: Table, group_by: str, 
                 way_out="Use a shorter timespan; if it is hour already, please report it.",
             ) from None
         return pa.concat_tables(
-            [read_window(client, half, table=table, group_by=group_by, unit=unit, page_size=page_size) for half in halves],
-            promote_options="default",
+            [_read(client, half, table, group_by, unit, page_size) for half in halves], promote_options="default"
         )
 
 

@@ -88,7 +88,11 @@ def test_an_unknown_usage_type_is_unpriced_and_never_zero(house: House, sandbox:
     sandbox.mathpix.usage.set(rows)
     report = house.json("run")
     (unpriced,) = report["unpriced_usage"]
-    assert (unpriced["meter"], Decimal(unpriced["quantity"]), unpriced["reason"]) == ("hologram", Decimal(5000), "unknown meter")
+    assert (unpriced["meter"], Decimal(unpriced["quantity"]), unpriced["reason"]) == (
+        "hologram",
+        Decimal(5000),
+        "unknown meter",
+    )
     assert "UNPRICED  mathpix default: 5,000 uses of hologram" in house("run")
     assert house.rows("select sum(quantity) from usage.unpriced_usage") == [(Decimal(5000),)]
     assert house.rows("select distinct meter from usage.charges") == [("image",)]

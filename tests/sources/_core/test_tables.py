@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -6,7 +6,20 @@ import pyarrow as pa
 import pytest
 
 from sources._core.http import UnexpectedValue
-from sources._core.tables import Table, computed, count, dimension, duplicates, instant, version_of
+from sources._core.tables import (
+    Table,
+    computed,
+    count,
+    day,
+    decimal,
+    dimension,
+    document,
+    duplicates,
+    flag,
+    instant,
+    text,
+    version_of,
+)
 
 TABLE = Table(
     "vendor",
@@ -134,3 +147,65 @@ def test_a_shared_key_is_found() -> None:
     table = TABLE.rows([row(), row(kind="pdf"), row(count=3)], timespan="hour")
     assert duplicates(table, ["kind"]) == {"kind": "image"}
     assert duplicates(table.slice(0, 2), ["kind"]) is None
+
+
+EVERYTHING = Table(
+    "vendor",
+    "/usage",
+    "everything",
+    (
+        day("date", "day"),
+        decimal("credits", "credits", nullable=True),
+        decimal("share", "share"),
+        text("label", "label"),
+        flag("ok", "ok"),
+        document("extra", "extra"),
+    ),
+    ("date",),
+    "date",
+)
+
+
+def test_decimals_dates_and_documents() -> None:
+    """Decimals are exact to nine digits, dates are dates, null stays null, nested values are JSON text."""
+    first, second = EVERYTHING.rows(
+        [
+            {
+                "date": "2026-01-31",
+                "credits": Decimal("0.30000000000000004"),
+                "share": 1,
+                "ok": True,
+                "extra": {"b": 1, "a": []},
+            },
+            {"date": "2026-02-01", "credits": None, "share": "0.25", "label": "x"},
+        ]
+    ).to_pylist()
+    assert first == {
+        "date": date(2026, 1, 31),
+        "credits": Decimal("0.300000000"),
+        "share": Decimal(1),
+        "label": None,
+        "ok": True,
+        "extra": '{"a": [], "b": 1}',
+    }
+    assert (second["credits"], second["share"], second["label"], second["ok"]) == (None, Decimal("0.25"), "x", None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("share", None),
+        ("share", True),
+        ("share", "a lot"),
+        ("share", Decimal("1e20")),
+        ("credits", "NaN"),
+        ("date", "2026-01-31T10:00:00"),
+        ("date", 20260131),
+        ("label", 7),
+        ("ok", "yes"),
+    ],
+)
+def test_values_of_another_type_are_refused(field: str, value: Any) -> None:
+    """Each type refuses what it cannot hold exactly."""
+    with pytest.raises(UnexpectedValue, match=f"field {field} holds"):
+        EVERYTHING.rows([{"date": "2026-01-31", "share": 1} | {field: value}])

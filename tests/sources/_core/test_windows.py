@@ -143,6 +143,38 @@ def test_full_refresh_begins_again() -> None:
     assert window.start == at("2026-01-01T00:00:00Z")
 
 
+def test_a_limited_reach_begins_where_the_provider_can_still_be_asked() -> None:
+    """90 buckets, the running one included; what lies between the cursor and there is a gap, and told."""
+    rolling = plan(unit="day", reach=90, lookback=timedelta(days=90))
+    now = at("2026-06-01T10:00:00Z")
+    earliest = at("2026-03-04T00:00:00Z")
+    assert list(rolling.windows(None, now)) == [Window(earliest, at("2026-06-02T00:00:00Z"))]
+    fresh = Cursor(at("2026-01-01T00:00:00Z"), at("2026-05-31T00:00:00Z"), "day")
+    assert rolling.gap(fresh, now) is None
+    stale = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
+    assert rolling.gap(stale, now) == Window(at("2026-02-01T00:00:00Z"), earliest)
+    assert rolling.gap(None, now) is None
+
+
+def test_a_snapshot_is_of_today_only() -> None:
+    """A reach of one bucket asks for the running one, however old the cursor; its missed days are no gap to report."""
+    snapshot = plan(unit="day", reach=1, lookback=timedelta())
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
+    assert list(snapshot.windows(cursor, at("2026-06-01T10:00:00Z"))) == [
+        Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))
+    ]
+    assert snapshot.gap(cursor, at("2026-06-01T10:00:00Z")) is None
+
+
+def test_local_days_follow_the_calendar_of_their_time_zone() -> None:
+    """On the evening before in New York the next UTC day has not begun; the day of 23 hours is one day."""
+    local = plan(unit="day", timezone="America/New_York", initial_date=at("2026-03-07"))
+    (window,) = local.windows(None, at("2026-03-09T02:00:00Z"))
+    assert window == Window(at("2026-03-07T00:00:00Z"), at("2026-03-09T00:00:00Z"))
+    assert local.complete_until(window, at("2026-03-09T03:59:00Z")) == at("2026-03-08T00:00:00Z")
+    assert local.complete_until(window, at("2026-03-09T04:01:00Z")) == at("2026-03-09T00:00:00Z")
+
+
 @given(moments, moments, units, st.integers(min_value=1, max_value=400))
 def test_windows_adjoin_and_are_no_longer_than_asked(first: DateTime, now: DateTime, unit: Unit, days: int) -> None:
     """Together the windows are the whole span, without gap or overlap, on bucket edges."""

@@ -50,7 +50,7 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
         start = pendulum.instance(START)
         table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{group_by}", COLUMNS, KEY, "bucket_start")
         window = Window(start, start.add(hours=hours))
-        return read_window(client, window, table=table, group_by=group_by, unit=unit, page_size=page_size)
+        return read_window(client, window, table=table, group_by=group_by, unit=unit, page_size=page_size).rows
 
     yield read
     client.close()
