@@ -82,10 +82,18 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> House:
+def providers() -> tuple[str, ...]:
+    """The providers that `house` has credentials of; a module that tests another one says so by a fixture of this name."""
+    return ("mathpix",)
+
+
+@pytest.fixture
+def house(tmp_path: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> House:
     """An empty folder whose environment points at the sandbox; a fault is not asked again, so that no test waits."""
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
-    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-03-01")
-    for name, value in sandbox.variables().items():
-        monkeypatch.setenv(name, value)
+    for provider in providers:
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-01")
+        for name, value in sandbox.variables().items():
+            if name.startswith(f"SOURCES__{provider.upper()}__"):
+                monkeypatch.setenv(name, value)
     return House(tmp_path)

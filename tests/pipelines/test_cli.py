@@ -232,11 +232,11 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
 
 
 @pytest.fixture
-def served() -> Iterator[dict[str, str]]:
+def served(sandbox: Sandbox) -> Iterator[dict[str, str]]:
     """`meterhouse sandbox` in a process of its own, and the variables that it prints."""
     process = subprocess.Popen([*COMMAND, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    variables = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3))
+    variables = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in sandbox.variables())
     yield variables
     process.terminate()
     process.wait(10)
