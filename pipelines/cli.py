@@ -27,6 +27,21 @@ DestinationName = Annotated[str | None, typer.Option("--destination", metavar="N
 AsJson = Annotated[bool, typer.Option("--json", help="One machine-readable object on stdout; human text on stderr.")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("meterhouse"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Loads what document- and voice-AI vendors meter into DuckDB or a warehouse, and computes what it costs."""
+
+
 @app.command()
 def run(
     names: Annotated[
@@ -48,6 +63,7 @@ def run(
         record = Record()
         sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
         target = resolve_destination(destination)
+        out.say(f"loading {', '.join(sources)} into {target.location}")
         with out.progress(record):
             report = run_all(sources, target, record, models=not no_models)
         out.finish(report)
@@ -64,10 +80,12 @@ def demo(as_json: AsJson = False) -> None:
     with terminal.reporting(as_json=as_json) as out:
         with _sandbox().Sandbox() as server:
             # A year and the running month, and no limit but the machine's. The sources take these settings before all
-            # configuration, so that no real key is ever sent to the sandbox.
+            # configuration, so that no real key is ever sent to the sandbox. Scopix is asked by the single day and key:
+            # a year of it would be most of the demo's time, so that it keeps its own default of two months.
             start = utc_now().start_of("month").subtract(years=1).to_date_string()
-            pace = {"initial_date": start, "requests_per_minute": 1_000_000}
-            settings = {provider: own | pace for provider, own in server.settings().items()}
+            settings = {provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()}
+            for provider in settings.keys() - {"scopix"}:
+                settings[provider]["initial_date"] = start
             record = Record()
             sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
@@ -104,12 +122,14 @@ def models(
 def check(destination: DestinationName = None, as_json: AsJson = False) -> None:
     """Resolve the configuration and make one cheap call a provider; say what is missing."""
     from pipelines import terminal
-    from pipelines.destination import resolve_destination
+    from pipelines.destination import require_open, resolve_destination
     from pipelines.run import Record, check_credentials, missing_providers, open_sources
 
+    os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # whoever checks is waiting for the answer
     with terminal.reporting(as_json=as_json) as out:
         sources = open_sources([], Record())
         target = resolve_destination(destination)
+        require_open(target)
         out.checked(list(check_credentials(sources)), missing_providers(sources), target)
 
 

@@ -3,16 +3,28 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
+import fasteners
+from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
+
+RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "usage"})
+"""The schemas of the raw tables and of the marts."""
+
+
+class LoadError(Exception):
+    """The destination cannot be used, or what a provider answered could not be loaded into it. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,11 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             initial.local_dir = str(Path.cwd())
         resolved = destination.configuration(initial)
         location = str(resolved.data_location())
+    except UnknownDestinationModule:
+        raise ConfigurationError(
+            f"the destination {name!r} cannot be used: dlt knows none of that name",
+            way_out=f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type.",
+        ) from None
     except Exception as error:  # noqa: BLE001 - dlt has no common base for "this destination cannot be used"
         raise ConfigurationError(
             f"the destination {name!r} cannot be used ({first_line(error)})",
@@ -76,17 +93,66 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
 
 
 def _require_writable(file: Path) -> None:
+    if file.stem in RESERVED:
+        # DuckDB calls a database by its file's name, and then cannot tell mathpix.table from that of another schema.
+        raise ConfigurationError(
+            f"the database file {file} has the name of a schema that it is to hold",
+            way_out=f"Call it anything but {', '.join(sorted(RESERVED))}.",
+        )
     way_out = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
     if file.is_dir():
-        raise ConfigurationError(f"the database {file} is a folder", way_out=way_out)
+        raise ConfigurationError(f"the database {file} is a folder", way_out="Name a file in it.")
     if file.exists():
         # The superuser may write whatever its mode says; a file that nobody may write was still meant to stay as it is.
         if not file.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(file, os.W_OK):
             raise ConfigurationError(f"the database file {file} is read-only", way_out=way_out)
     elif not file.parent.is_dir():
-        raise ConfigurationError(f"there is no folder {file.parent} for the database", way_out=way_out)
+        raise ConfigurationError(f"there is no folder {file.parent} for the database", way_out="Make it first.")
     elif not os.access(file.parent, os.W_OK):
         raise ConfigurationError(f"the folder {file.parent} is read-only", way_out=way_out)
+
+
+def require_open(destination: Destination) -> None:
+    """Opens and closes a DuckDB file that exists, before anybody is asked for anything.
+
+    Raises:
+        LoadError: another process has it open, or it is no database.
+    """
+    if destination.type != "duckdb" or not Path(destination.location).exists():
+        return
+    try:
+        duckdb.connect(destination.location).close()
+    except duckdb.Error as error:
+        raise LoadError(in_words(error, destination)) from None
+
+
+@contextmanager
+def only_run(destination: Destination) -> Iterator[None]:
+    """Keeps a second run from the same destination while the first is at work: both would use one working directory.
+
+    Raises:
+        LoadError: another run is at work, or the working directory cannot be made.
+    """
+    try:
+        destination.working_dir.mkdir(parents=True, exist_ok=True)
+        lock = fasteners.InterProcessLock(destination.working_dir / "run.lock")
+        taken = lock.acquire(blocking=False)
+    except OSError as error:
+        raise LoadError(f"{destination.working_dir} cannot be written ({error.strerror}); set DLT_DATA_DIR") from None
+    if not taken:
+        raise LoadError(f"another run is at work on {destination.location}. Wait for it, then run again")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def in_words(error: BaseException, destination: Destination) -> str:
+    """What a destination's error says, in one line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "Could not set lock" in said or "being used by another process" in said:
+        return f"another process has {destination.location} open. Close it, then run again"
+    return f"{destination.location} cannot be used: {said[:300]}"
 
 
 def first_line(error: BaseException) -> str:

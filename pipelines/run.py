@@ -3,11 +3,13 @@
 A provider that fails does not stop or undo the others; an account that fails does not stop or undo the other accounts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from threading import Lock
+from threading import Lock, Thread
 from types import MappingProxyType
 from typing import Any
 
@@ -16,21 +18,22 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.sources import DltSource
 
-from pipelines.destination import Destination, first_line
-from pipelines.transform import Outcome, build, require_dbt
+from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
+from pipelines.transform import Outcome, build, require_models
 from sources._core import check
 from sources._core.http import ConfigurationError, NotConfigured, SourceError
 from sources._core.journal import Journal
 from sources._core.windows import Window
 
-PROVIDERS: Mapping[str, str] = {"mathpix": "mathpix_source"}
+PROVIDERS: Mapping[str, str] = {
+    "mathpix": "mathpix_source",
+    "reducto": "reducto_source",
+    "onepin": "onepin_source",
+    "scopix": "scopix_source",
+}
 """Each provider's folder in `sources`, and the name of its source function."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class LoadError(Exception):
-    """What a provider answered could not be loaded; the destination is as it was. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +193,14 @@ def open_sources(
     for choice in selected or [Selection(provider) for provider in settings or PROVIDERS]:
         factory = getattr(import_module(f"sources.{choice.provider}"), PROVIDERS[choice.provider])
         try:
-            source: DltSource = factory(
-                since=since,
-                until=until,
-                full_refresh=full_refresh,
-                journal=RecordingJournal(choice.provider, record),
-                **settings.get(choice.provider, {}),
-            )
+            with _without_bare_names(factory):
+                source: DltSource = factory(
+                    since=since,
+                    until=until,
+                    full_refresh=full_refresh,
+                    journal=RecordingJournal(choice.provider, record),
+                    **settings.get(choice.provider, {}),
+                )
         except NotConfigured:
             if selected:
                 raise
@@ -216,9 +220,23 @@ def open_sources(
     if not sources:
         raise ConfigurationError(
             "no provider has credentials",
-            way_out=f"Set those of {' or '.join(PROVIDERS)} in .dlt/secrets.toml (see .dlt/example.secrets.toml).",
+            way_out=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs say.",
         )
     return sources
+
+
+@contextmanager
+def _without_bare_names(factory: Callable[..., DltSource]) -> Iterator[None]:
+    """Hides variables such as `API_KEY` and `BASE_URL`, which dlt falls back to where no section has the setting.
+
+    They are other programs': one's key must not be sent to our providers, nor our keys to another's address.
+    """
+    bare = [name for name in map(str.upper, inspect.signature(factory).parameters) if name in os.environ]
+    hidden = {name: os.environ.pop(name) for name in bare}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def load(sources: Mapping[str, DltSource], destination: Destination, record: Record) -> None:
@@ -231,25 +249,27 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
         except Exception as error:  # noqa: BLE001 - whatever it is, it must neither stop nor hide the other providers
             record.add(Failure(provider, "", "", _as_load_error(provider, error, destination)))
 
-    with ThreadPoolExecutor(max_workers=len(sources), thread_name_prefix="load") as pool:
-        list(pool.map(load_one, sources))
+    # Daemons, because a pool's threads keep Ctrl-C waiting for the provider that they wait for.
+    threads = [Thread(target=load_one, args=(provider,), name=f"load {provider}", daemon=True) for provider in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _load_one(pipeline: dlt.Pipeline, source: DltSource, one_at_a_time: Lock) -> None:
     """Waiting for a provider is done side by side, writing one after the other: DuckDB has one writer, and it is quick."""
     with one_at_a_time:
+        # The destination is the only truth. dlt would prefer a newer state in the working directory, whose cursors are of
+        # rows that a database restored from a backup no longer has; and a package that a killed run left behind would be
+        # loaded although the windows that it stands for are asked for again.
+        pipeline = pipeline.drop()
         pipeline.sync_destination()
-        # A run that was killed may have left a package behind. Its cursor moves with it, so it goes first.
-        _load_pending(pipeline)
     pipeline.extract(source)
     with one_at_a_time:
-        _load_pending(pipeline)
-
-
-def _load_pending(pipeline: dlt.Pipeline) -> None:
-    if pipeline.has_pending_data:
-        pipeline.normalize()
-        pipeline.load(raise_on_failed_jobs=True)
+        if pipeline.has_pending_data:
+            pipeline.normalize()
+            pipeline.load(raise_on_failed_jobs=True)
 
 
 def _as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:
@@ -259,10 +279,7 @@ def _as_load_error(provider: str, error: BaseException, destination: Destination
         cause = inner
         if isinstance(cause, SourceError):
             return cause
-    said = " ".join(str(cause).split()) or type(cause).__name__
-    if "Could not set lock" in said or "being used by another process" in said:
-        return LoadError(f"{provider}: another process has {destination.location} open. Close it, then run again.")
-    return LoadError(f"{provider}: loading into {destination.location} failed: {said[:300]}")
+    return LoadError(f"{provider}: {in_words(cause, destination)}")
 
 
 def check_credentials(sources: Mapping[str, DltSource]) -> Iterable[tuple[str, str, SourceError | None]]:
@@ -284,8 +301,14 @@ class Report:
     destination: Destination
     record: Record
     outcome: Outcome | None
-    cost_monthly: list[dict[str, Any]]
-    unpriced_usage: list[dict[str, Any]]
+    cost_monthly: list[dict[str, Any]] | None
+    unpriced_usage: list[dict[str, Any]] | None
+
+    @property
+    def loaded(self) -> list[Fetched]:
+        """The windows whose provider was loaded; what could not be written is not there, however well it was read."""
+        lost = {failure.provider for failure in self.record.failures if not failure.table}
+        return [entry for entry in self.record.fetched if entry.provider not in lost]
 
     @property
     def exit_status(self) -> int:
@@ -296,11 +319,17 @@ class Report:
 def run_all(sources: Mapping[str, DltSource], destination: Destination, record: Record, *, models: bool) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs."""
     if models:
-        require_dbt()
-    if sources:
-        load(sources, destination, record)
+        require_models(destination)
+    with only_run(destination):
+        require_open(destination)
+        if sources:
+            load(sources, destination, record)
+        return _report(destination, record, models=models)
+
+
+def _report(destination: Destination, record: Record, *, models: bool) -> Report:
     if not models:
-        return Report(destination, record, None, [], [])
+        return Report(destination, record, None, None, None)
     outcome = build(destination, on_node=record.note_model)
     with destination.pipeline(next(iter(PROVIDERS))).sql_client() as client:
         return Report(destination, record, outcome, _rows(client, COST_MONTHLY), _rows(client, UNPRICED_USAGE))

@@ -1,6 +1,8 @@
 """What the command line says: progress while it works, a summary at the end, errors in one line."""
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.destination import Destination
+from pipelines.destination import Destination, LoadError
 from pipelines.run import Expectation, Fetched, Record, Report
 from sources._core.http import ConfigurationError, SourceError
 
@@ -97,15 +99,15 @@ class Terminal:
 
     def _summary(self, report: Report) -> None:
         record = report.record
-        if record.fetched:
-            self.console.print(_loaded_table(record))
+        if report.loaded:
+            self.console.print(_loaded_table(report.loaded))
         for gap in record.gaps:
             self.say(f"GAP  {gap.provider}.{gap.table} {gap.account}: {gap.window} was never loaded and cannot be any more")
         if report.cost_monthly:
             self.console.print(_month_table(report.cost_monthly))
             self.console.print(_sku_table(report.cost_monthly))
-        for row in report.unpriced_usage:
-            what = f"{row['quantity']:,.0f} {row['unit'] or 'uses'} of {row['meter']}"
+        for row in report.unpriced_usage or []:
+            what = f"{row['quantity']:,.0f} {row['meter'] if row['unit'] else 'uses of ' + row['meter']}"
             when = f"{row['first_date']} to {row['last_date']}"
             self.say(f"UNPRICED  {row['provider']} {row['account']}: {what}, {when} ({row['reason']}); in no cost above")
         if report.outcome is not None:
@@ -126,7 +128,11 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
     terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
     try:
         yield terminal
-    except SourceError as error:
+    except KeyboardInterrupt:
+        typer.echo("meterhouse: interrupted; what was loaded stays, and the next run goes on from there", err=True)
+        sys.stdout.flush()
+        os._exit(130)  # not through the interpreter's end, which would wait for threads that wait for a provider
+    except (SourceError, LoadError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
         if as_json:
             typer.echo(json.dumps({"status": "failed", "exit_status": status, "error": str(error)}))
@@ -143,17 +149,18 @@ def _so_far(record: Record) -> str:
     return f"{asked}: {rows:,} rows{last}"
 
 
-def _loaded_table(record: Record) -> Table:
-    table = _table("loaded", "table", "account", "from", "until", "rows")
+def _loaded_table(loaded: Sequence[Fetched]) -> Table:
+    table = _table("loaded", "table", "account", "from", "to", "rows")
     by_table: dict[tuple[str, str, str], list[Fetched]] = {}
-    for entry in record.fetched:
+    for entry in sorted(loaded, key=lambda entry: entry.provider):  # they came in side by side
         by_table.setdefault((entry.provider, entry.table, entry.account), []).append(entry)
     previous = None
     for (provider, name, account), entries in by_table.items():
         if provider != previous:
             table.add_row(provider)
             previous = provider
-        start, end = entries[0].window.start.to_date_string(), entries[-1].window.end.to_date_string()
+        start = entries[0].window.start.to_date_string()
+        end = entries[-1].window.end.subtract(microseconds=1).to_date_string()  # the last day, which people read as included
         table.add_row(f"  {name}", escape(account), start, end, f"{sum(entry.rows for entry in entries):,}")
     return table
 
@@ -166,14 +173,16 @@ def _month_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("cost by month", "month", "provider", "account", "billed")
     months = sorted({row["billing_month"] for row in rows})[-MONTHS_SHOWN:]
     totals: dict[tuple[Any, ...], list[Decimal]] = {}
-    running = {row["billing_month"] for row in rows if not row["is_complete"]}
+    incomplete = {row["billing_month"] for row in rows if not row["is_complete"]}
+    latest = months[-1]
     for row in rows:
         if row["billing_month"] in months:
             key = (row["billing_month"], row["provider"], row["account"], row["currency"])
             totals.setdefault(key, []).append(_cents(row["billed_cost"]))  # an invoice rounds each line, then adds
     previous = None
     for (month, provider, account, currency), amounts in totals.items():
-        shown = f"{month:%Y-%m}{' so far' if month in running else ''}" if month != previous else ""
+        mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
+        shown = f"{month:%Y-%m}{mark}" if month != previous else ""
         table.add_row(shown, provider, escape(account), f"{sum(amounts):,} {currency}")
         previous = month
     return table
@@ -227,7 +236,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
                 "until": entry.window.end,
                 "rows": entry.rows,
             }
-            for entry in report.record.fetched
+            for entry in report.loaded
         ],
         "requests": report.record.requests,
         "gaps": [

@@ -18,6 +18,9 @@ from starlette.routing import Route
 
 from pipelines.sandbox.faults import CONTROL, Fault, Faults
 from pipelines.sandbox.mathpix import Mathpix
+from pipelines.sandbox.onepin import Onepin
+from pipelines.sandbox.reducto import Reducto
+from pipelines.sandbox.scopix import Scopix
 from pipelines.sandbox.wire import Connection, Requests, Wire
 
 HOST = "127.0.0.1"
@@ -31,6 +34,9 @@ class Sandbox:
         faults: misbehaviour in force.
         requests: what was asked.
         mathpix: the vendor Mathpix: its keys, usage and options.
+        reducto: the vendor Reducto, likewise.
+        onepin: the vendor Onepin, the same.
+        scopix: the vendor Scopix, the same.
     """
 
     def __init__(self, seed: int = 7, port: int = 0, clock: Callable[[], datetime] | None = None) -> None:
@@ -44,7 +50,10 @@ class Sandbox:
         self.faults = Faults()
         self.requests = Requests()
         self.mathpix = Mathpix(seed, clock or _now)
-        self._vendors = (self.mathpix,)
+        self.onepin = Onepin(seed, clock or _now)
+        self.reducto = Reducto(seed, clock or _now)
+        self.scopix = Scopix(seed, clock or _now)
+        self._vendors = (self.mathpix, self.onepin, self.reducto, self.scopix)
         self._port = port
         self._running: _Server | None = None
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.destination import Destination
 from sources._core.http import ConfigurationError
@@ -22,8 +23,16 @@ class Outcome:
     warnings: tuple[str, ...]
 
 
-def require_dbt() -> None:
-    """Raises ConfigurationError where the extra is not installed, before anything else is done."""
+def require_models(destination: Destination) -> None:
+    """Raises ConfigurationError where the models cannot be built, before anything else is done.
+
+    The extra is not installed, or the models do not run on the destination by command.
+    """
+    if destination.type != "duckdb":
+        raise ConfigurationError(
+            f"the SQL models do not run on {destination.type} by command yet",
+            way_out="Load with --no-models and run dbt on pipelines/transform, as the README says.",
+        )
     try:
         import dbt.cli.main
         import dbt.include.duckdb  # noqa: F401
@@ -40,14 +49,9 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     Raises:
         ConfigurationError: dbt is not installed, or has no adapter here for the destination.
     """
-    require_dbt()
+    require_models(destination)
     from dbt.cli.main import dbtRunner
 
-    if destination.type != "duckdb":
-        raise ConfigurationError(
-            f"the SQL models do not run on {destination.type} yet",
-            way_out="Load with --no-models and run dbt on pipelines/transform with a profile of your own.",
-        )
     work = destination.working_dir / "transform"
     os.environ["METERHOUSE_DUCKDB"] = destination.location
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
@@ -75,13 +79,14 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     )
 
 
-def _described(node: object) -> str:
-    name = getattr(getattr(node, "node", None), "name", "?")
-    return f"{name}: {_one_line(str(getattr(node, 'message', '')))}"
+def _described(result: Any) -> str:
+    # dbt's own message of a test counts rows; what they mean stands in the test's description.
+    said = result.node.description or result.message or ""
+    return _one_line(f"{result.node.name}: {said}" + (f" ({result.message})" if result.node.description else ""))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:500]
 
 
 def _let_go_of_the_database() -> None:

@@ -32,6 +32,7 @@ def resolve_accounts(
     *,
     credentials: Mapping[str, str | None],
     settings: Mapping[str, Any],
+    told_apart_by: Sequence[str] = (),
 ) -> list[Account]:
     """The accounts that `[sources.PROVIDER]` names, or one called `default` with the provider's own credentials.
 
@@ -42,6 +43,7 @@ def resolve_accounts(
             variables); None for one account.
         credentials: the credential fields and what the provider's own section says of each.
         settings: what each account may set for itself, with the provider's own value as default.
+        told_apart_by: settings by which two accounts with the same credentials are still two, such as a tenant.
 
     Raises:
         NotConfigured: the provider has neither accounts nor any credential of its own.
@@ -61,7 +63,8 @@ def resolve_accounts(
         )
     seen: dict[tuple[str, ...], str] = {}
     for account in resolved:
-        twin = seen.setdefault(tuple(account.credentials.values()), account.name)
+        distinct = *account.credentials.values(), *(str(account.settings[name]) for name in told_apart_by)
+        twin = seen.setdefault(distinct, account.name)
         if twin != account.name:
             raise ConfigurationError(
                 f"the accounts {twin} and {account.name} of {provider} have the same credentials, so that all usage "
@@ -110,4 +113,11 @@ def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> di
             f"{provider} has no {' and no '.join(missing)} in [{section}]",
             way_out=f"Set it in .dlt/secrets.toml or as {variable}.",
         )
-    return {field: str(value) for field, value in credentials.items()}
+    # A file of a secret often ends with a line break; anything else that no header can hold would come back in an error.
+    complete = {field: str(value).strip() for field, value in credentials.items()}
+    for field, value in complete.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"{field} in [{section}] has characters that no key has", way_out="Copy it anew, without line breaks."
+            )
+    return complete

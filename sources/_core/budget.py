@@ -1,5 +1,6 @@
 """A rate budget that is known beforehand: a request waits for its turn, so that the provider never has to say 429."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -35,6 +36,15 @@ class Budget:
         if delay > 0:
             self.sleep(delay)
 
+    def seconds_for(self, requests: int) -> float:
+        """How long so many requests take from now on, if the provider answers at once."""
+        with self._lock:
+            now = self.clock()
+            turns, turn = self._turns.copy(), now
+            for _ in range(requests):
+                turn = self._next_turn(turns, now)
+            return turn - now
+
     def observe(self, headers: Mapping[str, str]) -> None:
         """Lowers the budget to what the provider says is left (`X-RateLimit-Limit`, `-Remaining`, `-Reset`)."""
         limit = _number(headers.get("x-ratelimit-limit"))
@@ -52,16 +62,21 @@ class Budget:
     def _take_turn(self) -> float:
         with self._lock:
             now = self.clock()
-            turn = max(now, self._not_before)
-            if self.requests_per_minute is not None:
-                while len(self._turns) >= self.requests_per_minute:
-                    turn = max(turn, self._turns.popleft() + WINDOW)
-                self._turns.append(turn)
-            return turn - now
+            return self._next_turn(self._turns, now) - now
+
+    def _next_turn(self, turns: deque[float], now: float) -> float:
+        """When the next request may go, which is added to `turns`."""
+        turn = max(now, self._not_before)
+        if self.requests_per_minute is not None:
+            while len(turns) >= self.requests_per_minute:
+                turn = max(turn, turns.popleft() + WINDOW)
+            turns.append(turn)
+        return turn
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        number = float(text) if text is not None else None
     except ValueError:
         return None
+    return number if number is not None and math.isfinite(number) else None

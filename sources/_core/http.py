@@ -149,7 +149,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("connect", "read", "total", "attempts", "max_bytes"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigurationError(
                     f"sources.http.{name} is {getattr(self, name)}", way_out="Set it to a number above 0."
                 )
@@ -172,6 +172,19 @@ class HeaderAuth(httpx.Auth):
         return tuple(self._headers.values())
 
 
+class BearerAuth(HeaderAuth):
+    """Sends a key as `Authorization: Bearer`, with further headers that are no secret."""
+
+    def __init__(self, key: str, headers: Mapping[str, str] | None = None) -> None:
+        self._key = key.strip()
+        super().__init__({"Authorization": f"Bearer {self._key}", **(headers or {})})
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key alone: a provider that repeats it in a message may leave out the word before it."""
+        return (self._key,)
+
+
 def require_safe_url(url: str, *, provider: str) -> str:
     """Returns `url` without a trailing slash, or raises ConfigurationError.
 
@@ -182,7 +195,7 @@ def require_safe_url(url: str, *, provider: str) -> str:
     except (httpx.InvalidURL, TypeError):
         parsed = httpx.URL("")
     setting = f"sources.{provider}.base_url"
-    if not parsed.host or parsed.scheme not in {"http", "https"} or parsed.userinfo:
+    if not parsed.host or parsed.scheme not in {"http", "https"} or parsed.userinfo or parsed.query or parsed.fragment:
         raise ConfigurationError(
             f"{setting} is not an address", way_out="Write it as https://host, without credentials in it."
         )
@@ -227,6 +240,7 @@ class Client:
         self._http = httpx.Client(
             auth=self.auth,
             verify=_trusted(),
+            trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
             follow_redirects=False,
             headers={"Accept": "application/json", "User-Agent": "meterhouse"},
@@ -246,6 +260,19 @@ class Client:
         Raises:
             SourceError: one of the tree at the head of this module.
         """
+        return self._request("GET", endpoint, params=dict(params))
+
+    def post(self, endpoint: str, body: Mapping[str, Any]) -> Any:
+        """Returns the decoded JSON of `POST base_url + endpoint` with a JSON object, for questions that change nothing.
+
+        Retries like `get`, so it is not for a call that must not happen twice.
+
+        Raises:
+            SourceError: one of the tree at the head of this module.
+        """
+        return self._request("POST", endpoint, json=dict(body))
+
+    def _request(self, method: str, endpoint: str, **content: Any) -> Any:
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -256,7 +283,7 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._ask, endpoint, params, deadline)
+            return retrying(self._ask, method, endpoint, content, deadline)
         except TransientError:
             self._lost_patience = True
             raise
@@ -264,12 +291,12 @@ class Client:
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
-    def _ask(self, endpoint: str, params: Params, deadline: float) -> Any:
+    def _ask(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Any:
         self.budget.wait()
         with self._lock:
             self.requests_sent += 1
         try:
-            answer = self._send(endpoint, params, deadline)
+            answer = self._send(method, endpoint, content, deadline)
         except httpx.HTTPError as fault:
             raise Unreachable(
                 self._redact(_in_words(fault)),
@@ -284,8 +311,8 @@ class Client:
             raise self._placed(error, endpoint, answer)
         return answer.payload
 
-    def _send(self, endpoint: str, params: Params, deadline: float) -> Answer:
-        with self._http.stream("GET", self.base_url + endpoint, params=dict(params)) as response:
+    def _send(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Answer:
+        with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk

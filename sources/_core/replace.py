@@ -16,7 +16,8 @@ time on is in it from that time on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -58,13 +59,15 @@ class Part(Generic[C]):
     """The rows of a table that are asked for on their own: those of one account, and of `where` within it.
 
     `client` is whatever `fetch` asks with. `where` fixes columns of the table, such as the organisation; its values come
-    from the configuration or the source, never from an answer, because they become SQL.
+    from the configuration or the source, never from an answer, because they become SQL; the exception is `learn`, which
+    asks the provider for them where only it can tell, and has to refuse whatever is no plain identifier.
     """
 
     account: str
     client: C
     plan: Plan
     where: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    learn: Callable[[], Mapping[str, str]] | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.where.items():
@@ -75,6 +78,19 @@ class Part(Generic[C]):
     def name(self) -> str:
         """What distinguishes it from the account's other parts: '' where there is none."""
         return " ".join(self.where.values())
+
+    @property
+    def slot(self) -> str:
+        """Under which its cursor is kept."""
+        return f"{self.account} {self.name}".strip()
+
+    def known(self) -> "Part[C]":
+        """The same part, with what it had to `learn`.
+
+        Raises:
+            SourceError: the provider did not tell.
+        """
+        return self if self.learn is None else replace(self, where=self.learn(), learn=None)
 
 
 class Reading(NamedTuple):
@@ -98,6 +114,7 @@ def replaced_by_window(
     parts: Sequence[Part[C]],
     fetch: Callable[[C, Window], Reading],
     journal: Journal,
+    foresee: Callable[[C, Sequence[Window]], None] | None = None,
 ) -> DltResource:
     """A dlt resource that keeps `table` equal to what the provider says of each window.
 
@@ -106,34 +123,38 @@ def replaced_by_window(
         parts: whom to ask and which windows, each part by a cursor of its own.
         fetch: reads one window whole, as a table of the declared columns without the stamps, or raises SourceError.
         journal: hears of windows, gaps and failures.
+        foresee: hears of each part which windows are to come. All tables of a source foresee before any of them fetches,
+            so that it can be said beforehand how long all of them take together.
     """
     key = [ACCOUNT.name, *table.key]
 
     def windows() -> Iterator[Any]:
         cursors: dict[str, dict[str, str]] = dlt.current.resource_state().setdefault("cursors", {})
         replaced: list[_Replaced] = []
-        for part in parts:
-            slot = f"{part.account} {part.name}".strip()
-            cursor = Cursor.from_state(cursors[slot]) if slot in cursors else None
+        if foresee is not None:
+            _foresee(parts, cursors, foresee)
+            yield None  # to dlt this is no item, and the next resource's turn
+        for configured in parts:
             try:
-                if gap := part.plan.gap(cursor, utc_now()):
-                    journal.gap(table.name, part.account, gap)
+                part = configured.known()
+                cursor = _stands_at(cursors, part)
                 for asked in part.plan.windows(cursor, utc_now()):
                     journal.fetching(table.name, part.account, asked)
                     asked_at = utc_now()
-                    rows, window = fetch(part.client, asked)
+                    rows, window = _read(table, fetch, part.client, asked)
                     journal.fetched(table.name, part.account, window or asked, rows.num_rows)
                     if window is None:
                         continue
-                    _require_inside(rows, table, window)
+                    _tell_gap(journal, table, part, part.plan.gap(cursor, window))
+                    _require_inside(rows, table, window, part.plan.unit)
                     yield _stamped(rows, table, part, asked_at)
                     replaced.append(_Replaced(part, window, rows.num_rows, asked_at))
-                    cursor = part.plan.moved(cursor, window, asked_at)
+                    cursor = part.plan.moved(cursor, Window(asked.start, window.end), asked_at)
                     if cursor is not None:
-                        cursors[slot] = cursor.to_state()
+                        cursors[part.slot] = cursor.to_state()
             except SourceError as error:
                 # What was read before stays, with a scope and a cursor that end where the reading ended.
-                journal.failed(table.name, part.account, error)
+                journal.failed(table.name, configured.account, error)
         if replaced:
             yield dlt.mark.with_hints(
                 _schema(table).empty_table(),
@@ -146,6 +167,31 @@ def replaced_by_window(
             )
 
     return dlt.resource(windows, name=table.name, primary_key=key, write_disposition=_merge(None))
+
+
+def _read(table: Table, fetch: Callable[[C, Window], Reading], client: C, asked: Window) -> Reading:
+    try:
+        return fetch(client, asked)
+    except (ArithmeticError, RecursionError, ValueError) as surprise:  # numbers and nestings that no column foresaw
+        raise table.unexpected(f"the answer cannot be read ({type(surprise).__name__}: {surprise})") from None
+
+
+def _foresee(
+    parts: Sequence[Part[C]], cursors: Mapping[str, dict[str, str]], foresee: Callable[[C, Sequence[Window]], None]
+) -> None:
+    for part in parts:
+        with suppress(SourceError):  # whatever is wrong will be so when it fetches, too, and is told then
+            known = part.known()
+            foresee(known.client, list(known.plan.windows(_stands_at(cursors, known), utc_now())))
+
+
+def _tell_gap(journal: Journal, table: Table, part: Part[Any], gap: Window | None) -> None:
+    if gap is not None:
+        journal.gap(table.name, part.account, gap)
+
+
+def _stands_at(cursors: Mapping[str, dict[str, str]], part: Part[Any]) -> Cursor | None:
+    return Cursor.from_state(cursors[part.slot]) if part.slot in cursors else None
 
 
 def _merge(scope: str | None) -> Any:
@@ -168,7 +214,8 @@ def _scope(table: Table, replaced: Sequence[_Replaced]) -> str:
     for done in replaced:  # the windows of a part adjoin, oldest first
         start = spans[id(done.part)][1].start if id(done.part) in spans else done.window.start
         spans[id(done.part)] = done.part, Window(start, done.window.end)
-    return " OR ".join(f"({_condition(table, part, span)})" for part, span in spans.values())
+    # dlt joins the scope to other conditions with AND, which binds more strongly than OR.
+    return "(" + " OR ".join(f"({_condition(table, part, span)})" for part, span in spans.values()) + ")"
 
 
 def _condition(table: Table, part: Part[Any], span: Window) -> str:
@@ -195,14 +242,17 @@ def _schema(table: Table) -> pa.Schema:
 def _stamped(rows: pa.Table, table: Table, part: Part[Any], asked_at: DateTime) -> pa.Table:
     """The rows with account, bucket end, completeness, fetch time and version, in the declared order and types."""
     ends = rows.column("bucket_end") if "bucket_end" in rows.column_names else None
+    if table.is_event:
+        ends = rows.column(table.time)
     if ends is None:
         ends = _bucket_ends(rows.column(table.time), part.plan.unit)
         if any(column.name == "bucket_end" for column in table.columns):
             rows = rows.append_column("bucket_end", ends)
-    content = [name for name in rows.column_names if name not in table.key]
+    content = [name for name in rows.column_names if name not in {*table.key, "is_complete"}]
     now = asked_at if table.is_utc else part.plan.wall_time(asked_at)
     rows = rows.append_column(ACCOUNT.name, pa.repeat(pa.scalar(part.account), rows.num_rows))
-    rows = rows.append_column("is_complete", pc.less_equal(ends, pa.scalar(now, TIMESTAMP)))
+    if "is_complete" not in rows.column_names:  # an event is complete from its first moment: `fetch` says so itself
+        rows = rows.append_column("is_complete", pc.less_equal(ends, pa.scalar(now, TIMESTAMP)))
     rows = rows.append_column("fetched_at", pa.repeat(pa.scalar(asked_at, TIMESTAMP), rows.num_rows))
     rows = rows.append_column("row_version", version_of(rows, [*content, "is_complete"]))
     declared = _schema(table)
@@ -217,11 +267,16 @@ def _bucket_ends(starts: pa.ChunkedArray, unit: Unit) -> pa.Array:
     return pa.array(ends, TIMESTAMP).take(encoded.indices)
 
 
-def _require_inside(rows: pa.Table, table: Table, window: Window) -> None:
-    """A row of another time would be written outside the scope, where nothing would ever take it away again."""
+def _require_inside(rows: pa.Table, table: Table, window: Window, unit: Unit) -> None:
+    """A row of another time would be written outside the scope, where nothing would ever take it away again.
+
+    A bucket that begins elsewhere is cut by another calendar than the one that its length is reckoned by.
+    """
     for start in pc.unique(rows.column(table.time)).to_pylist():
         if not window.start <= from_date(start) < window.end:
             raise table.unexpected(f"a row is of {start.isoformat()}, outside the window {window} that was asked for")
+        if not table.is_event and floor(from_date(start), unit) != from_date(start):
+            raise table.unexpected(f"a bucket begins at {start.isoformat()}, which is not the start of a {unit} in UTC")
 
 
 def _log(resource: str, replaced: Sequence[_Replaced]) -> pa.Table:

@@ -1,7 +1,10 @@
 """Settings: from what a user wrote to a value, or to an error that names the setting and the way to write it."""
 
+import json
 import re
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pendulum
 from pendulum import DateTime
@@ -30,7 +33,7 @@ def parse_moment(text: str, *, setting: str) -> DateTime:
     return moment.in_timezone("UTC")
 
 
-_SPAN = re.compile(r"(\d+)\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,5})\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
 
 
 def parse_span(text: str | int | timedelta, *, setting: str) -> timedelta:
@@ -75,13 +78,13 @@ def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window 
     Raises:
         ConfigurationError: a bound is no date, `until` stands alone, or the window is empty or still to come.
     """
-    if not since and not until:
+    if since is None and until is None:
         return None
-    if not since:
+    if since is None:
         raise ConfigurationError("until is given without since", way_out="Give the start of the backfill, too.")
     now = utc_now()
     start = parse_moment(since, setting="since")
-    end = parse_moment(until, setting="until") if until else ceil(now, unit)
+    end = parse_moment(until, setting="until") if until is not None else ceil(now, unit)
     if start >= now:
         raise ConfigurationError(f"since is {since}, which is still to come", way_out="Give a day that has begun.")
     if start >= end:
@@ -102,3 +105,25 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
         allowed = f"a number from {least} to {most}" if most is not None else f"{least} or more"
         raise ConfigurationError(f"{setting} is {value}", way_out=f"Use {allowed}.")
     return value
+
+
+def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
+    """A list of names, or one text with commas between them (the way of environment variables), in order, each once.
+
+    A name with a comma in it is written in a list, which in the environment is JSON (`["one, two"]`).
+
+    Raises:
+        ConfigurationError: it is neither; it names `setting`.
+    """
+    if isinstance(value, str):
+        try:
+            names = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+        except ValueError:
+            names = None
+    else:
+        names = () if value is None else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            f"{setting} is {value!r}, which is not a list of texts", way_out="Write it as ['one', 'two'] or 'one,two'."
+        )
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))

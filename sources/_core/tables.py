@@ -6,7 +6,8 @@ added since arrives as one more text column, so that nothing is lost and no late
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -16,6 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources._core.http import UnexpectedValue
+
+STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version"})
+"""The columns of every table, which `replace` fills."""
 
 DECIMAL = pa.decimal128(28, 9)
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -93,7 +97,8 @@ def computed(name: str, type_: pa.DataType, description: str) -> Column:
 class Table:
     """A raw table: its columns, the key that tells its rows apart, and the time that windows are cut by.
 
-    `is_utc` is false where days are local to a time zone that the user chose.
+    `is_utc` is false where days are local to a time zone that the user chose. `is_event` is true where a row stands for a
+    moment and not for a bucket: it is complete as soon as it is there.
 
     Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `replace` fills.
     """
@@ -105,6 +110,7 @@ class Table:
     key: Sequence[str]
     time: str
     is_utc: bool = True
+    is_event: bool = False
     _known: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -126,11 +132,21 @@ class Table:
                 arrays[column.name] = self._array(column, [item.get(column.field) for item in items])
         for name, value in filled.items():
             arrays[name] = value if isinstance(value, pa.Array) else pa.array([value] * len(items), self.type_of(name))
-        for unknown in sorted({name for item in items for name in item} - self._known - arrays.keys()):
-            arrays[unknown] = pa.array([_as_text(item.get(unknown)) for item in items], pa.string())
+        for unknown in sorted({name for item in items for name in item} - self._known):
+            arrays[self._column_for(unknown, arrays)] = pa.array(
+                [_as_text(item.get(unknown)) for item in items], pa.string()
+            )
         declared = [column.name for column in self.columns if column.name in arrays]
         added = [name for name in arrays if name not in declared]
         return pa.table({name: arrays[name] for name in declared + added})
+
+    def _column_for(self, unknown: str, taken: Container[str]) -> str:
+        """A column for a field that the provider has added: its name as dlt writes it, with `vendor_` where we have it."""
+        name = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unknown)).strip("_").lower()
+        ours = {column.name for column in self.columns} | STAMPED
+        while not name or name in ours or name in taken or name.startswith("dlt_"):
+            name = f"vendor_{name}"
+        return name
 
     def unexpected(self, problem: str) -> UnexpectedValue:
         """The error that this endpoint says what it does not document."""
@@ -175,7 +191,7 @@ def _whole_number(value: Any) -> int:
     # A bool is an int to Python, and 5.0 is a whole number that some JSON writers make of 5.
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, Decimal) and value == value.to_integral_value():
+    elif isinstance(value, Decimal) and value.adjusted() <= 18 and value == value.to_integral_value():
         number = int(value)
     else:
         raise ValueError("not a whole number")

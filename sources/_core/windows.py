@@ -128,7 +128,14 @@ class Plan:
                 )
 
     def windows(self, cursor: Cursor | None, now: DateTime) -> Iterator[Window]:
-        """The windows to fetch at `now` (UTC), oldest first and adjoining."""
+        """The windows to fetch at `now` (UTC), oldest first and adjoining; none where a snapshot is asked for the past."""
+        if self.reach == 1 and self.backfill is not None:
+            return
+        if self.backfill is not None and cursor is not None and cursor.unit != self.unit:
+            raise ConfigurationError(
+                f"the table is loaded by the {cursor.unit}; by the {self.unit} this would count twice what lies in both",
+                way_out=f"Backfill by the {cursor.unit}, or run once without a backfill to load all by the {self.unit}.",
+            )
         start, end = self._start(cursor, now), self._end(now)
         if (earliest := self._earliest(now)) is not None:
             start = max(start, earliest)
@@ -137,17 +144,20 @@ class Plan:
             yield Window(start, stop)
             start = stop
 
-    def gap(self, cursor: Cursor | None, now: DateTime) -> Window | None:
-        """The time between what is loaded and what the provider can still be asked for, if there is any."""
-        earliest = self._earliest(now)
-        if cursor is None or earliest is None or self.backfill is not None or cursor.until >= earliest:
+    def gap(self, cursor: Cursor | None, done: Window) -> Window | None:
+        """The time between what was loaded and `done`, the window that the provider could answer, if there is any."""
+        if cursor is None or self.backfill is not None or cursor.until >= done.start:
             return None
         if self.reach == 1:
             return None  # a snapshot that nobody took is not there, but nothing that it would have counted is lost
-        return Window(cursor.until, earliest)
+        return Window(cursor.until, done.start)
 
     def moved(self, cursor: Cursor | None, done: Window, now: DateTime) -> Cursor | None:
-        """The cursor after `done` was fetched at `now` (UTC); as it was after a backfill."""
+        """The cursor after `done` was fetched at `now` (UTC); as it was after a backfill.
+
+        `done` begins where the provider was asked, even if it could answer only from a later time on: nobody asks it twice
+        for what it does not have.
+        """
         if self.backfill is not None:
             return cursor
         goes_on = cursor is not None and cursor.unit == self.unit and cursor.since <= done.start
@@ -165,9 +175,13 @@ class Plan:
         if self.backfill is not None:
             return self.backfill.start
         start = floor(self.initial_date, self.unit)
+        if (earliest := self._earliest(now)) is not None:
+            start = max(start, earliest)
         # An `initial_date` set to an earlier day than the first run's asks for the older history, too; and a change of unit
         # asks for everything, so that hours and days of the same time never stand side by side.
-        if cursor is None or cursor.unit != self.unit or cursor.since > start or self.restart:
+        if cursor is not None and cursor.unit != self.unit:
+            return min(start, floor(cursor.since, self.unit))
+        if cursor is None or cursor.since > start or self.restart:
             return start
         # A cursor in the future (a clock that ran ahead) is worth no more than now.
         return max(cursor.since, floor(min(cursor.until, self.wall_time(now)) - self.lookback, self.unit))

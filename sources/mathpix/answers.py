@@ -22,10 +22,12 @@ def judge(answer: Answer) -> SourceError | None:
         return None  # no JSON: by its status
     if not isinstance(payload, dict):
         payload = {}
-    if "error" in payload or "error_info" in payload:
+    if payload.get("error") or payload.get("error_info"):
         info = payload.get("error_info")
         info = info if isinstance(info, dict) else {}
-        return _by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
+        error = _by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
+        # What nobody documents inside an error status is the status's: a gateway's 503 may pass, though it speaks JSON.
+        return None if isinstance(error, RequestRejected) and answer.status != 200 else error
     if answer.status == 200 and not isinstance(payload.get("ocr_usage"), list):
         return MalformedAnswer("the answer has no list ocr_usage", way_out="Run again later; check base_url.")
     return None

@@ -1,9 +1,13 @@
 """Reads one window of `GET /v3/ocr-usage` whole.
 
 The reference page does not mention paging. The vendor's client does (`page` 1–100, `per_page` 1–1000, default 100), and no
-answer says whether there is more. So nothing here trusts a single sign: a page is the last one only if its length cannot be
-a cut; a server that ignores `page` is noticed by its repeating itself; rows that shift between pages are noticed by their
-keys; and a window that cannot be read whole is cut in two, down to a single bucket, before it is an error.
+answer says whether there is more. So nothing here trusts a length: a page is the last one only if it is empty, or shorter
+than the first of several; a server that ignores `page` is noticed by its repeating itself, and asked for both halves of the
+window, which must not be more rows; rows that shift between pages are noticed by their keys; and a window that cannot be
+read whole is cut in two, down to a single bucket, before it is an error.
+
+What is not noticed: a row that is withdrawn while later pages are read moves another one past us. The next run's lookback
+reads it.
 """
 
 from typing import Any
@@ -22,6 +26,14 @@ READS = 3
 """How often a window is read again whose rows moved from one page to another meanwhile."""
 
 
+class _Repeats(Exception):
+    """The server ignores `page`; whether its one answer is whole is to be found out."""
+
+    def __init__(self, items: list[Any], rows: pa.Table) -> None:
+        super().__init__(f"the server answers every page with the same {len(items)} rows")
+        self.items, self.rows = items, rows
+
+
 class _DoesNotFit(Exception):
     """The window cannot be read whole as it is."""
 
@@ -38,8 +50,10 @@ def read_window(client: Client, window: Window, *, table: Table, group_by: str, 
 def _read(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
     try:
         return _read_steadily(client, window, table, group_by, unit, page_size)
-    except _DoesNotFit as reason:
+    except (_DoesNotFit, _Repeats) as reason:
         halves = window.halves(unit)
+        if halves is None and isinstance(reason, _Repeats) and not _looks_cut(reason.rows.num_rows, page_size):
+            return _told_apart(client, reason.rows, window, table)
         if halves is None:
             raise IncompleteAnswer(
                 f"the rows of {window} cannot all be read: {reason}",
@@ -47,20 +61,46 @@ def _read(client: Client, window: Window, table: Table, group_by: str, unit: Uni
                 endpoint=ENDPOINT,
                 way_out="Use a shorter timespan; if it is hour already, please report it.",
             ) from None
+        if isinstance(reason, _Repeats) and _is_whole(client, reason, halves, group_by, unit, page_size):
+            return _told_apart(client, reason.rows, window, table)
         return pa.concat_tables(
             [_read(client, half, table, group_by, unit, page_size) for half in halves], promote_options="default"
         )
+
+
+def _is_whole(
+    client: Client, said: _Repeats, halves: tuple[Window, Window], group_by: str, unit: Unit, page_size: int
+) -> bool:
+    """Whether an answer that cannot be paged is not cut: the halves of its window, asked for, are no more rows.
+
+    A half that has all of the rows proves nothing, because it may be cut at the same length. A server that answers the same
+    whatever it is asked has no more to say; whether that is of the window at all is looked at where the rows are stored.
+    """
+    first, second = (client.get(ENDPOINT, page_params(half, group_by, unit, 1, page_size))["ocr_usage"] for half in halves)
+    if first == second == said.items:
+        return not _looks_cut(len(said.items), page_size)
+    return len(first) + len(second) == len(said.items) and len(said.items) not in {len(first), len(second)}
+
+
+def _looks_cut(rows: int, page_size: int) -> bool:
+    """Whether so many rows are as many as a server would cut an answer at: what was asked for, or a round number."""
+    return rows == page_size or rows % 50 == 0 or (rows >= 64 and rows & (rows - 1) == 0)
 
 
 def _read_steadily(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
     """Reads until no key comes twice: a row that arrives while pages are read pushes another onto the next page."""
     for _ in range(READS):
         rows = _read_pages(client, window, table, group_by, unit, page_size)
-        twice = duplicates(rows, table.key)
-        if twice is None:
+        if duplicates(rows, table.key) is None:
             return rows
+    return _told_apart(client, rows, window, table)
+
+
+def _told_apart(client: Client, rows: pa.Table, window: Window, table: Table) -> pa.Table:
+    if (twice := duplicates(rows, table.key)) is None:
+        return rows
     raise IncompleteAnswer(
-        f"two rows of {window} have the same key {twice}, in each of {READS} readings",
+        f"two rows of {window} have the same key {twice}, however often they are read",
         provider=client.provider,
         endpoint=ENDPOINT,
         way_out="Run again later; if it stays so, the provider's answer has changed: please report it.",
@@ -74,12 +114,12 @@ def _read_pages(client: Client, window: Window, table: Table, group_by: str, uni
         payload = client.get(ENDPOINT, page_params(window, group_by, unit, number, page_size))
         items: list[Any] = payload["ocr_usage"]
         if number > 1 and items and items == previous:
-            if len(items) == page_size or len(items) % 100 == 0:
-                raise _DoesNotFit(f"the server answers every page with the same {len(items)} rows")
-            break  # more rows than were asked for, and no round number: it does not page, and this is all it has
+            raise _Repeats(items, pages[0])
         page = table.rows(items, timespan=unit)
         pages.append(page)
-        if not _may_be_cut(len(items), page_size if number == 1 else pages[0].num_rows, first=number == 1):
+        # No answer says how long a full page is: the server may have a cap of its own. So the first page is followed by a
+        # second unless it is empty, and after that whatever is shorter than the first is the last.
+        if not items or (number > 1 and len(items) < pages[0].num_rows):
             break
         if number == 1 and _pages_to_expect(page, window, unit) > MAX_PAGE:
             raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
@@ -99,15 +139,6 @@ def page_params(window: Window, group_by: str, unit: Unit, page: int, per_page: 
         "page": page,
         "per_page": per_page,
     }
-
-
-def _may_be_cut(rows: int, full: int, *, first: bool) -> bool:
-    """Whether a page of so many rows may not be the last.
-
-    A full page may not; neither may a first page as long as a cap of the server's own would be, which are round numbers.
-    After the first, its length is what the server calls full.
-    """
-    return rows >= full or (first and rows > 0 and rows % 100 == 0)
 
 
 def _pages_to_expect(page: pa.Table, window: Window, unit: Unit) -> float:

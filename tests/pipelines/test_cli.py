@@ -1,6 +1,7 @@
 """What the command says and with which status it ends, for whoever schedules it."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,10 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.run import PROVIDERS
 from pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")
+TOP = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipelines.cli"]
 
 
@@ -138,9 +141,10 @@ def test_a_database_that_another_process_holds_stays_as_it_was(house: House) -> 
     assert holder.stdout
     holder.stdout.readline()
     try:
-        house(*LOAD, status=1)
-        assert "another process has" in house.output
-        assert len([line for line in lines(house.output) if line.startswith("FAILED")]) == 1
+        for command in (LOAD, ("run",), ("models",), ("check",)):
+            (line,) = [line for line in lines(house(*command, status=1)) if not line.startswith("loading")]
+            assert f"another process has {house.database} open" in line
+        assert house.json("run", status=1)["status"] == "failed"
     finally:
         holder.communicate("\n")
     assert house.rows("select * from mathpix.ocr_usage_by_app_id order by all") == before
@@ -150,8 +154,34 @@ def test_a_file_that_is_no_database_stays_as_it_was(house: House) -> None:
     """A wrong path is an error, not an overwritten file."""
     house.database.write_text("my precious notes, long enough to be mistaken for a header " * 100)
     before = house.database.read_bytes()
-    house(*LOAD, status=1)
+    (line,) = [line for line in lines(house("run", status=1)) if not line.startswith("loading")]
+    assert f"{house.database} cannot be used" in line
     assert house.database.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["mathpix", "usage"])
+def test_a_database_may_not_be_called_as_a_schema(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """DuckDB names a database after its file, and could not tell it from the schema of that name."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"{name}.duckdb")
+    (line,) = lines(house("run", status=2))
+    assert "has the name of a schema" in line
+    assert not (house.folder / f"{name}.duckdb").exists()
+
+
+def test_the_python_of_the_readmes_runs(house: House) -> None:
+    """Every python block of the documentation, as printed."""
+    for page in (TOP / "README.md", TOP / "sources/mathpix/README.md"):
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            finished = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
+            assert finished.returncode == 0, finished.stderr
+
+
+def test_the_sql_of_the_readme_runs_and_answers(house: House) -> None:
+    """Every query of the README, on what a run has loaded."""
+    house("run")
+    queries = "".join(re.findall(r"^```sql\n(.*?)^```", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL))
+    for query in [query for query in queries.split(";") if query.strip()]:
+        assert house.rows(query), query
 
 
 def test_check_says_what_is_configured_and_whether_it_works(
@@ -228,6 +258,7 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
     assert not house.database.exists()
     assert (house.folder / "demo.duckdb").exists()
     assert output.count(" mathpix   default ") == 13
+    assert all(f"\n{provider}" in output for provider in PROVIDERS)
     assert "UNPRICED" in output
 
 
@@ -267,8 +298,12 @@ def test_help_needs_no_heavy_import() -> None:
     assert finished.stdout.strip() == "[]"
 
 
+def house_version() -> str:
+    return subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_the_version_is_the_changelogs() -> None:
     """Whoever reads the changelog finds the version that is installed."""
-    top = Path(__file__).parents[2]
-    version = tomllib.loads((top / "pyproject.toml").read_text())["project"]["version"]
-    assert f"## {version}" in (top / "CHANGELOG.md").read_text()
+    version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
+    assert house_version() == version
+    assert f"## {version}" in (TOP / "CHANGELOG.md").read_text()

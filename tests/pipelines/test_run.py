@@ -1,6 +1,9 @@
 """The promises of a run (what it does to the raw tables), each on a real DuckDB file and over real HTTP."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,6 +238,9 @@ def test_an_account_that_fails_does_not_stop_or_undo_the_others(
         Fault(path="/v3", body={"error": "no", "error_info": {"id": "sys_exception", "message": "no"}}),
         Fault(path="/v3", body={"ocr_usage": [{"from_date": "2026-03-19T00:00:00Z", "count": "many"}]}),
         Fault(path="/v3", body={"ocr_usage": [{"from_date": "2031-01-01T00:00:00Z", "count": 1}]}),
+        Fault(path="/v3", body={"ocr_usage": [{"from_date": "2026-03-30T00:30:00Z", "count": 1}]}),
+        Fault(path="/v3", body='{"ocr_usage": [{"from_date": "2026-03-30T00:00:00Z", "count": 1e9999999}]}'),
+        Fault(path="/v3", body="[" * 100_000),
         Fault(path="/v3", query={"group_by": "usage_type"}, status=500),
     ],
 )
@@ -300,8 +306,93 @@ def test_another_database_has_a_cursor_of_its_own(house: House, sandbox: Sandbox
     assert total(house) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_a_package_that_was_left_behind_is_loaded_before_new_data(house: House, sandbox: Sandbox) -> None:
-    """A run that died between extraction and load is finished by the next one, which then does its own work."""
+def test_a_database_from_a_backup_is_brought_up_to_date(
+    house: House, sandbox: Sandbox, clock: time_machine.Traveller
+) -> None:
+    """The destination is the only truth: what an older file does not hold is asked for again, whatever was loaded since."""
+    house(*LOAD)
+    backup = house.database.read_bytes()
+    clock.move_to(NOW + timedelta(days=40))
+    house(*LOAD)
+    house.database.write_bytes(backup)
+    clock.move_to(NOW + timedelta(days=41))
+    house(*LOAD)
+    assert total(house) == sandbox.mathpix.usage.total("2026-03-01", NOW + timedelta(days=41))
+
+
+def test_a_second_run_at_the_same_time_is_told_to_wait(house: House, sandbox: Sandbox) -> None:
+    """Two runs share a working directory; the second ends at once, in one line, and nothing is asked or written."""
+    script = (
+        "from pipelines.destination import only_run, resolve_destination\n"
+        "with only_run(resolve_destination()): print('at work', flush=True); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout
+    assert other.stdout.readline() == "at work\n"
+    house(*LOAD, status=1)
+    assert "another run is at work" in house.output
+    assert len(sandbox.requests) == 0
+    other.communicate("\n")
+    house(*LOAD)
+
+
+def test_a_change_of_timespan_begins_where_the_longer_buckets_did(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From months to hours with an initial date inside a month: the month's row goes, and its hours come."""
+    monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", "month")
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-02-15")
+    house(*LOAD)
+    monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", "hour")
+    house(*LOAD, "--since", "2026-02-20", "--until", "2026-02-21", status=1)
+    assert "would count twice what lies in both" in house.output
+    house(*LOAD)
+    assert house.rows(f"select distinct timespan from mathpix.{TABLES[0]}") == [("hour",)]
+    assert total(house) == sandbox.mathpix.usage.total("2026-02-01", NOW)
+
+
+def test_variables_of_other_programs_are_not_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt falls back to names without a section; a BASE_URL or API_KEY of somebody else's is neither used nor sent."""
+    monkeypatch.setenv("BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("API_KEY", "somebody-elses-key")
+    monkeypatch.setenv("TIMESPAN", "year")
+    house(*LOAD)
+    report = house.json("check")
+    assert [entry["provider"] for entry in report["providers"]] == ["mathpix"]
+
+
+def test_a_field_by_the_name_of_one_of_our_columns_is_kept_apart(house: House, sandbox: Sandbox) -> None:
+    """A name that we have already, in whatever case, does not stop the table for good."""
+    names = {
+        "account": "x",
+        "bucket_end": "x",
+        "is_complete": True,
+        "_dlt_load_id": "x",
+        "groupId": "x",
+        "Count": 1,
+        "": "x",
+    }
+    row = {"from_date": "2026-03-19T00:00:00Z", "usage_type": "image", "count": 9, **names}
+    sandbox.faults.add(Fault(path="/v3", body={"ocr_usage": [row]}))
+    house(*LOAD)
+    assert house.rows(f"select account, count, vendor_account, vendor_count from mathpix.{TABLES[0]}") == [
+        ("default", 9, "x", "1")
+    ]
+
+
+def test_a_key_from_a_file_with_a_line_break_works(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The break is not the key's; a character that no header can hold is refused without being shown."""
+    key = os.environ["SOURCES__MATHPIX__APP_KEY"]
+    monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", f"{key}\n")
+    house(*LOAD)
+    monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "geheimschlüssel")
+    house(*LOAD, status=2)
+    assert "app_key in [sources.mathpix] has characters that no key has" in house.output
+    assert "geheim" not in house.output
+
+
+def test_a_package_that_was_left_behind_does_no_harm(house: House, sandbox: Sandbox) -> None:
+    """A run that died between extraction and load moved no cursor; the next one asks again and loads the truth."""
     from pipelines.destination import resolve_destination
 
     house(*LOAD)

@@ -75,7 +75,7 @@ class Mathpix:
         """The arguments of `mathpix_source` that point it at a sandbox at `url`, whatever is configured."""
         credential = self.credential()
         own = {"app_id": credential.app_id, "app_key": credential.app_key, "base_url": url}
-        return {"accounts": {"default": own}, "base_url": url}
+        return {"accounts": {"default": own}, "base_url": url, "timespan": "hour", "page_size": 1000, "lookback": "7 days"}
 
     def routes(self) -> list[Route]:
         """The vendor's own paths, and `POST /_sandbox/mathpix/{restate,vanish,reset}` for processes outside of this one."""

@@ -13,6 +13,7 @@ usage_by_month as (
         0 as charged,
         0 as unpriced
     from {{ ref('int_usage__metered') }}
+    where is_billed
     group by provider, account, meter, {{ dbt.date_trunc('month', 'bucket_start') }}
 
 ),

@@ -26,7 +26,7 @@ USAGE_COLUMNS = """
     usage_type text, request_args_hash text, count bigint, is_complete boolean, fetched_at timestamptz, row_version text
 """
 WINDOW_COLUMNS = """
-    resource text, account text, window_start timestamptz, window_end timestamptz, complete_until timestamptz,
+    resource text, account text, part text, window_start timestamptz, window_end timestamptz, complete_until timestamptz,
     row_count bigint, fetched_at timestamptz
 """
 RAW_SCHEMA = (
@@ -63,7 +63,7 @@ def usage(
 def window(start: str, end: str, *, account: str = "default") -> str:
     """The statement that notes one fetched window, complete to its end."""
     return (
-        f"insert into mathpix.fetched_windows select 'ocr_usage_by_usage_type', '{account}', "
+        f"insert into mathpix.fetched_windows select 'ocr_usage_by_usage_type', '{account}', '', "
         f"cast('{start}+00' as timestamptz), cast('{end}+00' as timestamptz), cast('{end}+00' as timestamptz), "
         "1, cast('2026-01-15 00:00:00+00' as timestamptz)"
     )
@@ -452,9 +452,9 @@ def test_freshness_is_read_from_the_log_of_loads(warehouse: Warehouse) -> None:
         loads.format("old", 0, 50),
         loads.format("failed", 1, 1),
     )
-    assert set(warehouse.dbt("source freshness").statuses.values()) == {"warn"}
+    assert set(warehouse.dbt("source freshness --select source:mathpix").statuses.values()) == {"warn"}
     warehouse.execute([loads.format("new", 0, 1)])
-    assert set(warehouse.dbt("source freshness").statuses.values()) == {"pass"}
+    assert set(warehouse.dbt("source freshness --select source:mathpix").statuses.values()) == {"pass"}
 
 
 def test_every_model_is_described_and_every_mart_holds_a_contract(warehouse: Warehouse) -> None:

@@ -83,3 +83,16 @@ def test_two_accounts_of_one_name_are_refused() -> None:
 def test_an_account_shows_no_secret() -> None:
     """Its repr is its name."""
     assert "hidden" not in repr(Account("a", {"app_key": "hidden"}, {}))
+
+
+def test_what_tells_accounts_apart_beside_their_credentials() -> None:
+    """One key for two tenants is two accounts; one key for one tenant twice is an error."""
+    key = {"app_id": "a", "app_key": "b"}
+
+    def named(*tenants: str) -> list[Account]:
+        accounts = {f"account {number}": key | {"tenant": tenant} for number, tenant in enumerate(tenants)}
+        return resolve_accounts("vendor", accounts, credentials=NOTHING, settings={"tenant": ""}, told_apart_by=["tenant"])
+
+    assert [account.settings["tenant"] for account in named("one", "two")] == ["one", "two"]
+    with pytest.raises(ConfigurationError, match="same credentials"):
+        named("one", "one")

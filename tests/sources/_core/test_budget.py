@@ -89,3 +89,13 @@ def test_nonsense_in_headers_is_ignored() -> None:
     budget.observe({"x-ratelimit-limit": "many", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "31536000"})
     assert list(sent(budget, clock, 1)) == [1_000.0]
     assert budget.requests_per_minute == 30
+
+
+def test_how_long_requests_will_take_is_known_beforehand() -> None:
+    """Asking for it takes no turn, and what was sent a moment ago counts."""
+    clock = Clock()
+    budget = Budget(30, clock=clock, sleep=clock.sleep)
+    assert [budget.seconds_for(requests) for requests in (0, 30, 31, 60, 61)] == [0, 0, WINDOW, WINDOW, 2 * WINDOW]
+    assert list(sent(budget, clock, 20)) == [1_000.0] * 20
+    assert [budget.seconds_for(requests) for requests in (10, 11)] == [0, WINDOW]
+    assert Budget(None).seconds_for(1_000_000) == 0

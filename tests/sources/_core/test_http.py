@@ -9,6 +9,7 @@ import pytest
 from pipelines.sandbox import Fault, Sandbox
 from sources._core.http import (
     Answer,
+    BearerAuth,
     Client,
     ConfigurationError,
     CredentialsRejected,
@@ -243,3 +244,29 @@ def test_limits_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "0")
     with pytest.raises(ConfigurationError, match=r"sources\.http\.attempts"):
         Limits.from_config()
+
+
+@pytest.mark.parametrize("said", ["no usage for {} of you", "no usage for Bearer {} of you"])
+def test_a_bearer_key_is_sent_and_never_shown(sandbox: Sandbox, said: str) -> None:
+    """It is blotted out with and without the word before it, and blanks around it do not break the header."""
+    sandbox.faults.add(Fault(path=PATH, body={"said": said.format(SECRET)}))
+
+    def judge(answer: Answer) -> SourceError:
+        return RequestRejected(answer.payload["said"], way_out="Stop.")
+
+    auth = BearerAuth(f" {SECRET}\n", {"X-Tenant": "t"})
+    with pytest.raises(RequestRejected) as caught:
+        ask(Client("vendor", sandbox.url, auth=auth, judge=judge))
+    assert SECRET not in str(caught.value)
+    assert "***" in str(caught.value)
+    assert sandbox.requests[0].headers["authorization"] == "***"
+    assert sandbox.requests[0].headers["x-tenant"] == "t"
+
+
+def test_a_post_is_sent_and_asked_again_like_a_get(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+    """With its JSON object, and as often as it takes."""
+    sandbox.faults.add(Fault(path="/asked", times=1, status=503))
+    sandbox.faults.add(Fault(path="/asked", body={"said": 1}))
+    assert client.post("/asked", {"item_count": 1}) == {"said": 1}
+    assert [(request.method, request.headers["content-length"]) for request in sandbox.requests] == [("POST", "16")] * 2
+    assert len(waits) == 1

@@ -4,7 +4,7 @@ import pendulum
 import pytest
 
 from sources._core.http import ConfigurationError
-from sources._core.settings import backfill_window, parse_moment, parse_number, parse_span, parse_unit
+from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span, parse_unit
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,27 @@ def test_numbers_and_units_are_checked() -> None:
         parse_number(0, setting="x")
     with pytest.raises(ConfigurationError, match=r"x is 'year'\. Use hour, day, week or month\."):
         parse_unit("year", setting="x")
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (None, ()),
+        ("", ()),
+        ([], ()),
+        ("one", ("one",)),
+        (" one, two,,one ", ("one", "two")),
+        (["two", "one", "two"], ("two", "one")),
+        ('["one, two", "three"]', ("one, two", "three")),
+    ],
+)
+def test_names_are_a_list_or_a_text_with_commas(value: object, names: tuple[str, ...]) -> None:
+    """In the order given, each once, nothing empty."""
+    assert parse_names(value, setting="sources.vendor.names") == names
+
+
+@pytest.mark.parametrize("value", [7, [7], {"one": "two"}, "[one", '["one", 2]'])
+def test_what_is_no_list_of_names_is_refused(value: object) -> None:
+    """The error names the setting and the way to write it."""
+    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is .* Write it as \['one', 'two'\]"):
+        parse_names(value, setting="sources.vendor.names")

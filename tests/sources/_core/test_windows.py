@@ -149,11 +149,23 @@ def test_a_limited_reach_begins_where_the_provider_can_still_be_asked() -> None:
     now = at("2026-06-01T10:00:00Z")
     earliest = at("2026-03-04T00:00:00Z")
     assert list(rolling.windows(None, now)) == [Window(earliest, at("2026-06-02T00:00:00Z"))]
+    answered = Window(earliest, at("2026-06-02T00:00:00Z"))
     fresh = Cursor(at("2026-01-01T00:00:00Z"), at("2026-05-31T00:00:00Z"), "day")
-    assert rolling.gap(fresh, now) is None
+    assert rolling.gap(fresh, answered) is None
     stale = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
-    assert rolling.gap(stale, now) == Window(at("2026-02-01T00:00:00Z"), earliest)
-    assert rolling.gap(None, now) is None
+    assert rolling.gap(stale, answered) == Window(at("2026-02-01T00:00:00Z"), earliest)
+    assert rolling.gap(None, answered) is None
+    later_than_asked = Window(at("2026-05-31T00:00:00Z").add(days=1), answered.end)
+    assert rolling.gap(fresh, later_than_asked) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
+
+
+def test_a_limited_reach_does_not_ask_for_everything_on_every_run() -> None:
+    """That initial_date lies before what the provider has is no reason to begin again."""
+    rolling = plan(unit="hour", reach=90 * 24)
+    now = at("2026-06-01T10:20:00Z")
+    (first,) = rolling.windows(None, now)
+    (second,) = rolling.windows(rolling.moved(None, first, now), now.add(hours=3))
+    assert second == Window(at("2026-05-30T10:00:00Z"), at("2026-06-01T14:00:00Z"))
 
 
 def test_a_snapshot_is_of_today_only() -> None:
@@ -163,7 +175,14 @@ def test_a_snapshot_is_of_today_only() -> None:
     assert list(snapshot.windows(cursor, at("2026-06-01T10:00:00Z"))) == [
         Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))
     ]
-    assert snapshot.gap(cursor, at("2026-06-01T10:00:00Z")) is None
+    assert snapshot.gap(cursor, Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))) is None
+
+
+def test_a_backfill_takes_no_snapshot() -> None:
+    """What a snapshot shows of the present belongs to no past window, even one that ends today."""
+    backfill = Window(at("2026-05-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))
+    snapshot = plan(unit="day", reach=1, lookback=timedelta(), backfill=backfill)
+    assert list(snapshot.windows(None, at("2026-06-01T10:00:00Z"))) == []
 
 
 def test_local_days_follow_the_calendar_of_their_time_zone() -> None:

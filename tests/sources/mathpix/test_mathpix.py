@@ -93,15 +93,15 @@ def test_every_timespan(sandbox: Sandbox, read: Read, unit: Unit) -> None:
     assert set(table.column("timespan").to_pylist()) == {unit}
 
 
-@pytest.mark.parametrize(("rows", "requests"), [(99, 1), (100, 2), (101, 1), (999, 1), (1000, 2), (1001, 2), (2500, 3)])
+@pytest.mark.parametrize(("rows", "requests"), [(0, 1), (99, 2), (100, 2), (999, 2), (1000, 2), (1001, 2), (2500, 3)])
 def test_pages_are_read_to_the_end(sandbox: Sandbox, read: Read, rows: int, requests: int) -> None:
-    """All rows, no request more than the doubt demands: a page of a round length could have been cut."""
+    """All rows, no request more than the doubt demands: a first page of any length could be a cap."""
     sandbox.mathpix.usage.set(usage(1, rows))
     assert read(hours=1).num_rows == rows
     assert len(sandbox.requests) == requests
 
 
-@pytest.mark.parametrize("rows", [99, 150, 1000, 2500])
+@pytest.mark.parametrize("rows", [20, 80, 140, 1000, 2500])
 def test_a_server_that_ignores_paging_is_read_whole(sandbox: Sandbox, read: Read, rows: int) -> None:
     """All rows on every page: they are taken once."""
     sandbox.mathpix.options.paging = "ignored"
@@ -109,7 +109,7 @@ def test_a_server_that_ignores_paging_is_read_whole(sandbox: Sandbox, read: Read
     assert read().num_rows == rows // 20 * 20
 
 
-@pytest.mark.parametrize("cap", [100, 500])
+@pytest.mark.parametrize("cap", [25, 99, 100, 250, 512])
 def test_a_server_with_pages_of_its_own_length_is_read_whole(sandbox: Sandbox, read: Read, cap: int) -> None:
     """A server that pages, but by its own length, is not taken to be at its end after the first page."""
     sandbox.mathpix.options.per_page_cap = cap
@@ -117,10 +117,11 @@ def test_a_server_with_pages_of_its_own_length_is_read_whole(sandbox: Sandbox, r
     assert read().num_rows == 1200
 
 
-def test_a_server_that_cuts_every_answer_is_read_in_smaller_windows(sandbox: Sandbox, read: Read) -> None:
-    """Ignored paging and a hundred rows at most: the window is halved until each part is whole."""
+@pytest.mark.parametrize("cap", [100, 250])
+def test_a_server_that_cuts_every_answer_is_read_in_smaller_windows(sandbox: Sandbox, read: Read, cap: int) -> None:
+    """Ignored paging and so many rows at most: the window is halved until each part is whole."""
     sandbox.mathpix.options.paging = "ignored"
-    sandbox.mathpix.options.per_page_cap = 100
+    sandbox.mathpix.options.per_page_cap = cap
     sandbox.mathpix.usage.set(usage(24, 30))
     assert read().num_rows == 720
 
@@ -194,6 +195,11 @@ def error(identifier: str, **details: Any) -> dict[str, Any]:
         (200, error("opts_bad"), RequestRejected, False),
         (200, {"error": "Something"}, RequestRejected, False),
         (200, error("sys_exception"), ServiceUnavailable, True),
+        (503, {"error": "Service Unavailable"}, ServiceUnavailable, True),
+        (429, {"error": "Too Many Requests"}, RateLimited, True),
+        (504, error("nobody_knows"), ServiceUnavailable, True),
+        (401, {"error": "no"}, CredentialsRejected, False),
+        (400, {"error": "no"}, RequestRejected, False),
         (429, error("http_max_requests"), RateLimited, True),
         (429, error("http_max_requests", limit_name="minute_limit", limit_value=200, count=201), RateLimited, True),
         (

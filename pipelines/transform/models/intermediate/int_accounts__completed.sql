@@ -1,49 +1,118 @@
 -- One row per provider and account.
--- An hour without usage has no row, so that no bucket of a running day or month need be marked as running. How far an
--- account is complete is therefore read from what was fetched, not from what was found: the end of the latest fetched
--- window, or of the latest complete bucket where no window was noted.
+-- An hour without usage has no row, so that no bucket of a running day or month need be marked as running, and the first
+-- days of a month may never have been asked for. From when to when an account is complete is therefore read from what was
+-- fetched, not from what was found: the last span of fetched windows that adjoin. What lies before a gap may be complete,
+-- too, but nothing after it adds up with it, so that it is not called so.
+
+{%- set authoritative = {
+    'mathpix': 'ocr_usage_by_usage_type',
+    'reducto': 'usage_by_product',
+    'onepin': 'usage_daily',
+    'scopix': 'usage_daily',
+} %}
 
 with
 
-fetched_windows as (
-
-    select * from {{ ref('stg_mathpix__fetched_windows') }}
-
-),
-
-metered_usage as (
-
-    select * from {{ ref('int_usage__metered') }}
-
-),
-
-complete_spans as (
+{% for provider, resource in authoritative.items() -%}
+{{ provider }}_windows as (
 
     select
-        'mathpix' as provider,
+        '{{ provider }}' as provider,
         account,
-        complete_until
-    from fetched_windows
-    where resource = 'ocr_usage_by_usage_type'
+        part,
+        window_start,
+        complete_until,
+        fetched_at
+    from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
+    where resource = '{{ resource }}'
 
+),
+
+{% endfor -%}
+
+windows as (
+
+    {% for provider in authoritative -%}
+    select * from {{ provider }}_windows
+    {%- if not loop.last %}
     union all
-
-    select
-        provider,
-        account,
-        bucket_end as complete_until
-    from metered_usage
-    where is_complete
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
-latest as (
+-- A part that was not asked for in the week before the account's latest fetch, such as one organisation, is no longer
+-- configured: it would hold the account back for ever.
+recent as (
 
     select
         provider,
         account,
+        {{ dbt.dateadd('day', -7, 'max(fetched_at)') }} as since
+    from windows
+    group by provider, account
+
+),
+
+parts as (
+
+    select
+        windows.provider,
+        windows.account,
+        windows.part
+    from windows
+    inner join recent
+        on windows.provider = recent.provider
+        and windows.account = recent.account
+        and windows.fetched_at >= recent.since
+    group by windows.provider, windows.account, windows.part
+
+),
+
+preceded as (
+
+    select
+        windows.provider,
+        windows.account,
+        windows.part,
+        windows.window_start,
+        windows.complete_until,
+        max(windows.complete_until) over (
+            partition by windows.provider, windows.account, windows.part
+            order by windows.window_start, windows.complete_until
+            rows between unbounded preceding and 1 preceding
+        ) as covered_until
+    from windows
+    inner join parts
+        on windows.provider = parts.provider
+        and windows.account = parts.account
+        and windows.part = parts.part
+
+),
+
+-- The last window that began after a gap begins the last span; a part without a gap has one span, from its first window.
+spans as (
+
+    select
+        provider,
+        account,
+        part,
+        max(case when covered_until is null or window_start > covered_until then window_start end) as complete_from,
         max(complete_until) as complete_until
-    from complete_spans
+    from preceded
+    group by provider, account, part
+
+),
+
+-- An account is no further than its slowest part.
+accounts as (
+
+    select
+        provider,
+        account,
+        max(complete_from) as complete_from,
+        min(complete_until) as complete_until
+    from spans
     group by provider, account
 
 ),
@@ -53,10 +122,12 @@ final as (
     select
         cast(provider as {{ dbt.type_string() }}) as provider,
         account,
+        complete_from,
         complete_until,
+        {{ billing_date('provider', 'complete_from') }} as complete_from_billing_date,
         cast(complete_until as date) as complete_before_date,
         {{ billing_date('provider', 'complete_until') }} as complete_before_billing_date
-    from latest
+    from accounts
 
 )
 

@@ -1,14 +1,20 @@
 -- One row per provider, account, meter and time bucket.
--- A provider joins the project here, with a branch that brings its one authoritative grouping to these columns.
--- A meter that `sku_map` does not know stays, without SKU and unit: what nobody can price must still be seen.
+-- A provider joins the project here, with a model `int_<provider>__metered` that brings its one authoritative grouping
+-- to these columns. A meter that `sku_map` does not know stays, without SKU and unit: what nobody can price must still
+-- be seen.
+
+{%- set providers = ['mathpix', 'reducto', 'onepin', 'scopix'] %}
 
 with
 
-mathpix_ocr_usage as (
+{% for provider in providers -%}
+{{ provider }} as (
 
-    select * from {{ ref('stg_mathpix__ocr_usage') }}
+    select * from {{ ref('int_' ~ provider ~ '__metered') }}
 
 ),
+
+{% endfor -%}
 
 sku_map as (
 
@@ -16,30 +22,26 @@ sku_map as (
 
 ),
 
--- Apps and groups are added up: Mathpix bills the account, and its tiers count all apps together.
-mathpix as (
+unioned as (
 
+    {% for provider in providers -%}
     select
-        'mathpix' as provider,
+        '{{ provider }}' as provider,
         account,
-        usage_type as meter,
+        meter,
         timespan,
         bucket_start,
         bucket_end,
-        sum(usage_count) as quantity,
-        -- The vendor calls every count a number of requests, which it is for images only: one PDF request has many
-        -- pages.
-        sum(case when usage_type in ('image', 'image-async', 'strokes') then usage_count end) as request_count,
-        min(case when is_complete then 1 else 0 end) = 1 as is_complete
-    from mathpix_ocr_usage
-    where grouped_by = 'usage_type'
-    group by account, usage_type, timespan, bucket_start, bucket_end
+        quantity,
+        request_count,
+        is_complete
+    from {{ provider }}
+    {%- if not loop.last %}
 
-),
+    union all
 
-unioned as (
-
-    select * from mathpix
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
@@ -62,16 +64,17 @@ final as (
     select
         cast(dated.provider as {{ dbt.type_string() }}) as provider,
         dated.account,
-        dated.meter,
-        dated.timespan,
+        cast(dated.meter as {{ dbt.type_string() }}) as meter,
+        cast(dated.timespan as {{ dbt.type_string() }}) as timespan,
         dated.bucket_start,
         dated.bucket_end,
         dated.billing_date,
         cast({{ dbt.date_trunc('month', 'dated.billing_date') }} as date) as billing_month,
-        sku_map.sku_id,
+        nullif(sku_map.sku_id, '') as sku_id,
         sku_map.unit,
         cast(dated.quantity as numeric(28, 9)) as quantity,
         cast(dated.request_count as bigint) as request_count,
+        coalesce(sku_map.is_billed, true) as is_billed,
         dated.is_complete
     from dated
     left join sku_map

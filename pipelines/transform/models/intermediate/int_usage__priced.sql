@@ -16,6 +16,7 @@ price_list as (
 
 ),
 
+-- Only what is billed: a vendor that bills credits and counts characters beside them would be shown as unpriced.
 -- A pool of tiers is the billing account's, per SKU and billing month: all meters of a SKU share it, and so do the apps
 -- behind the account. It counts on over a price change. The meter in the order keeps the split the same in every build.
 pooled as (
@@ -28,7 +29,7 @@ pooled as (
             rows between unbounded preceding and current row
         ) as pool_after
     from metered_usage
-    where quantity <> 0
+    where quantity <> 0 and coalesce(is_billed, true)
 
 ),
 

@@ -49,7 +49,9 @@ final as (
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
         daily.currency,
-        daily.has_complete_charges and coalesce(daily.date < accounts.complete_before_date, false) as is_complete
+        daily.has_complete_charges and coalesce(
+            cast(daily.date as timestamp) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
+        ) as is_complete
     from daily
     left join accounts
         on daily.provider = accounts.provider

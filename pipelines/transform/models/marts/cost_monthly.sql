@@ -48,7 +48,9 @@ final as (
         monthly.currency,
         monthly.has_complete_charges
         and coalesce(
-            {{ dbt.dateadd('month', 1, 'monthly.billing_month') }} <= accounts.complete_before_billing_date, false
+            monthly.billing_month >= accounts.complete_from_billing_date
+            and {{ dbt.dateadd('month', 1, 'monthly.billing_month') }} <= accounts.complete_before_billing_date,
+            false
         ) as is_complete
     from monthly
     left join accounts

@@ -19,7 +19,11 @@ unpriced as (
         cast(bucket_start as date) as date,
         quantity,
         unit,
-        case when sku_id is null then 'unknown meter' else 'no price at that time' end as reason
+        case
+            when provider = 'reducto' and meter = 'unrated-requests' then 'no credits stated'
+            when sku_id is null then 'unknown meter'
+            else 'no price at that time'
+        end as reason
     from priced_usage
     where sku_price_id is null
 

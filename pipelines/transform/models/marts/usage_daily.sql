@@ -42,7 +42,9 @@ final as (
         cast(daily.quantity as numeric(28, 9)) as quantity,
         daily.unit,
         cast(daily.request_count as bigint) as request_count,
-        daily.has_complete_buckets and coalesce(daily.date < accounts.complete_before_date, false) as is_complete
+        daily.has_complete_buckets and coalesce(
+            cast(daily.date as timestamp) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
+        ) as is_complete
     from daily
     left join accounts
         on daily.provider = accounts.provider

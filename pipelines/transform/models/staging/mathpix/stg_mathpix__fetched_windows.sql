@@ -13,6 +13,7 @@ final as (
     select
         resource,
         account,
+        part,
         {{ to_utc('window_start') }} as window_start,
         {{ to_utc('window_end') }} as window_end,
         {{ to_utc('complete_until') }} as complete_until,

@@ -1,0 +1,57 @@
+-- One row per account, meter and day of Reducto.
+-- Its one authoritative grouping is by product. Organisations are added up: they are members of one configured account.
+-- Reducto bills credits whatever the product, so that credits are one meter. Where it counted requests and stated no
+-- credits (accounts on the pricing of September 2026), the requests are a meter that nobody can price, and not 0 credits.
+
+with
+
+usage as (
+
+    select * from {{ ref('stg_reducto__usage') }}
+
+),
+
+by_product as (
+
+    select
+        account,
+        date,
+        case when is_unrated then 'unrated-requests' else 'credits' end as meter,
+        case when is_unrated then request_count else credits end as quantity,
+        request_count,
+        is_complete
+    from usage
+    where grouped_by = 'product'
+
+),
+
+daily as (
+
+    select
+        account,
+        meter,
+        date,
+        cast(sum(coalesce(quantity, 0)) as numeric(28, 9)) as quantity,
+        cast(sum(request_count) as bigint) as request_count,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from by_product
+    group by account, meter, date
+
+),
+
+final as (
+
+    select
+        account,
+        meter,
+        'day' as timespan,
+        cast(date as {{ dbt.type_timestamp() }}) as bucket_start,
+        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ dbt.type_timestamp() ~ ')') }} as {{ dbt.type_timestamp() }}) as bucket_end,
+        quantity,
+        request_count,
+        is_complete
+    from daily
+
+)
+
+select * from final

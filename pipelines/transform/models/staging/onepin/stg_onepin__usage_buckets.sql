@@ -1,0 +1,32 @@
+-- One row per account, view, time zone and week or month.
+-- The two views are the same usage cut differently, and the days of `stg_onepin__usage_daily` again: never add them up.
+
+with
+
+usage_buckets as (
+
+    select * from {{ raw_table('onepin', 'usage_buckets') }}
+
+),
+
+final as (
+
+    select
+        account,
+        "view" as bucket_view,
+        timezone,
+        "date" as start_date,
+        {{ to_utc('bucket_start') }} as bucket_start,
+        {{ to_utc('bucket_end') }} as bucket_end,
+        "label" as bucket_label,
+        credits,
+        characters as character_count,
+        "lines" as line_count,
+        runs as run_count,
+        is_complete,
+        {{ to_utc('fetched_at') }} as fetched_at
+    from usage_buckets
+
+)
+
+select * from final

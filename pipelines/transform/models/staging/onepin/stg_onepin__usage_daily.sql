@@ -1,0 +1,29 @@
+-- One row per account, time zone and local date.
+-- A change of the configured time zone begins another history beside the first, of which nothing is lost: whoever reads this
+-- picks one `timezone` for each date and never adds two of them up.
+
+with
+
+usage_daily as (
+
+    select * from {{ raw_table('onepin', 'usage_daily') }}
+
+),
+
+final as (
+
+    select
+        account,
+        timezone,
+        date,
+        credits,
+        characters as character_count,
+        "lines" as line_count,
+        runs as run_count,
+        is_complete,
+        {{ to_utc('fetched_at') }} as fetched_at
+    from usage_daily
+
+)
+
+select * from final

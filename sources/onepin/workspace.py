@@ -1,0 +1,184 @@
+"""One workspace: what is asked of it, and each answer asked for once.
+
+A summary holds totals of a range, its days, and the buckets of a view, which are three of our tables. So a table takes the
+answer that another one has asked for, unless it has had it already, or the local day has changed since.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pendulum
+import pyarrow as pa
+from pendulum import DateTime
+
+from sources._core.http import Client, UnexpectedValue
+from sources._core.replace import Reading
+from sources._core.tables import Table, duplicates
+from sources._core.windows import Unit, Window, after, floor, from_date, utc_now
+from sources.onepin.answers import flat
+from sources.onepin.settings import BUCKET_VIEWS, BY_LANGUAGE, LONGEST_RANGE, SUMMARY, VIEW_OF, Range, View
+
+
+@dataclass
+class _Kept:
+    answer: dict[str, Any]
+    day: date
+    readers: set[str]
+
+
+@dataclass
+class Workspace:
+    """An API key's workspace, seen on the calendar of `timezone`."""
+
+    client: Client
+    timezone: str
+    _kept: dict[Range, _Kept] = field(default_factory=dict)
+
+    def daily(self, window: Window, *, table: Table) -> Reading:
+        """The days of the longest range that lie in `window`."""
+        answer = self._summary(LONGEST_RANGE, table)
+        items = _objects(answer, "daily", table)
+        rows = table.rows(items, timezone=self.timezone)
+        return _within(rows, "day", window, table)
+
+    def buckets(self, window: Window, *, view: View, table: Table) -> Reading:
+        """The weeks or months that lie in `window`."""
+        range_, unit = BUCKET_VIEWS[view]
+        answer = self._summary(range_, table)
+        activity = answer.get("activity")
+        if not isinstance(activity, dict) or activity.get("view") != view:
+            raise table.unexpected(f"the answer has no activity of the view {view}, which was asked for")
+        items = _objects(activity, "buckets", table)
+        dates = [self._first_day(item.get("start"), unit, table) for item in items]
+        rows = table.rows(
+            # `end` is documented as exclusive and shown as inclusive; the calendar says it without doubt.
+            [{name: value for name, value in item.items() if name not in {"start", "end"}} for item in items],
+            view=view,
+            timezone=self.timezone,
+            date=pa.array(dates, table.type_of("date")),
+            bucket_start=pa.array([self._midnight(from_date(day)) for day in dates], table.type_of("bucket_start")),
+            bucket_end=pa.array([self._midnight(after(from_date(day), unit)) for day in dates], table.type_of("bucket_end")),
+        )
+        return _within(rows, unit, window, table)
+
+    def snapshot(self, window: Window, *, range_: Range, table: Table) -> Reading:
+        """The totals of a range as they are now."""
+        answer = self._summary(range_, table)
+        activity = answer.get("activity")
+        if isinstance(activity, dict):
+            answer = answer | {"activity": {name: value for name, value in activity.items() if name != "buckets"}}
+        totals = {name: value for name, value in answer.items() if name != "daily"}
+        rows = table.rows(
+            [flat(totals, _known(table))],
+            snapshot_date=window.start.date(),
+            range=range_,
+            timezone=self.timezone,
+            is_complete=pa.array([True]),
+        )
+        return Reading(rows, window)
+
+    def languages(self, window: Window, *, period: Range | View, table: Table) -> Reading:
+        """The totals of each language in a range, or in the period of a view, as they are now."""
+        of_range = period in VIEW_OF
+        asked = {"range" if of_range else "activity_view": period}
+        answer = self._ask(BY_LANGUAGE, asked, table)
+        known = _known(table)
+        shared = flat({name: value for name, value in answer.items() if name != "languages"}, known)
+        items = [shared | flat(item, known) for item in _objects(answer, "languages", table)]
+        rows = table.rows(
+            items,
+            snapshot_date=window.start.date(),
+            range=period if of_range else "",
+            activity_view="" if of_range else period,
+            timezone=self.timezone,
+            is_complete=pa.array([True] * len(items)),
+        )
+        return Reading(_each_once(rows, table), window)
+
+    def probe(self) -> Any:
+        """The cheapest request that needs all that a run needs."""
+        return self.client.get(SUMMARY, {"range": "30d", "activity_view": "daily", "timezone": self.timezone})
+
+    def _summary(self, range_: Range, table: Table) -> dict[str, Any]:
+        today = utc_now().in_timezone(self.timezone).date()
+        reader = f"{table.name} {range_}"
+        kept = self._kept.get(range_)
+        if kept is None or kept.day != today or reader in kept.readers:
+            answer = self._ask(SUMMARY, {"range": range_, "activity_view": VIEW_OF[range_]}, table)
+            kept = self._kept[range_] = _Kept(answer, today, set())
+        kept.readers.add(reader)
+        return kept.answer
+
+    def _ask(self, endpoint: str, asked: Mapping[str, str], table: Table) -> dict[str, Any]:
+        """The `data` of an answer that says it is to the question that was asked."""
+        question = {**asked, "timezone": self.timezone}
+        answer = self.client.get(endpoint, question)["data"]
+        if not isinstance(answer, dict):
+            raise table.unexpected("the answer is a list")
+        for name, value in question.items():
+            if answer.get(name) != value:
+                raise UnexpectedValue(
+                    f"asked for {name} {value}, the answer is of {name} {answer.get(name)!r}",
+                    provider=self.client.provider,
+                    endpoint=endpoint,
+                    way_out="If it is another name of the same time zone, set sources.onepin.timezone to it."
+                    if name == "timezone"
+                    else "The answer is not as documented; please report it.",
+                )
+        return answer
+
+    def _first_day(self, start: Any, unit: Unit, table: Table) -> date:
+        """The local date on which a bucket begins.
+
+        Documented is the UTC moment of local midnight. The reference's own sample has midnight UTC of the local date, which
+        is another day west of Greenwich; only one of the two can be the first day of a week or month.
+        """
+        try:
+            moment = pendulum.parse(start, tz="UTC")
+        except (ValueError, TypeError):
+            moment = None
+        if isinstance(moment, DateTime):
+            for day in (moment.in_timezone(self.timezone).date(), moment.in_timezone("UTC").date()):
+                if floor(from_date(day), unit) == from_date(day):
+                    return day
+        raise table.unexpected(f"a bucket's start is {start!r}, not the first day of a {unit} in {self.timezone}")
+
+    def _midnight(self, day: DateTime) -> DateTime:
+        return pendulum.datetime(day.year, day.month, day.day, tz=self.timezone).in_timezone("UTC")
+
+
+def _objects(answer: dict[str, Any], name: str, table: Table) -> list[dict[str, Any]]:
+    """The list of objects `name`; that it is missing is an error, that it is empty is not."""
+    items = answer.get(name)
+    if not isinstance(items, list):
+        raise table.unexpected(f"the answer has no list {name}")
+    for item in items:
+        if not isinstance(item, dict):
+            raise table.unexpected(f"an item of {name} is {item!r}, not an object")
+    return items
+
+
+def _known(table: Table) -> set[str]:
+    return {column.field for column in table.columns if column.field}
+
+
+def _each_once(rows: pa.Table, table: Table) -> pa.Table:
+    if twice := duplicates(rows, table.key):
+        raise table.unexpected(f"two rows have the same key {twice}")
+    return rows
+
+
+def _within(rows: pa.Table, unit: Unit, asked: Window, table: Table) -> Reading:
+    """The rows of the window, and as much of the window as lies between the first and the last bucket of the answer.
+
+    Which days a range has is not stated, so a bucket that the answer does not reach is left as it was: it may only have
+    left the range.
+    """
+    starts = [from_date(day) for day in rows.column(table.time).to_pylist()]
+    inside = rows.filter(pa.array([asked.start <= start < asked.end for start in starts], pa.bool_()))
+    if not starts:
+        return Reading(inside, None)
+    start, end = max(asked.start, min(starts)), min(asked.end, after(max(starts), unit))
+    return Reading(_each_once(inside, table), Window(start, end) if start < end else None)

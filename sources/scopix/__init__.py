@@ -1,0 +1,283 @@
+"""Scopix usage: every method of the vendor's usage resource as a table."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import dlt
+from dlt.sources import DltResource
+from pendulum import DateTime
+
+from sources._core.accounts import Account, resolve_accounts
+from sources._core.budget import Budget
+from sources._core.check import credentials_check
+from sources._core.http import BearerAuth, Client, ConfigurationError, QuotaExhausted
+from sources._core.journal import Journal
+from sources._core.replace import Part, Reading, replaced_by_window
+from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
+from sources._core.tables import Table
+from sources._core.windows import Plan, Unit, Window, ceil, floor, utc_now
+from sources.scopix import settings, tables
+from sources.scopix.answers import judge
+from sources.scopix.asker import Ask, Asker
+from sources.scopix.lists import foresee_events, read_created, read_events
+from sources.scopix.series import (
+    buckets,
+    read_by_period,
+    read_daily_activity,
+    read_tokens_daily,
+    read_tokens_monthly,
+    read_usage_daily,
+)
+from sources.scopix.snapshots import (
+    asked_operation,
+    read_breakdown,
+    read_check,
+    read_dashboard,
+    read_plan,
+    read_summary,
+    read_top_endpoints,
+)
+
+Wheres = Sequence[tuple[Plan, Mapping[str, str]]]
+"""The parts of a table that one account has: a plan each, and the columns that it fixes."""
+
+
+@dlt.source(section="scopix")
+def scopix_source(
+    api_key: dlt.TSecretStrValue | None = None,
+    tenant_id: str = "",
+    base_url: str = settings.BASE_URL,
+    initial_date: str = "",
+    lookback: str = settings.LOOKBACK,
+    conversations_lookback: str = settings.CONVERSATIONS_LOOKBACK,
+    accounts: Any = None,
+    api_key_ids: Any = None,
+    operation_types: Any = None,
+    summary_periods: Any = "month",
+    dashboard_periods: Any = "week,month,year",
+    plan_periods: Any = "month",
+    include_projections: bool = True,  # noqa: FBT001, FBT002 - dlt passes configuration by name
+    top_endpoints: int = settings.MAX_TOP_ENDPOINTS,
+    analysis_level: str = "standard",
+    item_count: int = 1,
+    content_category: str = "",
+    page_size: int = settings.MAX_PAGE_SIZE,
+    requests_per_minute: int = settings.REQUESTS_PER_MINUTE,
+    check_requests_per_minute: int = settings.CHECK_REQUESTS_PER_MINUTE,
+    since: str | None = None,
+    until: str | None = None,
+    full_refresh: bool = False,  # noqa: FBT001, FBT002 - as above
+    journal: Journal | None = None,
+) -> Iterator[DltResource]:
+    """Fourteen tables; those of the same usage (events, days, periods) are never to be added up.
+
+    Args:
+        api_key: sent as `Authorization: Bearer`; it needs the permission to view usage.
+        tenant_id: sent as `X-Tenant-ID`, for a key that sees several tenants.
+        base_url: the API, with its version.
+        initial_date: where the first run begins; where left out, on the first day of the month before this one.
+        lookback: how much of what is loaded each run asks for again.
+        conversations_lookback: the same for conversations, which cost tokens for as long as they go on.
+        accounts: several keys, each under a name of your own; see the README.
+        api_key_ids: loads only what these API keys used, in the tables that can tell: events, days and periods.
+        operation_types: loads only events of these operations.
+        summary_periods: snapshots of the summary: day, week, month.
+        dashboard_periods: snapshots of the dashboard: week, month, year.
+        plan_periods: snapshots of the plan: month, quarter, year.
+        include_projections: whether the snapshot of the plan has the vendor's own forecast.
+        top_endpoints: how many endpoints a snapshot of the most used has, 1 to 50.
+        analysis_level: what `check` asks about, with `item_count` and `content_category`.
+        item_count: see `analysis_level`.
+        content_category: see `analysis_level`.
+        page_size: rows a page, 2 to 100.
+        requests_per_minute: the limit of all endpoints but `check` together.
+        check_requests_per_minute: the limit of `check`.
+        since: with `until`, loads exactly [since, until) and moves no cursor.
+        until: end of such a backfill, excluded; now where left out.
+        full_refresh: begins at `initial_date` again, whatever is loaded.
+        journal: hears of progress and failures.
+
+    Raises:
+        ConfigurationError: a setting cannot be used; NotConfigured where there are no credentials.
+    """
+    journal = journal or Journal()
+    page_size = parse_number(
+        page_size, setting="sources.scopix.page_size", least=settings.LEAST_PAGE_SIZE, most=settings.MAX_PAGE_SIZE
+    )
+    limit = parse_number(top_endpoints, setting="sources.scopix.top_endpoints", most=settings.MAX_TOP_ENDPOINTS)
+    operation = {
+        "analysis_level": analysis_level,
+        "item_count": parse_number(item_count, setting="sources.scopix.item_count"),
+        "content_category": content_category,
+    }
+    summaries = _periods("summary_periods", summary_periods, settings.SUMMARY_PERIODS)
+    dashboards = _periods("dashboard_periods", dashboard_periods, settings.DASHBOARD_PERIODS)
+    plans = _periods("plan_periods", plan_periods, settings.PLAN_PERIODS)
+    operations = parse_names(operation_types, setting="sources.scopix.operation_types") or ("",)
+    plan = Plan(
+        unit="day",
+        initial_date=_initial(initial_date),
+        lookback=parse_span(lookback, setting="sources.scopix.lookback"),
+        longest=settings.LONGEST_WINDOW,
+        backfill=backfill_window(since, until, "day"),
+        restart=full_refresh,
+    )
+    series = _series(plan, until)
+    present = replace(plan, reach=1)
+    activity = replace(plan, longest=settings.WHOLE, reach=settings.DASHBOARD_DAYS["year"])
+    events = replace(plan, unit="hour")
+    files = replace(plan, unit="hour", longest=settings.WHOLE)
+    talks = replace(files, lookback=parse_span(conversations_lookback, setting="sources.scopix.conversations_lookback"))
+    paces = (
+        parse_number(requests_per_minute, setting="sources.scopix.requests_per_minute"),
+        parse_number(check_requests_per_minute, setting="sources.scopix.check_requests_per_minute"),
+    )
+    resolved = resolve_accounts(
+        "scopix",
+        accounts,
+        credentials={"api_key": api_key},
+        settings={"base_url": base_url, "tenant_id": tenant_id, "api_key_ids": api_key_ids},
+        told_apart_by=["tenant_id"],
+    )
+    askers = {account.name: _asker(account, paces, journal) for account in resolved}
+    keys = {account.name: _key_ids(account) for account in resolved}
+
+    def resource(
+        table: Table,
+        fetch: Callable[..., Reading],
+        wheres: Wheres | Callable[[str], Wheres],
+        foresee: Callable[..., None] | None = None,
+        **arguments: Any,
+    ) -> DltResource:
+        parts = [
+            Part(account, Ask(asker, where), own, where)
+            for account, asker in askers.items()
+            for own, where in (wheres(account) if callable(wheres) else wheres)
+        ]
+        return replaced_by_window(
+            table,
+            parts=parts,
+            fetch=partial(fetch, table=table, **arguments),
+            journal=journal,
+            foresee=partial(foresee or _a_request_a_window, table=table),
+        )
+
+    def of_keys(account: str) -> Wheres:
+        return [(plan, {"api_key_id": key}) for key in keys[account] or ("",)]
+
+    def of_periods(account: str) -> Wheres:
+        return [
+            (own, {"period_type": unit, "api_key_id": key}) for unit, own in series.items() for key in keys[account] or ("",)
+        ]
+
+    def of_events(account: str) -> Wheres:
+        fixed = [{"api_key_id": key} for key in keys[account]] or [{}]
+        return [(events, where | ({"operation_type": kind} if kind else {})) for where in fixed for kind in operations]
+
+    yield resource(
+        tables.USAGE_EVENTS, read_events, of_events, partial(foresee_events, page_size=page_size), page_size=page_size
+    )
+    yield resource(tables.USAGE_BY_PERIOD, read_by_period, of_periods)
+    yield resource(tables.USAGE_DAILY, read_usage_daily, of_keys, _a_request_a_day)
+    yield resource(tables.USAGE_SUMMARY, read_summary, [(present, {"period": period}) for period in summaries])
+    yield resource(tables.USAGE_BREAKDOWN, read_breakdown, [(present, {})])
+    yield resource(tables.USAGE_CHECKS, read_check, [(present, {})], _nothing_known, operation=operation)
+    yield resource(tables.TOP_ENDPOINTS, read_top_endpoints, [(present, {})], limit=limit)
+    yield resource(tables.DASHBOARD_ANALYTICS, read_dashboard, [(present, {"period": period}) for period in dashboards])
+    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})])
+    yield resource(
+        tables.PLAN_UTILIZATION,
+        read_plan,
+        [(present, {"period": period}) for period in plans],
+        include_projections=include_projections,
+    )
+    yield resource(tables.TOKENS_DAILY, read_tokens_daily, [(plan, {})], _a_request_a_day)
+    months: Wheres = [(series["month"], {})] if "month" in series else []
+    yield resource(tables.TOKENS_MONTHLY, read_tokens_monthly, months, _a_request_a_month)
+    yield resource(tables.FILE_TOKENS, read_created, [(files, {})], _nothing_known, items="files", page_size=page_size)
+    yield resource(
+        tables.CONVERSATION_TOKENS, read_created, [(talks, {})], _nothing_known, items="conversations", page_size=page_size
+    )
+    yield credentials_check(askers, partial(_check, operation=operation))
+
+
+def _initial(text: str) -> DateTime:
+    """The first run's beginning: two billing months, of which one is whole, take minutes to load; years take hours."""
+    if text:
+        return parse_moment(text, setting="sources.scopix.initial_date")
+    return floor(utc_now(), "month").subtract(months=1)
+
+
+def _series(plan: Plan, until: str | None) -> dict[Unit, Plan]:
+    """A plan for each length of bucket; a backfill of days has only the months that lie in it whole."""
+    plans: dict[Unit, Plan] = {}
+    for unit, longest in settings.LONGEST_SERIES.items():
+        backfill = plan.backfill
+        if backfill is not None:
+            start, end = ceil(backfill.start, unit), floor(backfill.end, unit) if until else ceil(utc_now(), unit)
+            if start >= end:
+                continue
+            backfill = Window(start, end)
+        plans[unit] = replace(plan, unit=unit, longest=longest, backfill=backfill)
+    return plans
+
+
+def _asker(account: Account, paces: tuple[int, int], journal: Journal) -> Asker:
+    tenant = str(account.settings["tenant_id"] or "")
+    usage, check = (
+        Client(
+            "scopix",
+            account.settings["base_url"],
+            auth=BearerAuth(account.credentials["api_key"], {"X-Tenant-ID": tenant} if tenant else {}),
+            judge=judge,
+            budget=Budget(pace),
+            on_answer=journal.answered,
+        )
+        for pace in paces
+    )
+    return Asker(account.name, usage, check, journal)
+
+
+def _key_ids(account: Account) -> tuple[str, ...]:
+    keys = parse_names(account.settings["api_key_ids"], setting="sources.scopix.api_key_ids")
+    try:
+        return tuple(str(uuid.UUID(key)) for key in keys)
+    except ValueError:
+        raise ConfigurationError(
+            "sources.scopix.api_key_ids holds something that is no UUID",
+            way_out="Name the ids of the keys, as the Scopix console shows them, and not the keys themselves.",
+        ) from None
+
+
+def _periods(setting: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
+    periods = parse_names(value, setting=f"sources.scopix.{setting}")
+    for period in periods:
+        if period not in known:
+            raise ConfigurationError(f"sources.scopix.{setting} has {period!r}", way_out=f"Use {', '.join(known)}.")
+    return periods
+
+
+def _a_request_a_window(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
+    ask.asker.foresee(table.name, len(windows))
+
+
+def _a_request_a_day(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
+    ask.asker.foresee(table.name, sum(1 for window in windows for _ in buckets(window, "day")))
+
+
+def _a_request_a_month(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
+    ask.asker.foresee(table.name, sum(1 for window in windows for _ in buckets(window, "month")))
+
+
+def _nothing_known(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
+    """The list itself tells, by its first page; and `check` has a budget of its own."""
+
+
+def _check(asker: Asker, operation: Mapping[str, Any]) -> None:
+    try:
+        asker.check(settings.CHECK, asked_operation(operation))
+    except QuotaExhausted:
+        return  # the key works; that nothing is left to use is what the tables are for

@@ -1,0 +1,107 @@
+"""What Scopix's answers mean: its error envelope, that of the framework behind it, and objects inside objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sources._core.http import (
+    Answer,
+    CredentialsRejected,
+    MalformedAnswer,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SourceError,
+)
+
+REJECTED_KEYS = {"INVALID_API_KEY", "EXPIRED_API_KEY"}
+EXHAUSTED_QUOTAS = {"USAGE_LIMIT_EXCEEDED", "STORAGE_QUOTA_EXCEEDED"}
+TOO_FAST = "RATE_LIMIT_ERROR"
+
+
+def judge(answer: Answer) -> SourceError | None:
+    """The error that an answer is: by its code where it has one, by its status else."""
+    payload = answer.payload
+    if answer.status < 400:
+        if payload is None:
+            return None  # no JSON: by its status
+        if not isinstance(payload, dict):
+            return MalformedAnswer("the answer is no object", way_out="Run again later; check base_url.")
+        if "error" not in payload:
+            return None
+    code, said = _said(payload)
+    return _by_code(code, said) or _by_status(answer.status, said)
+
+
+def _said(payload: Any) -> tuple[str, str]:
+    """Code and message of `{"error": {…}, "request_id": …}` or of `{"detail": …}`."""
+    payload = payload if isinstance(payload, dict) else {}
+    error = payload.get("error")
+    code, message = "", ""
+    if isinstance(error, dict):
+        code, message = str(error.get("code") or ""), str(error.get("message") or "")
+        if error.get("details"):
+            message += f": {_in_words(error['details'])}"
+    elif error:
+        message = str(error)
+    elif payload.get("detail"):
+        message = _in_words(payload["detail"])
+    told = [f"({code})"] if code else []
+    if payload.get("request_id"):
+        told.append(f"[request {payload['request_id']}]")
+    return code, " ".join([message or "no reason given", *told])
+
+
+def _in_words(detail: Any) -> str:
+    if isinstance(detail, list):
+        return "; ".join(_in_words(entry) for entry in detail)
+    if isinstance(detail, dict) and "msg" in detail:
+        where = ".".join(str(part) for part in detail.get("loc") or ())
+        return f"{where} {detail['msg']}".strip()
+    if isinstance(detail, dict):
+        return ", ".join(f"{name} {value}" for name, value in detail.items())
+    return str(detail)
+
+
+def _by_code(code: str, said: str) -> SourceError | None:
+    if code in REJECTED_KEYS:
+        return CredentialsRejected(said, way_out="Correct api_key in [sources.scopix], then run again.")
+    if code in EXHAUSTED_QUOTAS:
+        return QuotaExhausted(said, way_out="Wait for the allowance to renew, or raise it in the Scopix console.")
+    if code == TOO_FAST:
+        return RateLimited(said, way_out="Lower sources.scopix.requests_per_minute, or run again later.")
+    return None
+
+
+def _by_status(status: int, said: str) -> SourceError:
+    if status == 401:
+        return CredentialsRejected(said, way_out="Correct api_key in [sources.scopix], then run again.")
+    if status == 402:
+        return RequestRejected(
+            f"the subscription is past due: {said}", way_out="Settle it with Scopix, then run again; nothing is lost."
+        )
+    if status == 403:
+        return CredentialsRejected(
+            said, way_out="Give the key the permission to view usage, and check tenant_id in [sources.scopix]."
+        )
+    if status == 404:
+        return RequestRejected(said, way_out="Check sources.scopix.base_url; it ends with /api/v2.")
+    if status == 429:
+        return RateLimited(said, way_out="Lower sources.scopix.requests_per_minute, or run again later.")
+    if status >= 500 or status == 408:
+        return ServiceUnavailable(said, way_out="Run again later.")
+    return RequestRejected(said, way_out="Check the settings in [sources.scopix] against sources/scopix/README.md.")
+
+
+def flattened(payload: Mapping[str, Any], sections: Mapping[str, str]) -> dict[str, Any]:
+    """The object with the fields of its sections beside its own, each with the section's prefix before its name.
+
+    A section that is null has no fields: Scopix leaves out what a plan does not include.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in payload.items():
+        if name in sections and (value is None or isinstance(value, dict)):
+            flat |= {f"{sections[name]}{inner}": held for inner, held in (value or {}).items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,66 @@
+"""The tables that only tell of the present: asked once a run, kept once a day."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from sources._core.http import Params
+from sources._core.replace import Reading
+from sources._core.tables import TIMESTAMP, Table
+from sources._core.windows import Window, floor
+from sources.scopix.answers import flattened
+from sources.scopix.asker import Ask, end_text, start_text
+from sources.scopix.settings import BREAKDOWN, CHECK, DASHBOARD, PLAN, SUMMARY, TOP_ENDPOINTS
+
+
+def read_summary(ask: Ask, window: Window, *, table: Table) -> Reading:
+    """The summary of the running period."""
+    payload = ask.asker.get(SUMMARY, {"period": ask.of("period"), "api_key_id": ask.of("api_key_id")})
+    sections = {"period": "period_", "usage": "", "performance": "", "limits": "limits_", "plan": "plan_"}
+    return _one(table, window, flattened(payload, sections), period=ask.of("period"))
+
+
+def read_breakdown(ask: Ask, window: Window, *, table: Table) -> Reading:
+    """The credits of the running billing period."""
+    return _one(table, window, ask.asker.get(BREAKDOWN, {}))
+
+
+def read_check(ask: Ask, window: Window, *, table: Table, operation: Mapping[str, Any]) -> Reading:
+    """Whether the configured operation would be let through."""
+    return _one(table, window, ask.asker.check(CHECK, asked_operation(operation)), **operation)
+
+
+def asked_operation(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of `check`: without what is not set."""
+    return {name: value for name, value in operation.items() if value != ""}
+
+
+def read_top_endpoints(ask: Ask, window: Window, *, table: Table, limit: int) -> Reading:
+    """The endpoints used most in the calendar month of the snapshot: the last snapshot of a month is that of the month."""
+    start = floor(window.start, "month")
+    params: Params = {"limit": limit, "start_date": start_text(start), "end_date": end_text(window.end)}
+    endpoints = ask.asker.get(TOP_ENDPOINTS, params, answers="endpoints")["endpoints"]
+    ranks = pa.array(range(1, len(endpoints) + 1), pa.int64())
+    starts = pa.array([start] * len(endpoints), TIMESTAMP)
+    return Reading(table.rows(endpoints, snapshot_date=window.start.date(), rank=ranks, period_start=starts), window)
+
+
+def read_dashboard(ask: Ask, window: Window, *, table: Table) -> Reading:
+    """The totals of the dashboard; its days are the table `dashboard_daily_activity`."""
+    payload = dict(ask.asker.get(DASHBOARD, {"period": ask.of("period")}))
+    payload.pop("daily_activity", None)
+    return _one(table, window, payload, period=ask.of("period"))
+
+
+def read_plan(ask: Ask, window: Window, *, table: Table, include_projections: bool) -> Reading:
+    """The plan, what is used of it, and what the vendor expects."""
+    payload = ask.asker.get(
+        PLAN, {"period": ask.of("period"), "include_projections": "true" if include_projections else "false"}
+    )
+    sections = {"billing_period": "billing_", "plan_details": "", "projections": "", "optimization_recommendations": ""}
+    return _one(table, window, flattened(payload, sections), period=ask.of("period"))
+
+
+def _one(table: Table, window: Window, row: dict[str, Any], **filled: Any) -> Reading:
+    return Reading(table.rows([row], snapshot_date=window.start.date(), **filled), window)
