@@ -119,7 +119,7 @@ def test_a_read_only_database_stays_as_it_was(house: House, sandbox: Sandbox) ->
 
 def test_a_database_in_no_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that cannot be made is named."""
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "missing/folder/usage.duckdb")
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "missing/folder/costs.duckdb")
     (line,) = lines(house(*LOAD, status=2))
     assert "there is no folder" in line
 
