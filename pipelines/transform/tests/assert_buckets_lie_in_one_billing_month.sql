@@ -25,8 +25,8 @@ final as (
     from metered_usage
     where
         timespan <> 'hour'
-        and {{ dbt.date_trunc('month', billing_date('provider', 'bucket_start')) }}
-        <> {{ dbt.date_trunc('month', billing_date('provider', dbt.dateadd('second', -1, 'bucket_end'))) }}
+        and {{ dbt.date_trunc('month', billing_date('bucket_start', 'billing_timezone')) }}
+        <> {{ dbt.date_trunc('month', billing_date(dbt.dateadd('second', -1, 'bucket_end'), 'billing_timezone')) }}
 
 )
 

@@ -117,17 +117,38 @@ accounts as (
 
 ),
 
+billing_accounts as (
+
+    select * from {{ ref('stg_billing__accounts') }}
+
+),
+
+owned as (
+
+    select
+        accounts.*,
+        coalesce(nullif(billing_accounts.billing_account, ''), accounts.account) as billing_account,
+        {{ billing_timezone('accounts.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
+    from accounts
+    left join billing_accounts
+        on accounts.provider = billing_accounts.provider
+        and accounts.account = billing_accounts.account
+
+),
+
 final as (
 
     select
         cast(provider as {{ dbt.type_string() }}) as provider,
+        cast(billing_account as {{ dbt.type_string() }}) as billing_account,
         account,
+        cast(billing_timezone as {{ dbt.type_string() }}) as billing_timezone,
         complete_from,
         complete_until,
-        {{ billing_date('provider', 'complete_from') }} as complete_from_billing_date,
+        {{ billing_date('complete_from', 'billing_timezone') }} as complete_from_billing_date,
         cast(complete_until as date) as complete_before_date,
-        {{ billing_date('provider', 'complete_until') }} as complete_before_billing_date
-    from accounts
+        {{ billing_date('complete_until', 'billing_timezone') }} as complete_before_billing_date
+    from owned
 
 )
 

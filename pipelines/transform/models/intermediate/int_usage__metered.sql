@@ -22,6 +22,12 @@ sku_map as (
 
 ),
 
+billing_accounts as (
+
+    select * from {{ ref('stg_billing__accounts') }}
+
+),
+
 unioned as (
 
     {% for provider in providers -%}
@@ -45,17 +51,30 @@ unioned as (
 
 ),
 
+owned as (
+
+    select
+        unioned.*,
+        coalesce(nullif(billing_accounts.billing_account, ''), unioned.account) as billing_account,
+        {{ billing_timezone('unioned.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
+    from unioned
+    left join billing_accounts
+        on unioned.provider = billing_accounts.provider
+        and unioned.account = billing_accounts.account
+
+),
+
 -- Days, weeks and months are calendar units of the vendor already: shifted by a time zone, a day would begin on the
 -- evening before and the first of a month be billed with the month before.
 dated as (
 
     select
-        unioned.*,
+        *,
         case
-            when unioned.timespan = 'hour' then {{ billing_date('unioned.provider', 'unioned.bucket_start') }}
-            else cast(unioned.bucket_start as date)
+            when timespan = 'hour' then {{ billing_date('bucket_start', 'billing_timezone') }}
+            else cast(bucket_start as date)
         end as billing_date
-    from unioned
+    from owned
 
 ),
 
@@ -63,7 +82,9 @@ final as (
 
     select
         cast(dated.provider as {{ dbt.type_string() }}) as provider,
+        cast(dated.billing_account as {{ dbt.type_string() }}) as billing_account,
         dated.account,
+        cast(dated.billing_timezone as {{ dbt.type_string() }}) as billing_timezone,
         cast(dated.meter as {{ dbt.type_string() }}) as meter,
         cast(dated.timespan as {{ dbt.type_string() }}) as timespan,
         dated.bucket_start,
@@ -71,6 +92,7 @@ final as (
         dated.billing_date,
         cast({{ dbt.date_trunc('month', 'dated.billing_date') }} as date) as billing_month,
         nullif(sku_map.sku_id, '') as sku_id,
+        coalesce(nullif(sku_map.dearest_sku_id, ''), nullif(sku_map.sku_id, '')) as dearest_sku_id,
         sku_map.unit,
         cast(dated.quantity as numeric(28, 9)) as quantity,
         cast(dated.request_count as bigint) as request_count,

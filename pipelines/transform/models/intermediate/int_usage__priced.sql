@@ -1,112 +1,217 @@
--- One row per metered bucket and price tier that it draws on.
--- Every quantity is in exactly one row's `quantity`. Where `sku_price_id` is null, no price covers it: such a row goes
--- to `unpriced_usage` and all others to `charges`, so that nothing can fall between the two.
+-- One row per scenario, part of a metered bucket, and price tier that it draws on, of the list and of the contract.
+-- Every quantity is in exactly one row's `quantity` of its scenario. Where `is_priced` is false, neither a price nor a
+-- grant covers it: such a row goes to `unpriced_usage` and all others to `charges`, so that nothing can fall between.
 
 with
 
-metered_usage as (
+parts as (
 
-    select * from {{ ref('int_usage__metered') }}
-
-),
-
-price_list as (
-
-    select * from {{ ref('price_list') }}
+    select * from {{ ref('int_usage__parted') }}
 
 ),
 
--- Only what is billed: a vendor that bills credits and counts characters beside them would be shown as unpriced.
--- A pool of tiers is the billing account's, per SKU and billing month: all meters of a SKU share it, and so do the apps
--- behind the account. It counts on over a price change. The meter in the order keeps the split the same in every build.
+tiers as (
+
+    select * from {{ ref('int_prices__tiers') }}
+
+),
+
+-- A pool of tiers is the billing account's, per SKU and billing month: all meters of a SKU share it, and so do the
+-- accounts and apps behind it. It counts on over a price change. What a grant covers fills no tier of what is paid for,
+-- and has a pool of its own. Account and meter in the order keep the split the same in every build.
 pooled as (
 
     select
         *,
         sum(quantity) over (
-            partition by provider, account, sku_id, billing_month
-            order by bucket_start, bucket_end, meter
+            partition by scenario, provider, billing_account, sku_id, billing_month, case when grant_key is null then 0 else 1 end
+            order by bucket_start, bucket_end, account, meter, grant_key
             rows between unbounded preceding and current row
-        ) as pool_after
-    from metered_usage
-    where quantity <> 0 and coalesce(is_billed, true)
+        ) as pool_after,
+        sum(quantity) over (
+            partition by scenario, provider, billing_account, sku_id, billing_month, case when grant_key is null then 0 else 1 end
+        ) as pool_total
+    from parts
 
 ),
 
--- A negative count, with which a vendor would take usage back, walks down the tiers that it had walked up.
+contracts as (
+
+    select distinct
+        provider,
+        coalesce(billing_account, '') as billing_account,
+        sku_id,
+        valid_from,
+        valid_to
+    from tiers
+    where is_contract
+
+),
+
+-- A contract of the billing account goes before one of all its provider's accounts. A negative count, with which a
+-- vendor would take usage back, walks down the tiers that it had walked up.
 spans as (
 
     select
-        *,
-        least(pool_after - quantity, pool_after) as span_from,
-        greatest(pool_after - quantity, pool_after) as span_to,
-        case when quantity < 0 then -1 else 1 end as direction
+        pooled.*,
+        least(pooled.pool_after - pooled.quantity, pooled.pool_after) as span_from,
+        greatest(pooled.pool_after - pooled.quantity, pooled.pool_after) as span_to,
+        case when pooled.quantity < 0 then -1 else 1 end as direction,
+        coalesce(own.billing_account, common.billing_account) as contract_account,
+        coalesce(own.valid_from, common.valid_from) as contract_from
     from pooled
+    left join contracts as own
+        on pooled.provider = own.provider
+        and pooled.billing_account = own.billing_account
+        and own.billing_account <> ''
+        and pooled.sku_id = own.sku_id
+        and pooled.billing_date >= own.valid_from
+        and (pooled.billing_date < own.valid_to or own.valid_to is null)
+    left join contracts as common
+        on pooled.provider = common.provider
+        and common.billing_account = ''
+        and pooled.sku_id = common.sku_id
+        and pooled.billing_date >= common.valid_from
+        and (pooled.billing_date < common.valid_to or common.valid_to is null)
 
 ),
 
--- The first tier is open below as the last is above, for a pool that is taken back to less than nothing.
-tiers as (
+-- The first tier is open below as the last is above, for a pool that is taken back to less than nothing. Under volume
+-- pricing the tier of the month's whole usage prices all of it: a span is not cut then, but takes the one tier.
+bounded_tiers as (
 
     select
+        is_contract,
+        provider,
+        coalesce(billing_account, '') as billing_account,
         sku_id,
         sku_price_id,
         tier_no,
-        nullif(tier_from, 0) as tier_from,
-        tier_to,
         unit_price,
         currency,
         valid_from,
-        valid_to
-    from price_list
+        valid_to,
+        case when pricing_model = 'volume' then null else nullif(tier_from, 0) end as tier_from,
+        case when pricing_model = 'volume' then null else tier_to end as tier_to,
+        case when pricing_model = 'volume' then nullif(tier_from, 0) end as total_above,
+        case when pricing_model = 'volume' then tier_to end as total_up_to
+    from tiers
 
 ),
 
 -- A tier's bounds fall back to the span's own, because some warehouses answer null to the least of a value and null.
-sliced as (
+listed as (
 
     select
         spans.*,
-        tiers.sku_price_id,
-        tiers.tier_no,
-        tiers.unit_price,
-        tiers.currency,
-        case
-            when tiers.sku_price_id is null then spans.quantity
-            else spans.direction * (
-                least(spans.span_to, coalesce(tiers.tier_to, spans.span_to))
-                - greatest(spans.span_from, coalesce(tiers.tier_from, spans.span_from))
-            )
-        end as slice_quantity
+        list_tiers.sku_price_id as list_sku_price_id,
+        list_tiers.tier_no as list_tier_no,
+        list_tiers.unit_price as list_unit_price,
+        list_tiers.currency as list_currency,
+        greatest(spans.span_from, coalesce(list_tiers.tier_from, spans.span_from)) as slice_from,
+        least(spans.span_to, coalesce(list_tiers.tier_to, spans.span_to)) as slice_to
     from spans
-    left join tiers
-        on spans.sku_id = tiers.sku_id
-        and spans.billing_date >= tiers.valid_from
-        and (spans.billing_date < tiers.valid_to or tiers.valid_to is null)
-        and spans.span_to > coalesce(tiers.tier_from, spans.span_from)
-        and spans.span_from < coalesce(tiers.tier_to, spans.span_to)
+    left join bounded_tiers as list_tiers
+        on not list_tiers.is_contract
+        and spans.sku_id = list_tiers.sku_id
+        and spans.billing_date >= list_tiers.valid_from
+        and (spans.billing_date < list_tiers.valid_to or list_tiers.valid_to is null)
+        and spans.span_to > coalesce(list_tiers.tier_from, spans.span_from)
+        and spans.span_from < coalesce(list_tiers.tier_to, spans.span_to)
+        and (spans.pool_total > list_tiers.total_above or list_tiers.total_above is null)
+        and (spans.pool_total <= list_tiers.total_up_to or list_tiers.total_up_to is null)
+
+),
+
+contracted as (
+
+    select
+        listed.*,
+        own_tiers.sku_price_id as contract_sku_price_id,
+        own_tiers.tier_no as contract_tier_no,
+        own_tiers.unit_price as contract_unit_price,
+        own_tiers.currency as contract_currency,
+        listed.direction * (
+            least(listed.slice_to, coalesce(own_tiers.tier_to, listed.slice_to))
+            - greatest(listed.slice_from, coalesce(own_tiers.tier_from, listed.slice_from))
+        ) as slice_quantity
+    from listed
+    left join bounded_tiers as own_tiers
+        on own_tiers.is_contract
+        and listed.provider = own_tiers.provider
+        and listed.contract_account = own_tiers.billing_account
+        and listed.contract_from = own_tiers.valid_from
+        and listed.sku_id = own_tiers.sku_id
+        and listed.slice_to > coalesce(own_tiers.tier_from, listed.slice_from)
+        and listed.slice_from < coalesce(own_tiers.tier_to, listed.slice_to)
+        and (listed.pool_total > own_tiers.total_above or own_tiers.total_above is null)
+        and (listed.pool_total <= own_tiers.total_up_to or own_tiers.total_up_to is null)
+
+),
+
+-- A row has one currency: that of what its grant cost, else of its price. A price in another one is no price of the row,
+-- and without a list price the contract is the list. What a free grant covers costs nothing, in whatever currency.
+denominated as (
+
+    select
+        *,
+        coalesce(contract_unit_price, list_unit_price) as any_unit_price,
+        coalesce(contract_currency, list_currency) as price_currency,
+        coalesce(
+            case when grant_cost <> 0 then grant_currency end, contract_currency, list_currency, grant_currency, 'USD'
+        ) as row_currency
+    from contracted
+
+),
+
+costed as (
+
+    select
+        *,
+        case when price_currency = row_currency then any_unit_price end as unit_price,
+        case when list_currency = row_currency then list_unit_price end as comparable_list_price
+    from denominated
 
 ),
 
 final as (
 
     select
+        scenario,
         provider,
+        billing_account,
         account,
         meter,
+        timespan,
         sku_id,
-        sku_price_id,
-        tier_no,
+        counted_sku_id,
+        coalesce(contract_sku_price_id, list_sku_price_id) as sku_price_id,
+        list_sku_price_id,
+        coalesce(contract_tier_no, list_tier_no) as tier_no,
+        grant_key,
+        grant_id,
         bucket_start,
         bucket_end,
+        billing_date,
         billing_month,
         cast(slice_quantity as numeric(28, 9)) as quantity,
         unit,
+        cast(comparable_list_price as numeric(28, 9)) as list_unit_price,
         cast(unit_price as numeric(28, 9)) as unit_price,
-        cast(slice_quantity * unit_price as numeric(28, 9)) as list_cost,
-        currency,
+        cast(coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), grant_cost) as numeric(28, 9)) as list_cost,
+        cast(coalesce(slice_quantity * unit_price, grant_cost) as numeric(28, 9)) as contracted_cost,
+        cast(case when grant_key is null then slice_quantity * unit_price else 0 end as numeric(28, 9)) as billed_cost,
+        cast(
+            case
+                when grant_key is null then slice_quantity * unit_price
+                when slice_quantity = quantity then grant_cost
+                else {{ divided('cast(grant_cost * slice_quantity as numeric(38, 9))', 'quantity') }}
+            end as numeric(28, 9)
+        ) as effective_cost,
+        case when unit_price is not null or grant_key is not null then row_currency end as currency,
+        unit_price is not null or grant_key is not null as is_priced,
         is_complete
-    from sliced
+    from costed
 
 )
 

@@ -1,68 +1,222 @@
--- One row per charge: the part of a usage bucket that falls into one price tier.
+-- One row per charge: the part of a usage bucket that falls into one price tier and one credit grant, a fee, a purchase of
+-- credits, a credit, an adjustment, or a correction.
 -- A bucket that crosses a tier boundary is two charges, so that quantity times unit price is the cost in every row.
 
 with
 
-priced_usage as (
+computed as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_charges__computed') }}
 
 ),
 
--- What is paid after use costs the same by all three measures.
-usage_charges as (
+closed as (
+
+    select * from {{ ref('int_charges__closed') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+closed_months as (
+
+    select distinct
+        provider,
+        billing_account,
+        billing_month
+    from closed
+
+),
+
+-- What changes after a month was billed cannot change its bill: it is billed with the first month that is still open.
+open_months as (
 
     select
+        months.provider,
+        months.billing_account,
+        min(case when closed_months.billing_month is null then months.billing_month end) as billing_month,
+        max(months.next_month) as next_month
+    from months
+    left join closed_months
+        on months.provider = closed_months.provider
+        and months.billing_account = closed_months.billing_account
+        and months.billing_month = closed_months.billing_month
+    group by months.provider, months.billing_account
+
+),
+
+still_open as (
+
+    select computed.*
+    from computed
+    left join closed_months
+        on computed.provider = closed_months.provider
+        and computed.billing_account = closed_months.billing_account
+        and computed.billing_month = closed_months.billing_month
+    where closed_months.billing_month is null
+
+),
+
+sides as (
+
+    select
+        computed.*,
+        1 as sign
+    from computed
+    inner join closed_months
+        on computed.provider = closed_months.provider
+        and computed.billing_account = closed_months.billing_account
+        and computed.billing_month = closed_months.billing_month
+
+    union all
+
+    select
+        closed.*,
+        -1 as sign
+    from closed
+
+),
+
+differences as (
+
+    select
+        charge_id,
         provider,
+        billing_account,
         account,
         meter,
         sku_id,
         sku_price_id,
         tier_no,
-        'Usage' as charge_category,
-        bucket_start as charge_period_start,
-        bucket_end as charge_period_end,
-        billing_month,
-        quantity,
+        grant_id,
+        charge_category,
+        charge_frequency,
+        charge_description,
+        charge_period_start,
+        charge_period_end,
         unit,
-        unit_price,
-        list_cost,
-        list_cost as billed_cost,
-        list_cost as effective_cost,
         currency,
-        is_complete
-    from priced_usage
-    where sku_price_id is not null
+        sum(sign * quantity) as quantity,
+        sum(sign * list_cost) as list_cost,
+        sum(sign * contracted_cost) as contracted_cost,
+        sum(sign * billed_cost) as billed_cost,
+        sum(sign * effective_cost) as effective_cost,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from sides
+    group by
+        charge_id, provider, billing_account, account, meter, sku_id, sku_price_id, tier_no, grant_id, charge_category,
+        charge_frequency, charge_description, charge_period_start, charge_period_end, unit, currency
+    having
+        sum(sign * quantity) <> 0
+        or sum(sign * list_cost) <> 0
+        or sum(sign * contracted_cost) <> 0
+        or sum(sign * billed_cost) <> 0
+        or sum(sign * effective_cost) <> 0
+
+),
+
+corrections as (
+
+    select
+        {{ dbt.concat(['differences.charge_id', "'-correction'"]) }} as charge_id,
+        differences.provider,
+        differences.billing_account,
+        differences.account,
+        differences.meter,
+        differences.sku_id,
+        differences.sku_price_id,
+        differences.tier_no,
+        differences.grant_id,
+        differences.charge_category,
+        differences.charge_frequency,
+        {{ dbt.concat(["'Correction: '", 'differences.charge_description']) }} as charge_description,
+        differences.charge_period_start,
+        differences.charge_period_end,
+        cast(coalesce(open_months.billing_month, open_months.next_month) as date) as billing_month,
+        differences.quantity,
+        differences.unit,
+        differences.list_cost,
+        differences.contracted_cost,
+        differences.billed_cost,
+        differences.effective_cost,
+        differences.currency,
+        differences.is_complete
+    from differences
+    inner join open_months
+        on differences.provider = open_months.provider
+        and differences.billing_account = open_months.billing_account
+
+),
+
+{%- set same = [
+    'charge_id', 'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id',
+    'charge_category', 'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end', 'billing_month',
+    'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
+] %}
+
+unioned as (
+
+    select
+        {{ same | join(', ') }},
+        list_unit_price,
+        unit_price,
+        cast(null as {{ dbt.type_string() }}) as charge_class
+    from still_open
+
+    union all
+
+    select
+        {{ same | join(', ') }},
+        list_unit_price,
+        unit_price,
+        cast(null as {{ dbt.type_string() }}) as charge_class
+    from closed
+
+    union all
+
+    select
+        {{ same | join(', ') }},
+        null as list_unit_price,
+        null as unit_price,
+        'Correction' as charge_class
+    from corrections
 
 ),
 
 final as (
 
     select
-        {{ dbt.hash(dbt.concat([
-            'charge_category', "'|'", 'provider', "'|'", 'account', "'|'", 'meter', "'|'", 'sku_price_id', "'|'",
-            'cast(charge_period_start as ' ~ dbt.type_string() ~ ')', "'|'",
-            'cast(charge_period_end as ' ~ dbt.type_string() ~ ')',
-        ])) }} as charge_id,
+        cast(charge_id as {{ dbt.type_string() }}) as charge_id,
         provider,
+        billing_account,
         account,
         meter,
         sku_id,
         sku_price_id,
         tier_no,
-        cast(charge_category as {{ dbt.type_string() }}) as charge_category,
+        grant_id,
+        charge_category,
+        cast(charge_class as {{ dbt.type_string() }}) as charge_class,
+        charge_frequency,
+        cast(charge_description as {{ dbt.type_string() }}) as charge_description,
         charge_period_start,
         charge_period_end,
         billing_month,
-        quantity,
+        cast(quantity as numeric(28, 9)) as quantity,
         unit,
-        unit_price,
-        list_cost,
-        billed_cost,
-        effective_cost,
+        cast(list_unit_price as numeric(28, 9)) as list_unit_price,
+        cast(unit_price as numeric(28, 9)) as unit_price,
+        cast(list_cost as numeric(28, 9)) as list_cost,
+        cast(contracted_cost as numeric(28, 9)) as contracted_cost,
+        cast(billed_cost as numeric(28, 9)) as billed_cost,
+        cast(effective_cost as numeric(28, 9)) as effective_cost,
         currency,
         is_complete
-    from usage_charges
+    from unioned
 
 )
 

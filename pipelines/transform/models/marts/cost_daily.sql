@@ -1,12 +1,20 @@
--- One row per provider, account, SKU and UTC date.
+-- One row per provider, billing account, account, SKU, unit, currency and UTC date.
 -- Only charges that lie within one day: a charge for a week or a month has no date of its own, and spread evenly over
 -- its days it would be a guess. It stands in `cost_monthly` alone.
+
+{%- set within_a_day %}{{ dbt.dateadd('day', 1, 'cast(charge_period_start as date)') }}{% endset %}
 
 with
 
 charges as (
 
     select * from {{ ref('charges') }}
+
+),
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
 
 ),
 
@@ -20,19 +28,38 @@ daily as (
 
     select
         provider,
+        billing_account,
         account,
         sku_id,
         cast(charge_period_start as date) as date,
         sum(quantity) as quantity,
         unit,
         sum(list_cost) as list_cost,
+        sum(contracted_cost) as contracted_cost,
         sum(billed_cost) as billed_cost,
         sum(effective_cost) as effective_cost,
         currency,
         min(case when is_complete then 1 else 0 end) = 1 as has_complete_charges
     from charges
-    where charge_period_end <= {{ dbt.dateadd('day', 1, 'cast(charge_period_start as date)') }}
-    group by provider, account, sku_id, cast(charge_period_start as date), unit, currency
+    where charge_period_end <= {{ within_a_day }}
+    group by provider, billing_account, account, sku_id, cast(charge_period_start as date), unit, currency
+
+),
+
+high as (
+
+    select
+        provider,
+        billing_account,
+        account,
+        counted_sku_id as sku_id,
+        cast(bucket_start as date) as date,
+        unit,
+        currency,
+        sum(billed_cost) as cost_high
+    from priced_usage
+    where scenario = 'high' and is_priced and timespan in ('hour', 'day')
+    group by provider, billing_account, account, counted_sku_id, cast(bucket_start as date), unit, currency
 
 ),
 
@@ -40,19 +67,30 @@ final as (
 
     select
         daily.provider,
+        daily.billing_account,
         daily.account,
         daily.sku_id,
         daily.date,
         cast(daily.quantity as numeric(28, 9)) as quantity,
         daily.unit,
         cast(daily.list_cost as numeric(28, 9)) as list_cost,
+        cast(daily.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
+        cast(coalesce(high.cost_high, daily.billed_cost) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
             cast(daily.date as timestamp) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
         ) as is_complete
     from daily
+    left join high
+        on daily.provider = high.provider
+        and daily.billing_account = high.billing_account
+        and daily.account = high.account
+        and daily.sku_id = high.sku_id
+        and daily.date = high.date
+        and daily.unit = high.unit
+        and daily.currency = high.currency
     left join accounts
         on daily.provider = accounts.provider
         and daily.account = accounts.account

@@ -1,6 +1,6 @@
 -- One row per provider, account, meter and UTC date of usage that no price covers.
--- Mathpix publishes no full list of its usage types, so one may appear any day that nobody has a price for. Its cost is
--- not known, which is not the same as nothing: it stands here and in no cost table.
+-- A vendor may add a meter any day that nobody has a price for, and what a credit costs is between you and the vendor. Such
+-- a cost is not known, which is not the same as nothing: it stands here and in no cost table.
 
 with
 
@@ -25,7 +25,7 @@ unpriced as (
             else 'no price at that time'
         end as reason
     from priced_usage
-    where sku_price_id is null
+    where scenario = 'computed' and not is_priced
 
 ),
 

@@ -1,0 +1,162 @@
+-- One row per provider, billing account and billing month, from the first that anything is known of to the last loaded.
+-- A month is closed when its invoice has been issued: what is restated afterwards no longer changes what was billed.
+
+with
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+grants as (
+
+    select * from {{ ref('stg_billing__credit_grants') }}
+
+),
+
+fees as (
+
+    select * from {{ ref('stg_billing__fees') }}
+
+),
+
+invoices as (
+
+    select * from {{ ref('stg_billing__invoices') }}
+
+),
+
+numbers as (
+
+    {{ dbt.generate_series(1200) }}
+
+),
+
+-- Slowest and latest of the accounts behind a billing account: it is complete where all of them are.
+loaded as (
+
+    select
+        provider,
+        billing_account,
+        max(billing_timezone) as billing_timezone,
+        max(complete_from_billing_date) as complete_from,
+        min(complete_before_billing_date) as complete_before,
+        max(complete_before_billing_date) as last_date
+    from accounts
+    group by provider, billing_account
+
+),
+
+known_dates as (
+
+    select provider, billing_account, billing_month as date from metered_usage
+    union all
+    select provider, billing_account, starts_on as date from grants
+    union all
+    select provider, billing_account, valid_from as date from fees
+    union all
+    select provider, billing_account, period_start as date from invoices
+    union all
+    select provider, billing_account, complete_from as date from loaded
+
+),
+
+used as (
+
+    select
+        provider,
+        billing_account,
+        max(billing_month) as last_month
+    from metered_usage
+    group by provider, billing_account
+
+),
+
+spans as (
+
+    select
+        loaded.provider,
+        loaded.billing_account,
+        loaded.billing_timezone,
+        loaded.complete_from,
+        loaded.complete_before,
+        cast({{ dbt.date_trunc('month', 'min(known_dates.date)') }} as date) as first_month,
+        cast({{ dbt.date_trunc('month', 'max(greatest(loaded.last_date, coalesce(used.last_month, loaded.last_date)))') }} as date)
+            as last_month
+    from loaded
+    inner join known_dates
+        on loaded.provider = known_dates.provider
+        and loaded.billing_account = known_dates.billing_account
+    left join used
+        on loaded.provider = used.provider
+        and loaded.billing_account = used.billing_account
+    group by
+        loaded.provider, loaded.billing_account, loaded.billing_timezone, loaded.complete_from, loaded.complete_before
+
+),
+
+months as (
+
+    select
+        spans.*,
+        cast({{ dbt.dateadd('month', 'cast(numbers.generated_number as integer) - 1', 'spans.first_month') }} as date) as billing_month
+    from spans
+    inner join numbers
+        on numbers.generated_number <= {{ dbt.datediff('spans.first_month', 'spans.last_month', 'month') }} + 1
+
+),
+
+bounded as (
+
+    select
+        *,
+        cast({{ dbt.dateadd('month', 1, 'billing_month') }} as date) as next_month
+    from months
+
+),
+
+issued as (
+
+    select distinct
+        bounded.provider,
+        bounded.billing_account,
+        bounded.billing_month
+    from bounded
+    inner join invoices
+        on bounded.provider = invoices.provider
+        and bounded.billing_account = invoices.billing_account
+        and invoices.status = 'issued'
+        and invoices.period_start < bounded.next_month
+        and invoices.period_end > bounded.billing_month
+
+),
+
+final as (
+
+    select
+        bounded.provider,
+        bounded.billing_account,
+        bounded.billing_month,
+        bounded.next_month,
+        cast({{ utc_of('cast(bounded.billing_month as timestamp)', 'bounded.billing_timezone') }} as timestamp) as month_start,
+        cast({{ utc_of('cast(bounded.next_month as timestamp)', 'bounded.billing_timezone') }} as timestamp) as month_end,
+        issued.billing_month is not null as is_closed,
+        coalesce(
+            bounded.billing_month >= bounded.complete_from and bounded.next_month <= bounded.complete_before, false
+        ) as is_complete
+    from bounded
+    left join issued
+        on bounded.provider = issued.provider
+        and bounded.billing_account = issued.billing_account
+        and bounded.billing_month = issued.billing_month
+
+)
+
+select * from final

@@ -1,0 +1,66 @@
+-- One row per charge of a closed billing month, as it was when the month was first seen closed.
+-- This is the one table that cannot be computed again: the raw tables hold what the vendor says now, not what it said when
+-- it billed. It only ever grows, and dbt's --full-refresh leaves it alone; to close a month anew, delete its rows.
+
+{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='fail') }}
+
+with
+
+charges as (
+
+    select * from {{ ref('int_charges__computed') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+{% if is_incremental() -%}
+closed_before as (
+
+    select distinct
+        provider,
+        billing_account,
+        billing_month
+    from {{ this }}
+
+),
+
+{% endif -%}
+
+closed_now as (
+
+    select
+        months.provider,
+        months.billing_account,
+        months.billing_month
+    from months
+    {%- if is_incremental() %}
+    left join closed_before
+        on months.provider = closed_before.provider
+        and months.billing_account = closed_before.billing_account
+        and months.billing_month = closed_before.billing_month
+    {%- endif %}
+    where
+        months.is_closed and months.is_complete
+        {%- if is_incremental() %}
+        and closed_before.billing_month is null
+        {%- endif %}
+
+),
+
+final as (
+
+    select charges.*
+    from charges
+    inner join closed_now
+        on charges.provider = closed_now.provider
+        and charges.billing_account = closed_now.billing_account
+        and charges.billing_month = closed_now.billing_month
+
+)
+
+select * from final

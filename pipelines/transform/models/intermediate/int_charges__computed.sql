@@ -1,0 +1,242 @@
+-- One row per charge as it comes out of what is loaded now, whatever was billed before.
+
+with
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
+
+),
+
+fees as (
+
+    select * from {{ ref('int_fees__charged') }}
+
+),
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
+discounts as (
+
+    select * from {{ ref('int_discounts__drawn') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+usage_charges as (
+
+    select
+        provider,
+        billing_account,
+        account,
+        meter,
+        sku_id,
+        sku_price_id,
+        tier_no,
+        grant_key,
+        grant_id,
+        list_sku_price_id,
+        'Usage' as charge_category,
+        'Usage-Based' as charge_frequency,
+        meter as charge_description,
+        bucket_start as charge_period_start,
+        bucket_end as charge_period_end,
+        billing_month,
+        quantity,
+        unit,
+        list_unit_price,
+        unit_price,
+        list_cost,
+        contracted_cost,
+        billed_cost,
+        effective_cost,
+        currency,
+        is_complete
+    from priced_usage
+    where scenario = 'computed' and is_priced
+
+),
+
+fee_charges as (
+
+    select
+        provider,
+        billing_account,
+        '' as account,
+        '' as meter,
+        {{ dbt.concat(['provider', "'/fee/'", 'fee_id']) }} as sku_id,
+        case when kind <> 'minimum' then {{ dbt.concat(['provider', "'/fee/'", 'fee_id']) }} end as sku_price_id,
+        cast(null as integer) as tier_no,
+        cast(null as {{ dbt.type_string() }}) as grant_key,
+        cast(null as {{ dbt.type_string() }}) as grant_id,
+        cast(null as {{ dbt.type_string() }}) as list_sku_price_id,
+        case when kind = 'minimum' then 'Adjustment' else 'Purchase' end as charge_category,
+        case when kind = 'one_time' then 'One-Time' else 'Recurring' end as charge_frequency,
+        coalesce(description, fee_id) as charge_description,
+        charge_period_start,
+        charge_period_end,
+        billing_month,
+        1 as quantity,
+        'fee' as unit,
+        amount as list_unit_price,
+        amount as unit_price,
+        amount as list_cost,
+        amount as contracted_cost,
+        amount as billed_cost,
+        amount as effective_cost,
+        currency,
+        is_complete
+    from fees
+
+),
+
+-- What is paid in advance is no cost of its day: usage takes it over, credit by credit, as effective cost.
+priced_grants as (
+
+    select
+        granted.*,
+        months.billing_month,
+        months.month_start,
+        months.month_end,
+        {{ divided('granted.cost', 'granted.amount') }} as unit_cost
+    from granted
+    inner join months
+        on granted.provider = months.provider
+        and granted.billing_account = months.billing_account
+        and granted.starts_on >= months.billing_month
+        and granted.starts_on < months.next_month
+    where granted.cost <> 0
+
+),
+
+purchases as (
+
+    select
+        provider,
+        billing_account,
+        '' as account,
+        '' as meter,
+        {{ dbt.concat(['provider', "'/credits/'", 'grant_id']) }} as sku_id,
+        case
+            when unit_cost * amount = cost then {{ dbt.concat(['provider', "'/credits/'", 'grant_id']) }}
+        end as sku_price_id,
+        cast(null as integer) as tier_no,
+        grant_key,
+        grant_id,
+        cast(null as {{ dbt.type_string() }}) as list_sku_price_id,
+        'Purchase' as charge_category,
+        case when is_recurring then 'Recurring' else 'One-Time' end as charge_frequency,
+        {{ dbt.concat(['kind', "' credits '", 'grant_id']) }} as charge_description,
+        cast(starts_on as timestamp) as charge_period_start,
+        coalesce(cast(expires_on as timestamp), month_end) as charge_period_end,
+        billing_month,
+        amount as quantity,
+        unit,
+        case when unit_cost * amount = cost then unit_cost end as list_unit_price,
+        case when unit_cost * amount = cost then unit_cost end as unit_price,
+        cost as list_cost,
+        cost as contracted_cost,
+        cost as billed_cost,
+        0 as effective_cost,
+        currency,
+        true as is_complete
+    from priced_grants
+
+),
+
+credits as (
+
+    select
+        discounts.provider,
+        discounts.billing_account,
+        '' as account,
+        '' as meter,
+        {{ dbt.concat(['discounts.provider', "'/credits/'", 'discounts.grant_id']) }} as sku_id,
+        cast(null as {{ dbt.type_string() }}) as sku_price_id,
+        cast(null as integer) as tier_no,
+        discounts.grant_key,
+        discounts.grant_id,
+        cast(null as {{ dbt.type_string() }}) as list_sku_price_id,
+        'Credit' as charge_category,
+        'One-Time' as charge_frequency,
+        {{ dbt.concat(['discounts.kind', "' credit '", 'discounts.grant_id']) }} as charge_description,
+        months.month_start as charge_period_start,
+        months.month_end as charge_period_end,
+        discounts.billing_month,
+        1 as quantity,
+        'credit' as unit,
+        null as list_unit_price,
+        null as unit_price,
+        -discounts.amount as list_cost,
+        -discounts.amount as contracted_cost,
+        -discounts.amount as billed_cost,
+        -discounts.amount as effective_cost,
+        discounts.currency,
+        discounts.is_complete
+    from discounts
+    inner join months
+        on discounts.provider = months.provider
+        and discounts.billing_account = months.billing_account
+        and discounts.billing_month = months.billing_month
+
+),
+
+unioned as (
+
+    select * from usage_charges
+    union all
+    select * from fee_charges
+    union all
+    select * from purchases
+    union all
+    select * from credits
+
+),
+
+final as (
+
+    select
+        {{ dbt.hash(dbt.concat([
+            'charge_category', "'|'", 'provider', "'|'", 'billing_account', "'|'", 'account', "'|'", 'meter', "'|'", 'sku_id',
+            "'|'", "coalesce(sku_price_id, '')", "'|'", "coalesce(list_sku_price_id, '')", "'|'", "coalesce(grant_key, '')",
+            "'|'", 'cast(charge_period_start as ' ~ dbt.type_string() ~ ')', "'|'",
+            'cast(charge_period_end as ' ~ dbt.type_string() ~ ')',
+        ])) }} as charge_id,
+        cast(provider as {{ dbt.type_string() }}) as provider,
+        cast(billing_account as {{ dbt.type_string() }}) as billing_account,
+        cast(account as {{ dbt.type_string() }}) as account,
+        cast(meter as {{ dbt.type_string() }}) as meter,
+        cast(sku_id as {{ dbt.type_string() }}) as sku_id,
+        cast(sku_price_id as {{ dbt.type_string() }}) as sku_price_id,
+        cast(tier_no as integer) as tier_no,
+        cast(grant_id as {{ dbt.type_string() }}) as grant_id,
+        cast(charge_category as {{ dbt.type_string() }}) as charge_category,
+        cast(charge_frequency as {{ dbt.type_string() }}) as charge_frequency,
+        cast(charge_description as {{ dbt.type_string() }}) as charge_description,
+        cast(charge_period_start as timestamp) as charge_period_start,
+        cast(charge_period_end as timestamp) as charge_period_end,
+        billing_month,
+        cast(quantity as numeric(28, 9)) as quantity,
+        cast(unit as {{ dbt.type_string() }}) as unit,
+        cast(list_unit_price as numeric(28, 9)) as list_unit_price,
+        cast(unit_price as numeric(28, 9)) as unit_price,
+        cast(list_cost as numeric(28, 9)) as list_cost,
+        cast(contracted_cost as numeric(28, 9)) as contracted_cost,
+        cast(billed_cost as numeric(28, 9)) as billed_cost,
+        cast(effective_cost as numeric(28, 9)) as effective_cost,
+        cast(currency as {{ dbt.type_string() }}) as currency,
+        is_complete
+    from unioned
+
+)
+
+select * from final

@@ -1,0 +1,66 @@
+-- One row per bucket of credit usage and credit grant that it draws on.
+-- `effective_cost` is the share of what the grant cost, by running totals: however it is cut, a grant that is used up has
+-- passed on exactly its cost.
+
+with recursive
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
+credit_usage as (
+
+    select
+        *,
+        {{ usage_key() }} as row_key
+    from metered_usage
+    where unit = 'credit' and is_billed and quantity <> 0
+
+),
+
+stream as (
+
+    select
+        provider,
+        billing_account,
+        unit,
+        row_key,
+        row_number() over (
+            partition by provider, billing_account, unit order by bucket_start, bucket_end, account, meter, timespan
+        ) as row_order,
+        billing_date as date,
+        quantity
+    from credit_usage
+
+),
+
+{{ drawn_down('stream', 'granted') }},
+
+final as (
+
+    select
+        drawn.row_key,
+        drawn.grant_key,
+        granted.grant_id,
+        drawn.drawn as quantity,
+        {{ share_of('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
+        - {{ share_of('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as effective_cost,
+        granted.currency
+    from drawn
+    inner join granted
+        on drawn.provider = granted.provider
+        and drawn.billing_account = granted.billing_account
+        and drawn.unit = granted.unit
+        and drawn.grant_key = granted.grant_key
+
+)
+
+select * from final

@@ -1,0 +1,74 @@
+-- One row per provider, billing account, billing month and money credit that the month's usage draws on.
+
+with recursive
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
+
+),
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
+billed_daily as (
+
+    select
+        provider,
+        billing_account,
+        currency as unit,
+        billing_month,
+        billing_date as date,
+        sum(billed_cost) as quantity,
+        min(case when is_complete then 1 else 0 end) as is_complete
+    from priced_usage
+    where scenario = 'computed' and billed_cost <> 0
+    group by provider, billing_account, currency, billing_month, billing_date
+
+),
+
+stream as (
+
+    select
+        *,
+        cast(date as {{ dbt.type_string() }}) as row_key,
+        row_number() over (partition by provider, billing_account, unit order by date) as row_order
+    from billed_daily
+
+),
+
+{{ drawn_down('stream', 'granted') }},
+
+final as (
+
+    select
+        drawn.provider,
+        drawn.billing_account,
+        stream.billing_month,
+        granted.grant_id,
+        granted.grant_key,
+        granted.kind,
+        cast(sum(drawn.drawn) as numeric(28, 9)) as amount,
+        drawn.unit as currency,
+        min(stream.is_complete) = 1 as is_complete
+    from drawn
+    inner join stream
+        on drawn.provider = stream.provider
+        and drawn.billing_account = stream.billing_account
+        and drawn.unit = stream.unit
+        and drawn.row_key = stream.row_key
+    inner join granted
+        on drawn.provider = granted.provider
+        and drawn.billing_account = granted.billing_account
+        and drawn.unit = granted.unit
+        and drawn.grant_key = granted.grant_key
+    group by
+        drawn.provider, drawn.billing_account, stream.billing_month, granted.grant_id, granted.grant_key, granted.kind,
+        drawn.unit
+
+)
+
+select * from final

@@ -1,0 +1,114 @@
+-- One row per price tier and time of validity: the public list, and the user's own contracts beside it.
+
+with
+
+price_list as (
+
+    select * from {{ ref('price_list') }}
+
+),
+
+contract_prices as (
+
+    select * from {{ ref('stg_billing__prices') }}
+
+),
+
+credit_prices as (
+
+    select * from {{ ref('stg_billing__credit_prices') }}
+
+),
+
+listed as (
+
+    select
+        false as is_contract,
+        cast(null as {{ dbt.type_string() }}) as provider,
+        cast('' as {{ dbt.type_string() }}) as billing_account,
+        sku_id,
+        sku_price_id,
+        pricing_model,
+        tier_no,
+        tier_from,
+        tier_to,
+        unit_price,
+        currency,
+        valid_from,
+        valid_to
+    from price_list
+
+),
+
+contracted as (
+
+    select
+        true as is_contract,
+        provider,
+        coalesce(billing_account, '') as billing_account,
+        sku_id,
+        sku_price_id,
+        pricing_model,
+        tier_no,
+        tier_from,
+        tier_to,
+        unit_price,
+        currency,
+        valid_from,
+        valid_to
+    from contract_prices
+
+),
+
+-- The price of a credit that no grant covers.
+credits as (
+
+    select
+        true as is_contract,
+        provider,
+        coalesce(billing_account, '') as billing_account,
+        {{ dbt.concat(['provider', "'/credit'"]) }} as sku_id,
+        {{ dbt.concat(['provider', "'/credit/t1'"]) }} as sku_price_id,
+        'flat' as pricing_model,
+        1 as tier_no,
+        0 as tier_from,
+        null as tier_to,
+        unit_price,
+        currency,
+        valid_from,
+        valid_to
+    from credit_prices
+
+),
+
+unioned as (
+
+    select * from listed
+    union all
+    select * from contracted
+    union all
+    select * from credits
+
+),
+
+final as (
+
+    select
+        is_contract,
+        provider,
+        billing_account,
+        cast(sku_id as {{ dbt.type_string() }}) as sku_id,
+        cast(sku_price_id as {{ dbt.type_string() }}) as sku_price_id,
+        cast(pricing_model as {{ dbt.type_string() }}) as pricing_model,
+        cast(tier_no as integer) as tier_no,
+        cast(tier_from as numeric(28, 9)) as tier_from,
+        cast(tier_to as numeric(28, 9)) as tier_to,
+        cast(unit_price as numeric(28, 9)) as unit_price,
+        currency,
+        valid_from,
+        valid_to
+    from unioned
+
+)
+
+select * from final

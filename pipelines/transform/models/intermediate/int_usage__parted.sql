@@ -1,0 +1,173 @@
+-- One row per scenario, metered bucket that is billed, and credit grant that covers part of it; what none covers has no
+-- grant.
+-- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not
+-- tell. It holds only the SKUs that change their price by it.
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+drawn as (
+
+    select * from {{ ref('int_credits__drawn') }}
+
+),
+
+-- Only what is billed: a vendor that bills credits and counts characters beside them would be shown as unpriced.
+billed_usage as (
+
+    select
+        *,
+        {{ usage_key() }} as row_key
+    from metered_usage
+    where quantity <> 0 and coalesce(is_billed, true)
+
+),
+
+covered as (
+
+    select
+        row_key,
+        sum(quantity) as quantity
+    from drawn
+    group by row_key
+
+),
+
+parts as (
+
+    select
+        billed_usage.row_key,
+        drawn.grant_key,
+        drawn.grant_id,
+        drawn.quantity,
+        drawn.effective_cost,
+        drawn.currency
+    from billed_usage
+    inner join drawn
+        on billed_usage.row_key = drawn.row_key
+
+    union all
+
+    select
+        billed_usage.row_key,
+        cast(null as {{ dbt.type_string() }}) as grant_key,
+        cast(null as {{ dbt.type_string() }}) as grant_id,
+        billed_usage.quantity - coalesce(covered.quantity, 0) as quantity,
+        null as effective_cost,
+        null as currency
+    from billed_usage
+    left join covered
+        on billed_usage.row_key = covered.row_key
+    where billed_usage.quantity <> coalesce(covered.quantity, 0)
+
+),
+
+computed as (
+
+    select
+        'computed' as scenario,
+        billed_usage.provider,
+        billed_usage.billing_account,
+        billed_usage.account,
+        billed_usage.meter,
+        billed_usage.timespan,
+        billed_usage.bucket_start,
+        billed_usage.bucket_end,
+        billed_usage.billing_date,
+        billed_usage.billing_month,
+        billed_usage.sku_id,
+        billed_usage.sku_id as counted_sku_id,
+        billed_usage.dearest_sku_id,
+        billed_usage.unit,
+        billed_usage.is_complete,
+        parts.grant_key,
+        parts.grant_id,
+        parts.quantity,
+        parts.effective_cost as grant_cost,
+        parts.currency as grant_currency
+    from billed_usage
+    inner join parts
+        on billed_usage.row_key = parts.row_key
+
+),
+
+dearer as (
+
+    select distinct
+        provider,
+        dearest_sku_id
+    from computed
+    where dearest_sku_id <> sku_id
+
+),
+
+high as (
+
+    select
+        'high' as scenario,
+        computed.provider,
+        computed.billing_account,
+        computed.account,
+        computed.meter,
+        computed.timespan,
+        computed.bucket_start,
+        computed.bucket_end,
+        computed.billing_date,
+        computed.billing_month,
+        computed.dearest_sku_id as sku_id,
+        computed.counted_sku_id,
+        computed.dearest_sku_id,
+        computed.unit,
+        computed.is_complete,
+        computed.grant_key,
+        computed.grant_id,
+        computed.quantity,
+        computed.grant_cost,
+        computed.grant_currency
+    from computed
+    inner join dearer
+        on computed.provider = dearer.provider
+        and computed.dearest_sku_id = dearer.dearest_sku_id
+
+),
+
+unioned as (
+
+    select * from computed
+    union all
+    select * from high
+
+),
+
+final as (
+
+    select
+        cast(scenario as {{ dbt.type_string() }}) as scenario,
+        provider,
+        billing_account,
+        account,
+        meter,
+        timespan,
+        bucket_start,
+        bucket_end,
+        billing_date,
+        billing_month,
+        sku_id,
+        counted_sku_id,
+        unit,
+        is_complete,
+        grant_key,
+        grant_id,
+        cast(quantity as numeric(28, 9)) as quantity,
+        cast(grant_cost as numeric(28, 9)) as grant_cost,
+        grant_currency
+    from unioned
+
+)
+
+select * from final
