@@ -18,7 +18,7 @@
 {% endmacro %}
 
 {% macro default__from_utc(utc_timestamp, timezone) -%}
-    {{ utc_timestamp }} at time zone 'UTC' at time zone {{ timezone }}
+    ({{ utc_timestamp }}) at time zone 'UTC' at time zone {{ timezone }}
 {%- endmacro %}
 
 
@@ -27,7 +27,7 @@
 {% endmacro %}
 
 {% macro default__utc_of(local_timestamp, timezone) -%}
-    {{ local_timestamp }} at time zone {{ timezone }} at time zone 'UTC'
+    ({{ local_timestamp }}) at time zone {{ timezone }} at time zone 'UTC'
 {%- endmacro %}
 
 

@@ -51,8 +51,10 @@ final as (
         drawn.grant_key,
         granted.grant_id,
         drawn.drawn as quantity,
-        {{ share_of('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
-        - {{ share_of('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as effective_cost,
+        cast(
+            {{ share_of('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
+            - {{ share_of('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as numeric(28, 9)
+        ) as effective_cost,
         granted.currency
     from drawn
     inner join granted

@@ -137,11 +137,29 @@ shortfalls as (
 
 ),
 
-final as (
+unioned as (
 
     select * from paid
     union all
     select * from shortfalls
+
+),
+
+final as (
+
+    select
+        provider,
+        billing_account,
+        fee_id,
+        kind,
+        description,
+        cast(amount as numeric(28, 9)) as amount,
+        currency,
+        billing_month,
+        charge_period_start,
+        charge_period_end,
+        is_complete
+    from unioned
 
 )
 

@@ -72,7 +72,7 @@ credits as (
         'flat' as pricing_model,
         1 as tier_no,
         0 as tier_from,
-        null as tier_to,
+        cast(null as numeric(28, 9)) as tier_to,
         unit_price,
         currency,
         valid_from,
