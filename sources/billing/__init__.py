@@ -1,6 +1,7 @@
 """The user's own money facts: prices, credits, fees and invoices, from CSV files or tables that exist already."""
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import dlt
 import pyarrow as pa
@@ -12,7 +13,10 @@ from sources.billing.checks import check
 from sources.billing.columns import TABLES, Fault, Faults, Row
 from sources.billing.reading import ReadTable, read, table_reader
 
-__all__ = ["TABLES", "Fault", "Faults", "ReadTable", "billing_source", "table_reader"]
+__all__ = ["TABLES", "Fault", "Faults", "ReadTable", "billing_source", "table_reader", "write_templates"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+"""One example file a table, valid as it is."""
 
 METADATA = [
     pa.field("source", pa.string(), nullable=False),
@@ -72,6 +76,19 @@ def billing_source(
         schema = pa.schema([*schema_of(table.columns), *METADATA])
         rows = [_stored(row) | {"loaded_at": loaded_at} for row in tables.get(name, ())]
         yield dlt.resource([pa.Table.from_pylist(rows, schema)], name=name, write_disposition="replace")
+
+
+def write_templates(folder: Path) -> list[tuple[Path, bool]]:
+    """Writes an example CSV of each table into `folder`; whether each is new. A file that is there stays as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in TABLES:
+        file = folder / f"{name}.csv"
+        is_new = not file.exists()
+        if is_new:
+            file.write_bytes((TEMPLATES / file.name).read_bytes())
+        written.append((file, is_new))
+    return written
 
 
 def _stored(row: Row) -> dict[str, object]:

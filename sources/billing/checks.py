@@ -151,7 +151,7 @@ def _overlaps(rows: Sequence[Row]) -> Iterator[Fault]:
     for row in sorted(rows, key=lambda row: row.values["valid_from"]):
         if latest is not None and row.values["valid_from"] < _end(latest):
             where = f"row {latest.number}" + (f" of {latest.source}" if latest.source != row.source else "")
-            span = f"from {latest.values['valid_from']} {'to ' + latest.texts['valid_to'] if latest.texts['valid_to'] else 'on'}"
+            span = f"from {latest.values['valid_from']} to {latest.values['valid_to'] or 'ever'}"
             yield row.fault("valid_from", f"{row.values['valid_from']} lies within {where}, which is valid {span}")
         if latest is None or _end(row) > _end(latest):
             latest = row

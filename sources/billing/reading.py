@@ -12,6 +12,7 @@ from typing import Any
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from sources._core.tables import Column
 from sources.billing.columns import TABLES, Fault, Row
 
 ReadTable = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
@@ -131,17 +132,22 @@ def _rows(table: str, source: str, header: Sequence[str], lines: Iterable[Line],
     ]
     for number, cells in lines:
         row = Row(table, source, number, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}, {})
-        yield row
-        if len(cells) != len(names):  # they may all have shifted, so that nothing is said of any
+        if len(cells) == len(names):
+            faults += _filled(row, columns)
+        else:  # they may all have shifted, so that nothing is said of any
             fix = "put quotes around a text with commas"
             faults.append(row.fault("", f"it has {len(cells)} values, and the header {len(names)}; {fix}"))
-            continue
-        for column in columns:
-            try:
-                if column.name in row.texts:
-                    row.values[column.name] = column.parse(row.texts[column.name])
-            except ValueError as reason:
-                faults.append(row.fault(column.name, str(reason)))
+        yield row
+
+
+def _filled(row: Row, columns: Sequence[Column]) -> Iterator[Fault]:
+    """Puts the values into the row; what cannot be read is left out of it."""
+    for column in columns:
+        try:
+            if column.name in row.texts:
+                row.values[column.name] = column.parse(row.texts[column.name])
+        except ValueError as reason:
+            yield row.fault(column.name, str(reason))
 
 
 def _misnamed(names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
