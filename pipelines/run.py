@@ -291,7 +291,7 @@ def _as_load_error(provider: str, error: BaseException, destination: Destination
 
 def configured_billing() -> dict[str, str]:
     """The tables of [sources.billing] that are configured: a path or a `schema.table` each."""
-    settings = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
+    settings: dict[str, Any] = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
     return {table: str(setting) for table, setting in settings.items() if setting}
 
 
@@ -328,7 +328,7 @@ def billing_faults(destination: Destination) -> tuple[Fault, ...]:
 
 
 def load_billing(destination: Destination, record: Record) -> None:
-    """Replaces the user's money facts by what is configured now; on any fault, which is on record, they stay as they were."""
+    """Replaces the user's money facts by what is configured now; on a fault, which is on record, they stay as they were."""
     configured = configured_billing()
     try:
         pipeline = destination.pipeline(BILLING)

@@ -71,7 +71,7 @@ def _span(row: Row) -> Iterator[Fault]:
 def _row(row: Row) -> Iterator[Fault]:
     value = row.values
     match row.table:
-        case "prices" if value["tier_to"] is not None and value["tier_to"] <= value["tier_from"]:
+        case "prices" if _is_empty(row):
             yield row.fault("tier_to", f"{row.texts['tier_to']} is not above tier_from {row.texts['tier_from']}")
         case "credit_grants" if value["cost"] and value["currency"] is None:
             yield row.fault("currency", "is blank, and the grant has a cost")
@@ -84,6 +84,11 @@ def _row(row: Row) -> Iterator[Fault]:
             yield row.fault("issued_on", "is blank, and the invoice is issued")
         case "invoices" if value["status"] == "open" and value["issued_on"] is not None:
             yield row.fault("issued_on", "an open invoice is not issued yet; leave it blank, or correct its status")
+
+
+def _is_empty(tier: Row) -> bool:
+    end = tier.values["tier_to"]
+    return bool(end is not None and end <= tier.values["tier_from"])
 
 
 def _versions(tables: Tables) -> Iterator[Fault]:
@@ -120,7 +125,7 @@ def _versions_of(rows: Sequence[Row]) -> list[list[Row]]:
 def _tiers(tiers: Sequence[Row]) -> Iterator[Fault]:
     """The tiers of one price cover all usage from 0 on, once, and are one price."""
     first, last = tiers[0], tiers[-1]
-    if first.table != "prices":
+    if first.table != "prices" or any(_is_empty(row) for row in tiers):
         return
     for row in tiers[1:]:
         for column in ("pricing_model", "unit", "currency", "valid_to"):

@@ -68,7 +68,7 @@ def _lines_of(table: str, setting: str, read_table: ReadTable | None) -> tuple[l
     try:
         names, rows = read_table(setting)
     except LookupError:
-        raise Unreadable("the destination has no such table") from None
+        raise Unreadable("the destination has no such table (and a file has to end in .csv)") from None
     # What dlt itself adds to the tables that it loads is no column of the user's.
     kept = [index for index, name in enumerate(names) if not name.lower().startswith("_dlt_")]
     texts = sorted([_text_of(row[index], names[index]) for index in kept] for row in rows)  # it has no order of its own
