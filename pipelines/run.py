@@ -299,7 +299,7 @@ def open_billing(destination: Destination) -> DltSource:
     """The user's money facts, read and checked.
 
     Raises:
-        ConfigurationError: a setting is no text; Faults, where the files or tables are wrong.
+        Faults: the files or tables are wrong.
     """
 
     def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
@@ -307,13 +307,8 @@ def open_billing(destination: Destination) -> DltSource:
             raise LookupError(name)  # asking would make the file
         return table_reader(destination.pipeline(BILLING))(name)
 
-    try:
-        with _without_bare_names(billing_source):
-            source: DltSource = billing_source(known_skus=known_skus(), read_table=read_table)
-    except ConfigurationException as error:
-        raise ConfigurationError(
-            f"{BILLING}: {first_line(error)}", way_out=f"Correct it in [sources.{BILLING}] or in the environment."
-        ) from None
+    with _without_bare_names(billing_source):
+        source: DltSource = billing_source(known_skus=known_skus(), read_table=read_table)
     return source
 
 
@@ -340,8 +335,6 @@ def load_billing(destination: Destination, record: Record) -> None:
         for fault in faults.faults:
             error: Exception = ConfigurationError(f"{BILLING}: {fault}", way_out="Nothing of billing was loaded.")
             record.add(Failure(BILLING, fault.table, "", error))
-    except ConfigurationError as wrong:
-        record.add(Failure(BILLING, "", "", wrong))
     except Exception as error:  # noqa: BLE001 - as for a provider: it must not keep the others from being loaded
         record.add(Failure(BILLING, "", "", _as_load_error(BILLING, error, destination)))
 

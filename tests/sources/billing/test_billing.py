@@ -31,14 +31,14 @@ INVOICE = "mathpix,acme,I1,2026-01-01,2026-02-01,2026-02-02,issued,USD,10"
 LINE = "mathpix,acme,I1,1,Usage,mathpix/image,Images,5,image,10"
 
 
-def written(**texts: str | bytes) -> dict[str, str]:
+def written(**texts: str | bytes) -> dict[str, Any]:
     """A file for each table, in the working directory, and the settings that name them."""
     for name, text in texts.items():
         Path(f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     return {name: f"{name}.csv" for name in texts}
 
 
-def faults(read_table: Any = None, **configured: str) -> list[Fault]:
+def faults(read_table: Any = None, **configured: Any) -> list[Fault]:
     """All that is wrong; an empty list where nothing is."""
     try:
         billing_source(**configured, known_skus=known_skus(), read_table=read_table)
@@ -47,7 +47,7 @@ def faults(read_table: Any = None, **configured: str) -> list[Fault]:
     return []
 
 
-def rows(table: str, **configured: str) -> list[dict[str, Any]]:
+def rows(table: str, **configured: Any) -> list[dict[str, Any]]:
     """What would be loaded into a table, without its metadata."""
     (loaded,) = billing_source(**configured, known_skus=known_skus()).resources[table]
     names = [column.name for column in TABLES[table].columns]
@@ -308,7 +308,7 @@ def test_all_faults_are_told_at_once() -> None:
     assert str(error.value).endswith("nothing of billing was loaded.")
 
 
-@pytest.mark.parametrize("setting", ["prices.tar.gz", "finance.prices; drop table x", "prices", "a.b.c"])
+@pytest.mark.parametrize("setting", ["prices.tar.gz", '["prices.csv"]', "finance.prices; drop table x", "prices", "a.b.c"])
 def test_a_setting_is_a_file_or_a_table(setting: str) -> None:
     """Whatever is neither is told before anybody is asked for it."""
     (fault,) = faults(prices=setting)
@@ -420,7 +420,7 @@ def test_tiers_are_right_exactly_where_they_adjoin(bounds: list[int], which: int
 
 def test_the_templates_are_valid_as_they_are() -> None:
     """One a table, with all columns and an example, so that each can be tried at once."""
-    configured = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
+    configured: dict[str, Any] = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
     assert faults(**configured) == []
     assert all(rows(table, **configured) for table in TABLES)
     assert {file.stem for file in TEMPLATES.iterdir()} == set(TABLES)
@@ -456,7 +456,7 @@ def counts(pipeline: dlt.Pipeline) -> dict[str, int]:
 
 def the_story_of_a_destination(pipeline: dlt.Pipeline) -> None:
     """Loaded from files, then one from a table, then from nothing; with faults, not at all."""
-    source = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
+    source: dict[str, Any] = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
     pipeline.run(billing_source(prices=source["prices"], known_skus=known_skus()))
     assert counts(pipeline) == dict.fromkeys(TABLES, 0) | {"prices": 3}, "tables without a file are there, empty"
 
