@@ -91,7 +91,7 @@ def demo(as_json: AsJson = False) -> None:
             target = resolve_destination("duckdb", database="demo.duckdb")
             out.say("loading a year of made-up usage from the sandbox into demo.duckdb")
             with out.progress(record):
-                report = run_all(sources, target, record, models=True)
+                report = run_all(sources, target, record, models=True, billing=False)
         out.finish(report)
 
 
@@ -119,18 +119,43 @@ def models(
 
 
 @app.command()
-def check(destination: DestinationName = None, as_json: AsJson = False) -> None:
-    """Resolve the configuration and make one cheap call a provider; say what is missing."""
+def check(
+    destination: DestinationName = None,
+    billing_templates: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write example files of your prices, credits and invoices there, and no more."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve the configuration, check your billing files, make one cheap call a provider; say what is missing."""
     from pipelines import terminal
     from pipelines.destination import require_open, resolve_destination
-    from pipelines.run import Record, check_credentials, missing_providers, open_sources
+    from pipelines.run import (
+        Record,
+        billing_faults,
+        check_credentials,
+        configured_billing,
+        missing_providers,
+        open_sources,
+    )
+    from sources._core.http import NotConfigured
 
     os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # whoever checks is waiting for the answer
     with terminal.reporting(as_json=as_json) as out:
-        sources = open_sources([], Record())
+        if billing_templates is not None:
+            out.templates(billing_templates)
+            return
+        try:
+            sources = open_sources([], Record())
+        except NotConfigured:
+            if not configured_billing():
+                raise
+            sources = {}
         target = resolve_destination(destination)
         require_open(target)
-        out.checked(list(check_credentials(sources)), missing_providers(sources), target)
+        faults = billing_faults(target)
+        credentials = list(check_credentials(sources))
+        out.checked(credentials, missing_providers(sources), target, configured_billing(), faults)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
 
-RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "usage"})
+RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "billing", "usage"})
 """The schemas of the raw tables and of the marts."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from threading import Lock, Thread
 from types import MappingProxyType
 from typing import Any
@@ -19,11 +20,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.sources import DltSource
 
 from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
-from pipelines.transform import Outcome, build, require_models
+from pipelines.transform import Outcome, build, known_skus, require_models
 from sources._core import check
 from sources._core.http import ConfigurationError, NotConfigured, SourceError
 from sources._core.journal import Journal
 from sources._core.windows import Window
+from sources.billing import TABLES, Fault, Faults, billing_source, table_reader
 
 PROVIDERS: Mapping[str, str] = {
     "mathpix": "mathpix_source",
@@ -32,6 +34,9 @@ PROVIDERS: Mapping[str, str] = {
     "scopix": "scopix_source",
 }
 """Each provider's folder in `sources`, and the name of its source function."""
+
+BILLING = "billing"
+"""The user's own money facts, which are loaded before the providers and never asked of anyone."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -88,6 +93,8 @@ class Record:
     expectations: list[Expectation] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
+    billing: dict[str, str] = field(default_factory=dict)
+    """The tables of billing that were loaded, and what from."""
     on_change: Callable[["Record"], None] = lambda record: None  # noqa: ARG005
     on_expectation: Callable[["Expectation"], None] = lambda expected: None  # noqa: ARG005
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -187,7 +194,7 @@ def open_sources(
     `settings` holds, by provider, what goes before all configuration; a provider that it does not name is left out then.
 
     Raises:
-        ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has.
+        ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has (NotConfigured).
     """
     sources: dict[str, DltSource] = {}
     for choice in selected or [Selection(provider) for provider in settings or PROVIDERS]:
@@ -218,7 +225,7 @@ def open_sources(
             )
         sources[choice.provider] = source.with_resources(*choice.tables) if choice.tables else source
     if not sources:
-        raise ConfigurationError(
+        raise NotConfigured(
             "no provider has credentials",
             way_out=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs say.",
         )
@@ -282,6 +289,65 @@ def _as_load_error(provider: str, error: BaseException, destination: Destination
     return LoadError(f"{provider}: {in_words(cause, destination)}")
 
 
+def configured_billing() -> dict[str, str]:
+    """The tables of [sources.billing] that are configured: a path or a `schema.table` each."""
+    settings: dict[str, Any] = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
+    return {table: str(setting) for table, setting in settings.items() if setting}
+
+
+def open_billing(destination: Destination) -> DltSource:
+    """The user's money facts, read and checked.
+
+    Raises:
+        Faults: the files or tables are wrong.
+    """
+
+    def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        if destination.type == "duckdb" and not Path(destination.location).exists():
+            raise LookupError(name)  # asking would make the file
+        return table_reader(destination.pipeline(BILLING))(name)
+
+    with _without_bare_names(billing_source):
+        source: DltSource = billing_source(known_skus=known_skus(), read_table=read_table)
+    return source
+
+
+def billing_faults(destination: Destination) -> tuple[Fault, ...]:
+    """What is wrong with the files and tables of [sources.billing], without loading anything."""
+    if configured_billing():
+        try:
+            open_billing(destination)
+        except Faults as faults:
+            return faults.faults
+    return ()
+
+
+def load_billing(destination: Destination, record: Record) -> None:
+    """Replaces the user's money facts by what is configured now; on a fault, which is on record, they stay as they were."""
+    configured = configured_billing()
+    try:
+        pipeline = destination.pipeline(BILLING)
+        if not configured and not _was_loaded(pipeline, destination):
+            return
+        _load_one(pipeline, open_billing(destination), Lock())
+        record.billing.update(configured)
+    except Faults as faults:
+        for fault in faults.faults:
+            error: Exception = ConfigurationError(f"{BILLING}: {fault}", way_out="Nothing of billing was loaded.")
+            record.add(Failure(BILLING, fault.table, "", error))
+    except Exception as error:  # noqa: BLE001 - as for a provider: it must not keep the others from being loaded
+        record.add(Failure(BILLING, "", "", _as_load_error(BILLING, error, destination)))
+
+
+def _was_loaded(pipeline: dlt.Pipeline, destination: Destination) -> bool:
+    """Whether the destination has the tables: those of a user who has taken the configuration away are to be emptied."""
+    if destination.type == "duckdb" and not Path(destination.location).exists():
+        return False
+    pipeline = pipeline.drop()
+    pipeline.sync_destination()
+    return bool(pipeline.schema_names)
+
+
 def check_credentials(sources: Mapping[str, DltSource]) -> Iterable[tuple[str, str, SourceError | None]]:
     """Provider, account, and what one cheap call of each said: None where the key works."""
     for provider, source in sources.items():
@@ -316,12 +382,19 @@ class Report:
         return 1 if self.record.failures or (self.outcome and self.outcome.failures) else 0
 
 
-def run_all(sources: Mapping[str, DltSource], destination: Destination, record: Record, *, models: bool) -> Report:
-    """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs."""
+def run_all(
+    sources: Mapping[str, DltSource], destination: Destination, record: Record, *, models: bool, billing: bool = True
+) -> Report:
+    """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
+
+    With `billing`, the user's own prices, credits and invoices are loaded first, whatever else is.
+    """
     if models:
         require_models(destination)
     with only_run(destination):
         require_open(destination)
+        if billing:
+            load_billing(destination, record)
         if sources:
             load(sources, destination, record)
         return _report(destination, record, models=models)

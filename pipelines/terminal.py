@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,8 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.destination import Destination, LoadError
-from pipelines.run import Expectation, Fetched, Record, Report
+from pipelines.run import BILLING, Expectation, Fetched, Record, Report
 from sources._core.http import ConfigurationError, SourceError
+from sources.billing import Fault, write_templates
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,33 @@ class Terminal:
         results: Sequence[tuple[str, str, SourceError | None]],
         missing: Sequence[str],
         destination: Destination,
+        billing: Mapping[str, str],
+        faults: Sequence[Fault],
     ) -> None:
-        """Prints what `check` found and ends the command."""
-        failed = any(error for _, _, error in results)
+        """Prints what `check` found and ends the command: with 2 where the configuration is wrong, 1 where a key is."""
+        status = 2 if faults or not results else 1 if any(error for _, _, error in results) else 0
         if self.as_json:
             answer = {
-                "status": "failed" if failed else "ok",
+                "status": "failed" if status else "ok",
                 "destination": {"name": destination.name, "location": destination.location},
                 "providers": [
                     {"provider": provider, "account": account, "ok": error is None, "error": str(error) if error else None}
                     for provider, account, error in results
                 ],
                 "not_configured": list(missing),
+                "billing": {
+                    "configured": billing,
+                    "faults": [
+                        {
+                            "table": fault.table,
+                            "source": fault.source,
+                            "row": fault.row,
+                            "column": fault.column,
+                            "reason": fault.reason,
+                        }
+                        for fault in faults
+                    ],
+                },
             }
             typer.echo(json.dumps(answer))
         self.say(f"destination  {destination.name}  {destination.location}")
@@ -80,7 +97,23 @@ class Terminal:
             self.say(f"{provider}  {account}  {error or 'ok'}")
         for provider in missing:
             self.say(f"{provider}  not in use: no credentials in [sources.{provider}]")
-        raise typer.Exit(1 if failed else 0)
+        wrong = {fault.table for fault in faults}
+        for table, source in billing.items():
+            if table not in wrong:
+                self.say(f"{BILLING}  {table}  {source}  ok")
+        for fault in faults:
+            self.say(f"{BILLING}  {fault.table}  {fault}")
+        raise typer.Exit(status)
+
+    def templates(self, folder: str) -> None:
+        """Writes an example file for each table of billing; one that is there already stays as it is."""
+        try:
+            for file, is_new in write_templates(Path(folder)):
+                self.say(f"{file}{'' if is_new else ' is there already and stays as it is'}")
+        except OSError as fault:
+            raise ConfigurationError(
+                f"{folder} cannot be written ({fault.strerror})", way_out="Name another folder."
+            ) from None
 
     def serving(self, serve: Callable[..., None], port: int, seed: int) -> None:
         """Prints the variables that point a run at the sandbox, and serves until Ctrl-C."""
@@ -101,6 +134,8 @@ class Terminal:
         record = report.record
         if report.loaded:
             self.console.print(_loaded_table(report.loaded))
+        if record.billing:
+            self.say(f"{BILLING}  " + ", ".join(f"{table} from {source}" for table, source in record.billing.items()))
         for gap in record.gaps:
             self.say(f"GAP  {gap.provider}.{gap.table} {gap.account}: {gap.window} was never loaded and cannot be any more")
         if report.cost_monthly:
@@ -238,6 +273,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
             }
             for entry in report.loaded
         ],
+        "billing": report.record.billing,
         "requests": report.record.requests,
         "gaps": [
             {

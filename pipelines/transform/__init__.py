@@ -1,5 +1,6 @@
 """Runs the dbt project of this folder, in this process, on what a destination holds."""
 
+import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,15 @@ class Outcome:
     tested: int
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+def known_skus() -> frozenset[str]:
+    """All that usage can be billed as: the SKUs of the shipped price list and of the map from meters to SKUs."""
+    skus: set[str] = set()
+    for seed in ("price_list", "sku_map"):
+        with (PROJECT / "seeds" / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
+            skus |= {row["sku_id"] for row in csv.DictReader(file)}
+    return frozenset(skus - {""})
 
 
 def require_models(destination: Destination) -> None:

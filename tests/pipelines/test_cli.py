@@ -252,7 +252,9 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is configured, the demo asks its own sandbox under its own key, and ends with a cost by month."""
+    monkeypatch.setenv("SOURCES__BILLING__PRICES", "missing.csv")
     output = house("demo")
+    assert "missing.csv" not in output
     assert "cost by month" in output
     assert len(sandbox.requests) == 0
     assert not house.database.exists()

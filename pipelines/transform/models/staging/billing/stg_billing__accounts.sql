@@ -1,2 +1,24 @@
--- One row per stub.
-select * from {{ raw_table('billing', 'accounts') }}
+-- One row per provider and account that the user has described.
+
+with
+
+accounts as (
+
+    select * from {{ raw_table('billing', 'accounts') }}
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        coalesce(nullif(billing_account, ''), account) as billing_account,
+        billing_timezone,
+        plan,
+        cast(signed_up_on as date) as signed_up_on
+    from accounts
+
+)
+
+select * from final

@@ -1,2 +1,28 @@
--- One row per stub.
-select * from {{ raw_table('billing', 'fees') }}
+-- One row per fee and time of validity.
+
+with
+
+fees as (
+
+    select * from {{ raw_table('billing', 'fees') }}
+
+),
+
+final as (
+
+    select
+        provider,
+        billing_account,
+        fee_id,
+        kind,
+        description,
+        cast(amount as numeric(28, 9)) as amount,
+        currency,
+        cast(valid_from as date) as valid_from,
+        cast(valid_to as date) as valid_to,
+        sku_id
+    from fees
+
+)
+
+select * from final
