@@ -202,11 +202,12 @@ unioned as (
 
 ),
 
+-- The billing account is no part of the key of what an account used: it may come to belong to another one.
 final as (
 
     select
         {{ dbt.hash(dbt.concat([
-            'charge_category', "'|'", 'provider', "'|'", 'billing_account', "'|'", 'account', "'|'", 'meter', "'|'", 'sku_id',
+            'charge_category', "'|'", 'provider', "'|'", "case when account = '' then billing_account else '' end", "'|'", 'account', "'|'", 'meter', "'|'", 'sku_id',
             "'|'", "coalesce(sku_price_id, '')", "'|'", "coalesce(list_sku_price_id, '')", "'|'", "coalesce(grant_key, '')",
             "'|'", 'cast(charge_period_start as ' ~ dbt.type_string() ~ ')', "'|'",
             'cast(charge_period_end as ' ~ dbt.type_string() ~ ')',

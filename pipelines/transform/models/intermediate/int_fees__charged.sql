@@ -1,4 +1,4 @@
--- One row per provider, billing account, fee and billing month in which it is charged.
+-- One row per provider, billing account, fee and period for which it is charged.
 
 with
 
@@ -67,8 +67,11 @@ in_month as (
         months.next_month,
         months.month_start,
         months.month_end,
-        months.is_closed,
-        months.is_complete
+        months.is_complete,
+        row_number() over (
+            partition by all_fees.provider, all_fees.billing_account, all_fees.fee_id, months.billing_month
+            order by all_fees.valid_from
+        ) as version_no
     from all_fees
     inner join months
         on all_fees.provider = months.provider
@@ -79,7 +82,8 @@ in_month as (
 ),
 
 -- A fee that runs is charged in full for every month or year that it touches: no vendor of ours states a fee by the day.
--- It is complete from its first day, because nothing more will come to it.
+-- Where it changes within a month, that month is charged as it began. It is complete from its first day, because nothing
+-- more will come to it.
 paid as (
 
     select
@@ -100,9 +104,14 @@ paid as (
         true as is_complete
     from in_month
     where
-        kind = 'monthly'
-        or (kind = 'one_time' and valid_from >= billing_month)
-        or (kind = 'yearly' and extract(month from valid_from) = extract(month from billing_month))
+        (kind = 'one_time' and valid_from >= billing_month)
+        or (
+            version_no = 1
+            and (
+                kind = 'monthly'
+                or (kind = 'yearly' and extract(month from valid_from) = extract(month from billing_month))
+            )
+        )
 
 ),
 
@@ -129,7 +138,7 @@ shortfalls as (
         and in_month.currency = priced_usage.currency
         and priced_usage.scenario = 'computed'
         and (in_month.sku_id = '' or in_month.sku_id = priced_usage.sku_id)
-    where in_month.kind = 'minimum' and in_month.is_complete
+    where in_month.kind = 'minimum' and in_month.is_complete and in_month.version_no = 1
     group by
         in_month.provider, in_month.billing_account, in_month.fee_id, in_month.kind, in_month.description,
         in_month.amount, in_month.currency, in_month.billing_month, in_month.month_start, in_month.month_end

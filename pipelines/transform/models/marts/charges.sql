@@ -32,6 +32,17 @@ closed_months as (
 
 ),
 
+closed_accounts as (
+
+    select distinct
+        provider,
+        account,
+        billing_month
+    from closed
+    where account <> ''
+
+),
+
 -- What changes after a month was billed cannot change its bill: it is billed with the first month that is still open.
 open_months as (
 
@@ -49,34 +60,46 @@ open_months as (
 
 ),
 
-still_open as (
+-- An account that has moved to another billing account since then was billed all the same.
+judged as (
 
-    select computed.*
+    select
+        computed.*,
+        closed_months.billing_month is not null or closed_accounts.billing_month is not null as was_billed
     from computed
     left join closed_months
         on computed.provider = closed_months.provider
         and computed.billing_account = closed_months.billing_account
         and computed.billing_month = closed_months.billing_month
-    where closed_months.billing_month is null
+    left join closed_accounts
+        on computed.provider = closed_accounts.provider
+        and computed.account = closed_accounts.account
+        and computed.billing_month = closed_accounts.billing_month
 
 ),
+
+{%- set same = [
+    'charge_id', 'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id',
+    'charge_category', 'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end', 'billing_month',
+    'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
+] %}
+{%- set measures = ['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost'] %}
 
 sides as (
 
     select
-        computed.*,
-        1 as sign
-    from computed
-    inner join closed_months
-        on computed.provider = closed_months.provider
-        and computed.billing_account = closed_months.billing_account
-        and computed.billing_month = closed_months.billing_month
+        {{ same | join(', ') }},
+        1 as sign,
+        cast(null as {{ dbt.type_string() }}) as billed_account
+    from judged
+    where was_billed
 
     union all
 
     select
-        closed.*,
-        -1 as sign
+        {{ same | join(', ') }},
+        -1 as sign,
+        billing_account as billed_account
     from closed
 
 ),
@@ -86,7 +109,7 @@ differences as (
     select
         charge_id,
         provider,
-        billing_account,
+        coalesce(max(billed_account), max(billing_account)) as billing_account,
         account,
         meter,
         sku_id,
@@ -98,24 +121,21 @@ differences as (
         charge_description,
         charge_period_start,
         charge_period_end,
+        max(billing_month) as closed_month,
         unit,
         currency,
-        sum(sign * quantity) as quantity,
-        sum(sign * list_cost) as list_cost,
-        sum(sign * contracted_cost) as contracted_cost,
-        sum(sign * billed_cost) as billed_cost,
-        sum(sign * effective_cost) as effective_cost,
+        {%- for measure in measures %}
+        sum(sign * {{ measure }}) as {{ measure }},
+        {%- endfor %}
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
     from sides
     group by
-        charge_id, provider, billing_account, account, meter, sku_id, sku_price_id, tier_no, grant_id, charge_category,
-        charge_frequency, charge_description, charge_period_start, charge_period_end, unit, currency
+        charge_id, provider, account, meter, sku_id, sku_price_id, tier_no, grant_id, charge_category, charge_frequency,
+        charge_description, charge_period_start, charge_period_end, unit, currency
     having
-        sum(sign * quantity) <> 0
-        or sum(sign * list_cost) <> 0
-        or sum(sign * contracted_cost) <> 0
-        or sum(sign * billed_cost) <> 0
-        or sum(sign * effective_cost) <> 0
+        {%- for measure in measures %}
+        sum(sign * {{ measure }}) <> 0{{ ' or' if not loop.last }}
+        {%- endfor %}
 
 ),
 
@@ -136,7 +156,9 @@ corrections as (
         {{ dbt.concat(["'Correction: '", 'differences.charge_description']) }} as charge_description,
         differences.charge_period_start,
         differences.charge_period_end,
-        cast(coalesce(open_months.billing_month, open_months.next_month) as date) as billing_month,
+        cast(coalesce(
+            open_months.billing_month, open_months.next_month, {{ dbt.dateadd('month', 1, 'differences.closed_month') }}
+        ) as date) as billing_month,
         differences.quantity,
         differences.unit,
         differences.list_cost,
@@ -146,17 +168,11 @@ corrections as (
         differences.currency,
         differences.is_complete
     from differences
-    inner join open_months
+    left join open_months
         on differences.provider = open_months.provider
         and differences.billing_account = open_months.billing_account
 
 ),
-
-{%- set same = [
-    'charge_id', 'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id',
-    'charge_category', 'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end', 'billing_month',
-    'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
-] %}
 
 unioned as (
 
@@ -165,7 +181,8 @@ unioned as (
         list_unit_price,
         unit_price,
         cast(null as {{ dbt.type_string() }}) as charge_class
-    from still_open
+    from judged
+    where not was_billed
 
     union all
 
