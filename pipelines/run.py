@@ -313,12 +313,18 @@ def open_billing(destination: Destination) -> DltSource:
 
 
 def billing_faults(destination: Destination) -> tuple[Fault, ...]:
-    """What is wrong with the files and tables of [sources.billing], without loading anything."""
+    """What is wrong with the files and tables of [sources.billing], without loading anything.
+
+    Raises:
+        LoadError: the destination cannot be asked for a table.
+    """
     if configured_billing():
         try:
             open_billing(destination)
         except Faults as faults:
             return faults.faults
+        except Exception as error:  # noqa: BLE001 - a table of the destination is read, which may fail in any way of its own
+            raise LoadError(f"{BILLING}: {in_words(error, destination)}") from None
     return ()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 import time_machine
 
 from pipelines.run import Record, load_billing
-from sources.billing import TABLES
+from sources.billing import TABLES, TEMPLATES
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")
@@ -152,3 +153,30 @@ def test_a_database_may_not_be_called_billing(house: House, monkeypatch: pytest.
     """As for the other schemas."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "billing.duckdb")
     assert "has the name of a schema" in house(*LOAD, status=2)
+
+
+def test_a_table_of_the_destination_will_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` and `check` read it from the database that they load into, and hold it to the same."""
+    with duckdb.connect(str(house.database)) as connection:
+        connection.execute("create schema finance")
+        connection.execute(f"create table finance.prices as from read_csv('{TEMPLATES}/prices.csv', all_varchar = true)")
+    monkeypatch.setenv("SOURCES__BILLING__PRICES", "finance.prices")
+    house(*LOAD)
+    assert house.rows("select distinct source from billing.prices") == [("finance.prices",)]
+    with duckdb.connect(str(house.database)) as connection:
+        connection.execute("update finance.prices set currency = 'usd' where tier_to is not null")
+    assert "finance.prices row 2, currency: 'usd' is no currency of ISO 4217" in house("check", status=2)
+
+
+def test_a_destination_that_cannot_be_asked_is_one_line(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a traceback nor a fault of the user's table; the providers are loaded."""
+    house(*LOAD)
+
+    def broken(pipeline: object) -> None:
+        raise OSError("the connection\nwas lost")
+
+    monkeypatch.setattr("pipelines.run.table_reader", broken)
+    monkeypatch.setenv("SOURCES__BILLING__PRICES", "finance.prices")
+    said = f"billing: {house.database} cannot be used: the connection was lost"
+    assert f"meterhouse: {said}" in house("check", status=1)
+    assert f"FAILED  {said}" in house(*LOAD, status=1)
