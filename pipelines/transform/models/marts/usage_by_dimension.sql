@@ -315,7 +315,7 @@ final as (
         unit,
         quantity,
         {{ allocated('1', 'quantity', 'total_quantity') }} as share,
-        case when lowest_currency = highest_currency then cast(allocated_cost as numeric(28, 9)) end as allocated_cost,
+        cast(case when lowest_currency = highest_currency then allocated_cost end as numeric(28, 9)) as allocated_cost,
         case when lowest_currency = highest_currency and allocated_cost is not null then currency end as currency
     from totalled
     where is_remainder = 0 or quantity <> 0 or allocated_cost <> 0
