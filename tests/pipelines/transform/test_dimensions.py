@@ -231,3 +231,15 @@ def test_postgresql_allocates_the_same(built: Warehouse, tmp_path: Path, scratch
     """To the last decimal, and in the same order of values."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:
         assert build(elsewhere) == built.table("usage_by_dimension")
+
+
+@pytest.mark.parametrize("amount", ["quantity", "allocated_cost"])
+def test_a_part_that_is_missing_is_found(built: Warehouse, amount: str) -> None:
+    """The test of the project that guards the sums says so when one of them is off by the last decimal."""
+    change = f"update usage.usage_by_dimension set {amount} = {amount} {{}} 0.000000001 where value = 'app-3'"
+    built.execute([change.format("+")])
+    try:
+        outcome = built.dbt("test --select assert_dimensions_add_up_to_total")
+        assert outcome.having("fail") == ["assert_dimensions_add_up_to_total"]
+    finally:
+        built.execute([change.format("-")])
