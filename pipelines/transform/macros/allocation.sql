@@ -1,0 +1,47 @@
+{#
+    What falls to the first `cumulative` of `whole`, out of an amount of nine decimals, rounded half away from zero to nine
+    decimals. A part is the difference of two of these: however the parts are rounded, together they are exactly the
+    amount, and none is more than one unit of the last place from its exact share. It is computed in whole numbers, because
+    DuckDB divides decimals as doubles. The product of an amount and a quantity has to stay below 10^20.
+#}
+{% macro allocated(amount, cumulative, whole) -%}
+    {%- set amount_units = nine_decimals_as_whole_number(amount) -%}
+    {%- set cumulative_units = nine_decimals_as_whole_number(cumulative) -%}
+    {%- set whole_units = nine_decimals_as_whole_number(whole) -%}
+    cast(
+        cast(
+            sign({{ amount }}) * sign({{ cumulative }}) * sign({{ whole }}) * {{ integer_quotient(
+                '2 * abs(' ~ amount_units ~ ') * abs(' ~ cumulative_units ~ ') + abs(' ~ whole_units ~ ')',
+                'nullif(2 * abs(' ~ whole_units ~ '), 0)',
+            ) }} as numeric(28, 0)
+        ) * 0.000000001 as numeric(28, 9)
+    )
+{%- endmacro %}
+
+
+{% macro nine_decimals_as_whole_number(value) %}
+    {{- return(adapter.dispatch('nine_decimals_as_whole_number', 'meterhouse')(value)) -}}
+{% endmacro %}
+
+{% macro default__nine_decimals_as_whole_number(value) -%}
+    cast(cast({{ value }} as numeric(28, 9)) * 1000000000 as numeric(38, 0))
+{%- endmacro %}
+
+{# A decimal of DuckDB ends at 38 digits, of which the product would need one place for each of its decimals, too. #}
+{% macro duckdb__nine_decimals_as_whole_number(value) -%}
+    cast(cast({{ value }} as numeric(28, 9)) * 1000000000 as hugeint)
+{%- endmacro %}
+
+
+{# The quotient of two whole numbers without its fraction. #}
+{% macro integer_quotient(dividend, divisor) %}
+    {{- return(adapter.dispatch('integer_quotient', 'meterhouse')(dividend, divisor)) -}}
+{% endmacro %}
+
+{% macro default__integer_quotient(dividend, divisor) -%}
+    div({{ dividend }}, {{ divisor }})
+{%- endmacro %}
+
+{% macro duckdb__integer_quotient(dividend, divisor) -%}
+    (({{ dividend }}) // ({{ divisor }}))
+{%- endmacro %}

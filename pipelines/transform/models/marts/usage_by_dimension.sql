@@ -1,0 +1,325 @@
+-- One row per provider, account, dimension, value, UTC date and unit.
+-- Every dimension is cut out of the same canonical totals, meter by meter. What its values do not reach, or exceed, is the
+-- value '(unattributed)', so that each dimension adds up to the total in quantity and, to the last decimal, in cost.
+-- Where rows of a day do not tell their meter, all meters of that day are one total, of the unit 'mixed'. Rows that do tell
+-- it take their part of that meter's cost first, and the others share what is left.
+
+{%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
+
+with
+
+dimensioned as (
+
+    select * from {{ ref('int_usage__dimensioned') }}
+
+),
+
+daily_totals as (
+
+    select * from {{ ref('int_usage__daily_totals') }}
+
+),
+
+-- A grouping of Mathpix or Reducto holds all usage, or should. What others tell of is a choice of meters, and which of them
+-- depends on what an account is asked for: the meters that a dimension ever told of.
+scopes as (
+
+    select distinct
+        provider,
+        account,
+        dimension,
+        case when provider not in ('mathpix', 'reducto') then meter end as meter
+    from dimensioned
+
+),
+
+expected as (
+
+    select
+        daily_totals.provider,
+        daily_totals.account,
+        scopes.dimension,
+        daily_totals.date,
+        daily_totals.meter,
+        daily_totals.unit,
+        daily_totals.quantity,
+        daily_totals.billed_cost,
+        daily_totals.currency
+    from daily_totals
+    inner join scopes
+        on daily_totals.provider = scopes.provider
+        and daily_totals.account = scopes.account
+        and (daily_totals.meter = scopes.meter or scopes.meter is null)
+
+),
+
+mixed_days as (
+
+    select distinct {{ day }}
+    from dimensioned
+    where meter is null
+
+),
+
+-- Values in an order that every engine and collation agrees on.
+metered as (
+
+    select
+        dimensioned.*,
+        expected.quantity as total_quantity,
+        expected.billed_cost,
+        expected.currency,
+        sum(dimensioned.quantity) over (
+            partition by
+                dimensioned.provider, dimensioned.account, dimensioned.dimension, dimensioned.date, dimensioned.meter
+            order by {{ dbt.hash('dimensioned.value') }}
+            rows between unbounded preceding and current row
+        ) as cumulative_quantity
+    from dimensioned
+    left join expected
+        on dimensioned.provider = expected.provider
+        and dimensioned.account = expected.account
+        and dimensioned.dimension = expected.dimension
+        and dimensioned.date = expected.date
+        and dimensioned.meter = expected.meter
+    where dimensioned.meter is not null
+
+),
+
+metered_parts as (
+
+    select
+        {{ day }},
+        meter,
+        unit,
+        value,
+        quantity,
+        case
+            when total_quantity <> 0 then
+                {{ allocated('billed_cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated('billed_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+            when billed_cost is not null then 0
+        end as allocated_cost,
+        currency
+    from metered
+
+),
+
+signed as (
+
+    select
+        {{ day }},
+        meter,
+        unit,
+        quantity,
+        billed_cost as cost,
+        currency
+    from expected
+
+    union all
+
+    select
+        {{ day }},
+        meter,
+        unit,
+        -quantity as quantity,
+        -allocated_cost as cost,
+        currency
+    from metered_parts
+
+),
+
+remainders as (
+
+    select
+        {{ day }},
+        meter,
+        max(unit) as unit,
+        sum(quantity) as quantity,
+        sum(cost) as cost,
+        max(currency) as currency
+    from signed
+    group by {{ day }}, meter
+
+),
+
+-- From here on a meter counts no more: a unit is that of its meters or, on mixed days, of none.
+left_over as (
+
+    select
+        remainders.provider,
+        remainders.account,
+        remainders.dimension,
+        remainders.date,
+        case when mixed_days.date is not null then 'mixed' else remainders.unit end as unit,
+        cast(sum(remainders.quantity) as numeric(28, 9)) as quantity,
+        cast(sum(remainders.cost) as numeric(28, 9)) as cost,
+        min(remainders.currency) as currency,
+        max(remainders.currency) as other_currency
+    from remainders
+    left join mixed_days
+        on remainders.provider = mixed_days.provider
+        and remainders.account = mixed_days.account
+        and remainders.dimension = mixed_days.dimension
+        and remainders.date = mixed_days.date
+    group by
+        remainders.provider,
+        remainders.account,
+        remainders.dimension,
+        remainders.date,
+        case when mixed_days.date is not null then 'mixed' else remainders.unit end
+
+),
+
+unmetered as (
+
+    select
+        dimensioned.*,
+        left_over.quantity as total_quantity,
+        left_over.cost,
+        left_over.currency,
+        left_over.other_currency,
+        sum(dimensioned.quantity) over (
+            partition by dimensioned.provider, dimensioned.account, dimensioned.dimension, dimensioned.date
+            order by {{ dbt.hash('dimensioned.value') }}
+            rows between unbounded preceding and current row
+        ) as cumulative_quantity
+    from dimensioned
+    left join left_over
+        on dimensioned.provider = left_over.provider
+        and dimensioned.account = left_over.account
+        and dimensioned.dimension = left_over.dimension
+        and dimensioned.date = left_over.date
+        and left_over.unit = 'mixed'
+    where dimensioned.meter is null
+
+),
+
+unmetered_parts as (
+
+    select
+        {{ day }},
+        'mixed' as unit,
+        value,
+        quantity,
+        case
+            when total_quantity <> 0 then
+                {{ allocated('cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated('cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+            when cost is not null then 0
+        end as allocated_cost,
+        currency,
+        other_currency
+    from unmetered
+
+),
+
+unioned as (
+
+    select
+        metered_parts.provider,
+        metered_parts.account,
+        metered_parts.dimension,
+        metered_parts.date,
+        case when mixed_days.date is not null then 'mixed' else metered_parts.unit end as unit,
+        metered_parts.value,
+        metered_parts.quantity,
+        metered_parts.allocated_cost,
+        metered_parts.currency,
+        metered_parts.currency as other_currency,
+        0 as is_remainder
+    from metered_parts
+    left join mixed_days
+        on metered_parts.provider = mixed_days.provider
+        and metered_parts.account = mixed_days.account
+        and metered_parts.dimension = mixed_days.dimension
+        and metered_parts.date = mixed_days.date
+
+    union all
+
+    select
+        {{ day }},
+        unit,
+        value,
+        quantity,
+        allocated_cost,
+        currency,
+        other_currency,
+        0 as is_remainder
+    from unmetered_parts
+
+    union all
+
+    select
+        {{ day }},
+        unit,
+        '(unattributed)' as value,
+        quantity,
+        cost as allocated_cost,
+        currency,
+        other_currency,
+        1 as is_remainder
+    from left_over
+
+    union all
+
+    select
+        {{ day }},
+        unit,
+        '(unattributed)' as value,
+        -quantity as quantity,
+        -allocated_cost as allocated_cost,
+        currency,
+        other_currency,
+        1 as is_remainder
+    from unmetered_parts
+
+),
+
+by_value as (
+
+    select
+        {{ day }},
+        unit,
+        value,
+        cast(sum(quantity) as numeric(28, 9)) as quantity,
+        sum(allocated_cost) as allocated_cost,
+        min(currency) as currency,
+        max(other_currency) as other_currency,
+        min(is_remainder) as is_remainder
+    from unioned
+    group by {{ day }}, unit, value
+
+),
+
+-- By now the values of a unit add up to its canonical total.
+totalled as (
+
+    select
+        *,
+        cast(sum(quantity) over (partition by {{ day }}, unit) as numeric(28, 9)) as total_quantity,
+        min(currency) over (partition by {{ day }}, unit) as lowest_currency,
+        max(other_currency) over (partition by {{ day }}, unit) as highest_currency
+    from by_value
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        dimension,
+        value,
+        date,
+        unit,
+        quantity,
+        {{ allocated('1', 'quantity', 'total_quantity') }} as share,
+        cast(case when lowest_currency = highest_currency then allocated_cost end as numeric(28, 9)) as allocated_cost,
+        case when lowest_currency = highest_currency and allocated_cost is not null then currency end as currency
+    from totalled
+    where is_remainder = 0 or quantity <> 0 or allocated_cost <> 0
+
+)
+
+select * from final

@@ -1,0 +1,245 @@
+"""`usage_by_dimension`: every cut of the usage adds up to the vendor's own total, in quantity and in cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+
+from pipelines.sandbox import Sandbox
+from pipelines.sandbox.reducto.world import CREDENTIALS as REDUCTO
+from pipelines.sandbox.scopix.world import CREDENTIALS as SCOPIX
+from tests.conftest import House
+from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse, usage, window
+
+NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
+START = "2026-03-16"
+KEYS = [credential.api_key_id for credential in SCOPIX if credential.account == "default"]
+TABLES = (
+    *("mathpix", "reducto", "onepin.usage_daily", "onepin.usage_activity"),
+    *("scopix.usage_events", "scopix.usage_by_period", "scopix.usage_daily"),
+    *("scopix.tokens_daily", "scopix.file_tokens", "scopix.conversation_tokens"),
+)
+
+
+@pytest.fixture
+def providers() -> tuple[str, ...]:
+    return ("mathpix", "reducto", "onepin", "scopix")
+
+
+@pytest.fixture
+def clock() -> Iterator[None]:
+    """A Friday morning in March that does not go on, so that every table tells of the same moment."""
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def short(clock: None, monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], house: House) -> House:
+    """A house that asks for five days, and Scopix for its three keys one by one."""
+    for provider in providers:
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START)
+    monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
+    monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(KEYS))
+    return house
+
+
+def cut(house: House, provider: str, dimension: str, unit: str | None = None) -> dict[str, Decimal]:
+    """What each value has used since the start, in one unit or in whatever there is."""
+    condition = f"unit = '{unit}'" if unit else "true"
+    return dict(
+        house.rows(
+            "select value, sum(quantity) from usage.usage_by_dimension"
+            f" where provider = '{provider}' and dimension = '{dimension}' and {condition} and date >= date '{START}'"
+            " group by value having sum(quantity) <> 0 or value = '(unattributed)'"
+        )
+    )
+
+
+def told(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal]:
+    """What the vendor's book has of each value."""
+    amounts = {str(value or ""): Decimal(str(amount(value))) for value in values}
+    return {value: amount for value, amount in amounts.items() if amount}
+
+
+def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) -> None:
+    """All four providers, against the truth of the sandbox; and what it cost goes to the values without a rest."""
+    short("run", *TABLES)
+
+    counts = sandbox.mathpix.usage
+    for field in ("usage_type", "app_id", "request_args_hash"):
+        values = {getattr(row, field) for row in counts.rows(START, NOW)}
+        assert len(values) > 1
+        assert cut(short, "mathpix", field) == told(values, lambda v, f=field: counts.total(START, NOW, **{f: v}))
+    cost = short.rows("select sum(billed_cost) from usage.cost_daily")
+    assert cost > [(Decimal(100),)]
+    for field in ("usage_type", "app_id", "request_args_hash"):
+        assert cost == short.rows(f"select sum(allocated_cost) from usage.usage_by_dimension where dimension = '{field}'")
+
+    exports = sandbox.reducto.usage
+    orgs = next(credential.org_ids for credential in REDUCTO if credential.account == "default")
+    loaded = {org for (org,) in short.rows("select distinct org_id from reducto.usage_by_product")}
+    rows = [row for org in orgs if org in loaded for row in exports.rows(START, org_id=org)]
+    for field in ("product", "feature", "api_key", "file_type"):
+        values = {getattr(row, field) for row in rows}
+        for unit, column in (("credit", "credits"), ("request", "requests")):
+            assert cut(short, "reducto", field, unit) == told(
+                values, lambda v, f=field, c=column: sum(getattr(row, c) for row in rows if getattr(row, f) == v)
+            )
+
+    activity = sandbox.onepin.usage.events("default", datetime.fromisoformat(f"{START}T00:00+00:00"), NOW)
+    outcomes = Counter(event.kind for event in activity if event.action == "workflow_run")
+    by_outcome = cut(short, "onepin", "outcome", "run")
+    (daily_runs,) = short.rows(f"select sum(runs) from onepin.usage_daily where date >= date '{START}'")[0]
+    assert sum(by_outcome.values()) == daily_runs
+    assert {value: count for value, count in by_outcome.items() if value != "(unattributed)"} == dict(outcomes)
+
+    events = [event for event in sandbox.scopix.usage.events("default", START) if event.api_key_id in KEYS]
+    for field in ("endpoint", "operation_type", "status_code", "api_key_id"):
+        requests = Counter(str(getattr(event, field)) for event in events)
+        assert cut(short, "scopix", field, "request") == dict(requests)
+    assert cut(short, "scopix", "api_key_id", "credit") == told(
+        set(KEYS), lambda key: sandbox.scopix.usage.total(START, what="credits", api_key_id=key)
+    )
+    tokens = sum(event.input_tokens + event.output_tokens for event in sandbox.scopix.usage.events("default", START))
+    for field in ("image_id", "session_id"):
+        parts = cut(short, "scopix", field, "token")
+        assert sum(parts.values()) == tokens
+        assert 0 < parts["(unattributed)"] < tokens
+
+    assert short.rows(
+        "select count(*) from usage.usage_by_dimension where provider <> 'mathpix' and allocated_cost is not null"
+    ) == [(0,)]
+
+
+def test_what_a_grouping_does_not_reach_is_shown(short: House, sandbox: Sandbox) -> None:
+    """Usage that the vendor restated after the apps were loaded belongs to no app, and none of it is spread over them."""
+    counts = sandbox.mathpix.usage
+    apps = {row.app_id for row in counts.rows(START, NOW)}
+    before = told(apps, lambda app: counts.total(START, NOW, app_id=app))
+    short("run", "mathpix", "--no-models")
+    counts.restate("2026-03-17", factor=3)
+    short("run", "mathpix.ocr_usage_by_usage_type")
+    after = cut(short, "mathpix", "app_id")
+    assert after.pop("(unattributed)") == counts.total(START, NOW) - sum(before.values())
+    assert after == before
+
+
+def stories() -> Iterator[str]:
+    """Odd numbers in every grouping, hours whose usage type is told and hours where it is not."""
+    for hour in range(12):
+        start = f"2025-05-01 {hour:02}:00"
+        images, pages = 7 * hour + 1, 11 * hour + 3
+        yield usage(start, "image", images)
+        yield usage(start, "pdf-page", pages)
+        yield usage(start, "conversion", 2)
+        yield usage(start, "image" if hour % 2 else "", images, grouping="app_id", app_id=f"App {hour}")
+        yield usage(start, "pdf-page", pages - 1, grouping="app_id", app_id=f"app-{hour}")
+        yield usage("2025-05-02 10:00", "image", images)
+        yield usage("2025-05-02 10:00", "image", images, grouping="app_id", app_id=f"ä{hour}")
+    yield window("2025-05-01 00:00", "2025-05-03 00:00")
+    yield "create schema reducto"
+    for grouping, values in {"product": ("parse",), "file_type": ("pdf", "", "DOCX")}.items():
+        cells = ", ".join(f"('{value}', {10.5 / len(values)}, {3 // len(values)})" for value in values)
+        yield (
+            f"create table reducto.usage_by_{grouping} as select 'default' as account, 'org' as org_id, "
+            f"cast('2026-05-01' as date) as date, {grouping}, cast(credits as numeric(28, 9)) as credits, "
+            "cast(requests as bigint) as request_count, false as is_unrated, true as is_complete, "
+            f"cast('2026-05-02 00:00+00' as timestamptz) as fetched_at "
+            f"from (values {cells}) as v({grouping}, credits, requests)"
+        )
+    yield "create schema onepin"
+    yield (
+        "create table onepin.usage_daily as select 'default' as account, 'Asia/Tokyo' as timezone, "
+        "cast('2026-05-02' as date) as date, cast(9 as numeric(28, 9)) as credits, cast(8 as bigint) as characters, "
+        'cast(7 as bigint) as "lines", cast(3 as bigint) as runs, true as is_complete, '
+        "cast('2026-05-03 00:00+00' as timestamptz) as fetched_at"
+    )
+    yield (
+        "create table onepin.fetched_windows as select 'usage_daily' as resource, 'default' as account, "
+        "'Asia/Tokyo' as part, cast('2026-05-01 00:00+00' as timestamptz) as window_start, "
+        "cast('2026-05-03 00:00+00' as timestamptz) as window_end, "
+        "cast('2026-05-03 00:00+00' as timestamptz) as complete_until, cast(1 as bigint) as row_count, "
+        "cast('2026-05-03 00:00+00' as timestamptz) as fetched_at"
+    )
+    yield (
+        "create table onepin.usage_activity as select 'default' as account, id, "
+        "cast('2026-05-01 20:00+00' as timestamptz) as \"timestamp\", 'u1' as user_id, 'Ada' as user_name, "
+        "'workflow_run' as action, 'completed' as kind, 'workflow' as resource_type, 'w1' as resource_id, "
+        "'Trailer' as resource_name, cast(null as text) as metadata, cast(null as text) as ip, true as is_complete, "
+        "cast('2026-05-03 00:00+00' as timestamptz) as fetched_at from (values ('e1'), ('e2')) as v(id)"
+    )
+
+
+def build(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    """The rows of the mart, tested for adding up, and by the unit tests of all that it is made of."""
+    warehouse.load(*stories())
+    outcome = warehouse.dbt(
+        "build --select +usage_by_dimension --indirect-selection cautious --exclude-resource-type unit_test"
+    )
+    assert outcome.having("error", "fail", "skipped") == []
+    assert outcome.statuses["assert_dimensions_add_up_to_total"] == "pass"
+    outcome = warehouse.dbt(
+        "test --select usage_by_dimension int_usage__daily_totals int_mathpix__dimensioned int_reducto__dimensioned"
+        " int_onepin__dimensioned int_scopix__dimensioned"
+    )
+    assert outcome.having("error", "fail", "skipped") == []
+    return warehouse.table("usage_by_dimension")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
+    warehouse = duckdb_warehouse(tmp_path_factory.mktemp("dimensions"), scratch)
+    assert build(warehouse)
+    return warehouse
+
+
+def test_costs_add_up_to_the_last_decimal(built: Warehouse) -> None:
+    """Day by day, also where some hours of an app tell their usage type and others do not."""
+    assert built.query(
+        "select date, unit, sum(quantity), sum(allocated_cost), count(*) > 10 from usage.usage_by_dimension"
+        " where dimension = 'app_id' group by date, unit order by date"
+    ) == [
+        (date(2025, 5, 1), "mixed", d("1260"), d("4.758"), True),  # 474 x 0.002 + 762 x 0.005, 24 unpriced
+        (date(2025, 5, 2), "image", d("474"), d("0.948"), True),
+    ]
+
+
+def test_an_app_whose_usage_type_is_told_costs_what_it_used(built: Warehouse) -> None:
+    """On a day where another app's is not told: only that one's cost is an estimate."""
+    assert built.query(
+        "select quantity, allocated_cost from usage.usage_by_dimension"
+        " where date = date '2025-05-01' and value in ('App 3', 'app-3') order by quantity"
+    ) == [(d("22"), d("0.044")), (d("35"), d("0.175"))]
+
+
+def test_runs_count_for_the_local_day(built: Warehouse) -> None:
+    """Five o'clock in the morning in Tokyo; the run that has no event stays a remainder."""
+    assert built.query(
+        "select value, date, quantity, allocated_cost from usage.usage_by_dimension"
+        " where provider = 'onepin' and dimension = 'user_id' order by value"
+    ) == [("(unattributed)", date(2026, 5, 2), d("1"), None), ("u1", date(2026, 5, 2), d("2"), None)]
+
+
+def test_postgresql_allocates_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
+    """To the last decimal, and in the same order of values."""
+    with postgres_warehouse(tmp_path, scratch) as elsewhere:
+        assert build(elsewhere) == built.table("usage_by_dimension")
+
+
+@pytest.mark.parametrize("amount", ["quantity", "allocated_cost"])
+def test_a_part_that_is_missing_is_found(built: Warehouse, amount: str) -> None:
+    """The test of the project that guards the sums says so when one of them is off by the last decimal."""
+    change = f"update usage.usage_by_dimension set {amount} = {amount} {{}} 0.000000001 where value = 'app-3'"
+    built.execute([change.format("+")])
+    try:
+        outcome = built.dbt("test --select assert_dimensions_add_up_to_total")
+        assert outcome.having("fail") == ["assert_dimensions_add_up_to_total"]
+    finally:
+        built.execute([change.format("-")])
