@@ -12,5 +12,6 @@
 
 {% macro duckdb__divided(numerator, denominator) -%}
     {%- set quotient -%} cast({{ numerator }} / {{ denominator }} as numeric(28, 9)) {%- endset -%}
-    cast({{ quotient }} + cast(({{ numerator }} - {{ quotient }} * {{ denominator }}) / {{ denominator }} as numeric(28, 9)) as numeric(28, 9))
+    {%- set left_over -%} ({{ numerator }} - {{ quotient }} * {{ denominator }}) {%- endset -%}
+    cast({{ quotient }} + cast({{ left_over }} / {{ denominator }} as numeric(28, 9)) as numeric(28, 9))
 {%- endmacro %}

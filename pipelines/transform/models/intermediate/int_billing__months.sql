@@ -88,8 +88,8 @@ spans as (
         loaded.complete_from,
         loaded.complete_before,
         cast({{ dbt.date_trunc('month', 'min(known_dates.date)') }} as date) as first_month,
-        cast({{ dbt.date_trunc('month', 'max(greatest(loaded.last_date, coalesce(used.last_month, loaded.last_date)))') }} as date)
-            as last_month
+        cast({{ dbt.date_trunc('month', 'max(greatest(loaded.last_date, coalesce(used.last_month, loaded.last_date)))') }}
+            as date) as last_month
     from loaded
     inner join known_dates
         on loaded.provider = known_dates.provider
@@ -106,7 +106,8 @@ months as (
 
     select
         spans.*,
-        cast({{ dbt.dateadd('month', 'cast(numbers.generated_number as integer) - 1', 'spans.first_month') }} as date) as billing_month
+        cast({{ dbt.dateadd('month', 'cast(numbers.generated_number as integer) - 1', 'spans.first_month') }} as date)
+            as billing_month
     from spans
     inner join numbers
         on numbers.generated_number <= {{ dbt.datediff('spans.first_month', 'spans.last_month', 'month') }} + 1
@@ -145,7 +146,8 @@ final as (
         bounded.billing_account,
         bounded.billing_month,
         bounded.next_month,
-        cast({{ utc_of('cast(bounded.billing_month as timestamp)', 'bounded.billing_timezone') }} as timestamp) as month_start,
+        cast({{ utc_of('cast(bounded.billing_month as timestamp)', 'bounded.billing_timezone') }} as timestamp)
+            as month_start,
         cast({{ utc_of('cast(bounded.next_month as timestamp)', 'bounded.billing_timezone') }} as timestamp) as month_end,
         issued.billing_month is not null as is_closed,
         coalesce(

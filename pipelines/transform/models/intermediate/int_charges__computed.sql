@@ -207,9 +207,10 @@ final as (
 
     select
         {{ dbt.hash(dbt.concat([
-            'charge_category', "'|'", 'provider', "'|'", "case when account = '' then billing_account else '' end", "'|'", 'account', "'|'", 'meter', "'|'", 'sku_id',
-            "'|'", "coalesce(sku_price_id, '')", "'|'", "coalesce(list_sku_price_id, '')", "'|'", "coalesce(grant_key, '')",
-            "'|'", 'cast(charge_period_start as ' ~ dbt.type_string() ~ ')', "'|'",
+            'charge_category', "'|'", 'provider', "'|'", "case when account = '' then billing_account else '' end", "'|'",
+            'account', "'|'", 'meter', "'|'", 'sku_id', "'|'", "coalesce(sku_price_id, '')", "'|'",
+            "coalesce(list_sku_price_id, '')", "'|'", "coalesce(grant_key, '')", "'|'",
+            'cast(charge_period_start as ' ~ dbt.type_string() ~ ')', "'|'",
             'cast(charge_period_end as ' ~ dbt.type_string() ~ ')',
         ])) }} as charge_id,
         cast(provider as {{ dbt.type_string() }}) as provider,

@@ -16,6 +16,15 @@ tiers as (
 
 ),
 
+covered as (
+
+    select
+        *,
+        case when grant_key is null then 0 else 1 end as is_covered
+    from parts
+
+),
+
 -- A pool of tiers is the billing account's, per SKU and billing month: all meters of a SKU share it, and so do the
 -- accounts and apps behind it. It counts on over a price change. What a grant covers fills no tier of what is paid for,
 -- and has a pool of its own. Account and meter in the order keep the split the same in every build.
@@ -24,14 +33,14 @@ pooled as (
     select
         *,
         sum(quantity) over (
-            partition by scenario, provider, billing_account, sku_id, billing_month, case when grant_key is null then 0 else 1 end
+            partition by scenario, provider, billing_account, sku_id, billing_month, is_covered
             order by bucket_start, bucket_end, account, meter, grant_key
             rows between unbounded preceding and current row
         ) as pool_after,
         sum(quantity) over (
-            partition by scenario, provider, billing_account, sku_id, billing_month, case when grant_key is null then 0 else 1 end
+            partition by scenario, provider, billing_account, sku_id, billing_month, is_covered
         ) as pool_total
-    from parts
+    from covered
 
 ),
 
@@ -198,7 +207,9 @@ final as (
         unit,
         cast(comparable_list_price as numeric(28, 9)) as list_unit_price,
         cast(unit_price as numeric(28, 9)) as unit_price,
-        cast(coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), grant_cost) as numeric(28, 9)) as list_cost,
+        cast(
+            coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), grant_cost) as numeric(28, 9)
+        ) as list_cost,
         cast(coalesce(slice_quantity * unit_price, grant_cost) as numeric(28, 9)) as contracted_cost,
         cast(case when grant_key is null then slice_quantity * unit_price else 0 end as numeric(28, 9)) as billed_cost,
         cast(
