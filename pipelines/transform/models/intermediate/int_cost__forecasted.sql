@@ -3,6 +3,8 @@
 -- when 10 and 20 days were known.
 -- A day that is to come costs what the account's days of that weekday cost on average in the 8 weeks before. A day that
 -- has begun costs that, too, or what was billed of it already, where that is more.
+-- The deviations of the days are added up, and not their variances: a busier month is busier on all of its days, and taken
+-- as independent they would promise far more than the backtests of a year keep.
 
 {%- set days_needed = var('forecast_min_days') %}
 {%- set weekdays_needed = var('forecast_min_days_of_weekday') %}
@@ -255,7 +257,7 @@ summed as (
         sum(is_fallback) as fallback_days,
         sum(billed_cost) as billed_cost,
         sum(case when mean is null then null else greatest(mean, billed_cost, 0) end) as expected_cost,
-        sqrt(sum(variance)) as deviation
+        sum(sqrt(variance)) as deviation
     from remaining
     group by provider, account, currency, billing_month, as_of_date, is_running
 
