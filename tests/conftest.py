@@ -29,6 +29,13 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests have measured and noted by `record_property`, also those of other processes."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def dlt_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """dlt's working directories, away from those of whoever runs the tests."""

@@ -9,9 +9,9 @@ metered_usage as (
 
 ),
 
-accounts as (
+days as (
 
-    select * from {{ ref('int_accounts__completed') }}
+    select * from {{ ref('int_days__covered') }}
 
 ),
 
@@ -21,6 +21,7 @@ daily as (
         provider,
         account,
         meter,
+        {{ metered_table('provider', 'meter') }} as resource,
         cast(bucket_start as date) as date,
         sum(quantity) as quantity,
         unit,
@@ -42,13 +43,13 @@ final as (
         cast(daily.quantity as numeric(28, 9)) as quantity,
         daily.unit,
         cast(daily.request_count as bigint) as request_count,
-        daily.has_complete_buckets and coalesce(
-            cast(daily.date as timestamp) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
-        ) as is_complete
+        daily.has_complete_buckets and coalesce(days.is_complete, false) as is_complete
     from daily
-    left join accounts
-        on daily.provider = accounts.provider
-        and daily.account = accounts.account
+    left join days
+        on daily.provider = days.provider
+        and daily.account = days.account
+        and daily.resource = days.resource
+        and daily.date = days.date
 
 )
 

@@ -1,0 +1,68 @@
+-- One row per provider and fetch of a window, for a table, an account and a part of it.
+-- A part that was not asked for in the week before the table's latest fetch, such as one organisation, is no longer
+-- configured: it would hold its account back for ever.
+
+{%- set providers = ['mathpix', 'reducto', 'onepin', 'scopix'] %}
+
+with
+
+{% for provider in providers -%}
+{{ provider }} as (
+
+    select * from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
+
+),
+
+{% endfor -%}
+
+unioned as (
+
+    {% for provider in providers -%}
+    select
+        '{{ provider }}' as provider,
+        account,
+        resource,
+        coalesce(part, '') as part,
+        window_start,
+        window_end,
+        complete_until,
+        row_count,
+        fetched_at
+    from {{ provider }}
+    {%- if not loop.last %}
+
+    union all
+
+    {% endif -%}
+    {%- endfor %}
+
+),
+
+dated as (
+
+    select
+        *,
+        max(fetched_at) over (partition by provider, account, resource) as table_fetched_at,
+        max(fetched_at) over (partition by provider, account, resource, part) as part_fetched_at
+    from unioned
+
+),
+
+final as (
+
+    select
+        cast(provider as {{ dbt.type_string() }}) as provider,
+        account,
+        resource,
+        part,
+        window_start,
+        window_end,
+        complete_until,
+        row_count,
+        fetched_at,
+        part_fetched_at >= {{ dbt.dateadd('day', -7, 'table_fetched_at') }} as is_current
+    from dated
+
+)
+
+select * from final

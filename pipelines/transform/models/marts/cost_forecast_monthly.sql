@@ -1,0 +1,156 @@
+-- One row per provider, account, billing month and currency.
+-- Of months that are over it is what they cost. Of the running month it is what is billed so far, with the days that remain
+-- as `int_cost__forecasted` expects them; `int_cost__backtested` says how far off that would have been in the past.
+
+with
+
+cost_monthly as (
+
+    select * from {{ ref('cost_monthly') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+forecasts as (
+
+    select * from {{ ref('int_cost__forecasted') }}
+    where is_running
+
+),
+
+-- What is charged to a billing account as a whole stands under its name, which often is the account's own.
+monthly as (
+
+    select
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month,
+        currency,
+        sum(billed_cost) as billed_cost,
+        min(case when is_complete then 1 else 0 end) as is_final
+    from cost_monthly
+    group by provider, coalesce(nullif(account, ''), billing_account), billing_month, currency
+
+),
+
+-- On the first of a month nothing is billed yet, and it is forecast all the same.
+months as (
+
+    select
+        provider,
+        account,
+        billing_month,
+        currency,
+        billed_cost,
+        is_final
+    from monthly
+
+    union all
+
+    select
+        provider,
+        account,
+        billing_month,
+        currency,
+        0 as billed_cost,
+        1 as is_final
+    from forecasts
+
+),
+
+totals as (
+
+    select
+        provider,
+        account,
+        billing_month,
+        currency,
+        sum(billed_cost) as cost_to_date,
+        min(is_final) = 1 as is_final
+    from months
+    group by provider, account, billing_month, currency
+
+),
+
+described as (
+
+    select
+        totals.provider,
+        totals.account,
+        totals.billing_month,
+        totals.currency,
+        totals.cost_to_date,
+        totals.is_final and forecasts.billing_month is null as is_final,
+        coalesce(totals.billing_month < accounts.complete_from_billing_date, false) as is_cut,
+        accounts.complete_before_billing_date as as_of_date,
+        coalesce(forecasts.remaining_days, 0) as remaining_days,
+        forecasts.learned_days,
+        forecasts.expected_cost,
+        forecasts.billed_cost,
+        forecasts.deviation,
+        case
+            when accounts.provider is null then 'charged as a whole'
+            when totals.is_final and forecasts.billing_month is null then 'final'
+            when forecasts.expected_cost is not null and forecasts.fallback_days > 0 then 'average of all days'
+            when forecasts.expected_cost is not null then 'averages of weekdays'
+            when {{ dbt.dateadd('month', 1, 'totals.billing_month') }} <= accounts.complete_before_billing_date
+                then 'over, not loaded whole'
+            when forecasts.remaining_days is null then 'no cost by the day'
+            else 'too few days'
+        end as basis
+    from totals
+    left join accounts
+        on totals.provider = accounts.provider
+        and totals.account = accounts.account
+    left join forecasts
+        on totals.provider = forecasts.provider
+        and totals.account = forecasts.account
+        and totals.billing_month = forecasts.billing_month
+        and totals.currency = forecasts.currency
+
+),
+
+forecast as (
+
+    select
+        *,
+        case
+            when basis in ('averages of weekdays', 'average of all days')
+                then greatest(cost_to_date - billed_cost + expected_cost, cost_to_date)
+            when basis in ('final', 'charged as a whole', 'over, not loaded whole') then cost_to_date
+        end as forecast,
+        case when basis in ('averages of weekdays', 'average of all days') then deviation else 0 end as spread
+    from described
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        billing_month,
+        currency,
+        cast(cost_to_date as numeric(28, 9)) as cost_to_date,
+        cast(forecast as numeric(28, 9)) as forecast,
+        cast(case
+            when forecast is not null
+                then greatest(forecast - {{ var('forecast_deviations') }} * spread, cost_to_date)
+        end as numeric(28, 9)) as forecast_low,
+        cast(forecast + {{ var('forecast_deviations') }} * spread as numeric(28, 9)) as forecast_high,
+        is_final,
+        is_cut,
+        as_of_date,
+        remaining_days,
+        cast(coalesce(learned_days, 0) as integer) as learned_days,
+        cast(basis as {{ dbt.type_string() }}) as basis
+    from forecast
+
+)
+
+select * from final

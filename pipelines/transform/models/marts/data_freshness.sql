@@ -1,0 +1,99 @@
+-- One row per provider, account and table that was ever asked for.
+-- Nothing in it depends on the time of the build: what is behind is so against the latest fetch of all.
+
+with
+
+windows as (
+
+    select * from {{ ref('int_windows__fetched') }}
+
+),
+
+counted as (
+
+    select * from {{ ref('int_tables__counted') }}
+
+),
+
+-- A regular run asks for the running bucket, too, and knows it up to the moment of asking; a backfill ends in the past,
+-- so that it makes nothing fresh.
+parts as (
+
+    select
+        provider,
+        account,
+        resource,
+        part,
+        is_current,
+        min(window_start) as loaded_from,
+        max(complete_until) as complete_until,
+        max(least(window_end, fetched_at)) as known_until,
+        max(fetched_at) as last_fetched_at
+    from windows
+    group by provider, account, resource, part, is_current
+
+),
+
+-- A table is no further than its slowest part.
+tables as (
+
+    select
+        provider,
+        account,
+        resource,
+        min(loaded_from) as loaded_from,
+        min(case when is_current then complete_until end) as complete_until,
+        min(case when is_current then known_until end) as known_until,
+        max(last_fetched_at) as last_fetched_at
+    from parts
+    group by provider, account, resource
+
+),
+
+newest as (
+
+    select
+        *,
+        max(last_fetched_at) over (partition by provider, account) as account_fetched_at,
+        max(last_fetched_at) over () as newest_fetched_at
+    from tables
+
+),
+
+measured as (
+
+    select
+        *,
+        greatest({{ dbt.datediff('known_until', 'account_fetched_at', 'hour') }}, 0) as hours_behind,
+        greatest({{ dbt.datediff('account_fetched_at', 'newest_fetched_at', 'hour') }}, 0) as account_hours_behind,
+        greatest({{ dbt.datediff('known_until', 'newest_fetched_at', 'hour') }}, 0) as hours_behind_all
+    from newest
+
+),
+
+final as (
+
+    select
+        measured.provider,
+        measured.account,
+        measured.resource,
+        measured.loaded_from,
+        measured.complete_until,
+        measured.last_fetched_at,
+        coalesce(counted.row_count, 0) as row_count,
+        cast(measured.hours_behind as integer) as hours_behind,
+        cast(measured.account_hours_behind as integer) as account_hours_behind,
+        case
+            when measured.hours_behind_all > {{ var('freshness_stale_after_hours') }} then 'stale'
+            when measured.hours_behind_all > {{ var('freshness_late_after_hours') }} then 'late'
+            else 'fresh'
+        end as status
+    from measured
+    left join counted
+        on measured.provider = counted.provider
+        and measured.account = counted.account
+        and measured.resource = counted.resource
+
+)
+
+select * from final
