@@ -59,7 +59,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Time that a provider can no longer be asked for and that was never loaded."""
+    """Time that a provider does not tell any more and that no regular run has loaded."""
 
     provider: str
     table: str

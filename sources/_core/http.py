@@ -160,6 +160,12 @@ class HeaderAuth(httpx.Auth):
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
+        for name, value in self._headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ConfigurationError(
+                    f"{name} would be sent with characters that no header can hold",
+                    way_out="Copy what is set for it anew, without line breaks.",
+                )
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Adds the headers to the one request."""
@@ -376,6 +382,8 @@ def _judge_by_status(answer: Answer) -> SourceError | None:
         return RequestRejected(
             "the provider refuses the request", way_out="Check the settings of this source against its README."
         )
+    if status != 200:
+        return MalformedAnswer("no usage API documents this status", way_out="Run again later; check base_url.")
     if answer.payload is None:
         return MalformedAnswer(
             "the answer is not JSON (cut off, empty, or a web page)",
