@@ -23,6 +23,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -33,7 +34,7 @@ import httpx
 import msgspec
 import tenacity
 
-from sources._core.budget import Budget
+from sources._core.budget import Budget, seconds_until_reset
 from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
@@ -348,7 +349,7 @@ class Client:
             status=answer.status,
         )
         if isinstance(placed, TransientError):
-            placed.retry_after = retry_after(answer.headers)
+            placed.retry_after = retry_after(answer.headers, is_limited=answer.status == 429)
         return placed
 
     def _redact(self, text: str) -> str:
@@ -402,14 +403,18 @@ def _wait(state: tenacity.RetryCallState) -> float:
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for, in either of its forms (RFC 9110 §10.2.3), or None.
+def retry_after(headers: Mapping[str, str], *, is_limited: bool = False) -> float | None:
+    """Seconds that the provider asks to wait, or None: `Retry-After-Ms`, or `Retry-After` in either of its forms.
 
-    A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree do no harm.
+    RFC 9110 §10.2.3. A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree
+    do no harm. Where requests were too many (`is_limited`), a bare `X-RateLimit-Reset` says the same.
     """
+    with suppress(ValueError):
+        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
     value = headers.get("retry-after", "").strip()
     if not value:
-        return None
+        reset = seconds_until_reset(headers, time.time()) if is_limited else None
+        return max(0.0, reset) if reset is not None else None
     try:
         return max(0.0, float(value))
     except ValueError:
