@@ -5,6 +5,7 @@ from typing import Any
 
 import pendulum
 import pytest
+import time_machine
 
 from pipelines.sandbox import Fault, Sandbox
 from pipelines.sandbox.onepin import envelope_of_error
@@ -211,3 +212,20 @@ def read_days_of(sandbox: Sandbox, workspace: Workspace, period: Any, days: list
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data | {"daily": [{"date": day, **counts} for day in days]}}))
     window = read_days(workspace).window
     return window.start.to_date_string(), window.end.to_date_string()
+
+
+@pytest.mark.parametrize(("form", "least"), [("Retry-After", 59), ("Retry-After-Ms", 59), ("X-RateLimit-Reset", 59)])
+def test_a_limit_is_waited_out(sandbox: Sandbox, clock: time_machine.Traveller, form: Any, least: float) -> None:
+    """As long as the provider asks, in whichever header, and no shorter."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.shift(seconds + 1)
+
+    sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 1, form
+    auth = BearerAuth(sandbox.onepin.credential().api_key)
+    for _ in range(2):  # two programs with one key, neither of which knows of the other
+        Workspace(Client("onepin", sandbox.url, auth=auth, judge=judge, sleep=sleep), "UTC").probe()
+    (wait,) = waits
+    assert least <= wait <= 61
