@@ -17,6 +17,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
 from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
@@ -64,7 +65,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Time that a provider can no longer be asked for and that was never loaded."""
+    """Time that a provider does not tell any more and that no regular run has loaded."""
 
     provider: str
     table: str
@@ -280,12 +281,18 @@ def _load_one(pipeline: dlt.Pipeline, source: DltSource, one_at_a_time: Lock) ->
 
 
 def _as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:
-    """The first cause that says something, in one line; dlt wraps it in several exceptions with long explanations."""
+    """The first cause that says something, in one line; dlt wraps it in several exceptions with long explanations.
+
+    What goes wrong before anything is written is no fault of the destination.
+    """
     cause: BaseException = error
     while (inner := cause.__cause__ or getattr(cause, "exception", None)) is not None and inner is not cause:
         cause = inner
         if isinstance(cause, SourceError):
             return cause
+    if isinstance(error, PipelineStepFailed) and error.step in {"extract", "normalize"}:
+        said = " ".join(f"{type(cause).__name__} {cause}".split())[:300]
+        return LoadError(f"{provider}: what it answered could not be made into tables ({said}). Please report it")
     return LoadError(f"{provider}: {in_words(cause, destination)}")
 
 

@@ -137,7 +137,8 @@ class Terminal:
         if record.billing:
             self.say(f"{BILLING}  " + ", ".join(f"{table} from {source}" for table, source in record.billing.items()))
         for gap in record.gaps:
-            self.say(f"GAP  {gap.provider}.{gap.table} {gap.account}: {gap.window} was never loaded and cannot be any more")
+            where = f"{gap.provider}.{gap.table} {gap.account}"
+            self.say(f"GAP  {where}: the provider does not tell {gap.window} any more, and no regular run has loaded it")
         if report.cost_monthly:
             self.console.print(_month_table(report.cost_monthly))
             self.console.print(_sku_table(report.cost_monthly))

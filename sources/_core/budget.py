@@ -19,7 +19,11 @@ LONGEST_PAUSE = 300.0
 class Budget:
     """At most `requests_per_minute` requests in any minute, whatever the number of threads; None is no limit.
 
-    A full budget goes out at once (the burst), later requests as the first ones become a minute old (the pace).
+    A full budget goes out at once (the burst), later requests as the first ones become a minute old (the pace). What the
+    provider says is left goes before: until its reset no more than that many requests go out.
+
+    What an earlier process has sent in the last minute is not known. If it was much, the first answers say so by their
+    headers, or by a 429 that is waited out.
     """
 
     requests_per_minute: int | None = None
@@ -27,51 +31,77 @@ class Budget:
     wall_clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     _turns: deque[float] = field(default_factory=deque, init=False)
-    _not_before: float = field(default=0.0, init=False)
+    _left: int = field(default=0, init=False)
+    _reset_at: float = field(default=0.0, init=False)
+    _told: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def wait(self) -> None:
         """Returns when the next request may be sent."""
-        delay = self._take_turn()
-        if delay > 0:
+        delay, told = self._take_turn()
+        while delay > 0:
             self.sleep(delay)
+            delay, told = self._look_again(told)
 
     def seconds_for(self, requests: int) -> float:
         """How long so many requests take from now on, if the provider answers at once."""
         with self._lock:
             now = self.clock()
             turns, turn = self._turns.copy(), now
-            for _ in range(requests):
-                turn = self._next_turn(turns, now)
+            for number in range(requests):
+                turn = self._next_turn(turns, self._earliest(now, self._left - number))
             return turn - now
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Lowers the budget to what the provider says is left (`X-RateLimit-Limit`, `-Remaining`, `-Reset`)."""
         limit = _number(headers.get("x-ratelimit-limit"))
         remaining = _number(headers.get("x-ratelimit-remaining"))
-        reset = _number(headers.get("x-ratelimit-reset"))
         with self._lock:
             if limit is not None and limit >= 1 and self.requests_per_minute is not None:
                 self.requests_per_minute = min(self.requests_per_minute, int(limit))
-            if remaining is not None and remaining < 1 and reset is not None:
-                # Both forms are in use: seconds from now, and a point in time since 1970.
-                pause = reset - self.wall_clock() if reset > 1_000_000_000 else reset
-                if 0 < pause <= LONGEST_PAUSE:
-                    self._not_before = max(self._not_before, self.clock() + pause)
+            pause = seconds_until_reset(headers, self.wall_clock())
+            if remaining is not None and pause is not None and 0 < pause <= LONGEST_PAUSE:
+                # The answers to requests that went out together come in any order: the least that one tells holds.
+                now, left = self.clock(), max(0, int(remaining))
+                self._left = min(self._left, left) if now < self._reset_at else left
+                self._reset_at = now + pause
+                self._told += 1
 
-    def _take_turn(self) -> float:
+    def _take_turn(self) -> tuple[float, int]:
+        """Seconds to wait, and how often the provider has told what is left until now."""
         with self._lock:
             now = self.clock()
-            return self._next_turn(self._turns, now) - now
+            turn = self._next_turn(self._turns, self._earliest(now, self._left))
+            self._left -= 1
+            return turn - now, self._told
 
-    def _next_turn(self, turns: deque[float], now: float) -> float:
+    def _look_again(self, told: int) -> tuple[float, int]:
+        """The same after a sleep: others may have been told meanwhile that nothing is left."""
+        with self._lock:
+            if told == self._told:
+                return 0.0, told
+            now = self.clock()
+            earliest = self._earliest(now, self._left)
+            self._left -= 1
+            return earliest - now, self._told
+
+    def _earliest(self, now: float, left: int) -> float:
+        return self._reset_at if left < 1 and now < self._reset_at else now
+
+    def _next_turn(self, turns: deque[float], earliest: float) -> float:
         """When the next request may go, which is added to `turns`."""
-        turn = max(now, self._not_before)
+        turn = earliest
         if self.requests_per_minute is not None:
             while len(turns) >= self.requests_per_minute:
                 turn = max(turn, turns.popleft() + WINDOW)
             turns.append(turn)
         return turn
+
+
+def seconds_until_reset(headers: Mapping[str, str], wall_time: float) -> float | None:
+    """Seconds until `X-RateLimit-Reset`, or None. Both forms are in use: seconds from now, and a time since 1970."""
+    reset = _number(headers.get("x-ratelimit-reset"))
+    return reset - wall_time if reset is not None and reset > 1_000_000_000 else reset
 
 
 def _number(text: str | None) -> float | None:

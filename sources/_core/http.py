@@ -23,6 +23,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -33,7 +34,7 @@ import httpx
 import msgspec
 import tenacity
 
-from sources._core.budget import Budget
+from sources._core.budget import Budget, seconds_until_reset
 from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
@@ -160,6 +161,12 @@ class HeaderAuth(httpx.Auth):
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
+        for name, value in self._headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ConfigurationError(
+                    f"{name} would be sent with characters that no header can hold",
+                    way_out="Copy what is set for it anew, without line breaks.",
+                )
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Adds the headers to the one request."""
@@ -342,7 +349,7 @@ class Client:
             status=answer.status,
         )
         if isinstance(placed, TransientError):
-            placed.retry_after = retry_after(answer.headers)
+            placed.retry_after = retry_after(answer.headers, is_limited=answer.status == 429)
         return placed
 
     def _redact(self, text: str) -> str:
@@ -376,6 +383,8 @@ def _judge_by_status(answer: Answer) -> SourceError | None:
         return RequestRejected(
             "the provider refuses the request", way_out="Check the settings of this source against its README."
         )
+    if status != 200:
+        return MalformedAnswer("no usage API documents this status", way_out="Run again later; check base_url.")
     if answer.payload is None:
         return MalformedAnswer(
             "the answer is not JSON (cut off, empty, or a web page)",
@@ -394,14 +403,18 @@ def _wait(state: tenacity.RetryCallState) -> float:
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for, in either of its forms (RFC 9110 §10.2.3), or None.
+def retry_after(headers: Mapping[str, str], *, is_limited: bool = False) -> float | None:
+    """Seconds that the provider asks to wait, or None: `Retry-After-Ms`, or `Retry-After` in either of its forms.
 
-    A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree do no harm.
+    RFC 9110 §10.2.3. A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree
+    do no harm. Where requests were too many (`is_limited`), a bare `X-RateLimit-Reset` says the same.
     """
+    with suppress(ValueError):
+        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
     value = headers.get("retry-after", "").strip()
     if not value:
-        return None
+        reset = seconds_until_reset(headers, time.time()) if is_limited else None
+        return max(0.0, reset) if reset is not None else None
     try:
         return max(0.0, float(value))
     except ValueError:

@@ -22,7 +22,7 @@ class Journal:
         """A window has been read whole."""
 
     def gap(self, table: str, account: str, window: Window) -> None:
-        """The provider can no longer be asked for `window`, and it was never loaded."""
+        """The provider does not tell `window` any more, and no regular run has loaded it."""
 
     def expecting(self, table: str, account: str, requests: int, seconds: float) -> None:
         """So many requests are to come, which take so many seconds at the pace that the provider allows."""

@@ -144,13 +144,26 @@ class Plan:
             yield Window(start, stop)
             start = stop
 
-    def gap(self, cursor: Cursor | None, done: Window) -> Window | None:
-        """The time between what was loaded and `done`, the window that the provider could answer, if there is any."""
-        if cursor is None or self.backfill is not None or cursor.until >= done.start:
-            return None
+    def gap(self, cursor: Cursor | None, told_from: DateTime, read_until: DateTime | None = None) -> Window | None:
+        """The time before `told_from`, where the provider's answer begins, that no regular run has loaded, if there is any.
+
+        It begins where the cursor stands, or in a backfill where that has been read up to, and at first where it begins.
+        """
         if self.reach == 1:
             return None  # a snapshot that nobody took is not there, but nothing that it would have counted is lost
-        return Window(cursor.until, done.start)
+        if self.backfill is None:
+            start, end = cursor.until if cursor is not None else told_from, told_from
+        else:
+            start, end = read_until or self.backfill.start, told_from
+            if cursor is not None and cursor.since <= start:
+                start = max(start, cursor.until)
+            elif cursor is not None and cursor.until >= end:
+                end = min(end, cursor.since)
+        return Window(start, end) if start < end else None
+
+    def may_be_late(self, moment: DateTime, now: DateTime) -> bool:
+        """Whether what begins at `moment` may not be told yet at `now` (UTC): a provider has a day to count it."""
+        return moment >= floor(self.wall_time(now) - timedelta(days=1), self.unit)
 
     def moved(self, cursor: Cursor | None, done: Window, now: DateTime) -> Cursor | None:
         """The cursor after `done` was fetched at `now` (UTC); as it was after a backfill.

@@ -1,6 +1,6 @@
 """Onepin usage: credits, characters, lines and runs of a workspace by day, week, month and language, and its activity."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from itertools import product
@@ -11,7 +11,7 @@ import dlt
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from sources._core.accounts import resolve_accounts
+from sources._core.accounts import Account, resolve_accounts
 from sources._core.budget import Budget
 from sources._core.check import credentials_check
 from sources._core.http import BearerAuth, Client, ConfigurationError
@@ -54,11 +54,12 @@ Read = Callable[[Window], Reading]
 
 USAGE_DAILY = Table("onepin", SUMMARY, "usage_daily", DAILY_COLUMNS, DAILY_KEY, "date", is_utc=False)
 USAGE_BUCKETS = Table("onepin", SUMMARY, "usage_buckets", BUCKET_COLUMNS, BUCKET_KEY, "date")  # its ends are in UTC
-USAGE_SUMMARY = Table("onepin", SUMMARY, "usage_summary", SUMMARY_COLUMNS, SUMMARY_KEY, "snapshot_date", is_utc=False)
+USAGE_SUMMARY = Table("onepin", SUMMARY, "usage_summary", SUMMARY_COLUMNS, SUMMARY_KEY, "snapshot_date", is_event=True)
 USAGE_BY_LANGUAGE = Table(
-    "onepin", BY_LANGUAGE, "usage_by_language", LANGUAGE_COLUMNS, LANGUAGE_KEY, "snapshot_date", is_utc=False
+    "onepin", BY_LANGUAGE, "usage_by_language", LANGUAGE_COLUMNS, LANGUAGE_KEY, "snapshot_date", is_event=True
 )
-USAGE_ACTIVITY = Table("onepin", ACTIVITY, "usage_activity", ACTIVITY_COLUMNS, ACTIVITY_KEY, "timestamp")
+USAGE_ACTIVITY = Table("onepin", ACTIVITY, "usage_activity", ACTIVITY_COLUMNS, ACTIVITY_KEY, "timestamp", is_event=True)
+TABLES = (USAGE_DAILY, USAGE_BUCKETS, USAGE_SUMMARY, USAGE_BY_LANGUAGE, USAGE_ACTIVITY)
 
 
 @dlt.source(section="onepin")
@@ -108,59 +109,60 @@ def onepin_source(
     journal = journal or Journal()
     start = parse_moment(initial_date, setting="sources.onepin.initial_date")
     span = parse_span(lookback, setting="sources.onepin.lookback")
-    views = _chosen(language_views, VIEWS, setting="sources.onepin.language_views")
-    actions = _chosen(activity_types, ACTIONS, setting="sources.onepin.activity_types")
-    members = parse_names(activity_user_ids, setting="sources.onepin.activity_user_ids")
     page_size = parse_number(page_size, setting="sources.onepin.page_size", most=MAX_PER_PAGE)
     pace = parse_number(requests_per_minute, setting="sources.onepin.requests_per_minute")
-    plans = partial(_plans, start=start, since=since, until=until, restart=full_refresh)
+    plan_of = partial(_plan, start=start, since=since, until=until, restart=full_refresh)
 
-    workspaces = {
-        account.name: Workspace(
-            Client(
-                "onepin",
-                account.settings["base_url"],
-                auth=BearerAuth(
-                    account.credentials["api_key"],
-                    {"X-Workspace-Id": account.settings["workspace_id"]} if account.settings["workspace_id"] else None,
-                ),
-                judge=judge,
-                budget=Budget(pace),
-                on_answer=journal.answered,
-            ),
-            _timezone(account.settings["timezone"]),
-        )
-        for account in resolve_accounts(
-            "onepin",
-            accounts,
-            credentials={"api_key": api_key},
-            settings={"base_url": base_url, "timezone": timezone, "workspace_id": workspace_id},
-            told_apart_by=("workspace_id",),
-        )
-    }
-    parts: dict[str, list[Part[Read]]] = {
-        table.name: [] for table in (USAGE_DAILY, USAGE_BUCKETS, USAGE_SUMMARY, USAGE_BY_LANGUAGE, USAGE_ACTIVITY)
-    }
-    for name, workspace in workspaces.items():
+    resolved = resolve_accounts(
+        "onepin",
+        accounts,
+        credentials={"api_key": api_key},
+        settings={
+            "base_url": base_url,
+            "timezone": timezone,
+            "workspace_id": workspace_id,
+            "language_views": language_views,
+            "activity_types": activity_types,
+            "activity_user_ids": activity_user_ids,
+        },
+        told_apart_by=("workspace_id",),
+    )
+    workspaces = {account.name: _workspace(account, pace, journal) for account in resolved}
+    parts: dict[str, list[Part[Read]]] = {table.name: [] for table in TABLES}
+    for account in resolved:
+        name, workspace, settings = account.name, workspaces[account.name], account.settings
         zone = workspace.timezone
+
+        def add(
+            table: Table,
+            read: Read,
+            plan: Plan | None,
+            where: Mapping[str, str],
+            name: str = name,
+            learn: Callable[[], Mapping[str, str]] = workspace.identity,
+        ) -> None:
+            if plan is not None:
+                parts[table.name].append(Part(name, read, plan, where, learn))
+
         # Two days more than are documented: which local days a range has is not stated, and the answer shows it.
-        (days,) = plans("day", reach=DAYS_IN_REACH + 2, timezone=zone)
-        (snapshot,) = plans("day", reach=1, timezone=zone)
-        (feed,) = plans("hour", reach=(DAYS_IN_REACH + 2) * 24, lookback=span)
-        read: Read = partial(workspace.daily, table=USAGE_DAILY)
-        parts["usage_daily"].append(Part(name, read, days, {"timezone": zone}))
+        days = plan_of("day", reach=DAYS_IN_REACH + 2, timezone=zone)
+        add(USAGE_DAILY, partial(workspace.daily, table=USAGE_DAILY), days, {"timezone": zone})
         for view, (_, unit) in BUCKET_VIEWS.items():
-            for buckets in plans(unit, reach=BUCKETS_IN_REACH, timezone=zone):
-                read = partial(workspace.buckets, view=view, table=USAGE_BUCKETS)
-                parts["usage_buckets"].append(Part(name, read, buckets, {"view": view, "timezone": zone}))
+            buckets = plan_of(unit, reach=BUCKETS_IN_REACH, timezone=zone)
+            read: Read = partial(workspace.buckets, view=view, table=USAGE_BUCKETS)
+            add(USAGE_BUCKETS, read, buckets, {"view": view, "timezone": zone})
+        snapshot = plan_of("day", reach=1, timezone=zone)
         for range_ in RANGES:
             read = partial(workspace.snapshot, range_=range_, table=USAGE_SUMMARY)
-            parts["usage_summary"].append(Part(name, read, snapshot, {"range": range_}))
+            add(USAGE_SUMMARY, read, snapshot, {"range": range_})
             read = partial(workspace.languages, period=range_, table=USAGE_BY_LANGUAGE)
-            parts["usage_by_language"].append(Part(name, read, snapshot, {"range": range_}))
-        for view in views:
+            add(USAGE_BY_LANGUAGE, read, snapshot, {"range": range_})
+        for view in _chosen(settings["language_views"], VIEWS, setting="sources.onepin.language_views"):
             read = partial(workspace.languages, period=view, table=USAGE_BY_LANGUAGE)
-            parts["usage_by_language"].append(Part(name, read, snapshot, {"activity_view": view}))
+            add(USAGE_BY_LANGUAGE, read, snapshot, {"activity_view": view})
+        feed = plan_of("hour", reach=(DAYS_IN_REACH + 2) * 24, lookback=span)
+        actions = _chosen(settings["activity_types"], ACTIONS, setting="sources.onepin.activity_types")
+        members = parse_names(settings["activity_user_ids"], setting="sources.onepin.activity_user_ids")
         for action, member in product(actions or ("",), members or ("",)):
             read = partial(
                 read_activity,
@@ -170,8 +172,8 @@ def onepin_source(
                 page_size=page_size,
                 table=USAGE_ACTIVITY,
             )
-            parts["usage_activity"].append(Part(name, read, feed, _given(action=action, user_id=member)))
-    for table in (USAGE_DAILY, USAGE_BUCKETS, USAGE_SUMMARY, USAGE_BY_LANGUAGE, USAGE_ACTIVITY):
+            add(USAGE_ACTIVITY, read, feed, _given(action=action, user_id=member))
+    for table in TABLES:
         yield replaced_by_window(table, parts=parts[table.name], fetch=_read, journal=journal)
     yield credentials_check(workspaces, Workspace.probe)
 
@@ -180,7 +182,20 @@ def _read(read: Read, window: Window) -> Reading:
     return read(window)
 
 
-def _plans(
+def _workspace(account: Account, pace: int, journal: Journal) -> Workspace:
+    workspace_id = account.settings["workspace_id"]
+    client = Client(
+        "onepin",
+        account.settings["base_url"],
+        auth=BearerAuth(account.credentials["api_key"], {"X-Workspace-Id": workspace_id} if workspace_id else None),
+        judge=judge,
+        budget=Budget(pace),
+        on_answer=journal.answered,
+    )
+    return Workspace(client, _timezone(account.settings["timezone"]))
+
+
+def _plan(
     unit: Unit,
     *,
     start: DateTime,
@@ -190,26 +205,24 @@ def _plans(
     reach: int,
     lookback: timedelta = timedelta(days=400),
     timezone: str = "UTC",
-) -> list[Plan]:
-    """The plan of one table, or none where a backfill holds no whole week or month of it."""
+) -> Plan | None:
+    """The plan of one table; None where a backfill holds no whole week or month of it."""
     backfill = backfill_window(since, until, unit)
     if backfill is not None and unit in {"week", "month"}:
         first, behind = ceil(backfill.start, unit), floor(backfill.end, unit)
         if first >= behind:
-            return []
+            return None
         backfill = Window(first, behind)
-    return [
-        Plan(
-            unit=unit,
-            initial_date=start,
-            lookback=lookback,
-            longest=timedelta(days=1000),  # one answer has all that there is
-            backfill=backfill,
-            restart=restart,
-            reach=reach,
-            timezone=timezone,
-        )
-    ]
+    return Plan(
+        unit=unit,
+        initial_date=start,
+        lookback=lookback,
+        longest=timedelta(days=1000),  # one answer has all that there is
+        backfill=backfill,
+        restart=restart,
+        reach=reach,
+        timezone=timezone,
+    )
 
 
 def _timezone(name: str) -> str:

@@ -22,7 +22,7 @@ from sources.onepin.settings import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
 def read_activity(
     window: Window, *, client: Client, filters: Mapping[str, str], timezone: str, page_size: int, table: Table
 ) -> Reading:
-    """The events of the window, and the part of it that the feed reaches back to.
+    """The events of the window, and the part of it that the feed reaches back to, if it reaches into it at all.
 
     Events that are dated after the window are left to the run whose window holds them.
 
@@ -41,7 +41,7 @@ def read_activity(
         ids = page.column("id").to_pylist()
         new = [not (name in seen or seen.add(name)) for name in ids]  # type: ignore[func-returns-value]
         pages.append(page.filter(pa.array(new, pa.bool_())))
-        cursor = payload["pagination"].get("next")
+        cursor = payload["pagination"]["next"]
         if not cursor:
             ended = True
         elif _reaches_back(page, window):
@@ -56,7 +56,10 @@ def read_activity(
         else:
             cursors.add(cursor)
     events = pa.concat_tables(pages, promote_options="default")
-    covered = Window(_start_of_feed(events, window, timezone), window.end) if ended else window
+    start = _start_of_feed(events, window, timezone) if ended else window.start
+    if start >= window.end:
+        return Reading(events.slice(0, 0), None)
+    covered = Window(start, window.end)
     times = events.column("timestamp")
     inside = pc.and_(
         pc.greater_equal(times, pa.scalar(covered.start, times.type)), pc.less(times, pa.scalar(covered.end, times.type))
@@ -67,9 +70,7 @@ def read_activity(
 def _page(items: Any, table: Table) -> pa.Table:
     if not isinstance(items, list):
         raise table.unexpected("the answer is no list of events")
-    known = {column.field for column in table.columns if column.field}
-    events = [flat(item, known) if isinstance(item, dict) else item for item in items]
-    return table.rows(events, is_complete=pa.array([True] * len(events), pa.bool_()))
+    return table.rows(flat(item, table) if isinstance(item, dict) else item for item in items)
 
 
 def _reaches_back(page: pa.Table, window: Window) -> bool:

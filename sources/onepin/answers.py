@@ -12,6 +12,7 @@ from sources._core.http import (
     ServiceUnavailable,
     SourceError,
 )
+from sources._core.tables import Table
 
 _STATUS_OF = {
     "BAD_REQUEST": 400,
@@ -31,14 +32,19 @@ def judge(answer: Answer) -> SourceError | None:
         if payload is None or answer.status != 200:
             return None  # no JSON: by its status
         return MalformedAnswer("the answer is not an object", way_out="Run again later; check base_url.")
-    if answer.status != 200 or "error" in payload:
+    if answer.status != 200 or payload.get("error") is not None:
         return _by_status(answer.status, payload)
     data = payload.get("data")
     if not isinstance(data, dict | list):
         return MalformedAnswer("the answer has no data", way_out="Run again later; check base_url.")
-    if isinstance(data, list) and not isinstance(payload.get("pagination"), dict):
+    if isinstance(data, list) and not _says_whether_it_goes_on(payload.get("pagination")):
         return MalformedAnswer("the list does not say whether it goes on", way_out="Run again later; check base_url.")
     return None
+
+
+def _says_whether_it_goes_on(pagination: Any) -> bool:
+    """By a cursor, or by a null in its place: a feed that leaves it out has not said that it ends."""
+    return isinstance(pagination, dict) and "next" in pagination and isinstance(pagination["next"], str | None)
 
 
 _WAY_OUT: Mapping[int, tuple[type[SourceError], str]] = {
@@ -61,13 +67,15 @@ _BAD_TIMEZONE = (RequestRejected, "Set sources.onepin.timezone to an IANA name, 
 
 def _by_status(status: int, payload: Mapping[str, Any]) -> SourceError | None:
     error = payload.get("error")
-    error = error if isinstance(error, dict) else {}
+    error = error if isinstance(error, dict) else {"message": error}
     code = str(error.get("code", ""))
     said = str(error.get("message") or "the provider refuses the request") + (f" ({code})" if code else "")
     if details := _details(error.get("details") or payload.get("detail")):
         said += ": " + ", ".join(details)
     if status == 200:
-        status = _STATUS_OF.get(code, 400)
+        status = _STATUS_OF.get(code, 500)
+        if status == 500:  # nothing says that it cannot pass
+            return ServiceUnavailable(said, way_out="Run again later; if it stays so, please report it.")
     if not 400 <= status < 500 or status == 408:
         return None
     bad_timezone = status == 422 and "timezone" in said.lower()
@@ -86,16 +94,22 @@ def _details(stated: Any) -> list[str]:
     return found
 
 
-def flat(item: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Nested objects as one level: `credits.used` where `known` has that path, `credits_used` where it is unknown.
+def flat(item: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    """Nested objects as one level: `credits.used` where the table knows that path, `credits_used` where it does not.
 
     An unknown field without a value is left out, so that `audio: null` is no column.
+
+    Raises:
+        UnexpectedValue: there is a value where the table knows an object, whose columns would be null.
     """
+    known = {column.field for column in table.columns if column.field}
     fields: dict[str, Any] = {}
     for path, value in _paths(item, "", known):
         if path in known:
             fields[path] = value
         elif value is not None:
+            if any(name.startswith(f"{path}.") for name in known):
+                raise table.unexpected(f"field {path} holds {value!r:.80}, not an object")
             fields[path.replace(".", "_")] = value
     return fields
 

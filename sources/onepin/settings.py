@@ -25,6 +25,7 @@ BASE_URL = "https://api.onepin.ai"
 SUMMARY = "/api/v1/usage/summary"
 BY_LANGUAGE = "/api/v1/usage/by-language"
 ACTIVITY = "/api/v1/usage/activity"
+WHOAMI = "/api/v1/auth/whoami"
 
 Range = Literal["30d", "60d", "90d"]
 View = Literal["daily", "weekly", "monthly"]
@@ -58,6 +59,7 @@ MAX_PER_PAGE = 100
 REQUESTS_PER_MINUTE = 1000
 """The limit is one of the key (`rate_limit_per_min`), and no general one is published: this is the reference's example."""
 
+WORKSPACE_ID = computed("workspace_id", pa.string(), "the workspace, by the vendor's id: a key may be changed to another's")
 TIMEZONE = computed("timezone", pa.string(), "IANA name of the calendar that days, weeks and months are cut by")
 SNAPSHOT_DATE = computed("snapshot_date", pa.date32(), "local day on which the snapshot was taken; the day's last one stays")
 PERIOD = (
@@ -71,10 +73,11 @@ COUNTS = (
     count("runs", "workflow runs that were started"),
 )
 
-DAILY_COLUMNS: tuple[Column, ...] = (TIMEZONE, day("date", "local calendar date"), *COUNTS)
-DAILY_KEY = ("timezone", "date")
+DAILY_COLUMNS: tuple[Column, ...] = (WORKSPACE_ID, TIMEZONE, day("date", "local calendar date"), *COUNTS)
+DAILY_KEY = ("workspace_id", "timezone", "date")
 
 BUCKET_COLUMNS: tuple[Column, ...] = (
+    WORKSPACE_ID,
     computed("view", pa.string(), "weekly (weeks begin on Monday) or monthly: the same usage twice, never to be added up"),
     TIMEZONE,
     computed("date", pa.date32(), "local date on which the bucket begins"),
@@ -83,9 +86,10 @@ BUCKET_COLUMNS: tuple[Column, ...] = (
     text("label", "the vendor's label of the bucket"),
     *COUNTS,
 )
-BUCKET_KEY = ("view", "timezone", "date")
+BUCKET_KEY = ("workspace_id", "view", "timezone", "date")
 
 SUMMARY_COLUMNS: tuple[Column, ...] = (
+    WORKSPACE_ID,
     SNAPSHOT_DATE,
     computed("range", pa.string(), "rolling window of local days: 30d, 60d or 90d; they overlap"),
     TIMEZONE,
@@ -121,28 +125,30 @@ SUMMARY_COLUMNS: tuple[Column, ...] = (
     instant("activity_peak_start", "its start", field="activity.peak.start", nullable=True),
     instant("activity_peak_end", "its end", field="activity.peak.end", nullable=True),
 )
-SUMMARY_KEY = ("snapshot_date", "range")
+SUMMARY_KEY = ("workspace_id", "snapshot_date", "range")
 
 LANGUAGE_COLUMNS: tuple[Column, ...] = (
+    WORKSPACE_ID,
     SNAPSHOT_DATE,
     computed("range", pa.string(), "30d, 60d or 90d; '' where the period is a view's"),
     computed("activity_view", pa.string(), "daily, weekly or monthly where the period is a view's, else ''"),
     TIMEZONE,
     *PERIOD,
-    dimension("locale_code", "BCP 47 code of the language"),
+    dimension("locale_code", "BCP 47 code of the language; '' for the credits of none"),
     text("display_name", "its name"),
-    decimal("share", "share of the workspace's usage, 0 to 1"),
+    decimal("share", "share of the workspace's usage, 0 to 1; null of no language", nullable=True),
     decimal("credits", "credits of the language"),
-    count("characters", "characters of the language"),
+    count("characters", "characters of the language; null of no language", nullable=True),
     count("corrected", "words respliced; newer versions only", nullable=True),
-    count("lines", "script lines of the language"),
+    count("lines", "script lines of the language; null of no language", nullable=True),
     text("allocation_basis", "by what credits are divided among languages"),
     decimal("total_credits", "credits of all languages in the period: the same in each row", nullable=True),
     decimal("untagged_credits", "credits of no language in the period: the same in each row", nullable=True),
 )
-LANGUAGE_KEY = ("snapshot_date", "range", "activity_view", "locale_code")
+LANGUAGE_KEY = ("workspace_id", "snapshot_date", "range", "activity_view", "locale_code")
 
 ACTIVITY_COLUMNS: tuple[Column, ...] = (
+    WORKSPACE_ID,
     text("id", "the event", nullable=False),
     instant("timestamp", "when it happened"),
     text("user_id", "who did it; null for the system", field="user.id"),
@@ -155,4 +161,4 @@ ACTIVITY_COLUMNS: tuple[Column, ...] = (
     document("metadata", "further details, as JSON"),
     text("ip", "address of the actor, where it was recorded"),
 )
-ACTIVITY_KEY = ("id",)
+ACTIVITY_KEY = ("workspace_id", "id")

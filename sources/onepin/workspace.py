@@ -4,6 +4,7 @@ A summary holds totals of a range, its days, and the buckets of a view, which ar
 answer that another one has asked for, unless it has had it already, or the local day has changed since.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,10 +16,12 @@ from pendulum import DateTime
 
 from sources._core.http import Client, UnexpectedValue
 from sources._core.replace import Reading
-from sources._core.tables import Table, duplicates
+from sources._core.tables import Table
 from sources._core.windows import Unit, Window, after, floor, from_date, utc_now
 from sources.onepin.answers import flat
-from sources.onepin.settings import BUCKET_VIEWS, BY_LANGUAGE, LONGEST_RANGE, SUMMARY, VIEW_OF, Range, View
+from sources.onepin.settings import BUCKET_VIEWS, BY_LANGUAGE, LONGEST_RANGE, SUMMARY, VIEW_OF, WHOAMI, Range, View
+
+_IDENTIFIER = re.compile(r"[\w.:@-]{1,128}")
 
 
 @dataclass
@@ -34,14 +37,36 @@ class Workspace:
 
     client: Client
     timezone: str
-    _kept: dict[Range, _Kept] = field(default_factory=dict)
+    _kept: dict[Range, _Kept] = field(default_factory=dict, init=False)
+    _id: str = field(default="", init=False)
+
+    def identity(self) -> Mapping[str, str]:
+        """The workspace that the key is bound to, which only the provider can tell; asked for once.
+
+        Without it the history of one workspace would be overwritten if ever the account gets a key of another.
+
+        Raises:
+            SourceError: see `sources._core.http`.
+        """
+        if not self._id:
+            told = self.client.get(WHOAMI, {})["data"]
+            own = told.get("workspace_id") if isinstance(told, dict) else None
+            if not isinstance(own, str) or not _IDENTIFIER.fullmatch(own):  # it becomes SQL
+                raise UnexpectedValue(
+                    f"workspace_id is {own!r}, which is no identifier",
+                    provider=self.client.provider,
+                    endpoint=WHOAMI,
+                    way_out="Use an API key, which is bound to a workspace, and not a session's token.",
+                )
+            self._id = own
+        return {"workspace_id": self._id}
 
     def daily(self, window: Window, *, table: Table) -> Reading:
         """The days of the longest range that lie in `window`."""
         answer = self._summary(LONGEST_RANGE, table)
         items = _objects(answer, "daily", table)
         rows = table.rows(items, timezone=self.timezone)
-        return _within(rows, "day", window, table)
+        return _within(rows, "day", window, self._period(answer.get("period")))
 
     def buckets(self, window: Window, *, view: View, table: Table) -> Reading:
         """The weeks or months that lie in `window`."""
@@ -61,7 +86,7 @@ class Workspace:
             bucket_start=pa.array([self._midnight(from_date(day)) for day in dates], table.type_of("bucket_start")),
             bucket_end=pa.array([self._midnight(after(from_date(day), unit)) for day in dates], table.type_of("bucket_end")),
         )
-        return _within(rows, unit, window, table)
+        return _within(rows, unit, window)
 
     def snapshot(self, window: Window, *, range_: Range, table: Table) -> Reading:
         """The totals of a range as they are now."""
@@ -70,13 +95,7 @@ class Workspace:
         if isinstance(activity, dict):
             answer = answer | {"activity": {name: value for name, value in activity.items() if name != "buckets"}}
         totals = {name: value for name, value in answer.items() if name != "daily"}
-        rows = table.rows(
-            [flat(totals, _known(table))],
-            snapshot_date=window.start.date(),
-            range=range_,
-            timezone=self.timezone,
-            is_complete=pa.array([True]),
-        )
+        rows = table.rows([flat(totals, table)], snapshot_date=window.start.date(), range=range_, timezone=self.timezone)
         return Reading(rows, window)
 
     def languages(self, window: Window, *, period: Range | View, table: Table) -> Reading:
@@ -84,18 +103,20 @@ class Workspace:
         of_range = period in VIEW_OF
         asked = {"range" if of_range else "activity_view": period}
         answer = self._ask(BY_LANGUAGE, asked, table)
-        known = _known(table)
-        shared = flat({name: value for name, value in answer.items() if name != "languages"}, known)
-        items = [shared | flat(item, known) for item in _objects(answer, "languages", table)]
+        shared = flat({name: value for name, value in answer.items() if name != "languages"}, table)
+        items = [shared | flat(item, table) for item in _objects(answer, "languages", table)]
+        tagged = all(item.get("locale_code") for item in items)
+        total, untagged = shared.get("total_credits"), shared.get("untagged_credits")
+        if tagged and (untagged or (total and not items)):  # else what is of no language would be in no row
+            items.append(shared | {"credits": total if untagged is None else untagged})
         rows = table.rows(
             items,
             snapshot_date=window.start.date(),
             range=period if of_range else "",
             activity_view="" if of_range else period,
             timezone=self.timezone,
-            is_complete=pa.array([True] * len(items)),
         )
-        return Reading(_each_once(rows, table), window)
+        return Reading(rows, window)
 
     def probe(self) -> Any:
         """The cheapest request that needs all that a run needs."""
@@ -148,6 +169,23 @@ class Workspace:
     def _midnight(self, day: DateTime) -> DateTime:
         return pendulum.datetime(day.year, day.month, day.day, tz=self.timezone).in_timezone("UTC")
 
+    def _period(self, period: Any) -> Window | None:
+        """The local days of a period, where both its bounds are told; None where they are no days.
+
+        Documented are UTC moments, the end excluded. The reference's own sample has the days of UTC and the last second.
+        """
+        try:
+            start, end = (pendulum.parse(period[edge], tz="UTC") for edge in ("start", "end"))
+        except (ValueError, TypeError, LookupError):
+            return None
+        if not isinstance(start, DateTime) or not isinstance(end, DateTime):
+            return None
+        for zone in (self.timezone, "UTC"):
+            first, last = start.in_timezone(zone), end.in_timezone(zone).subtract(microseconds=1)
+            if first == first.start_of("day") and first < last:
+                return Window(from_date(first.date()), from_date(last.date()).add(days=1))
+        return None
+
 
 def _objects(answer: dict[str, Any], name: str, table: Table) -> list[dict[str, Any]]:
     """The list of objects `name`; that it is missing is an error, that it is empty is not."""
@@ -160,25 +198,17 @@ def _objects(answer: dict[str, Any], name: str, table: Table) -> list[dict[str, 
     return items
 
 
-def _known(table: Table) -> set[str]:
-    return {column.field for column in table.columns if column.field}
+def _within(rows: pa.Table, unit: Unit, asked: Window, period: Window | None = None) -> Reading:
+    """The rows of the window, and as much of the window as the answer is about.
 
-
-def _each_once(rows: pa.Table, table: Table) -> pa.Table:
-    if twice := duplicates(rows, table.key):
-        raise table.unexpected(f"two rows have the same key {twice}")
-    return rows
-
-
-def _within(rows: pa.Table, unit: Unit, asked: Window, table: Table) -> Reading:
-    """The rows of the window, and as much of the window as lies between the first and the last bucket of the answer.
-
-    Which days a range has is not stated, so a bucket that the answer does not reach is left as it was: it may only have
-    left the range.
+    That is its `period`, unless there are rows outside of it. Where it states none, it is the time between the first and
+    the last row: a bucket beyond is left as it was, because it may only have left the range.
     """
-    starts = [from_date(day) for day in rows.column(table.time).to_pylist()]
+    starts = [from_date(day) for day in rows.column("date").to_pylist()]
     inside = rows.filter(pa.array([asked.start <= start < asked.end for start in starts], pa.bool_()))
-    if not starts:
+    if period is None or not all(period.start <= start < period.end for start in starts):
+        period = Window(min(starts), after(max(starts), unit)) if starts else None
+    if period is None:
         return Reading(inside, None)
-    start, end = max(asked.start, min(starts)), min(asked.end, after(max(starts), unit))
-    return Reading(_each_once(inside, table), Window(start, end) if start < end else None)
+    start, end = max(asked.start, period.start), min(asked.end, period.end)
+    return Reading(inside, Window(start, end) if start < end else None)

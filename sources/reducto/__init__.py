@@ -92,6 +92,7 @@ def reducto_source(
             "api_keys": api_keys,
             "file_types": file_types,
         },
+        told_apart_by=("org_ids",),
     )
     exports = {account.name: _exports(account, pace, journal) for account in resolved}
     for grouping in GROUPINGS:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -168,9 +169,15 @@ def test_a_database_may_not_be_called_as_a_schema(house: House, monkeypatch: pyt
     assert not (house.folder / f"{name}.duckdb").exists()
 
 
-def test_the_python_of_the_readmes_runs(house: House) -> None:
-    """Every python block of the documentation, as printed."""
-    for page in (TOP / "README.md", TOP / "sources/mathpix/README.md"):
+@pytest.mark.parametrize("providers", [("mathpix", "reducto", "onepin", "scopix")])
+def test_the_python_of_the_readmes_runs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every python block of every README, as printed; they run today, and load the last days only."""
+    for provider in PROVIDERS:
+        day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", day)
+    pages = sorted([TOP / "README.md", *TOP.glob("sources/*/README.md")])
+    assert len(pages) > len(PROVIDERS)
+    for page in pages:
         for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
             finished = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
             assert finished.returncode == 0, finished.stderr

@@ -462,3 +462,15 @@ def test_in_a_pipeline_of_ones_own_a_failure_is_raised_and_nothing_is_loaded(hou
     sandbox.faults.clear()
     pipeline.run(mathpix_source())
     assert total(house) == sandbox.mathpix.usage.total("2026-03-01", NOW)
+
+
+def test_a_fault_of_the_program_is_not_the_databases(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong before anything is written does not send its reader to the database."""
+
+    def unforeseen(*_: object, **__: object) -> None:
+        raise KeyError("data")
+
+    monkeypatch.setattr("sources._core.replace._stamped", unforeseen)
+    (failure,) = house.json(*LOAD, status=1)["failures"]
+    assert "could not be made into tables (KeyError 'data')" in failure["error"]
+    assert "cannot be used" not in failure["error"]

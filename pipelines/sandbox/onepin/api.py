@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.sandbox.onepin.book import UsageBook
+from pipelines.sandbox.onepin.gate import Gate, Options, RefusedError
 from pipelines.sandbox.onepin.world import LANGUAGES, MEMBERS, QUEUE, UNTAGGED, Action, Credential, Event, Run, identifier
 
 Range = Literal["30d", "60d", "90d"]
@@ -28,29 +29,6 @@ _UNITS = {"daily": "day", "weekly": "week", "monthly": "month"}
 _LABELS = {"daily": "Last 7 days", "weekly": "Last 12 weeks", "monthly": "Last 12 months"}
 _DAY = timedelta(days=1)
 _BILLING_DAY = 5
-
-
-@dataclass(slots=True)
-class Options:
-    """How the vendor behaves where its versions differ or its documents leave a choice; change them at any time.
-
-    `version` "older" is what the client 0.13.0 knew: no `audio`, no `corrected`, no paused runs. `includes_today` says
-    whether the last day of a range is today or yesterday. `sparse` leaves days without a run out of `daily`. `disabled`
-    holds the workspaces whose keys are answered with 401.
-    """
-
-    version: Literal["older", "newer"] = "newer"
-    includes_today: bool = True
-    sparse: bool = False
-    disabled: frozenset[str] = frozenset()
-
-
-class _RefusedError(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.field = status, code, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +62,7 @@ class UsageApi:
         self._credentials = {credential.api_key: credential for credential in credentials}
         self._usage = usage
         self._options = options
+        self._gate = Gate(options)
 
     async def summary(self, request: Request) -> Response:
         """`GET /api/v1/usage/summary`."""
@@ -102,21 +81,25 @@ class UsageApi:
         return self._answer(request, self._whoami)
 
     def _answer(self, request: Request, answer: Callable[[Credential, QueryParams], dict[str, Any]]) -> Response:
+        headers: dict[str, str] = {}
         try:
-            body = answer(self._authenticated(request), request.query_params)
-        except _RefusedError as refused:
-            return _json(envelope_of_error(refused.code, str(refused), refused.field), refused.status)
+            credential = self._authenticated(request)
+            headers = self._gate.admit(credential.account, request.headers.get("user-agent", ""), self._usage.now())
+            body = answer(credential, request.query_params)
+        except RefusedError as refused:
+            body = envelope_of_error(refused.code, str(refused), refused.field)
+            return _json(body, refused.status, headers | refused.headers)
         body["meta"] = {"request_id": identifier("request", request.url), "timestamp": _written(self._usage.now())}
-        return _json(body)
+        return _json(body, headers=headers)
 
     def _authenticated(self, request: Request) -> Credential:
         """401 without a key that is known, 403 for a workspace that the key is not bound to."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         credential = self._credentials.get(key) if scheme.lower() == "bearer" else None
         if credential is None or credential.account in self._options.disabled:
-            raise _RefusedError(401, "INVALID_API_KEY", "Invalid or missing API key")
+            raise RefusedError(401, "INVALID_API_KEY", "Invalid or missing API key")
         if request.headers.get("x-workspace-id", credential.workspace_id) != credential.workspace_id:
-            raise _RefusedError(403, "FORBIDDEN", "API key is not bound to this workspace")
+            raise RefusedError(403, "FORBIDDEN", "API key is not bound to this workspace")
         return credential
 
     def _summary(self, credential: Credential, query: QueryParams) -> dict[str, Any]:
@@ -223,7 +206,7 @@ class UsageApi:
         action = _choice(query, "type", Action, "workflow_run") if "type" in query else None
         member = query.get("user_id")
         if member is not None and member not in {known.id for known in MEMBERS[credential.account]}:
-            raise _RefusedError(404, "NOT_FOUND", "User is not a member of this workspace")
+            raise RefusedError(404, "NOT_FOUND", "User is not a member of this workspace")
         events = [
             event
             for event in self._usage.events(credential.account, calendar.midnight(days[0]), datetime.max.replace(tzinfo=UTC))
@@ -346,13 +329,13 @@ def _calendar(query: QueryParams) -> _Calendar:
     try:
         return _Calendar(name, ZoneInfo(name))
     except (KeyError, ValueError, OSError):
-        raise _RefusedError(422, "VALIDATION_ERROR", f"Unknown IANA timezone: {name}", "timezone") from None
+        raise RefusedError(422, "VALIDATION_ERROR", f"Unknown IANA timezone: {name}", "timezone") from None
 
 
 def _choice(query: QueryParams, name: str, kind: Any, default: str) -> Any:
     value = query.get(name, default)
     if value not in get_args(kind):
-        raise _RefusedError(422, "VALIDATION_ERROR", f"{name} should be one of {', '.join(get_args(kind))}", name)
+        raise RefusedError(422, "VALIDATION_ERROR", f"{name} should be one of {', '.join(get_args(kind))}", name)
     return value
 
 
@@ -360,7 +343,7 @@ def _limit(query: QueryParams) -> int:
     text = query.get("limit", "20")
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
         return int(text)
-    raise _RefusedError(422, "VALIDATION_ERROR", "limit should be a whole number from 1 to 100", "limit")
+    raise RefusedError(422, "VALIDATION_ERROR", "limit should be a whole number from 1 to 100", "limit")
 
 
 def _cursor(event: Event) -> str:
@@ -373,7 +356,7 @@ def _read_cursor(text: str) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         moment, name = "", ""
     if not name:
-        raise _RefusedError(400, "BAD_REQUEST", "Invalid cursor", "cursor")
+        raise RefusedError(400, "BAD_REQUEST", "Invalid cursor", "cursor")
     return moment, name
 
 
@@ -381,5 +364,5 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from pipelines.sandbox.reducto.api import FILTERS, GROUPINGS, Options, UsageExport, problem
 from pipelines.sandbox.reducto.book import Usage, UsageBook
-from pipelines.sandbox.reducto.world import CREDENTIALS, Credential, Figures, Series, World
+from pipelines.sandbox.reducto.world import CREDENTIALS, EXAMPLE, Credential, Figures, Series, World
 
 __all__ = [
     "FILTERS",
@@ -88,7 +88,11 @@ class Reducto:
     def settings(self, url: str) -> dict[str, Any]:
         """The arguments of `reducto_source` that point it at a sandbox at `url`, whatever is configured."""
         credential = self.credential()
-        own = {"api_key": credential.api_key, "base_url": url, "org_ids": list(credential.org_ids)}
+        own = {
+            "api_key": credential.api_key,
+            "base_url": url,
+            "org_ids": [name for name in credential.org_ids if name != EXAMPLE],
+        }
         nothing: dict[str, list[str]] = {name: [] for name in ("products", "features", "api_keys", "file_types")}
         return {"accounts": {"default": own}, "base_url": url, **nothing}
 

@@ -15,6 +15,9 @@ from pipelines.sandbox.rhythm import FIRST_DAY, NIGHTLY, OFFICE, Rhythm, day_of_
 SPIKE = {date(2025, 5, 14): 6, date(2025, 5, 15): 3}
 """A storm: the claims of `org_harbour` that are parsed on these days, as a factor."""
 
+EXAMPLE = "org_abc123"
+"""The organisation of the vendor's printed examples. The default key is a member, so that they work as they are printed."""
+
 PRICING_CHANGE = date(2026, 9, 1)
 """The day of the new pricing, under which credits may not be shown."""
 
@@ -61,7 +64,7 @@ class _Meter:
 
 
 CREDENTIALS = (
-    Credential("default", "sandbox-key-of-harbour", ("org_harbour", "org_harbour_legal")),
+    Credential("default", "sandbox-key-of-harbour", ("org_harbour", "org_harbour_legal", EXAMPLE)),
     Credential("firm", "sandbox-key-of-quill", ("org_quill",)),
 )
 
@@ -99,6 +102,10 @@ _METERS = {
         _meter("parse", "standard_page", "contracts", "docx", 800, 7, "1"),
         _meter("parse", "complex_page", "contracts", "pdf", 450, 12, "2"),
         _meter("extract", "extract_page", "contracts", "pdf", 300, 12, "2"),
+    ),
+    EXAMPLE: (
+        _meter("parse", "standard_page", "example", "pdf", 1_500, 2, "1"),
+        _meter("extract", "extract_page", "example", "pdf", 400, 2, "2"),
     ),
     "org_quill": (
         _meter("parse", "standard_page", "discovery", "pdf", 2_400, 15, "1", NIGHTLY),

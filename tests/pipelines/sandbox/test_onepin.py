@@ -259,3 +259,36 @@ def test_the_same_seed_is_the_same_usage() -> None:
             return httpx.get(running.url + SUMMARY, headers=headers).json()["data"]["daily"]
 
     assert answer(7) == answer(7) != answer(8)
+
+
+def test_the_printed_example_works(sandbox: Sandbox) -> None:
+    """The call of the vendor's page as printed, but for host and key."""
+    headers = {"Authorization": f"Bearer {sandbox.onepin.credential().api_key}", "Content-Type": "application/json"}
+    answer = httpx.get(f"{sandbox.url}{SUMMARY}", headers=headers)
+    assert answer.status_code == 200
+    assert (answer.json()["data"]["range"], answer.json()["data"]["activity_view"]) == ("30d", "daily")
+
+
+@pytest.mark.parametrize(
+    ("form", "wait"), [("Retry-After", "60"), ("Retry-After-Ms", "60000"), ("X-RateLimit-Reset", "reset")]
+)
+def test_a_key_has_a_limit(sandbox: Sandbox, onepin: httpx.Client, form: Any, wait: str) -> None:
+    """Every answer says what is left; one too many says how long to wait, in one of the three forms."""
+    sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 2, form
+    left = [onepin.get(SUMMARY).headers["x-ratelimit-remaining"] for _ in range(2)]
+    assert left == ["1", "0"]
+    refused = onepin.get(SUMMARY)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "RATE_LIMITED")
+    assert refused.headers[form] == (str(int(NOW.timestamp()) + 60) if wait == "reset" else wait)
+    assert [name for name in refused.headers if name.startswith(("retry", "x-rate"))] == [form.lower()]
+
+
+def test_a_client_that_is_too_old(sandbox: Sandbox, onepin: httpx.Client, vendors: Any) -> None:
+    """The vendor's own is told what to upgrade to; ours is no client of theirs."""
+    sandbox.onepin.options.required_version = "99.0.0"
+    assert onepin.get(SUMMARY).status_code == 200
+    with pytest.raises(Exception, match=r"99\.0\.0") as caught:
+        vendors.usage.usage_summary()
+    assert getattr(caught.value, "status_code", 426) == 426
+    answer = onepin.get(SUMMARY, headers={"User-Agent": "onepin/0.16.1"})
+    assert (answer.status_code, answer.headers["x-onepin-required-version"]) == (426, "99.0.0")

@@ -242,14 +242,21 @@ def test_other_processes_change_the_book_over_http(sandbox: Sandbox, get: Get) -
     assert rows(get(**WEEK)) == before
 
 
-def test_the_printed_examples_work(sandbox: Sandbox, get: Get) -> None:
-    """The three calls of the vendor's page, but for host, key and dates that the sandbox knows."""
-    assert rows(get())
-    custom = get(startDate="2025-06-01", endDate="2025-06-15", groupBy="file_type").json()
-    assert (custom["startDate"], custom["endDate"], custom["groupBy"]) == ("2025-06-01", "2025-06-15", "file_type")
-    filtered = httpx.get(
-        f"{sandbox.url}{PATH}",
-        headers={"Authorization": f"Bearer {sandbox.reducto.credential().api_key}"},
-        params=[("groupBy", "feature"), ("product", "parse"), ("product", "extract")],
-    )
-    assert {row["group"] for row in rows(filtered)} >= {"standard_page", "extract_page"}
+def test_the_printed_examples_work() -> None:
+    """All calls of the vendor's page as printed, but for host and key, on the day that its answer is of."""
+    with Sandbox(clock=lambda: datetime(2026, 6, 18, 12, tzinfo=UTC)) as sandbox:
+        url, headers = sandbox.url + PATH, {"Authorization": f"Bearer {sandbox.reducto.credential().api_key}"}
+        assert rows(httpx.get(url, headers=headers))
+        custom = {"startDate": "2026-06-01", "endDate": "2026-06-15", "groupBy": "file_type"}
+        answer = httpx.get(url, headers=headers, params=custom)
+        assert {row["group"] for row in rows(answer)} >= {"pdf", "html"}
+        assert {name: answer.json()[name] for name in custom} == custom
+        filters: Any = [("groupBy", "feature"), ("product", "parse"), ("product", "extract")]
+        filtered = httpx.get(url, headers=headers, params=filters)
+        assert {row["group"] for row in rows(filtered)} >= {"standard_page", "extract_page"}
+        of_one = httpx.get(f"{url}?orgId=org_abc123", headers=headers)
+        assert {row["group"] for row in rows(of_one)} == {"parse", "extract"}
+        head = {name: value for name, value in of_one.json().items() if name != "data"}
+        assert head == {
+            "orgId": "org_abc123", "startDate": "2026-05-19", "endDate": "2026-06-18", "groupBy": "product"
+        }  # fmt: skip

@@ -82,6 +82,41 @@ def test_an_empty_allowance_is_waited_for() -> None:
         assert list(sent(budget, clock, 1)) == [1_020.0]
 
 
+def test_a_small_allowance_is_all_that_goes_out() -> None:
+    """X-RateLimit-Remaining: 5 lets five requests go, and the others wait for the reset; it is foreseen, too."""
+    clock = Clock()
+    budget = Budget(30, clock=clock, sleep=clock.sleep)
+    budget.observe({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "50"})
+    assert [budget.seconds_for(requests) for requests in (5, 6, 20)] == [0, 50, 50]
+    assert list(sent(budget, clock, 20)) == [1_000.0] * 5 + [1_050.0] * 15
+    assert list(sent(Budget(None, clock=clock, sleep=clock.sleep), clock, 1)) == [1_050.0]
+
+
+def test_the_least_that_answers_tell_is_left() -> None:
+    """An answer that was overtaken by a later one does not give back what is used; after the reset a new one counts."""
+    clock = Clock()
+    budget = Budget(None, clock=clock, sleep=clock.sleep)
+    budget.observe({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "20"})
+    budget.observe({"x-ratelimit-remaining": "9", "x-ratelimit-reset": "20"})
+    assert list(sent(budget, clock, 2)) == [1_000.0, 1_020.0]
+    budget.observe({"x-ratelimit-remaining": "2", "x-ratelimit-reset": "60"})
+    assert list(sent(budget, clock, 3)) == [1_020.0, 1_020.0, 1_080.0]
+
+
+def test_who_slept_looks_again() -> None:
+    """Another thread may have been told meanwhile that nothing is left."""
+    clock = Clock()
+    budget = Budget(1, clock=clock)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now == 1_000.0 + WINDOW:
+            budget.observe({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"})
+
+    budget.sleep = sleep
+    assert list(sent(budget, clock, 2)) == [1_000.0, 1_000.0 + WINDOW + 30]
+
+
 def test_nonsense_in_headers_is_ignored() -> None:
     """A header that is no number, or a reset in a year, does not stop a run."""
     clock = Clock()

@@ -58,6 +58,8 @@ def ask(client: Client) -> Any:
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
+        ({"status": 202, "body": "{}"}, MalformedAnswer),
+        ({"status": 206, "body": "[1]"}, MalformedAnswer),
         ({"status": 429}, RateLimited),
         ({"status": 500}, ServiceUnavailable),
         ({"status": 502}, ServiceUnavailable),
@@ -118,6 +120,33 @@ def test_a_date_is_read_against_the_providers_own_clock() -> None:
     assert retry_after(headers) == 7.0
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "9", "x-ratelimit-reset": "40"}, 9.0),
+        ({"x-ratelimit-reset": "40"}, 40.0),
+        ({"x-ratelimit-reset": "-3"}, 0.0),
+        ({"x-ratelimit-reset": "never"}, None),
+    ],
+)
+def test_what_a_limited_client_is_asked_to_wait(headers: dict[str, str], wait: float | None) -> None:
+    """In whatever header; a reset means nothing where the answer is about something else."""
+    assert retry_after(headers, is_limited=True) == wait
+    if "retry-after" not in headers:
+        assert retry_after(headers) is None
+
+
+def test_a_reset_that_is_a_time_is_one_from_now(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+    """The other form in use."""
+    at = str(int(datetime.now(UTC).timestamp()) + 30)
+    sandbox.faults.add(Fault(path=PATH, times=1, status=429, headers={"X-RateLimit-Reset": at}))
+    ask(client)
+    (wait,) = waits
+    assert 25 <= wait <= 30
+
+
 def test_retry_after_of_a_day_is_not_waited_for(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
     """A wait longer than the whole request may take is an error at once."""
     sandbox.faults.add(Fault(path=PATH, status=429, headers={"Retry-After": "86400"}))
@@ -145,6 +174,14 @@ def test_what_cannot_pass_is_asked_once(
         ask(client)
     assert waits == []
     assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("value", ["w\u00f6rk", "two\nlines"])
+def test_what_no_header_can_hold_is_refused(value: str) -> None:
+    """Before anything is sent, and without the value, which may be a secret."""
+    with pytest.raises(ConfigurationError, match="X-Tenant") as caught:
+        BearerAuth(SECRET, {"X-Tenant": value})
+    assert value not in str(caught.value)
 
 
 def test_a_redirect_is_not_followed(sandbox: Sandbox, client: Client) -> None:

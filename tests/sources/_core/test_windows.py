@@ -151,12 +151,31 @@ def test_a_limited_reach_begins_where_the_provider_can_still_be_asked() -> None:
     assert list(rolling.windows(None, now)) == [Window(earliest, at("2026-06-02T00:00:00Z"))]
     answered = Window(earliest, at("2026-06-02T00:00:00Z"))
     fresh = Cursor(at("2026-01-01T00:00:00Z"), at("2026-05-31T00:00:00Z"), "day")
-    assert rolling.gap(fresh, answered) is None
+    assert rolling.gap(fresh, answered.start) is None
     stale = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
-    assert rolling.gap(stale, answered) == Window(at("2026-02-01T00:00:00Z"), earliest)
-    assert rolling.gap(None, answered) is None
-    later_than_asked = Window(at("2026-05-31T00:00:00Z").add(days=1), answered.end)
-    assert rolling.gap(fresh, later_than_asked) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
+    assert rolling.gap(stale, answered.start) == Window(at("2026-02-01T00:00:00Z"), earliest)
+    assert rolling.gap(None, answered.start) is None
+    assert rolling.gap(fresh, at("2026-06-01T00:00:00Z")) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "read_until", "gap"),
+    [
+        (None, None, None, ("2026-01-10", "2026-02-01")),
+        (None, None, "2026-01-20", ("2026-01-20", "2026-02-01")),
+        ("2025-12-01", "2026-01-15", None, ("2026-01-15", "2026-02-01")),
+        ("2026-01-20", "2026-03-01", None, ("2026-01-10", "2026-01-20")),
+        ("2025-12-01", "2026-03-01", None, None),
+    ],
+)
+def test_a_backfill_has_its_gap_too(
+    since: str | None, until: str | None, read_until: str | None, gap: tuple[str, str] | None
+) -> None:
+    """What was asked for before the answer begins, less what regular runs have loaded."""
+    backfill = plan(unit="day", backfill=Window(at("2026-01-10"), at("2026-03-01")))
+    cursor = Cursor(at(since), at(until), "day") if since and until else None
+    found = backfill.gap(cursor, at("2026-02-01"), at(read_until) if read_until else None)
+    assert found == (Window(at(gap[0]), at(gap[1])) if gap else None)
 
 
 def test_a_limited_reach_does_not_ask_for_everything_on_every_run() -> None:
@@ -175,7 +194,7 @@ def test_a_snapshot_is_of_today_only() -> None:
     assert list(snapshot.windows(cursor, at("2026-06-01T10:00:00Z"))) == [
         Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))
     ]
-    assert snapshot.gap(cursor, Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))) is None
+    assert snapshot.gap(cursor, at("2026-06-01T00:00:00Z")) is None
 
 
 def test_a_backfill_takes_no_snapshot() -> None:

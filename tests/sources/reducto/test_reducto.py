@@ -296,6 +296,29 @@ def test_filters_and_accounts_of_ones_own(house: House, sandbox: Sandbox, monkey
     } == {(LEGAL, "parse", "pdf", "html")}
 
 
+def test_one_key_for_two_accounts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A personal key sees several organisations, which may be accounts of their own; the same ones twice are refused."""
+    key = {"api_key": sandbox.reducto.credential().api_key}
+    accounts = {"claims": key | {"org_ids": HARBOUR}, "legal": key | {"org_ids": LEGAL}}
+    monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts))
+    house(*LOAD)
+    for account, org_id in (("claims", HARBOUR), ("legal", LEGAL)):
+        assert totals(house, f"account = '{account}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
+    monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts | {"legal": accounts["claims"]}))
+    assert "same credentials" in house(*LOAD, status=2)
+
+
+def test_an_organisation_that_never_answers_is_in_the_log(
+    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a window, so that its account is not taken for complete."""
+    monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
+    sandbox.faults.add(Fault(path=PATH, query={"orgId": LEGAL}, status=500))
+    house(*LOAD, status=1)
+    log = "select distinct part, window_start is null, row_count > 0 from reducto.fetched_windows order by 1"
+    assert house.rows(log) == [(HARBOUR, False, True), (LEGAL, True, False)]
+
+
 def test_a_gap_in_the_schedule_is_closed_in_quarters(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """After a hundred days without a run nothing is missing or doubled; windows adjoin."""
     house(*LOAD)

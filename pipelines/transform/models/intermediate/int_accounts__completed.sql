@@ -42,7 +42,7 @@ windows as (
 ),
 
 -- A part that was not asked for in the week before the account's latest fetch, such as one organisation, is no longer
--- configured: it would hold the account back for ever.
+-- configured: it would hold the account back for ever. One that was asked for in vain has a row without a window.
 recent as (
 
     select
@@ -104,7 +104,7 @@ spans as (
 
 ),
 
--- An account is no further than its slowest part.
+-- An account is no further than its slowest part; and with one that has never answered it is complete at no time.
 accounts as (
 
     select
@@ -114,6 +114,7 @@ accounts as (
         min(complete_until) as complete_until
     from spans
     group by provider, account
+    having count(*) = count(complete_until)
 
 ),
 

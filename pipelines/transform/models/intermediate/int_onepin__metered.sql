@@ -1,8 +1,9 @@
 -- One row per account, meter and day of Onepin.
 -- Its one authoritative table is the daily one; the weekly and monthly buckets hold the same usage again. Days are those
 -- of the configured time zone: a day begins at its local midnight, which stands here as if it were UTC.
--- A time zone that was changed has left two histories. The one that was fetched last holds; the other fills in the days
--- before it, which Onepin no longer tells.
+-- A time zone that was changed has left two histories. The one that was fetched last holds wherever it was fetched, also on
+-- days without a row; the other fills in the days before it, which Onepin no longer tells.
+-- An account whose key was changed to another workspace's has the usage of both.
 
 with
 
@@ -18,40 +19,112 @@ fetched_windows as (
 
 ),
 
--- Of the log of fetches, because a row keeps the time at which it came to read as it does.
+-- Of the log of fetches, because a row keeps the time at which it came to read as it does, and an idle day has no row.
+windows as (
+
+    select
+        account,
+        {{ dbt.split_part('part', "'|'", 1) }} as workspace_id,
+        {{ dbt.split_part('part', "'|'", 2) }} as timezone,
+        window_start,
+        window_end,
+        max(fetched_at) over (partition by account, part) as last_fetched_at
+    from fetched_windows
+    where resource = 'usage_daily' and window_start is not null
+
+),
+
 timezones as (
 
     select
         account,
-        part as timezone,
-        max(fetched_at) as last_fetched_at
-    from fetched_windows
-    where resource = 'usage_daily'
-    group by account, part
+        workspace_id,
+        timezone,
+        max(last_fetched_at) as last_fetched_at
+    from windows
+    group by account, workspace_id, timezone
 
 ),
 
-ranked as (
+known as (
 
     select
         usage_daily.account,
+        usage_daily.workspace_id,
+        usage_daily.timezone,
         usage_daily.date,
         usage_daily.credits,
         usage_daily.character_count,
         usage_daily.line_count,
         usage_daily.run_count,
         usage_daily.is_complete,
-        row_number() over (
-            partition by usage_daily.account, usage_daily.date
-            order by
-                case when timezones.last_fetched_at is null then 1 else 0 end,
-                timezones.last_fetched_at desc,
-                usage_daily.timezone
-        ) as preference
+        timezones.last_fetched_at
     from usage_daily
     left join timezones
         on usage_daily.account = timezones.account
+        and usage_daily.workspace_id = timezones.workspace_id
         and usage_daily.timezone = timezones.timezone
+
+),
+
+superseded as (
+
+    select distinct
+        known.account,
+        known.workspace_id,
+        known.timezone,
+        known.date
+    from known
+    inner join windows
+        on known.account = windows.account
+        and known.workspace_id = windows.workspace_id
+        and known.timezone <> windows.timezone
+        and cast(known.date as {{ dbt.type_timestamp() }}) >= windows.window_start
+        and cast(known.date as {{ dbt.type_timestamp() }}) < windows.window_end
+    where known.last_fetched_at is null or known.last_fetched_at < windows.last_fetched_at
+
+),
+
+ranked as (
+
+    select
+        known.account,
+        known.date,
+        known.credits,
+        known.character_count,
+        known.line_count,
+        known.run_count,
+        known.is_complete,
+        row_number() over (
+            partition by known.account, known.workspace_id, known.date
+            order by
+                case when known.last_fetched_at is null then 1 else 0 end,
+                known.last_fetched_at desc,
+                known.timezone
+        ) as preference
+    from known
+    left join superseded
+        on known.account = superseded.account
+        and known.workspace_id = superseded.workspace_id
+        and known.timezone = superseded.timezone
+        and known.date = superseded.date
+    where superseded.date is null
+
+),
+
+daily as (
+
+    select
+        account,
+        date,
+        sum(credits) as credits,
+        sum(character_count) as character_count,
+        sum(line_count) as line_count,
+        sum(run_count) as run_count,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from ranked
+    where preference = 1
+    group by account, date
 
 ),
 
@@ -69,8 +142,7 @@ metered as (
         date,
         cast({{ column }} as numeric(28, 9)) as quantity,
         is_complete
-    from ranked
-    where preference = 1
+    from daily
     {%- if not loop.last %}
     union all
     {% endif -%}

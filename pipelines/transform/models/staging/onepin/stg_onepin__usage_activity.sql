@@ -12,6 +12,7 @@ final as (
 
     select
         account,
+        workspace_id,
         id as event_id,
         {{ to_utc('"timestamp"') }} as occurred_at,
         user_id,

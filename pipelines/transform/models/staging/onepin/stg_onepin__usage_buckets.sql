@@ -1,4 +1,4 @@
--- One row per account, view, time zone and week or month.
+-- One row per account, workspace, view, time zone and week or month.
 -- The two views are the same usage cut differently, and the days of `stg_onepin__usage_daily` again: never add them up.
 
 with
@@ -13,6 +13,7 @@ final as (
 
     select
         account,
+        workspace_id,
         "view" as bucket_view,
         timezone,
         "date" as start_date,

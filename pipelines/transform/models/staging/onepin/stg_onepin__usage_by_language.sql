@@ -1,4 +1,4 @@
--- One row per account, local day of the snapshot, period and language.
+-- One row per account, workspace, local day of the snapshot, period and language.
 -- The periods overlap, and so do the snapshots of two days.
 
 with
@@ -13,6 +13,7 @@ final as (
 
     select
         account,
+        workspace_id,
         snapshot_date,
         "range" as rolling_range,
         activity_view,

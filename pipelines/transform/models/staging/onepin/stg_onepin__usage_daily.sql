@@ -1,4 +1,4 @@
--- One row per account, time zone and local date.
+-- One row per account, workspace, time zone and local date.
 -- A change of the configured time zone begins another history beside the first, of which nothing is lost: whoever reads this
 -- picks one `timezone` for each date and never adds two of them up.
 
@@ -14,6 +14,7 @@ final as (
 
     select
         account,
+        workspace_id,
         timezone,
         date,
         credits,

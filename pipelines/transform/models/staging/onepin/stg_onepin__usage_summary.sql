@@ -1,4 +1,4 @@
--- One row per account, local day of the snapshot and rolling range.
+-- One row per account, workspace, local day of the snapshot and rolling range.
 -- What begins with `own_` is of the key's owner, in their own billing period; all else is of the workspace, in the range or in
 -- the period of the view. The API answers them together, and they have no total in common.
 
@@ -14,6 +14,7 @@ final as (
 
     select
         account,
+        workspace_id,
         snapshot_date,
         "range" as rolling_range,
         timezone,

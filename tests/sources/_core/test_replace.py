@@ -1,0 +1,312 @@
+"""How windows replace windows, with a provider that says whatever a test wants it to, on a real DuckDB file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pyarrow as pa
+import pytest
+import time_machine
+from dlt.pipeline.exceptions import PipelineStepFailed
+from pendulum import DateTime
+
+from sources._core.http import IncompleteAnswer, ServiceUnavailable, SourceError, UnexpectedValue
+from sources._core.journal import Journal
+from sources._core.replace import Part, Reading, replaced_by_window
+from sources._core.tables import Table, count, day, dimension, text
+from sources._core.windows import Plan, Window, from_date
+
+NOW = "2026-03-20T10:30:00Z"
+TODAY = from_date(date(2026, 3, 20))
+TABLE = Table("vendor", "/usage", "usage", (dimension("team", "who"), day("date", "when"), count("used", "what")),
+              ("team", "date"), "date")  # fmt: skip
+EVENTS = Table("vendor", "/events", "events", (text("id", "which", nullable=False), text("kind", "what"),
+               day("date", "when")), ("id",), "date", is_event=True)  # fmt: skip
+
+Answer = Callable[[Window], Reading]
+
+
+class Heard(Journal):
+    """What a run told."""
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self.gaps: list[Window] = []
+        self.errors: list[SourceError] = []
+
+    def fetched(self, table: str, account: str, window: Window, rows: int) -> None:  # noqa: ARG002
+        self.windows.append(window)
+
+    def gap(self, table: str, account: str, window: Window) -> None:  # noqa: ARG002
+        self.gaps.append(window)
+
+    def failed(self, table: str, account: str, error: SourceError) -> None:  # noqa: ARG002
+        self.errors.append(error)
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOW) as traveller:
+        yield traveller
+
+
+class Loaded:
+    """A database, and runs that load one table into it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def run(self, *parts: Part[Any], table: Table = TABLE) -> Heard:
+        heard = Heard()
+        resource = replaced_by_window(table, parts=parts, fetch=lambda answer, window: answer(window), journal=heard)
+        pipeline = dlt.pipeline("vendor", destination=dlt.destinations.duckdb(str(self.file)), dataset_name="vendor")
+        pipeline.run(resource)
+        return heard
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.file), read_only=True) as connection:
+            return connection.sql(query).fetchall()
+
+    def days(self, where: str = "true") -> list[str]:
+        return [found.isoformat()[5:] for (found,) in self.rows(f"select date from vendor.usage where {where} order by 1")]
+
+
+@pytest.fixture
+def house(tmp_path: Path, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
+    return Loaded(tmp_path / "house.duckdb")
+
+
+def plan(first: str, longest: int = 2, **changes: Any) -> Plan:
+    settings: dict[str, Any] = {"lookback": timedelta(days=30), "longest": timedelta(days=longest)}
+    return Plan("day", at(first), **settings | changes)
+
+
+def at(text_: str) -> DateTime:
+    return from_date(date.fromisoformat(f"2026-{text_}"))
+
+
+def usage(window: Window, used: int = 1, team: str | None = "a") -> pa.Table:
+    """One row a day."""
+    found = [window.start.add(days=number).to_date_string() for number in range((window.end - window.start).days)]
+    return TABLE.rows({"team": team, "date": day_, "used": used} for day_ in found)
+
+
+def whole(window: Window) -> Reading:
+    return Reading(usage(window), window)
+
+
+def only(first: str = "01-01", until: str = "12-31", longest: int = 100) -> Answer:
+    """Answers the part of a window that lies in [first, until), at most so many days of it."""
+
+    def answer(window: Window) -> Reading:
+        start, end = max(window.start, at(first)), min(window.end, at(until), window.start.add(days=longest))
+        told = Window(start, end) if start < end else None
+        return Reading(usage(told) if told else TABLE.rows([]), told)
+
+    return answer
+
+
+def without(first: str, until: str) -> Answer:
+    """Answers whole windows, but nothing of those that have a day of [first, until)."""
+
+    def answer(window: Window) -> Reading:
+        untold = window.start < at(until) and at(first) < window.end
+        return Reading(TABLE.rows([]), None) if untold else whole(window)
+
+    return answer
+
+
+def test_an_answer_that_ends_early_is_asked_on(house: Loaded) -> None:
+    """A server that tells three days a call is asked until the window is whole, and nothing of it is deleted."""
+    heard = house.run(Part("a", only(longest=3), plan("03-10", longest=100)))
+    assert len(house.days()) == 11
+    assert [(window.end - window.start).days for window in heard.windows] == [3, 3, 3, 2]
+    assert house.run(Part("a", only(longest=3), plan("03-10", longest=100))).errors == []
+    assert len(house.days()) == 11
+
+
+@pytest.mark.parametrize("answer", [without("03-14", "03-16"), only(until="03-14")], ids=["a hole", "an early end"])
+def test_what_is_not_told_stays_and_stops_the_part(house: Loaded, answer: Answer) -> None:
+    """Neither is it deleted, nor does the cursor move beyond it; the error names it."""
+    house.run(Part("a", whole, plan("03-10")))
+    heard = house.run(Part("a", answer, plan("03-10")))
+    assert [type(error) for error in heard.errors] == [IncompleteAnswer]
+    assert "[2026-03-14" in str(heard.errors[0])
+    assert heard.windows[-1].end == at("03-14")
+    assert len(house.days()) == 11
+    assert house.run(Part("a", whole, plan("03-10", lookback=timedelta()))).windows[0].start == at("03-14")
+
+
+def test_a_hole_within_one_answer_is_not_deleted(house: Loaded, clock: time_machine.Traveller) -> None:
+    """Its windows do not adjoin, so that the scope has one condition for each."""
+
+    def answer(window: Window) -> Reading:
+        told = Window(max(window.start, at("03-15")), window.end) if window.start == at("03-14") else window
+        return Reading(usage(told, used=2), told)
+
+    house.run(Part("a", whole, plan("03-10")))
+    heard = house.run(Part("a", answer, plan("03-10")))
+    assert house.rows("select date::text, used from vendor.usage where used = 1") == [("2026-03-14", 1)]
+    assert heard.gaps == [Window(at("03-14"), at("03-15"))]
+
+
+def test_the_last_day_may_be_late(house: Loaded) -> None:
+    """A provider that does not tell today yet, or yesterday, is no error; the cursor waits there."""
+    heard = house.run(Part("a", only(until="03-19"), plan("03-10")))
+    assert (heard.errors, heard.gaps) == ([], [])
+    assert house.days()[-1] == "03-18"
+    assert len(house.run(Part("a", whole, plan("03-10", lookback=timedelta()))).windows) == 1
+    assert house.days()[-1] == "03-20"
+
+
+def test_a_memory_that_begins_later_is_asked_once(house: Loaded) -> None:
+    """What lies before is no error of a first run, and later runs do not begin there again."""
+    heard = house.run(Part("a", only(first="03-15"), plan("03-01")))
+    assert (house.days()[0], heard.errors, heard.gaps) == ("03-15", [], [])
+    assert house.run(Part("a", only(first="03-15"), plan("03-01", lookback=timedelta()))).windows[0].start == TODAY
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "gap"),
+    [("03-01", "03-05", ("03-01", "03-05")), ("03-01", "03-18", ("03-01", "03-15")), ("03-16", "03-18", None)],
+)
+def test_a_backfill_that_is_not_answered_is_a_gap(
+    house: Loaded, since: str, until: str, gap: tuple[str, str] | None
+) -> None:
+    """It is told, and what was not read is not said to be loaded."""
+    backfill = Window(at(since), at(until))
+    heard = house.run(Part("a", only(first="03-15"), plan("03-01", backfill=backfill)))
+    assert heard.gaps == ([Window(at(gap[0]), at(gap[1]))] if gap else [])
+    assert all(window.start >= at("03-15") for window in heard.windows)
+
+
+def test_a_backfill_beyond_the_reach_is_a_gap(house: Loaded) -> None:
+    """Nobody is even asked then, and it is told all the same."""
+    backfill = Window(at("01-01"), at("01-05"))
+    assert house.run(Part("a", whole, plan("01-01", reach=10, backfill=backfill))).gaps == [backfill]
+
+
+def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Traveller) -> None:
+    """A new time zone begins a history of its own, and what neither has is told."""
+    table = Table("vendor", "/usage", "usage", (dimension("timezone", "calendar"), day("date", "when"), count("used", "n")),
+                  ("timezone", "date"), "date", is_utc=False)  # fmt: skip
+
+    def part(zone: str, reach: int = 10) -> Part[Answer]:
+        def answer(window: Window) -> Reading:
+            return Reading(usage(window).drop_columns(["team"]), window)
+
+        return Part("a", answer, plan("01-01", reach=reach, longest=100, timezone=zone), {"timezone": zone})
+
+    house.run(part("UTC"), table=table)
+    clock.move_to(TODAY.add(days=20, hours=5))
+    heard = house.run(part("Asia/Tokyo"), table=table)
+    assert heard.gaps == [Window(at("03-20"), at("03-31"))]
+    assert house.rows("select timezone, count(*) from vendor.usage group by 1 order by 1") == [
+        ("Asia/Tokyo", 10),
+        ("UTC", 10),
+    ]
+
+
+def events(*rows: tuple[str, str]) -> Answer:
+    stated = [{"id": name, "kind": kind, "date": "2026-03-19"} for name, kind in rows]
+    return lambda window: Reading(EVENTS.rows(stated), window)
+
+
+def of(kind: str, answer: Answer) -> Part[Answer]:
+    return Part("a", answer, plan("03-19"), {"kind": kind})
+
+
+def test_rows_of_another_part_are_refused(house: Loaded) -> None:
+    """A server that ignores a filter would bring each row once a part, and rows that nothing ever takes away."""
+    heard = house.run(of("x", events(("1", "x"), ("2", "y"))), of("y", events(("2", "y"))), table=EVENTS)
+    assert [str(error) for error in heard.errors if isinstance(error, UnexpectedValue)] == [
+        "vendor /events: a row is of kind 'y', and kind 'x' was asked for. The answer is not as documented, so events was"
+        " left as it was; please report it."
+    ]
+    assert house.rows("select id, kind from vendor.events") == [("2", "y")]
+
+
+def test_a_key_that_comes_in_two_parts_is_refused(house: Loaded) -> None:
+    """It would be two rows with one key."""
+    heard = house.run(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
+    assert "a row with the same key ('1',)" in str(heard.errors[0])
+    assert house.rows("select id, kind from vendor.events") == [("1", "x")]
+
+
+def test_a_key_that_comes_twice_in_an_answer_is_refused(house: Loaded) -> None:
+    """A merge would keep either, and nobody knows which."""
+    heard = house.run(Part("a", lambda window: Reading(pa.concat_tables([usage(window)] * 2), window), plan("03-19")))
+    assert "two rows have the same key" in str(heard.errors[0])
+
+
+def test_a_column_that_the_part_fixes_is_filled(house: Loaded) -> None:
+    """Where the answer leaves it to the question; even what had to be learned."""
+    part = Part("a", lambda window: Reading(usage(window).drop_columns(["team"]), window), plan("03-19"),
+                learn=lambda: {"team": "red"})  # fmt: skip
+    house.run(part)
+    assert house.rows("select distinct team from vendor.usage") == [("red",)]
+
+
+@pytest.mark.parametrize("surprise", [KeyError("data"), TypeError("no"), AttributeError("no"), IndexError("no")])
+def test_an_answer_of_unforeseen_form_fails_its_table_alone(house: Loaded, surprise: Exception) -> None:
+    """Whether it was to be read, or to tell whose it is; other accounts are loaded."""
+
+    def raising(*_: object) -> Any:
+        raise surprise
+
+    learning = Part("b", whole, plan("03-19"), learn=raising)
+    heard = house.run(Part("a", raising, plan("03-19")), learning, Part("c", whole, plan("03-19")))
+    assert [type(error) for error in heard.errors] == [UnexpectedValue] * 2
+    assert house.rows("select distinct account from vendor.usage") == [("c",)]
+
+
+def test_only_what_was_kept_is_said_to_be_loaded(house: Loaded) -> None:
+    """Neither a window of which nothing can be said, nor one whose rows were refused."""
+    outside = Part("a", lambda window: Reading(usage(Window(at("01-01"), at("01-02"))), window), plan("03-19"))
+    untold = Part("b", only(until="01-02"), plan("03-20"))
+    heard = house.run(outside, untold)
+    assert heard.windows == []
+    assert "outside the window" in str(heard.errors[0])
+
+
+def test_a_part_that_never_answers_is_in_the_log(house: Loaded) -> None:
+    """Without a window; one that answered in part has only its windows."""
+
+    def down(window: Window) -> Reading:
+        if window.start >= at("03-17"):
+            raise ServiceUnavailable("down", way_out="Wait.")
+        return whole(window)
+
+    parts = [Part("a", whole, plan("03-15"), {"team": "a"}), Part("a", down, plan("03-15"), {"team": "a"})]
+    later = Part("a", down, plan("03-19"), {"team": "b"})
+    heard = house.run(parts[0], later)
+    assert len(heard.errors) == 1
+    assert house.rows("select part, window_start is null, row_count from vendor.fetched_windows order by all") == [
+        ("a", False, 2), ("a", False, 2), ("a", False, 2), ("b", True, 0),
+    ]  # fmt: skip
+    house.run(parts[1])
+    assert house.rows("select count(*) from vendor.fetched_windows where window_start is null") == [(1,)]
+
+
+def test_names_of_parts_cannot_be_confused(house: Loaded) -> None:
+    """Account and part are told apart, whatever blanks they have, and an empty value leaves no trace."""
+    assert Part("a b", whole, plan("03-19"), {"team": "c"}).slot != Part("a", whole, plan("03-19"), {"team": "b c"}).slot
+    where: Mapping[str, str] = {"team": "day", "kind": ""}
+    assert Part("a", whole, plan("03-19"), where).name == "day"
+
+
+def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: Path) -> None:
+    """In a pipeline of one's own nothing of that run is loaded."""
+    resource = replaced_by_window(
+        TABLE,
+        parts=[Part("a", only(until="03-14"), plan("03-10"))],
+        fetch=lambda ask, window: ask(window),
+        journal=Journal(),
+    )
+    destination = dlt.destinations.duckdb(str(tmp_path / "house.duckdb"))
+    with pytest.raises(PipelineStepFailed, match="tells nothing"):
+        dlt.pipeline("vendor", destination=destination, dataset_name="vendor").run(resource)

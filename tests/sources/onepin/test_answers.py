@@ -1,0 +1,231 @@
+"""What is made of single answers: errors, wrong types, and the calendar of weeks."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pendulum
+import pytest
+import time_machine
+
+from pipelines.sandbox import Fault, Sandbox
+from pipelines.sandbox.onepin import envelope_of_error
+from sources._core.http import (
+    BearerAuth,
+    Client,
+    CredentialsRejected,
+    MalformedAnswer,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SourceError,
+    UnexpectedValue,
+)
+from sources._core.tables import Table
+from sources._core.windows import Window
+from sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
+from sources.onepin.answers import flat, judge
+from sources.onepin.workspace import Workspace
+from tests.conftest import House
+from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
+
+
+@pytest.fixture
+def workspace(sandbox: Sandbox) -> Iterator[Workspace]:
+    """The default workspace, asked as the source does."""
+    key = sandbox.onepin.credential().api_key
+    client = Client("onepin", sandbox.url, auth=BearerAuth(key), judge=judge, sleep=lambda _: None)
+    yield Workspace(client, "UTC")
+    client.close()
+
+
+def read_days(workspace: Workspace) -> Any:
+    window = Window(pendulum.datetime(2025, 12, 1), pendulum.datetime(2026, 3, 21))
+    return workspace.daily(window, table=USAGE_DAILY)
+
+
+def error(code: str, message: str = "It says no", field: str | None = None) -> dict[str, Any]:
+    return envelope_of_error(code, message, field)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "said"),
+    [
+        (400, error("BAD_REQUEST"), RequestRejected, r"It says no \(BAD_REQUEST\)"),
+        (401, error("INVALID_API_KEY"), CredentialsRejected, "Correct api_key"),
+        (200, error("INVALID_API_KEY"), CredentialsRejected, "Correct api_key"),
+        (403, error("FORBIDDEN"), CredentialsRejected, "workspace:read"),
+        (404, error("NOT_FOUND"), RequestRejected, "activity_user_ids"),
+        (409, error("CONFLICT"), ServiceUnavailable, "Run again later"),
+        (422, error("VALIDATION_ERROR", "Bad", "timezone"), RequestRejected, "Set sources.onepin.timezone"),
+        (422, {"detail": [{"loc": ["query", "timezone"], "msg": "unknown"}]}, RequestRejected, "timezone: unknown.*IANA"),
+        (422, error("VALIDATION_ERROR", "Bad", "limit"), RequestRejected, "limit: Bad"),
+        (426, error("UPGRADE_REQUIRED"), RequestRejected, "update meterhouse"),
+        (429, error("RATE_LIMITED"), RateLimited, "requests_per_minute"),
+        (200, error("SOMETHING_NEW"), ServiceUnavailable, r"It says no \(SOMETHING_NEW\)"),
+        (200, {"error": "maintenance"}, ServiceUnavailable, "maintenance"),
+        (200, error("RATE_LIMITED"), RateLimited, "requests_per_minute"),
+        (202, {}, MalformedAnswer, "HTTP 202"),
+        (203, {"data": {}}, MalformedAnswer, "HTTP 203"),
+        (503, error("UNAVAILABLE"), ServiceUnavailable, "Run again later"),
+        (503, None, ServiceUnavailable, "Run again later"),
+        (200, {"meta": {}}, MalformedAnswer, "no data"),
+        (200, {"data": [], "meta": {}}, MalformedAnswer, "whether it goes on"),
+        (200, [], MalformedAnswer, "not an object"),
+        (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "no list daily"),
+        (200, {"data": {"range": "30d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "of range '30d'"),
+        (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "Etc/UTC"}}, UnexpectedValue, "Etc/UTC.*set"),
+    ],
+)  # fmt: skip
+def test_errors_are_told_apart(
+    sandbox: Sandbox, workspace: Workspace, status: int, body: Any, kind: type[SourceError], said: str
+) -> None:
+    """Each with its own message and way out, never with the key."""
+    sandbox.faults.add(Fault(path=SUMMARY, status=status, body=body))
+    with pytest.raises(kind, match=rf"^onepin {SUMMARY}.*{said}"):
+        read_days(workspace)
+
+
+def test_no_message_holds_the_key(sandbox: Sandbox, workspace: Workspace) -> None:
+    """Not even where the vendor repeats it."""
+    key = sandbox.onepin.credential().api_key
+    sandbox.faults.add(Fault(path=SUMMARY, status=401, body=error("INVALID_API_KEY", f"No such key: {key}")))
+    with pytest.raises(CredentialsRejected, match=r"No such key: \*\*\*") as caught:
+        read_days(workspace)
+    assert key not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ({"date": "2026-03-01", "credits": "many", "characters": 1, "lines": 1, "runs": 1}, "credits holds 'many'"),
+        ({"date": "2026-03-01", "credits": 1, "characters": 1.5, "lines": 1, "runs": 1}, "characters holds Decimal"),
+        ({"date": "2026-03-01T10:00:00", "credits": 1, "characters": 1, "lines": 1, "runs": 1}, "a time, not a date"),
+        ({"date": "2026-03-01", "credits": 1, "characters": 1, "lines": 1}, "runs holds nothing"),
+        ("2026-03-01", "not an object"),
+    ],
+)
+def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: Workspace, day: Any, said: str) -> None:
+    """The error names endpoint, field and value."""
+    data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": [day]}
+    sandbox.faults.add(Fault(path=SUMMARY, body={"data": data}))
+    with pytest.raises(UnexpectedValue, match=said):
+        read_days(workspace)
+
+
+def test_a_missing_list_leaves_the_table_as_it_was(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """Missing data is no empty data."""
+    load("usage_daily")
+    before = loaded(house, "usage_daily")
+    sandbox.faults.add(
+        Fault(path=SUMMARY, body={"data": {"range": "90d", "activity_view": "weekly", "timezone": "UTC"}, "meta": {}})
+    )
+    assert "no list daily" in load("usage_daily", status=1)["failures"][0]["error"]
+    assert loaded(house, "usage_daily") == before
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "first"),
+    [
+        (NEW_YORK, "2026-03-09T04:00:00Z", "2026-03-09"),
+        (NEW_YORK, "2026-03-09T00:00:00Z", "2026-03-09"),
+        ("Asia/Kolkata", "2026-03-08T18:30:00Z", "2026-03-09"),
+        ("Asia/Kolkata", "2026-03-09T00:00:00Z", "2026-03-09"),
+        ("UTC", "2026-03-10T00:00:00Z", None),
+        ("UTC", "Week 1", None),
+        ("UTC", None, None),
+    ],
+)
+def test_the_first_day_of_a_week(workspace: Workspace, zone: str, start: Any, first: str | None) -> None:
+    """As documented, and as the reference's sample writes it; what begins on no Monday is no week."""
+    workspace.timezone = zone
+    if first is None:
+        with pytest.raises(UnexpectedValue, match="not the first day of a week"):
+            workspace._first_day(start, "week", USAGE_BUCKETS)
+    else:
+        assert workspace._first_day(start, "week", USAGE_BUCKETS).isoformat() == first
+
+
+def test_no_error_is_no_error(sandbox: Sandbox, workspace: Workspace) -> None:
+    """Some servers write an empty envelope."""
+    data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": []}
+    sandbox.faults.add(Fault(path=SUMMARY, body={"data": data, "error": None}))
+    assert read_days(workspace).rows.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "said"),
+    [
+        (USAGE_SUMMARY, {"audio": 12345}, "field audio holds 12345, not an object"),
+        (USAGE_SUMMARY, {"corrected": "many"}, "field corrected holds 'many', not an object"),
+        (USAGE_SUMMARY, {"activity": {"peak": [1]}}, r"field activity.peak holds \[1\], not an object"),
+        (USAGE_ACTIVITY, {"user": "someone"}, "field user holds 'someone', not an object"),
+        (USAGE_ACTIVITY, {"resource": False}, "field resource holds False, not an object"),
+    ],
+)
+def test_a_value_in_place_of_an_object(table: Table, changes: dict[str, Any], said: str) -> None:
+    """Its columns would be null, and nobody would know."""
+    with pytest.raises(UnexpectedValue, match=said):
+        flat(changes, table)
+    assert flat(dict.fromkeys(changes), table) == {}
+
+
+PERIODS = [
+    ("UTC", "2026-03-01T00:00:00Z", "2026-03-21T00:00:00Z"),
+    ("UTC", "2026-03-01T00:00:00Z", "2026-03-20T23:59:59Z"),
+    (NEW_YORK, "2026-03-01T05:00:00Z", "2026-03-21T04:00:00Z"),
+    (NEW_YORK, "2026-03-01T00:00:00Z", "2026-03-20T23:59:59Z"),
+    ("Asia/Kolkata", "2026-02-28T18:30:00Z", "2026-03-20T18:30:00Z"),
+    ("Asia/Kolkata", "2026-03-01T00:00:00Z", "2026-03-20T23:59:59Z"),
+]
+
+
+@pytest.mark.parametrize(("zone", "start", "end"), PERIODS)
+@pytest.mark.parametrize("days", [[], ["2026-03-10"]])
+def test_the_days_of_a_period(
+    sandbox: Sandbox, workspace: Workspace, zone: str, start: str, end: str, days: list[str]
+) -> None:
+    """By its own bounds, as documented and as the reference's sample writes them, whatever days have a row."""
+    workspace.timezone = zone
+    assert read_days_of(sandbox, workspace, {"start": start, "end": end}, days) == ("2026-03-01", "2026-03-21")
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        None,
+        {},
+        "March",
+        {"start": "2026-03-01T00:00:00Z", "end": None},
+        {"start": "2026-03-01T10:17:00Z", "end": "2026-03-21T00:00:00Z"},
+        {"start": "2026-03-10T00:00:00Z", "end": "2026-03-21T00:00:00Z"},
+    ],
+)
+def test_a_period_that_cannot_be_the_days(sandbox: Sandbox, workspace: Workspace, period: Any) -> None:
+    """It has rows outside, or no bounds: then the answer is of what lies between its first and its last row."""
+    found = read_days_of(sandbox, workspace, period, ["2026-03-05", "2026-03-11"])
+    assert found == ("2026-03-05", "2026-03-12")
+
+
+def read_days_of(sandbox: Sandbox, workspace: Workspace, period: Any, days: list[str]) -> tuple[str, str]:
+    counts = {"credits": 1, "characters": 1, "lines": 1, "runs": 1}
+    data = {"range": "90d", "activity_view": "weekly", "timezone": workspace.timezone, "period": period}
+    sandbox.faults.add(Fault(path=SUMMARY, body={"data": data | {"daily": [{"date": day, **counts} for day in days]}}))
+    window = read_days(workspace).window
+    return window.start.to_date_string(), window.end.to_date_string()
+
+
+@pytest.mark.parametrize(("form", "least"), [("Retry-After", 59), ("Retry-After-Ms", 59), ("X-RateLimit-Reset", 59)])
+def test_a_limit_is_waited_out(sandbox: Sandbox, clock: time_machine.Traveller, form: Any, least: float) -> None:
+    """As long as the provider asks, in whichever header, and no shorter."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.shift(seconds + 1)
+
+    sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 1, form
+    auth = BearerAuth(sandbox.onepin.credential().api_key)
+    for _ in range(2):  # two programs with one key, neither of which knows of the other
+        Workspace(Client("onepin", sandbox.url, auth=auth, judge=judge, sleep=sleep), "UTC").probe()
+    (wait,) = waits
+    assert least <= wait <= 61
