@@ -68,7 +68,11 @@ def test_the_printed_check_is_answered(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("path", "items", "identity"),
-    [("/details", "events", "id"), ("/tokens/files", "files", "image_id"), ("/tokens/conversations", "conversations", "session_id")],
+    [
+        ("/details", "events", "id"),
+        ("/tokens/files", "files", "image_id"),
+        ("/tokens/conversations", "conversations", "session_id"),
+    ],
 )
 def test_the_printed_iterators_walk_the_list(client: httpx.Client, path: str, items: str, identity: str) -> None:
     """`get_all_…(page_size=50)` is pages of fifty by offset, each row once."""
