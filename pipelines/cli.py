@@ -7,6 +7,7 @@ Everything that takes long to import is imported by the command that needs it: `
 """
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +72,7 @@ def run(
 
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Run against the sandbox into demo.duckdb: no key, no network, a year of usage and what it costs."""
+    """Run against the sandbox into demo.duckdb: no key, no network, made-up usage and what it costs."""
     from pipelines import terminal
     from pipelines.destination import resolve_destination
     from pipelines.run import Record, open_sources, run_all
@@ -89,7 +90,7 @@ def demo(as_json: AsJson = False) -> None:
             record = Record()
             sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
-            out.say("loading a year of made-up usage from the sandbox into demo.duckdb")
+            out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
             with out.progress(record):
                 report = run_all(sources, target, record, models=True, billing=False)
         out.finish(report)
@@ -162,12 +163,13 @@ def check(
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
     seed: Annotated[int, typer.Option(help="Another seed, another year of usage.")] = 7,
+    limits: Annotated[bool, typer.Option("--limits", help="Keep to the limits a minute that the vendors document.")] = False,
 ) -> None:
     """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
     from pipelines import terminal
 
     with terminal.reporting(as_json=False) as out:
-        out.serving(_sandbox().serve, port, seed)
+        out.serving(partial(_sandbox().serve, documented_limits=limits), port, seed)
 
 
 def _sandbox() -> "ModuleType":

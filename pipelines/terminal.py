@@ -248,9 +248,9 @@ def _cents(amount: Decimal) -> Decimal:
 
 def _distinct(record: Record) -> list[str]:
     """Each failure once, with the tables that it kept from being loaded: a wrong key fails every table alike."""
-    tables: dict[tuple[str, str], list[str]] = {}
-    for failure in record.failures:
-        tables.setdefault((failure.account, str(failure.error)), []).append(failure.table)
+    tables: dict[tuple[str, str], dict[str, None]] = {}
+    for failure in record.failures:  # a table of many parts fails with each of them
+        tables.setdefault((failure.account, str(failure.error)), {})[failure.table] = None
     return [
         f"{error}" + (f" [account {account}: {', '.join(names)}]" if account else "")
         for (account, error), names in tables.items()

@@ -39,20 +39,28 @@ class Sandbox:
         scopix: the vendor Scopix, the same.
     """
 
-    def __init__(self, seed: int = 7, port: int = 0, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        port: int = 0,
+        clock: Callable[[], datetime] | None = None,
+        *,
+        documented_limits: bool = False,
+    ) -> None:
         """Prepares a sandbox; it listens from `__enter__` on.
 
         Args:
             seed: decides all usage; the same seed counts the same in every process and at every time.
             port: where to listen, 0 for a free one.
             clock: tells the present time, with a timezone; nothing is used after it. The real one by default.
+            documented_limits: whether Scopix keeps to the 30 requests a minute of its documents, and not to a granted limit.
         """
         self.faults = Faults()
         self.requests = Requests()
         self.mathpix = Mathpix(seed, clock or _now)
         self.onepin = Onepin(seed, clock or _now)
         self.reducto = Reducto(seed, clock or _now)
-        self.scopix = Scopix(seed, clock or _now)
+        self.scopix = Scopix(seed, clock or _now, documented_limits=documented_limits)
         self._vendors = (self.mathpix, self.onepin, self.reducto, self.scopix)
         self._port = port
         self._running: _Server | None = None
@@ -125,18 +133,21 @@ class Sandbox:
         return Response(status_code=204)
 
 
-def serve(port: int, seed: int = 7, ready: Callable[[Sandbox], None] | None = None) -> None:
+def serve(
+    port: int, seed: int = 7, ready: Callable[[Sandbox], None] | None = None, *, documented_limits: bool = False
+) -> None:
     """Runs a sandbox until Ctrl+C.
 
     Args:
         port: where to listen, 0 for a free one.
         seed: decides all usage.
         ready: called with the sandbox once it answers, for example to print `variables()`.
+        documented_limits: as `Sandbox` has it.
 
     Raises:
         OSError: the port is taken.
     """
-    with Sandbox(seed=seed, port=port) as sandbox:
+    with Sandbox(seed=seed, port=port, documented_limits=documented_limits) as sandbox:
         if ready is not None:
             ready(sandbox)
         try:

@@ -261,7 +261,8 @@ def _shown(value: Any) -> str:
 def version_of(table: pa.Table, columns: Sequence[str]) -> pa.Array:
     """One text a row that changes when one of `columns` changes, computed for the whole table at once."""
     texts = [_text_of(table.column(name)) for name in columns]
-    return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x00").combine_chunks()
+    # A null is told from an empty text by a control character; not by U+0000, which PostgreSQL cannot store.
+    return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x1e").combine_chunks()
 
 
 def _text_of(values: pa.ChunkedArray) -> pa.ChunkedArray:

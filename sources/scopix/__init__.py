@@ -21,7 +21,7 @@ from sources._core.tables import Table
 from sources._core.windows import Plan, Unit, Window, ceil, floor, utc_now
 from sources.scopix import settings, tables
 from sources.scopix.answers import judge
-from sources.scopix.asker import Ask, Asker
+from sources.scopix.asker import Ask, Asker, Forecast
 from sources.scopix.lists import foresee_events, read_created, read_events
 from sources.scopix.series import (
     buckets,
@@ -40,6 +40,9 @@ from sources.scopix.snapshots import (
     read_summary,
     read_top_endpoints,
 )
+
+Foresee = Callable[..., None]
+"""Hears of a part's windows beforehand, and tells its asker how many requests they take."""
 
 Wheres = Sequence[tuple[Plan, Mapping[str, str]]]
 """The parts of a table that one account has: a plan each, and the columns that it fixes."""
@@ -142,18 +145,19 @@ def scopix_source(
         settings={"base_url": base_url, "tenant_id": tenant_id, "api_key_ids": api_key_ids},
         told_apart_by=["tenant_id"],
     )
-    askers = {account.name: _asker(account, paces, journal) for account in resolved}
+    _require_tenants(resolved)
+    askers = _askers(resolved, paces, journal)
     keys = {account.name: _key_ids(account) for account in resolved}
 
     def resource(
         table: Table,
         fetch: Callable[..., Reading],
         wheres: Wheres | Callable[[str], Wheres],
-        foresee: Callable[..., None] | None = None,
+        foresee: Foresee | None,
         **arguments: Any,
     ) -> DltResource:
         parts = [
-            Part(account, Ask(asker, where), own, where)
+            Part(account, Ask(asker, where, floor(own.initial_date, own.unit)), own, where)
             for account, asker in askers.items()
             for own, where in (wheres(account) if callable(wheres) else wheres)
         ]
@@ -162,7 +166,7 @@ def scopix_source(
             parts=parts,
             fetch=partial(fetch, table=table, **arguments),
             journal=journal,
-            foresee=partial(foresee or _a_request_a_window, table=table),
+            foresee=partial(foresee, table=table) if foresee else None,
         )
 
     def of_keys(account: str) -> Wheres:
@@ -177,29 +181,27 @@ def scopix_source(
         fixed = [{"api_key_id": key} for key in keys[account]] or [{}]
         return [(events, where | ({"operation_type": kind} if kind else {})) for where in fixed for kind in operations]
 
-    yield resource(
-        tables.USAGE_EVENTS, read_events, of_events, partial(foresee_events, page_size=page_size), page_size=page_size
-    )
-    yield resource(tables.USAGE_BY_PERIOD, read_by_period, of_periods)
-    yield resource(tables.USAGE_DAILY, read_usage_daily, of_keys, _a_request_a_day)
-    yield resource(tables.USAGE_SUMMARY, read_summary, [(present, {"period": period}) for period in summaries])
-    yield resource(tables.USAGE_BREAKDOWN, read_breakdown, [(present, {})])
-    yield resource(tables.USAGE_CHECKS, read_check, [(present, {})], _nothing_known, operation=operation)
-    yield resource(tables.TOP_ENDPOINTS, read_top_endpoints, [(present, {})], limit=limit)
-    yield resource(tables.DASHBOARD_ANALYTICS, read_dashboard, [(present, {"period": period}) for period in dashboards])
-    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})])
-    yield resource(
-        tables.PLAN_UTILIZATION,
-        read_plan,
-        [(present, {"period": period}) for period in plans],
-        include_projections=include_projections,
-    )
-    yield resource(tables.TOKENS_DAILY, read_tokens_daily, [(plan, {})], _a_request_a_day)
+    def of_present(periods: Sequence[str]) -> Wheres:
+        return [(present, {"period": period}) for period in periods]
+
+    a_window, a_day, a_month = _a_request_a(None), _a_request_a("day"), _a_request_a("month")
+    pages = partial(foresee_events, page_size=page_size, parts={account: len(of_events(account)) for account in askers})
     months: Wheres = [(series["month"], {})] if "month" in series else []
-    yield resource(tables.TOKENS_MONTHLY, read_tokens_monthly, months, _a_request_a_month)
-    yield resource(tables.FILE_TOKENS, read_created, [(files, {})], _nothing_known, items="files", page_size=page_size)
+    yield resource(tables.USAGE_EVENTS, read_events, of_events, pages, page_size=page_size)
+    yield resource(tables.USAGE_BY_PERIOD, read_by_period, of_periods, a_window)
+    yield resource(tables.USAGE_DAILY, read_usage_daily, of_keys, a_day)
+    yield resource(tables.USAGE_SUMMARY, read_summary, of_present(summaries), a_window)
+    yield resource(tables.USAGE_BREAKDOWN, read_breakdown, [(present, {})], a_window)
+    yield resource(tables.USAGE_CHECKS, read_check, [(present, {})], None, operation=operation)  # by a budget of its own
+    yield resource(tables.TOP_ENDPOINTS, read_top_endpoints, [(present, {})], a_window, limit=limit)
+    yield resource(tables.DASHBOARD_ANALYTICS, read_dashboard, of_present(dashboards), a_window)
+    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})], a_window)
+    yield resource(tables.PLAN_UTILIZATION, read_plan, of_present(plans), a_window, include_projections=include_projections)
+    yield resource(tables.TOKENS_DAILY, read_tokens_daily, [(plan, {})], a_day)
+    yield resource(tables.TOKENS_MONTHLY, read_tokens_monthly, months, a_month)
+    yield resource(tables.FILE_TOKENS, read_created, [(files, {})], a_window, items="files", page_size=page_size)
     yield resource(
-        tables.CONVERSATION_TOKENS, read_created, [(talks, {})], _nothing_known, items="conversations", page_size=page_size
+        tables.CONVERSATION_TOKENS, read_created, [(talks, {})], a_window, items="conversations", page_size=page_size
     )
     yield credentials_check(askers, partial(_check, operation=operation))
 
@@ -225,20 +227,34 @@ def _series(plan: Plan, until: str | None) -> dict[Unit, Plan]:
     return plans
 
 
-def _asker(account: Account, paces: tuple[int, int], journal: Journal) -> Asker:
-    tenant = str(account.settings["tenant_id"] or "")
-    usage, check = (
-        Client(
-            "scopix",
-            account.settings["base_url"],
-            auth=BearerAuth(account.credentials["api_key"], {"X-Tenant-ID": tenant} if tenant else {}),
-            judge=judge,
-            budget=Budget(pace),
-            on_answer=journal.answered,
+def _require_tenants(accounts: Sequence[Account]) -> None:
+    """One key for several accounts is right only where each of them says which tenant it is."""
+    for account in accounts:
+        for other in accounts:
+            if account is not other and account.credentials == other.credentials and not account.settings["tenant_id"]:
+                raise ConfigurationError(
+                    f"the accounts {account.name} and {other.name} of scopix have the same api_key, and the first has "
+                    "no tenant_id, so that it may be the tenant of the other, and all usage would count twice",
+                    way_out=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
+                )
+
+
+def _askers(accounts: Sequence[Account], paces: tuple[int, int], journal: Journal) -> dict[str, Asker]:
+    """Who asks for each account; accounts with the same key share its budgets, because the vendor counts by key."""
+    shared: dict[tuple[str, str], tuple[list[Budget], Forecast]] = {}
+    askers = {}
+    for account in accounts:
+        key, url = account.credentials["api_key"], str(account.settings["base_url"])
+        if (key, url) not in shared:
+            shared[key, url] = [Budget(pace) for pace in paces], Forecast()
+        budgets, forecast = shared[key, url]
+        tenant = str(account.settings["tenant_id"] or "")
+        auth = BearerAuth(key, {"X-Tenant-ID": tenant} if tenant else {})
+        usage, check = (
+            Client("scopix", url, auth=auth, judge=judge, budget=budget, on_answer=journal.answered) for budget in budgets
         )
-        for pace in paces
-    )
-    return Asker(account.name, usage, check, journal)
+        askers[account.name] = Asker(account.name, usage, check, journal, forecast)
+    return askers
 
 
 def _key_ids(account: Account) -> tuple[str, ...]:
@@ -260,20 +276,14 @@ def _periods(setting: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
     return periods
 
 
-def _a_request_a_window(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
-    ask.asker.foresee(table.name, len(windows))
+def _a_request_a(unit: Unit | None) -> Foresee:
+    """Foresees a request a bucket of `unit`, or one a window."""
 
+    def foresee(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
+        requests = len(windows) if unit is None else sum(1 for window in windows for _ in buckets(window, unit))
+        ask.asker.foresee(table.name, requests)
 
-def _a_request_a_day(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
-    ask.asker.foresee(table.name, sum(1 for window in windows for _ in buckets(window, "day")))
-
-
-def _a_request_a_month(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
-    ask.asker.foresee(table.name, sum(1 for window in windows for _ in buckets(window, "month")))
-
-
-def _nothing_known(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
-    """The list itself tells, by its first page; and `check` has a budget of its own."""
+    return foresee
 
 
 def _check(asker: Asker, operation: Mapping[str, Any]) -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pendulum
+from pendulum import DateTime
+
 from sources._core.http import (
     Answer,
     CredentialsRejected,
@@ -13,6 +16,7 @@ from sources._core.http import (
     ServiceUnavailable,
     SourceError,
 )
+from sources._core.tables import Table
 
 REJECTED_KEYS = {"INVALID_API_KEY", "EXPIRED_API_KEY"}
 EXHAUSTED_QUOTAS = {"USAGE_LIMIT_EXCEEDED", "STORAGE_QUOTA_EXCEEDED"}
@@ -27,8 +31,8 @@ def judge(answer: Answer) -> SourceError | None:
             return None  # no JSON: by its status
         if not isinstance(payload, dict):
             return MalformedAnswer("the answer is no object", way_out="Run again later; check base_url.")
-        if "error" not in payload:
-            return None
+        if not payload.get("error"):
+            return None  # a field that is null says that there is no error
     code, said = _said(payload)
     return _by_code(code, said) or _by_status(answer.status, said)
 
@@ -105,3 +109,18 @@ def flattened(payload: Mapping[str, Any], sections: Mapping[str, str]) -> dict[s
         else:
             flat[name] = value
     return flat
+
+
+def moment(table: Table, name: str, text: Any) -> DateTime:
+    """The UTC time that a field of the answer holds.
+
+    Raises:
+        UnexpectedValue: it holds none.
+    """
+    try:
+        parsed = pendulum.parse(text, tz="UTC") if isinstance(text, str) else None
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, DateTime):
+        raise table.unexpected(f"field {name} holds {text!r}, not a time")
+    return parsed.in_timezone("UTC")

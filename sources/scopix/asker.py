@@ -1,15 +1,32 @@
 """Who asks Scopix for one account: its two clients, what it learns about the server, and how long all of it will take."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pendulum import DateTime
 
-from sources._core.http import Client, MalformedAnswer, Params
+from sources._core.http import Client, CredentialsRejected, IncompleteAnswer, MalformedAnswer, Params, RequestRejected
 from sources._core.journal import Journal
+from sources._core.tables import Table
 
 A_MINUTE = 60.0
+MORE = 1.2
+"""A forecast that has grown by a fifth since it was told is told again."""
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""The id of an API key that nobody has."""
+
+
+@dataclass
+class Forecast:
+    """What the accounts of one API key have to ask and have asked; they share its budget, and so its waits."""
+
+    foreseen: int = 0
+    sent: int = 0
+    looked_at: int = 0
+    """How much was foreseen when last it was looked at whether there is something to say."""
+    tables: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -20,18 +37,21 @@ class Asker:
     client: Client
     checker: Client
     journal: Journal
+    forecast: Forecast = field(default_factory=Forecast)
     styles: dict[str, str] = field(default_factory=dict)
     """How each list is paged, once that is known."""
-    takes_dates: bool = False
-    """Whether the server is known to look at the dates of a question about tokens."""
-    _foreseen: int = 0
-    _tables: set[str] = field(default_factory=set)
-    _announced: bool = False
+    looks_at_dates: bool | None = None
+    """Whether the server looks at the dates of a question about tokens; None where it is not known, False where nothing can
+    show it, because no token was ever used."""
+    includes_end: bool = False
+    """Whether the server is known to answer of the last day of such a question, too."""
+    _looks_at_keys: set[str] = field(default_factory=set)
+    _counted: set[str] = field(default_factory=set)
 
     def get(self, endpoint: str, params: Params, *, answers: str | None = None) -> dict[str, Any]:
         """The answer to one question; with `answers`, a field that it must have, holding a list."""
         self._announce()
-        payload: dict[str, Any] = self.client.get(endpoint, {name: value for name, value in params.items() if value != ""})
+        payload = self._ask(endpoint, params)
         if answers is not None and not isinstance(payload.get(answers), list):
             raise MalformedAnswer(
                 f"the answer has no list {answers}",
@@ -41,47 +61,77 @@ class Asker:
             )
         return payload
 
-    def peek(self, endpoint: str, params: Params) -> dict[str, Any]:
-        """As `get`, while it is still being found out how much there is to ask."""
-        self._foreseen += 1
-        payload: dict[str, Any] = self.client.get(endpoint, {name: value for name, value in params.items() if value != ""})
-        return payload
-
     def check(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to the question whether an operation would be let through."""
         payload: dict[str, Any] = self.checker.post(endpoint, body)
         return payload
 
+    def require_keys(self, table: Table, params: Params, tells_usage: Callable[[dict[str, Any]], bool]) -> None:
+        """Asks, once an endpoint, about a key that nobody has, where there is usage to tell.
+
+        Raises:
+            IncompleteAnswer: the server passes over `api_key_id`, so that each key would have the usage of all.
+        """
+        if table.endpoint in self._looks_at_keys:
+            return
+        try:
+            payload = self.get(table.endpoint, {**params, "api_key_id": NOBODY})
+        except (CredentialsRejected, RequestRejected):
+            payload = {}  # it looked at the key, and does not know it
+        if payload and tells_usage(payload):
+            raise IncompleteAnswer(
+                "the server does not look at api_key_id: asked about a key that nobody has, it answers with usage",
+                provider=table.provider,
+                endpoint=table.endpoint,
+                way_out="Take api_key_ids out of [sources.scopix]: usage is loaded for all keys together then.",
+            )
+        self._looks_at_keys.add(table.endpoint)
+
     def foresee(self, table: str, requests: int) -> None:
         """Counts requests that `table` is known to need, before any table has begun."""
-        self._tables.add(table)
-        self._foreseen += requests
+        self.forecast.tables.add(table)
+        self.forecast.foreseen += requests
 
-    def discover(self, table: str, requests: int) -> None:
-        """Counts requests that only the first page of a list tells of, and says how long they take."""
-        if table in self._tables:
-            return
-        self.foresee(table, requests)
-        if (seconds := self._seconds()) > A_MINUTE:
-            self.journal.expecting(table, self.account, requests, seconds)
+    def peek(self, table: Table, params: Params) -> dict[str, Any]:
+        """As `get`, to find out beforehand how long a list is, so that its own pages have nothing to `discover`."""
+        self._counted.add(table.name)
+        self.foresee(table.name, 1)
+        return self._ask(table.endpoint, params)
+
+    def is_counted(self, table: Table) -> bool:
+        """Whether it has been found out how long this list is."""
+        return table.name in self._counted
+
+    def discover(self, table: Table, requests: int) -> None:
+        """Counts requests that only the first page of a list tells of."""
+        if not self.is_counted(table):
+            self.foresee(table.name, requests)
+
+    def _ask(self, endpoint: str, params: Params) -> dict[str, Any]:
+        self.forecast.sent += 1
+        payload: dict[str, Any] = self.client.get(endpoint, {name: value for name, value in params.items() if value != ""})
+        return payload
 
     def _announce(self) -> None:
-        """Says once, when the first table begins, how long all that is foreseen takes, if it is more than a minute."""
-        if not self._announced and self._foreseen:
-            self._announced = True
-            if (seconds := self._seconds()) > A_MINUTE:
-                self.journal.expecting("*", self.account, self._foreseen, seconds)
-
-    def _seconds(self) -> float:
-        return self.client.budget.seconds_for(max(0, self._foreseen - self.client.requests_sent))
+        """Says how long all that is foreseen takes, if it is more than a minute: beforehand, and where it becomes more."""
+        forecast = self.forecast
+        if forecast.foreseen <= forecast.looked_at * MORE:
+            return
+        forecast.looked_at = forecast.foreseen
+        to_come = max(0, forecast.foreseen - forecast.sent)
+        seconds = self.client.budget.seconds_for(to_come)
+        if seconds > A_MINUTE:
+            (table,) = forecast.tables if len(forecast.tables) == 1 else ("*",)
+            self.journal.expecting(table, self.account, to_come, seconds)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A part of a table: whom to ask, and about which key, operation or period."""
+    """A part of a table: whom to ask, about which key, operation or period, and where the first run of it began."""
 
     asker: Asker
     where: Mapping[str, str]
+    begins: DateTime
 
     def of(self, name: str) -> str:
         """What the part is limited to; '' for no limit."""

@@ -10,17 +10,19 @@ There are two envelopes, and neither is documented whole: `limit` and `offset` a
 passes over the parameters sends its first page again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from typing import Any
 
-import pendulum
+from pendulum import DateTime
 
 from sources._core.http import IncompleteAnswer, MalformedAnswer, Params
 from sources._core.replace import Reading
 from sources._core.tables import Table
 from sources._core.windows import Window, utc_now
+from sources.scopix.answers import moment
 from sources.scopix.asker import Ask, Asker, end_text, start_text
 
 READS = 4
@@ -45,6 +47,10 @@ class _Page:
     total: int | None
     size: int | None
     """Rows a page as the answer states it, where it is of the older form."""
+    is_full: bool
+    """Whether it has as many rows as a page can have."""
+    has_more: bool
+    """Whether the answer says in so many words that rows follow."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,14 @@ class _List:
         for item in items:
             if not isinstance(item, dict) or not isinstance(item.get(self.identity), str):
                 raise self.table.unexpected(f"an item of {self.field} has no {self.identity}")
-        return _Page(items, total_of(payload), _page_size_of(payload))
+        size = _page_size_of(payload)
+        return _Page(
+            items,
+            total_of(payload),
+            size,
+            len(items) >= min(self.page_size, size or self.page_size, _stated(payload, "limit") or self.page_size),
+            any(where.get(name) is True for where in _where(payload) for name in ("has_more", "has_next")),
+        )
 
     def ids(self, rows: Rows) -> list[str]:
         return [row[self.identity] for row in rows]
@@ -84,7 +97,7 @@ class _List:
         """Tells how many pages are to come."""
         if first.total is not None and first.items:
             pages = ceil(max(0, first.total - len(first.items)) / max(1, len(first.items) - 1))
-            self.asker.discover(self.table.name, self.remaining(first.items, pages))
+            self.asker.discover(self.table, self.remaining(first.items, pages))
 
     def incomplete(self, problem: str) -> IncompleteAnswer:
         return IncompleteAnswer(
@@ -105,40 +118,41 @@ def read_events(ask: Ask, window: Window, *, table: Table, page_size: int) -> Re
     if end <= window.start:
         return Reading(table.rows([]), None)
     past = Window(window.start, end)
-    rows = _read(_List(ask.asker, table, "events", _event_params(ask, past), page_size))
-    return Reading(table.rows(rows), past)
+    rows = _read(_List(ask.asker, table, "events", _event_params(ask.where, past), page_size))
+    if rows and ask.of("api_key_id"):
+        one: Params = {**_event_params({}, past), "limit": 1, "offset": 0}
+        ask.asker.require_keys(table, one, lambda payload: bool(payload.get("events")))
+    # An event that leaves out what it was asked for by is one of those that were asked for.
+    told = [row | {name: row.get(name) or asked for name, asked in ask.where.items()} for row in rows]
+    return Reading(table.rows(told), past)
 
 
-def foresee_events(ask: Ask, windows: Sequence[Window], *, table: Table, page_size: int) -> None:
-    """Finds out how many pages the windows have: one request, where there is more than one window to read."""
-    if len(windows) < 2:
-        return  # the first page tells
+def foresee_events(ask: Ask, windows: Sequence[Window], *, table: Table, page_size: int, parts: Mapping[str, int]) -> None:
+    """Finds out how many pages the windows have: one request an account, where there is more than one window to read.
+
+    `parts` says of each account how many parts, such as keys, ask for these windows: they share the pages that there are.
+    """
+    asker = ask.asker
+    asker.foresee(table.name, len(windows))
+    if len(windows) < 2 or asker.is_counted(table):
+        return  # the first pages tell
     span = Window(windows[0].start, windows[-1].end)
-    total = total_of(ask.asker.peek(table.endpoint, {**_event_params(ask, span), "limit": 1, "offset": 0}))
-    ask.asker.foresee(table.name, ceil((total or 0) / (page_size - 1)) + len(windows) // 2)
+    where = ask.where if parts[asker.account] == 1 else {}
+    total = total_of(asker.peek(table, {**_event_params(where, span), "limit": 1, "offset": 0})) or 0
+    asker.foresee(table.name, max(0, ceil(total / (page_size - 1)) - (len(windows) - len(windows) // 2)))
 
 
-def _event_params(ask: Ask, window: Window) -> Params:
-    return {
-        "start_date": start_text(window.start),
-        "end_date": end_text(window.end),
-        "api_key_id": ask.of("api_key_id"),
-        "operation_type": ask.of("operation_type"),
-    }
+def _event_params(where: Mapping[str, str], window: Window) -> Params:
+    return {"start_date": start_text(window.start), "end_date": end_text(window.end), **where}
 
 
 def read_created(ask: Ask, window: Window, *, table: Table, items: str, page_size: int) -> Reading:
     """The rows of a list without dates that were created in the window: read from the top, back to its start."""
     start = window.start
+    parsed = cache(lambda text: moment(table, "created_at", text))
 
-    def created(row: dict[str, Any]) -> pendulum.DateTime:
-        try:
-            moment = pendulum.parse(row.get("created_at") or "", tz="UTC")
-        except ValueError:
-            moment = None
-        if not isinstance(moment, pendulum.DateTime):
-            raise table.unexpected(f"field created_at holds {row.get('created_at')!r}, not a time")
-        return moment
+    def created(row: dict[str, Any]) -> DateTime:
+        return parsed(str(row.get("created_at") or ""))
 
     def enough(rows: Rows) -> bool:
         # Only a list that is newest first says by one old row that all further ones are old.
@@ -184,7 +198,7 @@ def _read_by_offset(listed: _List) -> Rows:
         raise _Ignored  # it pages by a size of its own, and says so in the older form
     listed.expect(first)
     rows = list(first.items)
-    while not _is_whole(rows, first.total) and not listed.enough(rows) and rows:
+    while not _is_whole(rows, first, page) and not listed.enough(rows) and rows:
         page = listed.ask(OFFSET, len(rows) - 1)
         _require_same_total(first, page)
         if not page.items:
@@ -196,11 +210,11 @@ def _read_by_offset(listed: _List) -> Rows:
         if len(page.items) == 1:
             break  # the row that is known: there is no other behind it
         rows += page.items[1:]
-    return _checked(listed, rows, first)
+    return _checked(listed, rows, first, page)
 
 
 def _read_by_page(listed: _List) -> Rows:
-    first = listed.ask(PAGE, 1)
+    first = page = listed.ask(PAGE, 1)
     if first.total is None:
         raise MalformedAnswer(
             "the answer does not say how many rows there are",
@@ -210,20 +224,28 @@ def _read_by_page(listed: _List) -> Rows:
         )
     listed.expect(first)
     rows, number = list(first.items), 1
-    while not _is_whole(rows, first.total) and not listed.enough(rows):
+    while not _is_whole(rows, first, page) and not listed.enough(rows):
         number += 1
         page = listed.ask(PAGE, number)
         _require_same_total(first, page)
+        if not page.items and len(rows) == first.total:
+            break
         if not page.items:
             raise _Moved("rows vanished")
         if listed.ids(page.items) == listed.ids(first.items):
             raise _Ignored
         rows += page.items
-    return _checked(listed, rows, first)
+    return _checked(listed, rows, first, page)
 
 
-def _is_whole(rows: Rows, total: int | None) -> bool:
-    return total is not None and len(rows) >= total
+def _is_whole(rows: Rows, first: _Page, page: _Page) -> bool:
+    """Whether no page needs to follow: as many rows as the answer counts, and nothing says that there are more.
+
+    A first page that is full and has all rows that are counted may have counted itself: one more page tells.
+    """
+    if first.total is None or len(rows) < first.total or page.has_more:
+        return False
+    return len(rows) > len(first.items) or not first.is_full
 
 
 def _require_same_total(first: _Page, page: _Page) -> None:
@@ -231,23 +253,36 @@ def _require_same_total(first: _Page, page: _Page) -> None:
         raise _Moved(f"the count of rows went from {first.total} to {page.total}")
 
 
-def _checked(listed: _List, rows: Rows, first: _Page) -> Rows:
+def _checked(listed: _List, rows: Rows, first: _Page, last: _Page) -> Rows:
     ids = listed.ids(rows)
     if len(set(ids)) != len(ids):
         raise _Moved("a row came twice")
-    if first.total is not None and len(rows) != first.total and not listed.enough(rows):
+    if listed.enough(rows):
+        return rows
+    if last.has_more or (first.total is not None and len(rows) > first.total == len(first.items)):
+        raise listed.incomplete(f"the answer counts {first.total} rows in all, and says or shows that there are more")
+    if first.total is not None and len(rows) != first.total:
         raise _Moved(f"{len(rows)} rows came where {first.total} were counted")
     return rows
 
 
 def total_of(payload: dict[str, Any]) -> int | None:
     """How many rows there are in all pages, where the answer says so."""
-    pagination = payload.get("pagination")
-    for where in (payload, pagination if isinstance(pagination, dict) else {}):
-        for name in ("total_count", "total"):
-            if isinstance(where.get(name), int) and not isinstance(where[name], bool):
-                return int(where[name])
+    total = _stated(payload, "total_count")
+    return total if total is not None else _stated(payload, "total")
+
+
+def _stated(payload: dict[str, Any], name: str) -> int | None:
+    """A whole number of the answer, or of its section about paging."""
+    for where in _where(payload):
+        if isinstance(where.get(name), int) and not isinstance(where[name], bool):
+            return int(where[name])
     return None
+
+
+def _where(payload: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    pagination = payload.get("pagination")
+    return (payload, pagination) if isinstance(pagination, dict) else (payload,)
 
 
 def _page_size_of(payload: dict[str, Any]) -> int | None:

@@ -16,7 +16,7 @@ from sources.scopix.settings import BREAKDOWN, CHECK, DASHBOARD, PLAN, SUMMARY, 
 
 def read_summary(ask: Ask, window: Window, *, table: Table) -> Reading:
     """The summary of the running period."""
-    payload = ask.asker.get(SUMMARY, {"period": ask.of("period"), "api_key_id": ask.of("api_key_id")})
+    payload = ask.asker.get(SUMMARY, {"period": ask.of("period")})
     sections = {"period": "period_", "usage": "", "performance": "", "limits": "limits_", "plan": "plan_"}
     return _one(table, window, flattened(payload, sections), period=ask.of("period"))
 

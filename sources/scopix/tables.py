@@ -30,6 +30,12 @@ BUCKET_END = computed("bucket_end", TIMESTAMP, "end of the bucket, excluded")
 DATE = computed("date", pa.date32(), "the UTC day that was asked for")
 API_KEY = computed("api_key_id", pa.string(), "the API key that was asked about; '' for all keys together")
 
+
+def _snapshot(endpoint: str, name: str, *columns: Column, key: Sequence[str] = ()) -> Table:
+    """A table of the present: rows of the day on which it was asked, told apart by `key`."""
+    return _table(endpoint, name, (SNAPSHOT_DATE, *columns), (SNAPSHOT_DATE.name, *key), SNAPSHOT_DATE.name)
+
+
 COUNTED: Sequence[Column] = (
     count("total_requests", "requests"),
     count("successful_requests", "requests that succeeded"),
@@ -89,104 +95,82 @@ USAGE_BY_PERIOD = _table(
 
 USAGE_DAILY = _table(settings.SUMMARY, "usage_daily", (DATE, API_KEY, *COUNTED), ("date", "api_key_id"), "date")
 
-USAGE_SUMMARY = _table(
+USAGE_SUMMARY = _snapshot(
     settings.SUMMARY,
     "usage_summary",
-    (
-        SNAPSHOT_DATE,
-        PERIOD,
-        instant("period_start", "start of the period that it covers", nullable=True),
-        instant("period_end", "last moment of the period that it covers", nullable=True),
-        *COUNTED,
-        decimal("monthly_limit", "what the month may use", field="limits_monthly_limit", nullable=True),
-        decimal("used_this_month", "what of it is used", field="limits_used_this_month", nullable=True),
-        decimal("remaining", "what of it is left", field="limits_remaining", nullable=True),
-        decimal("percentage_used", "used share in percent", field="limits_percentage_used", nullable=True),
-        text("plan_name", "the plan"),
-        count("plan_requests_limit", "requests that the plan includes", nullable=True),
-        count("plan_requests_used", "requests used of them", nullable=True),
-        count("plan_requests_remaining", "requests left of them", nullable=True),
-        decimal("plan_usage_percentage", "used share in percent", nullable=True),
-        instant("plan_renewal_date", "when the plan renews", nullable=True),
-    ),
-    ("snapshot_date", "period"),
-    "snapshot_date",
+    PERIOD,
+    instant("period_start", "start of the period that it covers", nullable=True),
+    instant("period_end", "last moment of the period that it covers", nullable=True),
+    *COUNTED,
+    decimal("monthly_limit", "what the month may use", field="limits_monthly_limit", nullable=True),
+    decimal("used_this_month", "what of it is used", field="limits_used_this_month", nullable=True),
+    decimal("remaining", "what of it is left", field="limits_remaining", nullable=True),
+    decimal("percentage_used", "used share in percent", field="limits_percentage_used", nullable=True),
+    text("plan_name", "the plan"),
+    count("plan_requests_limit", "requests that the plan includes", nullable=True),
+    count("plan_requests_used", "requests used of them", nullable=True),
+    count("plan_requests_remaining", "requests left of them", nullable=True),
+    decimal("plan_usage_percentage", "used share in percent", nullable=True),
+    instant("plan_renewal_date", "when the plan renews", nullable=True),
+    key=("period",),
 )
 
-USAGE_BREAKDOWN = _table(
+USAGE_BREAKDOWN = _snapshot(
     settings.BREAKDOWN,
     "usage_breakdown",
-    (
-        SNAPSHOT_DATE,
-        document("current_month", "the billing period, as the API names it"),
-        decimal("total_credits_used", "credits used in it", nullable=True),
-        decimal("monthly_limit", "credits that the month may use", nullable=True),
-        decimal("remaining_credits", "credits left", nullable=True),
-        decimal("usage_percentage", "used share in percent", nullable=True),
-        instant("reset_date", "when the allowance renews", nullable=True),
-        document("by_verification_level", "credits by level; gone from newer answers"),
-        document("by_operation_type", "credits by operation; gone from newer answers"),
-    ),
-    ("snapshot_date",),
-    "snapshot_date",
+    document("current_month", "the billing period, as the API names it"),
+    decimal("total_credits_used", "credits used in it", nullable=True),
+    decimal("monthly_limit", "credits that the month may use", nullable=True),
+    decimal("remaining_credits", "credits left", nullable=True),
+    decimal("usage_percentage", "used share in percent", nullable=True),
+    instant("reset_date", "when the allowance renews", nullable=True),
+    document("by_verification_level", "credits by level; gone from newer answers"),
+    document("by_operation_type", "credits by operation; gone from newer answers"),
 )
 
-USAGE_CHECKS = _table(
+USAGE_CHECKS = _snapshot(
     settings.CHECK,
     "usage_checks",
-    (
-        SNAPSHOT_DATE,
-        computed("analysis_level", pa.string(), "the level that was asked about"),
-        computed("item_count", pa.int64(), "how many items were asked about"),
-        computed("content_category", pa.string(), "the category that was asked about; '' for none"),
-        flag("can_proceed", "whether the operation would be let through", nullable=False),
-        decimal("current_usage", "credits used so far", nullable=True),
-        decimal("monthly_limit", "credits that the month may use", nullable=True),
-        decimal("required_credits", "credits that the operation would take", nullable=True),
-        decimal("available_credits", "credits left", nullable=True),
-        decimal("prepaid_credits", "credits bought beside the plan", nullable=True),
-        instant("reset_date", "when the allowance renews", nullable=True),
-        text("message", "why not"),
-    ),
-    ("snapshot_date",),
-    "snapshot_date",
+    computed("analysis_level", pa.string(), "the level that was asked about"),
+    computed("item_count", pa.int64(), "how many items were asked about"),
+    computed("content_category", pa.string(), "the category that was asked about; '' for none"),
+    flag("can_proceed", "whether the operation would be let through", nullable=False),
+    decimal("current_usage", "credits used so far", nullable=True),
+    decimal("monthly_limit", "credits that the month may use", nullable=True),
+    decimal("required_credits", "credits that the operation would take", nullable=True),
+    decimal("available_credits", "credits left", nullable=True),
+    decimal("prepaid_credits", "credits bought beside the plan", nullable=True),
+    instant("reset_date", "when the allowance renews", nullable=True),
+    text("message", "why not"),
 )
 
-TOP_ENDPOINTS = _table(
+TOP_ENDPOINTS = _snapshot(
     settings.TOP_ENDPOINTS,
     "top_endpoints",
-    (
-        SNAPSHOT_DATE,
-        computed("rank", pa.int64(), "1 for the endpoint that was used most"),
-        computed("period_start", TIMESTAMP, "start of the calendar month that it covers, up to the snapshot"),
-        text("endpoint", "the endpoint", nullable=False),
-        count("request_count", "requests to it"),
-    ),
-    ("snapshot_date", "rank"),
-    "snapshot_date",
+    computed("rank", pa.int64(), "1 for the endpoint that was used most"),
+    computed("period_start", TIMESTAMP, "start of the calendar month that it covers, up to the snapshot"),
+    text("endpoint", "the endpoint", nullable=False),
+    count("request_count", "requests to it"),
+    key=("rank",),
 )
 
-DASHBOARD_ANALYTICS = _table(
+DASHBOARD_ANALYTICS = _snapshot(
     settings.DASHBOARD,
     "dashboard_analytics",
-    (
-        SNAPSHOT_DATE,
-        PERIOD,
-        instant("period_start", "start of the period that it covers", field="start_date", nullable=True),
-        instant("period_end", "end of the period that it covers", field="end_date", nullable=True),
-        count("total_chat_messages", "chat messages", nullable=True),
-        count("total_files_uploaded", "files uploaded", nullable=True),
-        count("total_chat_sessions", "chat sessions", nullable=True),
-        decimal("avg_processing_time_ms", "mean processing time in milliseconds", nullable=True),
-        decimal("success_rate", "share of requests that succeeded", nullable=True),
-        count("processing_tokens", "tokens of file processing", nullable=True),
-        count("chat_tokens", "tokens of chats", nullable=True),
-        count("total_tokens", "both", nullable=True),
-        count("current_month_chat_tokens", "chat tokens of the running month", nullable=True),
-        count("max_monthly_chat_tokens", "chat tokens that the month may use; null for no limit", nullable=True),
-    ),
-    ("snapshot_date", "period"),
-    "snapshot_date",
+    PERIOD,
+    instant("period_start", "start of the period that it covers", field="start_date", nullable=True),
+    instant("period_end", "end of the period that it covers", field="end_date", nullable=True),
+    count("total_chat_messages", "chat messages", nullable=True),
+    count("total_files_uploaded", "files uploaded", nullable=True),
+    count("total_chat_sessions", "chat sessions", nullable=True),
+    decimal("avg_processing_time_ms", "mean processing time in milliseconds", nullable=True),
+    decimal("success_rate", "share of requests that succeeded", nullable=True),
+    count("processing_tokens", "tokens of file processing", nullable=True),
+    count("chat_tokens", "tokens of chats", nullable=True),
+    count("total_tokens", "both", nullable=True),
+    count("current_month_chat_tokens", "chat tokens of the running month", nullable=True),
+    count("max_monthly_chat_tokens", "chat tokens that the month may use; null for no limit", nullable=True),
+    key=("period",),
 )
 
 DASHBOARD_DAILY_ACTIVITY = _table(
@@ -201,29 +185,25 @@ DASHBOARD_DAILY_ACTIVITY = _table(
     "date",
 )
 
-PLAN_UTILIZATION = _table(
+PLAN_UTILIZATION = _snapshot(
     settings.PLAN,
     "plan_utilization",
-    (
-        SNAPSHOT_DATE,
-        PERIOD,
-        instant("billing_start", "start of the billing period", field="billing_start_date", nullable=True),
-        instant("billing_end", "end of the billing period", field="billing_end_date", nullable=True),
-        count("days_remaining", "days left of it", field="billing_days_remaining", nullable=True),
-        instant("renewal_date", "when the plan renews", field="billing_renewal_date", nullable=True),
-        text("plan_name", "the plan"),
-        count("monthly_requests_limit", "requests that the plan includes; null for no limit", nullable=True),
-        count("requests_used", "requests used of them", nullable=True),
-        count("requests_remaining", "requests left of them", nullable=True),
-        decimal("usage_percentage", "used share in percent", nullable=True),
-        document("features", "the plan's features and their limits"),
-        decimal("projected_monthly_requests", "requests that the vendor expects of the month", nullable=True),
-        flag("will_exceed_limit", "whether the vendor expects more than the plan includes"),
-        document("trending", "where the vendor sees usage going"),
-        document("suggestions", "what the vendor recommends"),
-    ),
-    ("snapshot_date", "period"),
-    "snapshot_date",
+    PERIOD,
+    instant("billing_start", "start of the billing period", field="billing_start_date", nullable=True),
+    instant("billing_end", "end of the billing period", field="billing_end_date", nullable=True),
+    count("days_remaining", "days left of it", field="billing_days_remaining", nullable=True),
+    instant("renewal_date", "when the plan renews", field="billing_renewal_date", nullable=True),
+    text("plan_name", "the plan"),
+    count("monthly_requests_limit", "requests that the plan includes; null for no limit", nullable=True),
+    count("requests_used", "requests used of them", nullable=True),
+    count("requests_remaining", "requests left of them", nullable=True),
+    decimal("usage_percentage", "used share in percent", nullable=True),
+    document("features", "the plan's features and their limits"),
+    decimal("projected_monthly_requests", "requests that the vendor expects of the month", nullable=True),
+    flag("will_exceed_limit", "whether the vendor expects more than the plan includes"),
+    document("trending", "where the vendor sees usage going"),
+    document("suggestions", "what the vendor recommends"),
+    key=("period",),
 )
 
 TOKENS_DAILY = _table(settings.TOKENS, "tokens_daily", (DATE, *ALL_TOKENS), ("date",), "date")

@@ -11,14 +11,12 @@ from starlette.routing import Route
 
 from pipelines.sandbox.scopix.api import Usage
 from pipelines.sandbox.scopix.book import EventBook
-from pipelines.sandbox.scopix.gate import Gate, Options, problem
+from pipelines.sandbox.scopix.gate import DOCUMENTED, DOCUMENTED_OF_CHECK, Gate, Options, problem
 from pipelines.sandbox.scopix.world import CREDENTIALS, Credential, Event, World
 
 __all__ = ["Credential", "Event", "EventBook", "Options", "Scopix", "World", "problem"]
 
 ROOT = "/api/v2"
-AT_ONCE = 100_000
-"""Requests a minute: whoever tries the sandbox need not wait as at the vendor's."""
 
 
 class _Selection(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,10 +48,13 @@ class Scopix:
 
     name = "scopix"
 
-    def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, seed: int, clock: Callable[[], datetime], *, documented_limits: bool = False) -> None:
         self.credentials = CREDENTIALS
         self.usage = EventBook(World(seed), clock)
         self.options = Options()
+        if documented_limits:
+            self.options.requests_per_minute = DOCUMENTED
+            self.options.check_requests_per_minute = DOCUMENTED_OF_CHECK
         self._api = Usage(Gate(self.credentials, self.options), self.usage, self.options)
 
     def credential(self, account: str = "default") -> Credential:
@@ -72,8 +73,8 @@ class Scopix:
         return {
             "SOURCES__SCOPIX__BASE_URL": url + ROOT,
             "SOURCES__SCOPIX__API_KEY": self.credential().api_key,
-            "SOURCES__SCOPIX__REQUESTS_PER_MINUTE": str(AT_ONCE),
-            "SOURCES__SCOPIX__CHECK_REQUESTS_PER_MINUTE": str(AT_ONCE),
+            "SOURCES__SCOPIX__REQUESTS_PER_MINUTE": str(self.options.requests_per_minute),
+            "SOURCES__SCOPIX__CHECK_REQUESTS_PER_MINUTE": str(self.options.check_requests_per_minute),
         }
 
     def settings(self, url: str) -> dict[str, Any]:
@@ -82,8 +83,8 @@ class Scopix:
         return {
             "accounts": {"default": own},
             "base_url": url + ROOT,
-            "requests_per_minute": AT_ONCE,
-            "check_requests_per_minute": AT_ONCE,
+            "requests_per_minute": self.options.requests_per_minute,
+            "check_requests_per_minute": self.options.check_requests_per_minute,
         }
 
     def routes(self) -> list[Route]:
@@ -104,6 +105,7 @@ class Scopix:
         return [
             Route(f"{ROOT}/usage/check", api.check, methods=["POST"]),
             *(Route(f"{ROOT}/usage/{path}", api.get(answer), methods=["GET"]) for path, answer in answers.items()),
+            Route(f"{ROOT}/{{path:path}}", api.unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             Route("/_sandbox/scopix/restate", self._restate, methods=["POST"]),
             Route("/_sandbox/scopix/vanish", self._vanish, methods=["POST"]),
             Route("/_sandbox/scopix/reset", self._reset, methods=["POST"]),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.sandbox.scopix.book import EventBook
-from pipelines.sandbox.scopix.gate import Gate, Options, Parameters, ProblemError, json
+from pipelines.sandbox.scopix.gate import Gate, Options, Parameters, ProblemError, json, problem
 from pipelines.sandbox.scopix.world import Credential, Event
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,15 +36,23 @@ class Usage:
         """The handler of a GET."""
 
         async def handle(request: Request) -> Response:
+            headers: dict[str, str] = {}
             try:
                 credential, headers = self._gate.admit(request)
                 if "offset" in request.query_params or "page" in request.query_params:
                     self._hook(request.url.path)
-                return json(answer(credential, Parameters(request.query_params)), headers=headers)
+                body = answer(credential, Parameters(request.query_params))
+                if self._options.edit is not None:
+                    self._options.edit(request.url.path, body)
+                return json(body, headers=headers)
             except ProblemError as error:
-                return json(error.body, error.status, error.headers)
+                return json(error.body, error.status, headers | error.headers)
 
         return handle
+
+    async def unknown(self, request: Request) -> Response:
+        """Any other path."""
+        return json(problem("NOT_FOUND", f"There is no {request.url.path}"), 404)
 
     async def check(self, request: Request) -> Response:
         """`POST /usage/check`: the only question that has a body."""
@@ -52,12 +60,15 @@ class Usage:
             credential, headers = self._gate.admit(request, is_check=True)
         except ProblemError as error:
             return json(error.body, error.status, error.headers)
+        wrong = {"detail": [{"loc": ["body"], "msg": "Input is not valid", "type": "value_error"}]}
         try:
             asked = msgspec.json.decode(await request.body(), type=dict[str, Any])
             items = int(asked.get("item_count", 1))
             required = CREDITS[asked.get("analysis_level", "standard")] * items
         except (msgspec.DecodeError, KeyError, ValueError, TypeError):
-            return json({"detail": [{"loc": ["body"], "msg": "Input is not valid", "type": "value_error"}]}, 422, headers)
+            return json(wrong, 422, headers)
+        if items < 1:
+            return json(wrong, 422, headers)
         _, limit, _ = PLANS[credential.account]
         used = self._credits(self._this_month(credential.account))
         enough = used + required <= limit
@@ -235,7 +246,7 @@ class Usage:
             "projections": None,
             "optimization_recommendations": {"suggestions": ["Describe files in batches"]},
         }
-        if query.choice("include_projections", "true", "true", "false") == "true":
+        if query.flag("include_projections", default=True):
             body["projections"] = {
                 "projected_monthly_requests": projected,
                 "will_exceed_limit": projected > limit,
@@ -252,7 +263,8 @@ class Usage:
             end = (start + 31 * _DAY).replace(day=1)
         else:
             start = query.time("start_date") or start
-            end = (query.time("end_date") or self._next_month() - _DAY) + _DAY
+            end = query.time("end_date") or self._next_month() - _DAY
+            end = max(start, end) if self._options.tokens == "end excluded" else end + _DAY
         read, written = _tokens(self._between(credential.account, start, end - _MICROSECOND, None))
         return {
             "year": start.year,
@@ -322,7 +334,11 @@ class Usage:
     def _between(self, account: str, start: datetime, end: datetime, key: str | None) -> list[Event]:
         """The events from `start` to `end`, both included."""
         events = self._book.events(account, start, end + _MICROSECOND)
-        return events if key is None else [event for event in events if event.api_key_id == key]
+        return (
+            events
+            if key is None or self._options.keys == "ignored"
+            else [event for event in events if event.api_key_id == key]
+        )
 
     def _this_month(self, account: str) -> list[Event]:
         return self._book.events(account, self._book.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0))

@@ -17,6 +17,10 @@ from pipelines.sandbox.scopix.book import moment
 from pipelines.sandbox.scopix.world import Credential
 
 _MINUTE = 60.0
+DOCUMENTED, DOCUMENTED_OF_CHECK = 30, 60
+"""The vendor's limits a minute: of all endpoints but `check` together, and of `check`."""
+GRANTED = 100_000
+"""What a vendor might grant a large customer: whoever tries the sandbox need not wait as at the vendor's."""
 
 
 @dataclass(slots=True)
@@ -25,22 +29,27 @@ class Options:
 
     `envelope` "offset" is the newer paging of events by limit and offset, "page" the older by page and page_size. `totals`
     says whether the newer one counts all rows. `paging` "ignored" answers every page with the first. `tokens` "dates" is the
-    newer question about tokens by start_date and end_date, "months" the older by year and month. Each passes over the
-    parameters of the other, as the vendor's framework does.
+    newer question about tokens by start_date and end_date, "end excluded" the same without the last day, "months" the older
+    by year and month. Each passes over the parameters of the other, as the vendor's framework does. `keys` "ignored" answers
+    for all API keys whichever is asked about.
+
+    `edit` is called with the path and the body of each answer before it is sent, to change what no option foresees.
 
     `before_page` is called with the path and the number of pages of it answered so far, just before the next one is: the
     place where events arrive or vanish while somebody pages.
 
-    `requests_per_minute` and `check_requests_per_minute` switch the limits on, which the vendor has at 30 and 60.
+    `requests_per_minute` and `check_requests_per_minute` are the limits that are kept, and stated in every answer.
     """
 
     envelope: Literal["offset", "page"] = "offset"
     totals: bool = True
     paging: Literal["honoured", "ignored"] = "honoured"
-    tokens: Literal["dates", "months"] = "dates"
+    tokens: Literal["dates", "end excluded", "months"] = "dates"
+    keys: Literal["honoured", "ignored"] = "honoured"
+    edit: Callable[[str, dict[str, Any]], None] | None = None
     before_page: Callable[[str, int], None] | None = None
-    requests_per_minute: int | None = None
-    check_requests_per_minute: int | None = None
+    requests_per_minute: int = GRANTED
+    check_requests_per_minute: int = GRANTED
     clock: Callable[[], float] = time.monotonic
     past_due: set[str] = field(default_factory=set)
     exhausted: set[str] = field(default_factory=set)
@@ -92,8 +101,6 @@ class Gate:
 
     def _count(self, account: str, *, is_check: bool) -> dict[str, str]:
         limit = self._options.check_requests_per_minute if is_check else self._options.requests_per_minute
-        if limit is None:
-            return {}
         now = self._options.clock()
         turns = self._turns.setdefault((account, is_check), deque())
         while turns and turns[0] <= now - _MINUTE:
@@ -132,6 +139,10 @@ class Parameters:
         if text not in allowed:
             raise self.wrong(name, f"Input should be {' or '.join(allowed)}")
         return text
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false, in capitals too: so Python's own text of it is."""
+        return self.choice(name, str(default), "true", "false", "True", "False").lower() == "true"
 
     def time(self, name: str) -> datetime | None:
         """A date or time, where there is one."""

@@ -114,7 +114,9 @@ def test_plan_breakdown_and_check_agree_on_the_month(sandbox: Sandbox, client: h
     assert ask(client, "/breakdown")["total_credits_used"] == used
     assert ask(client, "/summary")["limits"]["used_this_month"] == used
     assert ask(client, "/plan")["plan_details"]["requests_used"] == sandbox.scopix.usage.total("2026-03-01")
-    assert ask(client, "/plan", include_projections="false")["projections"] is None
+    for text in ("false", "False"):
+        assert ask(client, "/plan", include_projections=text)["projections"] is None
+    assert ask(client, "/plan", include_projections=str(True))["projections"]
     answer = client.post("/check", json={"analysis_level": "thorough", "item_count": 10}).json()
     assert (answer["required_credits"], answer["can_proceed"]) == (40, True)
     assert client.post("/check", json={"item_count": 10**6}).json()["can_proceed"] is False
@@ -148,6 +150,30 @@ def test_keys_tenants_and_subscriptions(sandbox: Sandbox, client: httpx.Client) 
     assert client.get("/summary", headers={"X-Tenant-ID": "tenant-default"}).status_code == 200
     sandbox.scopix.options.past_due.add("default")
     assert client.get("/summary").status_code == 402
+
+
+@pytest.mark.parametrize("count", [-3, 0, "many"])
+def test_check_asks_about_at_least_one_item(client: httpx.Client, count: Any) -> None:
+    """Anything else is a 422."""
+    assert client.post("/check", json={"item_count": count}).status_code == 422
+
+
+def test_an_unknown_path_has_the_envelope(sandbox: Sandbox, client: httpx.Client) -> None:
+    """Of the usage resource and beside it."""
+    for answer in (client.get("/nothing"), httpx.get(f"{sandbox.url}/api/v2/nothing/at/all")):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
+
+
+def test_every_answer_states_the_limit(sandbox: Sandbox, client: httpx.Client) -> None:
+    """A granted one as a rule; the documented one where the sandbox is started so; on answers that refuse, too."""
+    assert client.get("/breakdown").headers["x-ratelimit-limit"] == "100000"
+    assert client.get("/details", params={"limit": 101}).headers["x-ratelimit-remaining"] == "99998"
+    with Sandbox(seed=7, documented_limits=True) as strict:
+        key = {"Authorization": f"Bearer {strict.scopix.credential().api_key}"}
+        answer = httpx.get(f"{strict.url}/api/v2/usage/breakdown", headers=key)
+        assert answer.headers["x-ratelimit-limit"] == "30"
+        assert strict.variables()["SOURCES__SCOPIX__REQUESTS_PER_MINUTE"] == "30"
+        assert httpx.post(f"{strict.url}/api/v2/usage/check", headers=key, json={}).headers["x-ratelimit-limit"] == "60"
 
 
 def test_the_limit_a_minute_is_switched_on(sandbox: Sandbox, client: httpx.Client) -> None:

@@ -156,20 +156,20 @@ def stories() -> Iterator[str]:
         )
     yield "create schema onepin"
     yield (
-        "create table onepin.usage_daily as select 'default' as account, 'Asia/Tokyo' as timezone, "
+        "create table onepin.usage_daily as select 'default' as account, 'w' as workspace_id, 'Asia/Tokyo' as timezone, "
         "cast('2026-05-02' as date) as date, cast(9 as numeric(28, 9)) as credits, cast(8 as bigint) as characters, "
         'cast(7 as bigint) as "lines", cast(3 as bigint) as runs, true as is_complete, '
         "cast('2026-05-03 00:00+00' as timestamptz) as fetched_at"
     )
     yield (
         "create table onepin.fetched_windows as select 'usage_daily' as resource, 'default' as account, "
-        "'Asia/Tokyo' as part, cast('2026-05-01 00:00+00' as timestamptz) as window_start, "
+        "'w|Asia/Tokyo' as part, cast('2026-05-01 00:00+00' as timestamptz) as window_start, "
         "cast('2026-05-03 00:00+00' as timestamptz) as window_end, "
         "cast('2026-05-03 00:00+00' as timestamptz) as complete_until, cast(1 as bigint) as row_count, "
         "cast('2026-05-03 00:00+00' as timestamptz) as fetched_at"
     )
     yield (
-        "create table onepin.usage_activity as select 'default' as account, id, "
+        "create table onepin.usage_activity as select 'default' as account, 'w' as workspace_id, id, "
         "cast('2026-05-01 20:00+00' as timestamptz) as \"timestamp\", 'u1' as user_id, 'Ada' as user_name, "
         "'workflow_run' as action, 'completed' as kind, 'workflow' as resource_type, 'w1' as resource_id, "
         "'Trailer' as resource_name, cast(null as text) as metadata, cast(null as text) as ip, true as is_complete, "

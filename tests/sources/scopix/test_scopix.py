@@ -11,6 +11,7 @@ import time_machine
 
 from pipelines.sandbox import Fault, Sandbox
 from pipelines.sandbox.scopix import Event
+from sources.scopix.asker import NOBODY
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -206,13 +207,14 @@ def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
     house(*DAILY)
     asked = Counter((r.query["api_key_id"][0], r.query["start_date"][0][:10]) for r in sandbox.requests)
     assert set(asked.values()) == {1}
-    assert len(asked) == 20 * 2
+    assert len(asked) == 20 * 2 + 1
+    assert [key for key, _ in asked].count(NOBODY) == 1
     expected = [(key, sandbox.scopix.usage.total(START, api_key_id=key)) for key in sorted(keys)]
     assert house.rows("select api_key_id, sum(total_requests) from scopix.usage_daily group by 1 order by 1") == expected
     sandbox.requests.clear()
     house(*DAILY)
     days = sorted({r.query["start_date"][0][:10] for r in sandbox.requests})
-    assert (days, len(sandbox.requests)) == (["2026-03-17", "2026-03-18", "2026-03-19", "2026-03-20"], 8)
+    assert (days, len(sandbox.requests)) == (["2026-03-17", "2026-03-18", "2026-03-19", "2026-03-20"], 8 + 1)
     house("run", "scopix.usage_events", "scopix.usage_by_period", "--no-models")
     assert {key for (key,) in house.rows("select distinct api_key_id from scopix.usage_events")} == set(keys)
     assert house.rows("select sum(value) from scopix.usage_by_period where period_type = 'day'") == [

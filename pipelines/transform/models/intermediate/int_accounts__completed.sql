@@ -3,28 +3,29 @@
 -- days of a month may never have been asked for. From when to when an account is complete is therefore read from what was
 -- fetched, not from what was found: the last span of fetched windows that adjoin. What lies before a gap may be complete,
 -- too, but nothing after it adds up with it, so that it is not called so.
+-- Where a provider's meters come from several tables, all of them count: an account is no further than the slowest.
 
-{%- set authoritative = {
-    'mathpix': 'ocr_usage_by_usage_type',
-    'reducto': 'usage_by_product',
-    'onepin': 'usage_daily',
-    'scopix': 'usage_daily',
-} %}
+{%- set tables = metered_tables() %}
+{%- set providers = tables | map(attribute='provider') | unique | list %}
 
 with
 
-{% for provider, resource in authoritative.items() -%}
+{% for provider in providers -%}
 {{ provider }}_windows as (
 
     select
         '{{ provider }}' as provider,
         account,
-        part,
+        {{ dbt.concat(["resource", "' '", "coalesce(part, '')"]) }} as part,
         window_start,
         complete_until,
         fetched_at
     from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
-    where resource = '{{ resource }}'
+    where
+        {% for table in tables if table.provider == provider -%}
+        {{ 'or ' if not loop.first }}(resource = '{{ table.resource }}'
+        {%- if table.parts %} and part like '{{ table.parts }}'{% endif %})
+        {% endfor %}
 
 ),
 
@@ -32,7 +33,7 @@ with
 
 windows as (
 
-    {% for provider in authoritative -%}
+    {% for provider in providers -%}
     select * from {{ provider }}_windows
     {%- if not loop.last %}
     union all
@@ -41,8 +42,9 @@ windows as (
 
 ),
 
--- A part that was not asked for in the week before the account's latest fetch, such as one organisation, is no longer
--- configured: it would hold the account back for ever. One that was asked for in vain has a row without a window.
+-- A part that was not asked for in the week before the account's latest fetch, such as one organisation or a table that is
+-- not run any more, is no longer configured: it would hold the account back for ever. One that was asked for in vain has a
+-- row without a window.
 recent as (
 
     select

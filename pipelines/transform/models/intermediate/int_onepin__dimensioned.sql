@@ -22,7 +22,7 @@ ranked_timezones as (
 
     select
         account,
-        part as timezone,
+        {{ dbt.split_part('part', "'|'", 2) }} as timezone,
         row_number() over (partition by account order by max(fetched_at) desc, part) as preference
     from fetched_windows
     where resource = 'usage_daily'

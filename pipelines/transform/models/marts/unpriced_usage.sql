@@ -1,6 +1,6 @@
 -- One row per provider, account, meter and UTC date of usage that no price covers.
--- A vendor may add a meter any day that nobody has a price for, and what a credit costs is between you and the vendor. Such
--- a cost is not known, which is not the same as nothing: it stands here and in no cost table.
+-- Vendors meter what nobody has a price for yet: a new usage type, credits of a plan whose price is not published, requests
+-- that no credits were stated for. What it costs is not known, which is not nothing: it stands here and in no cost table.
 
 with
 
@@ -20,7 +20,7 @@ unpriced as (
         quantity,
         unit,
         case
-            when provider = 'reducto' and meter = 'unrated-requests' then 'no credits stated'
+            when meter = 'unrated-requests' then 'no credits stated'
             when sku_id is null then 'unknown meter'
             else 'no price at that time'
         end as reason
