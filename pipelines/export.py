@@ -84,8 +84,10 @@ def _reading(destination: Destination, query: str) -> Iterator[tuple[Sequence[st
         with duckdb.connect(destination.location, read_only=True) as connection:
             relation = connection.sql(query)
             older = "fetch_arrow_reader"  # what DuckDB 1.4 calls it
-            reader = getattr(relation, "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else older)
-            yield relation.columns, lambda schema: (pa.Table.from_batches([batch]).cast(schema) for batch in reader(CHUNK))
+            read = getattr(relation, "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else older)
+            # Closed before the connection: DuckDB would wait for it forever when the process next opens the file.
+            with read(CHUNK) as reader:
+                yield reader.schema.names, lambda schema: (pa.Table.from_batches([batch]).cast(schema) for batch in reader)
     else:
         with destination.pipeline("usage").sql_client() as client, client.execute_query(query) as cursor:
             names = [column[0] for column in cursor.description]
@@ -126,9 +128,17 @@ def _write_csv(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> int
         writer = csv.writer(stream)
         writer.writerow(schema.names)
         for chunk in chunks:
-            writer.writerows(zip(*(map(_as_text, column.to_pylist()) for column in chunk.columns), strict=True))
+            writer.writerows(zip(*map(_as_texts, chunk.columns), strict=True))
             rows += chunk.num_rows
     return rows
+
+
+def _as_texts(column: pa.ChunkedArray) -> Sequence[str | None]:
+    # Most columns repeat a few values: each is put into words once.
+    encoded = column.combine_chunks().dictionary_encode()
+    texts = pa.array(map(_as_text, encoded.dictionary.to_pylist()), pa.string())
+    values: Sequence[str | None] = texts.take(encoded.indices).to_pylist()
+    return values
 
 
 def _as_text(value: Any) -> str | None:
