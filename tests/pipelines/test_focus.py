@@ -74,21 +74,17 @@ def validate(*files: Path) -> list[Any]:
 
 def test_the_official_validator_finds_nothing_but_its_own_faults(year: Exported, tmp_path: Path) -> None:
     """In a year of usage with every kind of charge; and it finds a fault where there is one."""
-    broken = tmp_path / "broken.csv"
     header, *rows = year.file("1.2", "csv").read_text().splitlines()
-    broken.write_text("\n".join([header, *rows[-100:]]).replace(",USD,", ",usd,", 1))
+    in_text, broken = tmp_path / "text.csv", tmp_path / "broken.csv"
+    in_text.write_text("\n".join([header, *rows[-500:]]))
+    broken.write_text(in_text.read_text().replace(",USD,", ",usd,", 1))
 
-    whole, faulty = validate(year.file("1.2", "parquet"), broken)
+    whole, text, faulty = validate(year.file("1.2", "parquet"), in_text, broken)
 
     assert whole["failed"].keys() == WRONG_RULES.keys(), whole["failed"]
     assert whole["passed"] > 500
+    assert text["failed"].keys() <= WRONG_RULES.keys(), text["failed"]
     assert any(rule.startswith("BillingCurrency-") for rule in faulty["failed"])
-
-
-def test_the_validator_takes_the_csv_too(year: Exported) -> None:
-    """Numbers and times as text are read as what they are."""
-    (found,) = validate(year.file("1.2", "csv"))
-    assert found["failed"].keys() == WRONG_RULES.keys(), found["failed"]
 
 
 def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -112,3 +108,12 @@ def test_the_datasets_of_1_4_pass_the_linter(year: Exported, tmp_path: Path) -> 
     broken = tmp_path / "broken.csv"
     broken.write_text(file.read_text().replace("Issued", "issued"))
     assert lint("validate", "--dataset", "invoice-detail", str(broken)).returncode == 1
+
+
+def test_the_datasets_of_1_4_belong_together(year: Exported) -> None:
+    """Every charge's line, period and account is that of the other datasets."""
+    datasets = ("cost-and-usage", "billing-period", "invoice-detail")
+    finished = lint(
+        "validate-bundle", *(part for name in datasets for part in (f"--{name}", str(year.file("1.4", "csv", name))))
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -49,7 +49,6 @@ named_units as (
             when lower(unit) = 'year' then 'Years'
             else coalesce(nullif(unit, ''), 'Units')
         end as unit_name,
-        charge_category in ('Usage', 'Purchase') as is_priced,
         -- What is drawn from prepaid credits is priced in credits, not in money.
         charge_category = 'Usage' and grant_id is not null and lower(unit) in ('credit', 'credits') as is_drawn
     from charges
@@ -75,18 +74,28 @@ unit_prices as (
 
 ),
 
--- Quantity times price has to be the cost to the last digit. A purchase of which no unit price of nine digits says so
--- (three credits for a dollar) is one unit at its whole cost.
+-- Quantity times price has to be the cost to the last digit.
+checked_prices as (
+
+    select
+        *,
+        coalesce(
+            quantity * found_list_unit_price = list_cost and quantity * found_unit_price = contracted_cost,
+            false
+        ) as is_product
+    from unit_prices
+
+),
+
+-- A purchase of which no unit price of nine digits says so (three credits for a dollar) is one unit at its whole cost; a
+-- correction, which is a difference of costs, is shown without price and priced quantity then.
 pricing as (
 
     select
         *,
-        case
-            when charge_category <> 'Purchase' or charge_class = 'Correction' then false
-            when found_list_unit_price is null or found_unit_price is null then true
-            else quantity * found_list_unit_price <> list_cost or quantity * found_unit_price <> contracted_cost
-        end as is_one_unit
-    from unit_prices
+        charge_category = 'Purchase' and charge_class is null and not is_product as is_one_unit,
+        charge_category in ('Usage', 'Purchase') and (charge_class is null or is_product) as is_priced
+    from checked_prices
 
 ),
 
@@ -145,14 +154,14 @@ final as (
         case when pricing.is_drawn then 'Credit' else pricing.currency end as pricing_currency,
         cast(
             case
-                when pricing.is_drawn then 1
+                when pricing.is_drawn and pricing.is_priced then 1
                 when pricing.is_one_unit then pricing.list_cost
                 when pricing.is_priced then pricing.found_list_unit_price
             end as numeric(28, 9)
         ) as pricing_currency_list_unit_price,
         cast(
             case
-                when pricing.is_drawn then 1
+                when pricing.is_drawn and pricing.is_priced then 1
                 when pricing.is_one_unit then pricing.contracted_cost
                 when pricing.is_priced then pricing.found_unit_price
             end as numeric(28, 9)
