@@ -8,9 +8,12 @@ Everything that takes long to import is imported by the command that needs it: `
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipelines.focus import Dataset, Format, Version
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -157,6 +160,34 @@ def check(
         faults = billing_faults(target)
         credentials = list(check_credentials(sources))
         out.checked(credentials, missing_providers(sources), target, configured_billing(), faults)
+
+
+export = typer.Typer(help="Write what the models computed into a file, for other tools.", no_args_is_help=True)
+app.add_typer(export, name="export")
+
+
+@export.callback()
+def formats() -> None:
+    """Write what the models computed into a file, for other tools."""
+
+
+@export.command()
+def focus(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced where it exists.")],
+    version: Annotated[Version, typer.Option("--version", help="Of FOCUS.")] = Version.V1_2,
+    file_format: Annotated[Format | None, typer.Option("--format", help="By the name of FILE, if left out.")] = None,
+    dataset: Annotated[Dataset, typer.Option(help="The last two are of 1.4 only.")] = Dataset.COST_AND_USAGE,
+    destination: DestinationName = None,
+) -> None:
+    """Write the FinOps Open Cost and Usage Specification's datasets as Parquet or CSV."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.export import export_focus
+
+    with terminal.reporting(as_json=False) as out:
+        target = resolve_destination(destination)
+        rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format)
+        out.say(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 
 @app.command()

@@ -1,0 +1,25 @@
+"""What `meterhouse export focus` can be asked for; apart from it, because the command line is to start without Arrow."""
+
+from enum import StrEnum
+
+
+class Version(StrEnum):
+    """A version of FOCUS."""
+
+    V1_2 = "1.2"
+    V1_4 = "1.4"
+
+
+class Format(StrEnum):
+    """A format of file."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+
+
+class Dataset(StrEnum):
+    """A dataset of FOCUS."""
+
+    COST_AND_USAGE = "cost-and-usage"
+    BILLING_PERIOD = "billing-period"
+    INVOICE_DETAIL = "invoice-detail"

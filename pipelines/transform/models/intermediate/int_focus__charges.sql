@@ -1,0 +1,223 @@
+-- One row per charge, with what both FOCUS versions say of it.
+
+with
+
+charges as (
+
+    select * from {{ ref('charges') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+invoiced as (
+
+    select * from {{ ref('int_focus__invoiced') }}
+
+),
+
+invoice_lines as (
+
+    select * from {{ ref('stg_billing__invoice_lines') }}
+
+),
+
+services as (
+
+    select * from {{ ref('focus_services') }}
+
+),
+
+-- FOCUS writes units in capitals and in the plural. A unit that is not listed stays as its price list has it.
+named_units as (
+
+    select
+        *,
+        case
+            when lower(unit) = 'image' then 'Images'
+            when lower(unit) = 'page' then 'Pages'
+            when lower(unit) = 'session' then 'Sessions'
+            when lower(unit) in ('credit', 'credits') then 'Credits'
+            when lower(unit) = 'character' then 'Characters'
+            when lower(unit) = 'token' then 'Tokens'
+            when lower(unit) = 'request' then 'Requests'
+            when lower(unit) = 'fee' then 'Fees'
+            when lower(unit) = 'month' then 'Months'
+            when lower(unit) = 'year' then 'Years'
+            else coalesce(nullif(unit, ''), 'Units')
+        end as unit_name,
+        -- What is drawn from prepaid credits is priced in credits, not in money.
+        charge_category = 'Usage' and grant_id is not null and lower(unit) in ('credit', 'credits') as is_drawn
+    from charges
+
+),
+
+-- A fee or a grant of credits may have an amount and no unit price. Where no price was public, what was agreed on is
+-- the list price too, as long as the two costs do not say otherwise.
+unit_prices as (
+
+    select
+        *,
+        coalesce(
+            list_unit_price,
+            case when list_cost = contracted_cost then unit_price end,
+            case when charge_category = 'Purchase' and quantity > 0 then cast(list_cost / quantity as numeric(28, 9)) end
+        ) as found_list_unit_price,
+        coalesce(
+            unit_price,
+            case when charge_category = 'Purchase' and quantity > 0 then cast(contracted_cost / quantity as numeric(28, 9)) end
+        ) as found_unit_price
+    from named_units
+
+),
+
+-- Quantity times price has to be the cost to the last digit.
+checked_prices as (
+
+    select
+        *,
+        coalesce(
+            quantity * found_list_unit_price = list_cost and quantity * found_unit_price = contracted_cost,
+            false
+        ) as is_product
+    from unit_prices
+
+),
+
+-- A purchase of which no unit price of nine digits says so (three credits for a dollar) is one unit at its whole cost; a
+-- correction, which is a difference of costs, is shown without price and priced quantity then.
+pricing as (
+
+    select
+        *,
+        charge_category = 'Purchase' and charge_class is null and not is_product as is_one_unit,
+        charge_category in ('Usage', 'Purchase') and (charge_class is null or is_product) as is_priced
+    from checked_prices
+
+),
+
+numbered_lines as (
+
+    select
+        provider,
+        billing_account,
+        invoice_id,
+        charge_category,
+        coalesce(sku_id, '') as sku_id,
+        min(line_number) as line_number
+    from invoice_lines
+    group by provider, billing_account, invoice_id, charge_category, coalesce(sku_id, '')
+    having count(*) = 1
+
+),
+
+final as (
+
+    select
+        pricing.charge_id,
+        pricing.provider,
+        coalesce(services.provider_name, pricing.provider) as provider_name,
+        coalesce(services.service_name, pricing.provider) as service_name,
+        coalesce(services.service_subcategory, 'Other (AI and Machine Learning)') as service_subcategory,
+        pricing.billing_account,
+        nullif(pricing.account, '') as account,
+        months.month_start as billing_period_start,
+        months.month_end as billing_period_end,
+        pricing.charge_period_start,
+        pricing.charge_period_end,
+        pricing.charge_category,
+        pricing.charge_class,
+        pricing.charge_description,
+        pricing.charge_frequency,
+        cast(case when pricing.charge_category = 'Usage' then pricing.quantity end as numeric(28, 9)) as consumed_quantity,
+        case when pricing.charge_category = 'Usage' then pricing.unit_name end as consumed_unit,
+        case when pricing.is_priced then 'Standard' end as pricing_category,
+        cast(
+            case when pricing.is_one_unit then 1 when pricing.is_priced then pricing.quantity end as numeric(28, 9)
+        ) as pricing_quantity,
+        case when pricing.is_one_unit then 'Units' when pricing.is_priced then pricing.unit_name end as pricing_unit,
+        cast(
+            case
+                when pricing.is_one_unit then pricing.list_cost
+                when pricing.is_priced then pricing.found_list_unit_price
+            end as numeric(28, 9)
+        ) as list_unit_price,
+        cast(
+            case
+                when pricing.is_one_unit then pricing.contracted_cost
+                when pricing.is_priced then pricing.found_unit_price
+            end as numeric(28, 9)
+        ) as contracted_unit_price,
+        case when pricing.is_drawn then 'Credit' else pricing.currency end as pricing_currency,
+        cast(
+            case
+                when pricing.is_drawn and pricing.is_priced then 1
+                when pricing.is_one_unit then pricing.list_cost
+                when pricing.is_priced then pricing.found_list_unit_price
+            end as numeric(28, 9)
+        ) as pricing_currency_list_unit_price,
+        cast(
+            case
+                when pricing.is_drawn and pricing.is_priced then 1
+                when pricing.is_one_unit then pricing.contracted_cost
+                when pricing.is_priced then pricing.found_unit_price
+            end as numeric(28, 9)
+        ) as pricing_currency_contracted_unit_price,
+        cast(
+            case when pricing.is_drawn then pricing.quantity else pricing.effective_cost end as numeric(28, 9)
+        ) as pricing_currency_effective_cost,
+        pricing.list_cost,
+        pricing.contracted_cost,
+        pricing.billed_cost,
+        pricing.effective_cost,
+        pricing.currency,
+        pricing.sku_id,
+        pricing.unit_name as sku_meter,
+        case when pricing.is_priced then coalesce(pricing.sku_price_id, pricing.sku_id) end as sku_price_id,
+        case
+            when pricing.is_priced and pricing.tier_no is not null
+                then {{ dbt.concat(["'{\"x_Tier\": '", 'cast(pricing.tier_no as ' ~ dbt.type_string() ~ ')', "'}'"]) }}
+        end as sku_price_details,
+        invoiced.invoice_id,
+        case
+            when coalesce(sku_lines.line_number, category_lines.line_number) is not null
+                then {{ dbt.concat([
+                    'invoiced.invoice_id', "'/'",
+                    'cast(coalesce(sku_lines.line_number, category_lines.line_number) as ' ~ dbt.type_string() ~ ')',
+                ]) }}
+        end as invoice_detail_id,
+        pricing.grant_id,
+        nullif(pricing.meter, '') as meter,
+        pricing.is_complete
+    from pricing
+    left join months
+        on pricing.provider = months.provider
+        and pricing.billing_account = months.billing_account
+        and pricing.billing_month = months.billing_month
+    left join services
+        on pricing.provider = services.provider
+    left join invoiced
+        on pricing.provider = invoiced.provider
+        and pricing.billing_account = invoiced.billing_account
+        and pricing.billing_month = invoiced.billing_month
+        and pricing.currency = invoiced.currency
+    left join numbered_lines as sku_lines
+        on invoiced.provider = sku_lines.provider
+        and invoiced.billing_account = sku_lines.billing_account
+        and invoiced.invoice_id = sku_lines.invoice_id
+        and pricing.charge_category = sku_lines.charge_category
+        and pricing.sku_id = sku_lines.sku_id
+    left join numbered_lines as category_lines
+        on invoiced.provider = category_lines.provider
+        and invoiced.billing_account = category_lines.billing_account
+        and invoiced.invoice_id = category_lines.invoice_id
+        and pricing.charge_category = category_lines.charge_category
+        and category_lines.sku_id = ''
+
+)
+
+select * from final

@@ -1,0 +1,58 @@
+-- One row per invoice issuer and billing period.
+-- No vendor tells when it opened or closed a period: the times are taken from the period itself and from its invoices.
+
+with
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+invoices as (
+
+    select * from {{ ref('stg_billing__invoices') }}
+
+),
+
+services as (
+
+    select * from {{ ref('focus_services') }}
+
+),
+
+-- Accounts that are billed by other time zones have periods of their own.
+periods as (
+
+    select
+        months.provider,
+        months.month_start,
+        months.month_end,
+        min(case when months.is_closed then 1 else 0 end) = 1 as is_closed,
+        max(coalesce(invoices.issued_on, invoices.period_end)) as last_invoiced_on
+    from months
+    left join invoices
+        on months.provider = invoices.provider
+        and months.billing_account = invoices.billing_account
+        and months.billing_month >= invoices.period_start
+        and months.billing_month < invoices.period_end
+    group by months.provider, months.month_start, months.month_end
+
+),
+
+final as (
+
+    select
+        periods.month_start as "BillingPeriodCreated",
+        periods.month_end as "BillingPeriodEnd",
+        coalesce(cast(periods.last_invoiced_on as timestamp), periods.month_start) as "BillingPeriodLastUpdated",
+        periods.month_start as "BillingPeriodStart",
+        cast(case when periods.is_closed then 'Closed' else 'Open' end as {{ dbt.type_string() }}) as "BillingPeriodStatus",
+        coalesce(services.provider_name, periods.provider) as "InvoiceIssuerName"
+    from periods
+    left join services
+        on periods.provider = services.provider
+
+)
+
+select * from final

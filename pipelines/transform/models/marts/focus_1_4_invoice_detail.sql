@@ -1,0 +1,100 @@
+-- One row per line of an invoice.
+-- What no invoice file tells is derived or left open: terms and due date are not known, times come from the day of issue.
+
+with
+
+invoices as (
+
+    select * from {{ ref('stg_billing__invoices') }}
+
+),
+
+invoice_lines as (
+
+    select * from {{ ref('stg_billing__invoice_lines') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+services as (
+
+    select * from {{ ref('focus_services') }}
+
+),
+
+-- Months know the time zone of the bill. An invoice of a time without any charge has none: its days are taken as UTC.
+periods as (
+
+    select
+        invoices.provider,
+        invoices.billing_account,
+        invoices.invoice_id,
+        invoices.issued_on,
+        invoices.status,
+        invoices.currency,
+        coalesce(min(months.month_start), cast(invoices.period_start as timestamp)) as period_start,
+        coalesce(max(months.month_end), cast(invoices.period_end as timestamp)) as period_end,
+        cast(coalesce(invoices.issued_on, invoices.period_end) as timestamp) as noted_at
+    from invoices
+    left join months
+        on invoices.provider = months.provider
+        and invoices.billing_account = months.billing_account
+        and months.billing_month >= invoices.period_start
+        and months.billing_month < invoices.period_end
+    group by
+        invoices.provider,
+        invoices.billing_account,
+        invoices.invoice_id,
+        invoices.issued_on,
+        invoices.status,
+        invoices.currency,
+        invoices.period_start,
+        invoices.period_end
+
+),
+
+final as (
+
+    select
+        invoice_lines.amount as "BilledCost",
+        periods.billing_account as "BillingAccountId",
+        periods.currency as "BillingCurrency",
+        periods.period_end as "BillingPeriodEnd",
+        periods.period_start as "BillingPeriodStart",
+        invoice_lines.charge_category as "ChargeCategory",
+        periods.noted_at as "InvoiceDetailCreated",
+        nullif(invoice_lines.description, '') as "InvoiceDetailDescription",
+        case
+            when nullif(invoice_lines.sku_id, '') is not null
+                then {{ dbt.concat(["'{\"SkuId\": \"'", 'invoice_lines.sku_id', "'\"}'"]) }}
+        end as "InvoiceDetailGrain",
+        {{ dbt.concat([
+            'periods.invoice_id', "'/'", 'cast(invoice_lines.line_number as ' ~ dbt.type_string() ~ ')',
+        ]) }} as "InvoiceDetailId",
+        periods.noted_at as "InvoiceDetailLastUpdated",
+        periods.invoice_id as "InvoiceId",
+        cast(periods.issued_on as timestamp) as "InvoiceIssueDate",
+        cast(
+            case periods.status when 'issued' then 'Issued' when 'voided' then 'Voided' else 'Open' end
+            as {{ dbt.type_string() }}
+        ) as "InvoiceIssueStatus",
+        coalesce(services.provider_name, periods.provider) as "InvoiceIssuerName",
+        cast(null as timestamp) as "PaymentDueDate",
+        cast('Not stated' as {{ dbt.type_string() }}) as "PaymentTerms",
+        periods.invoice_id as "ReferenceInvoiceId"
+    from invoice_lines
+    inner join periods
+        on invoice_lines.provider = periods.provider
+        and invoice_lines.billing_account = periods.billing_account
+        and invoice_lines.invoice_id = periods.invoice_id
+    left join services
+        on periods.provider = services.provider
+
+)
+
+select * from final

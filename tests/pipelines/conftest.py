@@ -1,0 +1,14 @@
+"""What the tests of the export share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pipelines.focus import Exported, year_of_charges
+
+
+@pytest.fixture(scope="session")
+def year(dlt_data_dir: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    """A year of charges; built once, and only read."""
+    with year_of_charges(tmp_path_factory.mktemp("year")) as exported:
+        yield exported
