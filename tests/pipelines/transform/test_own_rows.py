@@ -69,7 +69,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Wareho
 
 @pytest.fixture(scope="module")
 def built(warehouse: Warehouse) -> Outcome:
-    return warehouse.dbt("build", "--select", "+cost_monthly", "usage_daily", "assert_reducto_groupings_agree",
+    return warehouse.dbt("build", "--select", "+cost_monthly", "+usage_daily", "assert_reducto_groupings_agree",
                          "assert_onepin_accounts_do_not_overlap", "assert_reducto_accounts_do_not_overlap",
                          "--exclude-resource-type", "unit_test", "--store-failures")  # fmt: skip
 

@@ -115,6 +115,7 @@ def stories() -> Iterator[str]:
         yield row(
             "onepin.usage_daily",
             account="default",
+            workspace_id="w",
             timezone="UTC",
             date=day,
             credits=quantity(3, day),
@@ -140,7 +141,7 @@ def stories() -> Iterator[str]:
     yield asked("mathpix", "ocr_usage_by_usage_type", "holed", "", after, f"{TODAY} 14:00:00", hour)
     yield asked("mathpix", "ocr_usage_by_app_id", "default", "", ASKED_FROM, "2026-05-20 09:00:00", "2026-05-20 08:00:00")
     yield asked("reducto", "usage_by_product", "default", "org", FIRST, whole, day_before)
-    yield asked("onepin", "usage_daily", "default", "UTC", FIRST, whole, day_before)
+    yield asked("onepin", "usage_daily", "default", "w|UTC", FIRST, whole, day_before)
     yield asked("scopix", "usage_daily", "default", "", FIRST, whole, day_before)
 
 
@@ -289,7 +290,7 @@ def test_the_running_month_is_forecast_and_those_before_are_final(built: Warehou
     """On the last day of May one day remains: a Sunday, of which some hours are billed already."""
     months = built.query("""
         select billing_month, is_final, cost_to_date, forecast, forecast_low, remaining_days, basis
-        from usage.cost_forecast_monthly where account = 'default' order by 1
+        from usage.cost_forecast_monthly where provider = 'mathpix' and account = 'default' order by 1
     """)
     price = d("0.002")
     for month, is_final, cost, forecast, low, remaining, basis in months[:-1]:

@@ -27,14 +27,14 @@ parts as (
         is_current,
         min(window_start) as loaded_from,
         max(complete_until) as complete_until,
-        max(least(window_end, fetched_at)) as known_until,
+        max(case when window_end is not null then least(window_end, fetched_at) end) as known_until,
         max(fetched_at) as last_fetched_at
     from windows
     group by provider, account, resource, part, is_current
 
 ),
 
--- A table is no further than its slowest part.
+-- A table is no further than its slowest part; with one that has never answered, it is nowhere.
 tables as (
 
     select
@@ -42,8 +42,14 @@ tables as (
         account,
         resource,
         min(loaded_from) as loaded_from,
-        min(case when is_current then complete_until end) as complete_until,
-        min(case when is_current then known_until end) as known_until,
+        case
+            when count(case when is_current then 1 end) = count(case when is_current then complete_until end)
+                then min(case when is_current then complete_until end)
+        end as complete_until,
+        case
+            when count(case when is_current then 1 end) = count(case when is_current then known_until end)
+                then min(case when is_current then known_until end)
+        end as known_until,
         max(last_fetched_at) as last_fetched_at
     from parts
     group by provider, account, resource
@@ -64,7 +70,10 @@ measured as (
 
     select
         *,
-        greatest({{ dbt.datediff('known_until', 'account_fetched_at', 'hour') }}, 0) as hours_behind,
+        case
+            when known_until is not null
+                then greatest({{ dbt.datediff('known_until', 'account_fetched_at', 'hour') }}, 0)
+        end as hours_behind,
         greatest({{ dbt.datediff('account_fetched_at', 'newest_fetched_at', 'hour') }}, 0) as account_hours_behind,
         greatest({{ dbt.datediff('known_until', 'newest_fetched_at', 'hour') }}, 0) as hours_behind_all
     from newest
@@ -84,6 +93,7 @@ final as (
         cast(measured.hours_behind as integer) as hours_behind,
         cast(measured.account_hours_behind as integer) as account_hours_behind,
         case
+            when measured.known_until is null then 'never loaded'
             when measured.hours_behind_all > {{ var('freshness_stale_after_hours') }} then 'stale'
             when measured.hours_behind_all > {{ var('freshness_late_after_hours') }} then 'late'
             else 'fresh'
