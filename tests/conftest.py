@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,22 @@ def dlt_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the test's own, and an environment without settings of sources or destinations."""
+def empty_working_directory(dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and an environment without settings of sources or destinations.
+
+    It is the same folder for every test, with an empty database each time: dbt knows by the path of the database whether
+    it has to parse the project again. What dlt has left behind of the test before is taken away.
+    """
     for name in [name for name in os.environ if name.startswith(("SOURCES__", "DESTINATION__", "METERHOUSE_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    folder = dlt_data_dir.with_name("house")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for left in dlt_data_dir.glob("pipelines/*/*"):
+        if left.name != "transform":
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture
@@ -95,7 +106,7 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> House:
+def house(empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> House:
     """An empty folder whose environment points at the sandbox; a fault is not asked again, so that no test waits."""
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
     for provider in providers:
@@ -103,4 +114,4 @@ def house(tmp_path: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypa
         for name, value in sandbox.variables().items():
             if name.startswith(f"SOURCES__{provider.upper()}__"):
                 monkeypatch.setenv(name, value)
-    return House(tmp_path)
+    return House(empty_working_directory)
