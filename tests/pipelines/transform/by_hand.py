@@ -302,9 +302,7 @@ class Calculator:
 
     def _period(self, provider: str, owner: str, month: date) -> tuple[datetime, datetime]:
         zone = self._zone(provider, owner)
-        start, end = (
-            datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (month, next_month(month))
-        )
+        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (month, next_month(month)))
         return start, end
 
     # Credits

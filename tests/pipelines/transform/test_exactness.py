@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Use, World
@@ -21,13 +21,13 @@ from tests.pipelines.transform.warehouse import USAGE_COLUMNS, WINDOW_COLUMNS, W
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-WORLDS = 16
+WORLDS = 24
 MATHPIX_FROM, CREDITS_FROM = date(2025, 2, 1), date(2026, 4, 1)
 """First months: the list prices of images change in the one span, that of a credit of Reducto begins in the other."""
 METERS = ("image", "pdf-page", "image-async", "strokes", "strokes-session", "conversion")
 COUNTS = (1, 999, 1000, 40_000, 600_000, 400_000, 1, 7, -3, -1000)
 CREDITS = ("10", "25.5", "5", "40", "0.333333333", "7.777777777", "100", "-4", "-30.000000001")
-BOUNDS = ("5", "25.5", "100", "1000", "601000")
+BOUNDS = ("10", "5", "25.5", "40", "100", "1000", "601000")
 UNIT_PRICES = ("0.01", "0", "0.0015", "0.333333333", "2", "0.000000007")
 AMOUNTS = ("50", "0.7", "25.5", "300", "7")
 COSTS = (None, "10", "0.01", "14.99", "3")
@@ -65,7 +65,7 @@ def days(first: date, last: int) -> st.SearchStrategy[date]:
 
 def drawn_prices(draw: Draw, provider: str, owner: str, sku: str, currency: str, first: date) -> list[Price]:
     """Up to three versions one after the other, some with a pause between them, the last open or not."""
-    cuts = sorted(draw(st.lists(days(first, 80), max_size=3, unique=True)))
+    cuts = sorted(draw(st.lists(days(first - timedelta(days=9), 60), min_size=1, max_size=3, unique=True)))
     prices = []
     for start, following in zip(cuts, [*cuts, None][1:], strict=True):
         pauses = draw(st.booleans())
@@ -84,20 +84,20 @@ def drawn_prices(draw: Draw, provider: str, owner: str, sku: str, currency: str,
 
 
 def drawn_grant(draw: Draw, provider: str, owner: str, name: str, first: date) -> Grant:
-    starts = draw(days(first - timedelta(days=20), 70))
-    length = draw(st.sampled_from((None, 9, 30, 31, 60)))
+    starts = draw(days(first - timedelta(days=9), 38))
+    lapses = draw(st.sampled_from((None, None, 30, 45, 46)))
     cost = draw(st.sampled_from(COSTS))
     return Grant(
         provider,
         owner,
         name,
-        draw(st.sampled_from(("purchased", "promotional", "included"))),
+        draw(st.sampled_from(("purchased", "purchased", "promotional", "included"))),
         "USD" if provider == "mathpix" else draw(st.sampled_from(("credit", "credit", "credit", "USD"))),
         Decimal(draw(st.sampled_from(AMOUNTS))),
         starts,
-        starts + timedelta(days=length) if length else None,
+        first + timedelta(days=lapses) if lapses else None,
         draw(st.sampled_from((None, None, "monthly"))),
-        draw(st.sampled_from((None, None, 1, 5))),
+        draw(st.sampled_from((None, None, None, 2))),
         Decimal(cost) if cost else None,
         draw(st.sampled_from(("USD", "USD", "EUR"))) if cost else None,
     )
@@ -134,7 +134,7 @@ def worlds(draw: Draw) -> World:
             owners.add(owner or name)
             start = datetime.combine(first - timedelta(days=1), datetime.min.time(), UTC)
             end = start + timedelta(days=draw(st.sampled_from((80, 91, 45))), hours=12)
-            signup = draw(st.none() | days(first - timedelta(days=40), 70))
+            signup = draw(st.none() | days(first - timedelta(days=99), 130))
             world.accounts.append(Account(provider, name, owner or name, zone or "UTC", signup, start, end))
             if provider == "mathpix":
                 uses = draw(
@@ -166,7 +166,7 @@ def worlds(draw: Draw) -> World:
             for sku in skus:
                 if draw(st.booleans()):
                     world.prices += drawn_prices(draw, provider, payer, sku, currency, first)
-            for number in range(draw(st.integers(0, 1 if provider == "mathpix" else 4))):
+            for number in range(draw(st.integers(0, 2 if provider == "mathpix" else 5))):
                 world.grants.append(drawn_grant(draw, provider, payer, f"grant{number}", first))
             if draw(st.booleans()):
                 world.fees += drawn_fees(draw, provider, payer, skus, first)
@@ -333,7 +333,7 @@ def build(scratch: Path, worlds_: list[World]) -> Warehouse:
 
 
 @settings(
-    max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", "3")),
+    max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", "2")),
     deadline=None,
     database=None,
     # A smaller example takes as long to build, and the first world that differs is shown on its own.
@@ -343,6 +343,7 @@ def build(scratch: Path, worlds_: list[World]) -> Warehouse:
 )
 @given(drawn=st.lists(worlds(), min_size=WORLDS, max_size=WORLDS), shared=prices_of_all())
 def test_models_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[World], shared: list[Price]) -> None:
+    assume(any(world.grants for world in drawn))  # the first examples are the simplest, and not worth a build
     worlds_ = [named(world, number, shared) for number, world in enumerate(drawn)]
     warehouse = build(scratch, worlds_)
     built = {mart: rows_by_world(warehouse, query) for mart, query in QUERIES.items()}
