@@ -573,7 +573,7 @@ class Calculator:
 
 
 def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int, Decimal | None, Decimal] | None:
-    """Number, end and price of the tier that the unit after `position` is in; by volume, that the month's last unit is in."""
+    """Number, end and price of the tier of the unit after `position`; by volume, of the month's last unit."""
     if price is None:
         return None
     for number, (_, end, unit_price) in enumerate(price.tiers, 1):

@@ -48,7 +48,8 @@ SCHEMA = {
     "billing.accounts": f"""provider text, account text, billing_account text, billing_timezone text, plan text,
         signed_up_on date, {TRACE}""",
     "billing.prices": f"""provider text, billing_account text, sku_id text, pricing_model text, tier_from decimal(28,9),
-        tier_to decimal(28,9), unit text, unit_price decimal(28,9), currency text, valid_from date, valid_to date, {TRACE}""",
+        tier_to decimal(28,9), unit text, unit_price decimal(28,9), currency text, valid_from date, valid_to date,
+        {TRACE}""",
     "billing.credit_prices": f"""provider text, billing_account text, unit_price decimal(28,9), currency text,
         valid_from date, valid_to date, {TRACE}""",
     "billing.credit_grants": f"""provider text, billing_account text, grant_id text, kind text, unit text,
@@ -119,6 +120,19 @@ def drawn_fees(draw: Draw, provider: str, owner: str, skus: Sequence[str], first
     return fees
 
 
+def drawn_uses(draw: Draw, provider: str, account: str, start: datetime) -> list[Use]:
+    """Hours of Mathpix, of any meter; days of credits."""
+    if provider == "mathpix":
+        hours = st.tuples(st.integers(0, 44 * 24), st.sampled_from(METERS), st.sampled_from(COUNTS))
+        drawn = draw(st.lists(hours, min_size=2, max_size=8, unique_by=lambda use: use[:2]))
+        used = [(start + timedelta(hours=hour), meter, Decimal(count)) for hour, meter, count in drawn]
+        return [Use(provider, account, meter, at, at + timedelta(hours=1), count) for at, meter, count in used]
+    dates = st.tuples(st.integers(0, 44), st.sampled_from(CREDITS))
+    drawn = draw(st.lists(dates, min_size=2, max_size=10, unique_by=lambda use: use[0]))
+    days_ = [(start + timedelta(days=day), Decimal(amount)) for day, amount in drawn]
+    return [Use(provider, account, "credits", at, at + timedelta(days=1), amount) for at, amount in days_]
+
+
 @st.composite
 def worlds(draw: Draw) -> World:
     """Accounts of Mathpix and of one vendor of credits, with names that `named` makes their own."""
@@ -136,30 +150,7 @@ def worlds(draw: Draw) -> World:
             end = start + timedelta(days=draw(st.sampled_from((80, 91, 45))), hours=12)
             signup = draw(st.none() | days(first - timedelta(days=99), 130))
             world.accounts.append(Account(provider, name, owner or name, zone or "UTC", signup, start, end))
-            if provider == "mathpix":
-                uses = draw(
-                    st.lists(
-                        st.tuples(st.integers(0, 44 * 24), st.sampled_from(METERS), st.sampled_from(COUNTS)),
-                        min_size=2,
-                        max_size=8,
-                        unique_by=lambda use: use[:2],
-                    )
-                )
-                for hour, meter, count in uses:
-                    at = start + timedelta(hours=hour)
-                    world.uses.append(Use(provider, name, meter, at, at + timedelta(hours=1), Decimal(count)))
-            else:
-                used = draw(
-                    st.lists(
-                        st.tuples(st.integers(0, 44), st.sampled_from(CREDITS)),
-                        min_size=2,
-                        max_size=10,
-                        unique_by=lambda use: use[0],
-                    )
-                )
-                for day, amount in used:
-                    at = start + timedelta(days=day)
-                    world.uses.append(Use(provider, name, "credits", at, at + timedelta(days=1), Decimal(amount)))
+            world.uses += drawn_uses(draw, provider, name, start)
         skus = ("mathpix/image", "mathpix/pdf-page") if provider == "mathpix" else (f"{provider}/credit",)
         currency = "USD" if provider == "mathpix" else draw(st.sampled_from(("USD", "EUR")))
         for payer in sorted(owners):
@@ -208,6 +199,11 @@ def literal(value: object) -> str:
     if value is None:
         return "null"
     return f"'{value}'"
+
+
+def literals(rows: list[tuple[object, ...]]) -> str:
+    """Each of the rows once: worlds share the prices of all."""
+    return ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in dict.fromkeys(rows))
 
 
 def inserts(worlds_: list[World]) -> list[str]:
@@ -262,11 +258,7 @@ def inserts(worlds_: list[World]) -> list[str]:
     return [
         *(f"create schema {schema}" for schema in sorted({table.split(".")[0] for table in SCHEMA})),
         *(f"create table {table} ({columns})" for table, columns in SCHEMA.items()),
-        *(
-            f"insert into {table} values {', '.join('(' + ', '.join(map(literal, row)) + ')' for row in dict.fromkeys(stored))}"
-            for table, stored in rows.items()
-            if stored
-        ),
+        *(f"insert into {table} values {literals(stored)}" for table, stored in rows.items() if stored),
     ]
 
 
