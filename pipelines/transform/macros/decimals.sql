@@ -1,6 +1,6 @@
 {#
-    The quotient of two decimals to nine places. DuckDB divides decimals as doubles, whose sixteen digits are not enough
-    for money: what the double left over is divided once more, which makes the quotient good to the last place.
+    The quotient of two decimals of nine places, rounded half away from zero to nine places. DuckDB divides decimals as
+    doubles, whose sixteen digits are not enough for money, so that there it is computed in whole numbers.
 #}
 {% macro divided(numerator, denominator) %}
     {{- return(adapter.dispatch('divided', 'meterhouse')(numerator, denominator)) -}}
@@ -11,7 +11,5 @@
 {%- endmacro %}
 
 {% macro duckdb__divided(numerator, denominator) -%}
-    {%- set quotient -%} cast({{ numerator }} / {{ denominator }} as numeric(28, 9)) {%- endset -%}
-    {%- set left_over -%} ({{ numerator }} - {{ quotient }} * {{ denominator }}) {%- endset -%}
-    cast({{ quotient }} + cast({{ left_over }} / {{ denominator }} as numeric(28, 9)) as numeric(28, 9))
+    {{ allocated(numerator, 1, denominator) }}
 {%- endmacro %}

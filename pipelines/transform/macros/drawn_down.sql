@@ -43,41 +43,50 @@
         from (
             select
                 wanted.*,
-                greatest(0, least(amount, wanted_after)) as drawn_after,
-                greatest(0, least(amount, wanted_after - wanted)) as drawn_before
+                least(amount, wanted_after - least(0, wanted_after, coalesce(least_before, 0))) as drawn_after,
+                least(amount, wanted_after - wanted - least(0, coalesce(least_before, 0))) as drawn_before
             from (
                 select
-                    eligible.*,
-                    sum(wanted) over (
+                    summed.*,
+                    min(wanted_after) over (
                         partition by provider, billing_account, unit
                         order by row_order
-                        rows between unbounded preceding and current row
-                    ) as wanted_after
+                        rows between unbounded preceding and 1 preceding
+                    ) as least_before
                 from (
                     select
-                        turns.provider,
-                        turns.billing_account,
-                        turns.unit,
-                        turns.row_key,
-                        turns.row_order,
-                        turns.date,
-                        turns.left_over,
-                        grants.turn,
-                        grants.grant_key,
-                        grants.amount,
-                        case
-                            when turns.date >= grants.starts_on
-                                and (turns.date < grants.expires_on or grants.expires_on is null)
-                                then turns.left_over
-                            else 0
-                        end as wanted
-                    from turns
-                    inner join {{ grants }} as grants
-                        on turns.provider = grants.provider
-                        and turns.billing_account = grants.billing_account
-                        and turns.unit = grants.unit
-                        and turns.turn + 1 = grants.turn
-                ) as eligible
+                        eligible.*,
+                        sum(wanted) over (
+                            partition by provider, billing_account, unit
+                            order by row_order
+                            rows between unbounded preceding and current row
+                        ) as wanted_after
+                    from (
+                        select
+                            turns.provider,
+                            turns.billing_account,
+                            turns.unit,
+                            turns.row_key,
+                            turns.row_order,
+                            turns.date,
+                            turns.left_over,
+                            grants.turn,
+                            grants.grant_key,
+                            grants.amount,
+                            case
+                                when turns.date >= grants.starts_on
+                                    and (turns.date < grants.expires_on or grants.expires_on is null)
+                                    then turns.left_over
+                                else 0
+                            end as wanted
+                        from turns
+                        inner join {{ grants }} as grants
+                            on turns.provider = grants.provider
+                            and turns.billing_account = grants.billing_account
+                            and turns.unit = grants.unit
+                            and turns.turn + 1 = grants.turn
+                    ) as eligible
+                ) as summed
             ) as wanted
         ) as cumulated
 
@@ -97,15 +106,6 @@
         where drawn <> 0
 
     )
-{%- endmacro %}
-
-
-{# The part of `cost` that stands for `used` of `amount`. #}
-{% macro share_of(cost, used, amount) -%}
-    case
-        when {{ used }} = {{ amount }} then {{ cost }}
-        else {{ divided('cast(' ~ cost ~ ' * (' ~ used ~ ') as numeric(38, 9))', amount) }}
-    end
 {%- endmacro %}
 
 

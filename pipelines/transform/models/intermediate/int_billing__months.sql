@@ -33,6 +33,12 @@ invoices as (
 
 ),
 
+signups as (
+
+    select * from {{ ref('int_billing__signups') }}
+
+),
+
 numbers as (
 
     {{ dbt.generate_series(1200) }}
@@ -63,6 +69,8 @@ known_dates as (
     select provider, billing_account, valid_from as date from fees
     union all
     select provider, billing_account, period_start as date from invoices
+    union all
+    select provider, billing_account, signed_up_on as date from signups
     union all
     select provider, billing_account, complete_from as date from loaded
 

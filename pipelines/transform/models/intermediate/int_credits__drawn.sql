@@ -52,8 +52,8 @@ final as (
         granted.grant_id,
         drawn.drawn as quantity,
         cast(
-            {{ share_of('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
-            - {{ share_of('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as numeric(28, 9)
+            {{ allocated('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
+            - {{ allocated('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as numeric(28, 9)
         ) as effective_cost,
         granted.currency
     from drawn

@@ -68,6 +68,8 @@ final as (
     group by
         drawn.provider, drawn.billing_account, stream.billing_month, granted.grant_id, granted.grant_key, granted.kind,
         drawn.unit
+    -- What a month drew and gave back again is no charge.
+    having sum(drawn.drawn) <> 0
 
 )
 

@@ -68,10 +68,9 @@ in_month as (
         months.month_start,
         months.month_end,
         months.is_complete,
-        row_number() over (
-            partition by all_fees.provider, all_fees.billing_account, all_fees.fee_id, months.billing_month
-            order by all_fees.valid_from
-        ) as version_no
+        {{ dbt.dateadd(
+            'month', dbt.datediff('all_fees.valid_from', 'months.billing_month', 'month'), 'all_fees.valid_from'
+        ) }} as monthly_return
     from all_fees
     inner join months
         on all_fees.provider = months.provider
@@ -81,9 +80,33 @@ in_month as (
 
 ),
 
--- A fee that runs is charged in full for every month or year that it touches: no vendor of ours states a fee by the day.
--- Where it changes within a month, that month is charged as it began. It is complete from its first day, because nothing
--- more will come to it.
+-- A year begins on the day of the year on which the fee did, unless it has ended by then: a fee from one 15th of March to
+-- the next is that of one year.
+chargeable as (
+
+    select *
+    from in_month
+    where
+        kind <> 'yearly'
+        or (
+            extract(month from valid_from) = extract(month from billing_month)
+            and (monthly_return < valid_to or valid_to is null)
+        )
+
+),
+
+ordered as (
+
+    select
+        *,
+        row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
+    from chargeable
+
+),
+
+-- A fee that runs is charged in full for every month that it touches, and every year: no vendor of ours states a fee by
+-- the day. Where it changes within a month, that month is charged as it began. It is complete from its first day, because
+-- nothing more will come to it.
 paid as (
 
     select
@@ -102,16 +125,10 @@ paid as (
             else month_end
         end as charge_period_end,
         true as is_complete
-    from in_month
+    from ordered
     where
         (kind = 'one_time' and valid_from >= billing_month)
-        or (
-            version_no = 1
-            and (
-                kind = 'monthly'
-                or (kind = 'yearly' and extract(month from valid_from) = extract(month from billing_month))
-            )
-        )
+        or (kind in ('monthly', 'yearly') and version_no = 1)
 
 ),
 
@@ -119,30 +136,30 @@ paid as (
 shortfalls as (
 
     select
-        in_month.provider,
-        in_month.billing_account,
-        in_month.fee_id,
-        in_month.kind,
-        in_month.description,
-        in_month.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
-        in_month.currency,
-        in_month.billing_month,
-        in_month.month_start as charge_period_start,
-        in_month.month_end as charge_period_end,
+        ordered.provider,
+        ordered.billing_account,
+        ordered.fee_id,
+        ordered.kind,
+        ordered.description,
+        ordered.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
+        ordered.currency,
+        ordered.billing_month,
+        ordered.month_start as charge_period_start,
+        ordered.month_end as charge_period_end,
         true as is_complete
-    from in_month
+    from ordered
     left join priced_usage
-        on in_month.provider = priced_usage.provider
-        and in_month.billing_account = priced_usage.billing_account
-        and in_month.billing_month = priced_usage.billing_month
-        and in_month.currency = priced_usage.currency
+        on ordered.provider = priced_usage.provider
+        and ordered.billing_account = priced_usage.billing_account
+        and ordered.billing_month = priced_usage.billing_month
+        and ordered.currency = priced_usage.currency
         and priced_usage.scenario = 'computed'
-        and (in_month.sku_id = '' or in_month.sku_id = priced_usage.sku_id)
-    where in_month.kind = 'minimum' and in_month.is_complete and in_month.version_no = 1
+        and (ordered.sku_id = '' or ordered.sku_id = priced_usage.sku_id)
+    where ordered.kind = 'minimum' and ordered.is_complete and ordered.version_no = 1
     group by
-        in_month.provider, in_month.billing_account, in_month.fee_id, in_month.kind, in_month.description,
-        in_month.amount, in_month.currency, in_month.billing_month, in_month.month_start, in_month.month_end
-    having in_month.amount > coalesce(sum(priced_usage.billed_cost), 0)
+        ordered.provider, ordered.billing_account, ordered.fee_id, ordered.kind, ordered.description,
+        ordered.amount, ordered.currency, ordered.billing_month, ordered.month_start, ordered.month_end
+    having ordered.amount > coalesce(sum(priced_usage.billed_cost), 0)
 
 ),
 

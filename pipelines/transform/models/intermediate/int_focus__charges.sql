@@ -125,8 +125,11 @@ final as (
         coalesce(services.service_subcategory, 'Other (AI and Machine Learning)') as service_subcategory,
         pricing.billing_account,
         nullif(pricing.account, '') as account,
-        months.month_start as billing_period_start,
-        months.month_end as billing_period_end,
+        -- A billing account that is no longer in the accounts file has no months, but may have been billed.
+        coalesce(months.month_start, cast(pricing.billing_month as timestamp)) as billing_period_start,
+        coalesce(
+            months.month_end, {{ dbt.dateadd('month', 1, 'cast(pricing.billing_month as timestamp)') }}
+        ) as billing_period_end,
         pricing.charge_period_start,
         pricing.charge_period_end,
         pricing.charge_category,

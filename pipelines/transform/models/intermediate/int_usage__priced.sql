@@ -140,10 +140,8 @@ contracted as (
         own_tiers.tier_no as contract_tier_no,
         own_tiers.unit_price as contract_unit_price,
         own_tiers.currency as contract_currency,
-        listed.direction * (
-            least(listed.slice_to, coalesce(own_tiers.tier_to, listed.slice_to))
-            - greatest(listed.slice_from, coalesce(own_tiers.tier_from, listed.slice_from))
-        ) as slice_quantity
+        greatest(listed.slice_from, coalesce(own_tiers.tier_from, listed.slice_from)) as part_from,
+        least(listed.slice_to, coalesce(own_tiers.tier_to, listed.slice_to)) as part_to
     from listed
     left join bounded_tiers as own_tiers
         on own_tiers.is_contract
@@ -177,8 +175,17 @@ costed as (
 
     select
         *,
+        direction * (part_to - part_from) as slice_quantity,
         case when price_currency = row_currency then any_unit_price end as unit_price,
-        case when list_currency = row_currency then list_unit_price end as comparable_list_price
+        case when list_currency = row_currency then list_unit_price end as comparable_list_price,
+        -- By running totals, so that the slices have exactly the cost of what was cut.
+        case
+            when grant_key is null then null
+            when part_from = span_from and part_to = span_to then grant_cost
+            else
+                {{ allocated('grant_cost', 'part_to - span_from', 'span_to - span_from') }}
+                - {{ allocated('grant_cost', 'part_from - span_from', 'span_to - span_from') }}
+        end as slice_grant_cost
     from denominated
 
 ),
@@ -208,16 +215,12 @@ final as (
         cast(comparable_list_price as numeric(28, 9)) as list_unit_price,
         cast(unit_price as numeric(28, 9)) as unit_price,
         cast(
-            coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), grant_cost) as numeric(28, 9)
+            coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), slice_grant_cost) as numeric(28, 9)
         ) as list_cost,
-        cast(coalesce(slice_quantity * unit_price, grant_cost) as numeric(28, 9)) as contracted_cost,
+        cast(coalesce(slice_quantity * unit_price, slice_grant_cost) as numeric(28, 9)) as contracted_cost,
         cast(case when grant_key is null then slice_quantity * unit_price else 0 end as numeric(28, 9)) as billed_cost,
         cast(
-            case
-                when grant_key is null then slice_quantity * unit_price
-                when slice_quantity = quantity then grant_cost
-                else {{ divided('cast(grant_cost * slice_quantity as numeric(38, 9))', 'quantity') }}
-            end as numeric(28, 9)
+            case when grant_key is null then slice_quantity * unit_price else slice_grant_cost end as numeric(28, 9)
         ) as effective_cost,
         case when unit_price is not null or grant_key is not null then row_currency end as currency,
         unit_price is not null or grant_key is not null as is_priced,

@@ -1,0 +1,597 @@
+"""What usage costs, worked out row by row in `Decimal` as the documents say it, and not as the models compute it.
+
+No running totals, joins or windows: counters that go up and down as usage comes in. It is slow, and meant to be read
+beside README ("How the numbers come about") and sources/billing/README.md.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.pipelines.transform.warehouse import PROJECT
+
+NINE = Decimal("0.000000001")
+PRECISE = Context(prec=90)
+NEVER = date.max
+BY_KIND = {"included": 1, "promotional": 2, "purchased": 3}
+
+
+@dataclass(frozen=True)
+class Account:
+    provider: str
+    account: str
+    billing_account: str
+    timezone: str
+    signed_up_on: date | None
+    loaded_from: datetime
+    loaded_until: datetime
+
+
+@dataclass(frozen=True)
+class Use:
+    provider: str
+    account: str
+    meter: str
+    start: datetime
+    end: datetime
+    quantity: Decimal
+
+
+@dataclass(frozen=True)
+class Price:
+    provider: str
+    billing_account: str
+    sku_id: str
+    model: str
+    tiers: tuple[tuple[Decimal, Decimal | None, Decimal], ...]
+    currency: str
+    valid_from: date
+    valid_to: date | None
+    is_credit_price: bool = False
+
+
+@dataclass(frozen=True)
+class Grant:
+    provider: str
+    billing_account: str
+    grant_id: str
+    kind: str
+    unit: str
+    amount: Decimal
+    starts_on: date
+    expires_on: date | None
+    renews: str | None
+    priority: int | None
+    cost: Decimal | None
+    currency: str | None
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Fee:
+    provider: str
+    billing_account: str
+    fee_id: str
+    kind: str
+    amount: Decimal
+    currency: str
+    valid_from: date
+    valid_to: date | None
+    sku_id: str
+
+
+@dataclass(repr=False)
+class World:
+    """Without a repr: Hypothesis would print all worlds of an example."""
+
+    accounts: list[Account] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    prices: list[Price] = field(default_factory=list)
+    grants: list[Grant] = field(default_factory=list)
+    fees: list[Fee] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one grant, or none, covers of one use."""
+
+    use: Use
+    owner: str
+    date: date
+    grant: Grant | None
+    quantity: Decimal
+    cost: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A row of `charges`; for usage that nothing prices, with `currency` ''."""
+
+    provider: str
+    billing_account: str
+    account: str
+    meter: str
+    sku_id: str
+    sku_price_id: str | None
+    grant_id: str | None
+    charge_category: str
+    charge_period_start: datetime
+    charge_period_end: datetime
+    billing_month: date
+    quantity: Decimal
+    unit: str
+    list_unit_price: Decimal | None
+    unit_price: Decimal | None
+    list_cost: Decimal
+    contracted_cost: Decimal
+    billed_cost: Decimal
+    effective_cost: Decimal
+    currency: str
+    counted_sku_id: str = ""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A row of `credit_balance_daily`."""
+
+    provider: str
+    account: str
+    date: date
+    granted: Decimal
+    used: Decimal
+    remaining: Decimal
+    used_on_date: Decimal
+    overage: Decimal
+    days_left: Decimal | None
+
+
+def nine(amount: Decimal) -> Decimal:
+    """Rounded to nine decimals, half away from zero."""
+    return amount.quantize(NINE, ROUND_HALF_UP, PRECISE)
+
+
+def month_of(day: date) -> date:
+    """The first day of its month."""
+    return day.replace(day=1)
+
+
+def next_month(day: date) -> date:
+    """The first day of the month after."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def seed(name: str) -> list[dict[str, str]]:
+    """The rows of one of the shipped lists."""
+    with (PROJECT / "seeds" / f"{name}.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def list_prices() -> list[Price]:
+    """The public price list."""
+    versions: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in seed("price_list"):
+        versions[row["sku_id"], row["valid_from"]].append(row)
+    return [
+        Price(
+            rows[0]["sku_id"].split("/")[0],
+            "",
+            rows[0]["sku_id"],
+            rows[0]["pricing_model"],
+            tuple(
+                (Decimal(row["tier_from"]), Decimal(row["tier_to"]) if row["tier_to"] else None, Decimal(row["unit_price"]))
+                for row in rows
+            ),
+            rows[0]["currency"],
+            date.fromisoformat(rows[0]["valid_from"]),
+            date.fromisoformat(rows[0]["valid_to"]) if rows[0]["valid_to"] else None,
+        )
+        for rows in versions.values()
+    ]
+
+
+LIST = list_prices()
+METERS = {(row["provider"], row["meter"]): row for row in seed("sku_map")}
+TERMS = seed("signup_terms")
+
+
+class Purse:
+    """A grant that is drawn on."""
+
+    def __init__(self, grant: Grant) -> None:
+        self.grant = grant
+        self.drawn = Decimal(0)
+        self.turned_away = Decimal(0)
+
+    def is_valid(self, day: date) -> bool:
+        """Spans are half-open: nothing is drawn on the day of expiry."""
+        return self.grant.starts_on <= day < (self.grant.expires_on or NEVER)
+
+    def take(self, wanted: Decimal) -> Decimal:
+        """How much of it is drawn. What is taken back undoes the last first: what there was no credit for any more."""
+        if wanted >= 0:
+            taken = min(wanted, self.grant.amount - self.drawn)
+            self.turned_away += wanted - taken
+        else:
+            undone = min(-wanted, self.turned_away)
+            self.turned_away -= undone
+            taken = -min(-wanted - undone, self.drawn)
+        self.drawn += taken
+        return taken
+
+    def passed_on(self) -> Decimal:
+        """How much of what it cost its use so far stands for."""
+        return nine(PRECISE.divide((self.grant.cost or Decimal(0)) * self.drawn, self.grant.amount))
+
+
+class Calculator:
+    """The charges of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.owners = {(a.provider, a.account): a for a in world.accounts}
+        self.pools = sorted({(a.provider, a.billing_account) for a in world.accounts})
+        signups: dict[tuple[str, str], date] = {}
+        for account in world.accounts:
+            if account.signed_up_on:
+                key = (account.provider, account.billing_account)
+                signups[key] = min(signups.get(key, NEVER), account.signed_up_on)
+        self.fees, self.given = list(world.fees), list(world.grants)
+        for (provider, owner), day in signups.items():
+            for term in TERMS:
+                amount, currency = Decimal(term["amount"]), term["currency"]
+                if term["provider"] == provider and term["kind"] == "fee":
+                    self.fees.append(Fee(provider, owner, term["term_id"], "one_time", amount, currency, day, None, ""))
+                elif term["provider"] == provider:
+                    self.given.append(
+                        Grant(provider, owner, term["term_id"], "promotional", currency, amount, day, *[None] * 5)
+                    )
+        self.months = {pool: list(self._months(*pool)) for pool in self.pools}
+        self.purses = {pool: self._purses(*pool) for pool in self.pools}
+        with localcontext(PRECISE):
+            self.parts = [part for pool in self.pools for part in self._parts(*pool)]
+            self.usage = self._priced(self.parts, high=False)
+            self.high = self._priced(self.parts, high=True)
+            self.credits = [charge for pool in self.pools for charge in self._money_credits(*pool)]
+            self.others = [*self._charged_fees(), *self._purchases()]
+
+    def charges(self) -> list[Charge]:
+        """All that is charged."""
+        return [charge for charge in (*self.usage, *self.credits, *self.others) if charge.currency]
+
+    # Months, dates
+
+    def _zone(self, provider: str, owner: str) -> ZoneInfo:
+        return ZoneInfo(max(a.timezone for a in self._accounts(provider, owner)))
+
+    def _accounts(self, provider: str, owner: str) -> list[Account]:
+        return [a for a in self.world.accounts if (a.provider, a.billing_account) == (provider, owner)]
+
+    def _day(self, use: Use) -> date:
+        """Hours are put on the billing calendar; days are days of the vendor's calendar already."""
+        if use.end - use.start == timedelta(hours=1):
+            return use.start.astimezone(ZoneInfo(self.owners[use.provider, use.account].timezone)).date()
+        return use.start.date()
+
+    def _months(self, provider: str, owner: str) -> Iterator[date]:
+        """From the first that anything is known of to the last that is loaded."""
+        zone = self._zone(provider, owner)
+        accounts = self._accounts(provider, owner)
+        loaded = [a.loaded_from.astimezone(zone).date() for a in accounts]
+        mine = [self._day(use) for use in self.world.uses if self.owners[use.provider, use.account] in accounts]
+        known = [g.starts_on for g in self.given if (g.provider, g.billing_account) == (provider, owner)]
+        known += [f.valid_from for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
+        month = month_of(min([*loaded, *mine, *known]))
+        last = max([a.loaded_until.astimezone(zone).date() for a in accounts] + mine)
+        while month <= last:
+            yield month
+            month = next_month(month)
+
+    def _is_complete(self, provider: str, owner: str, month: date) -> bool:
+        zone = self._zone(provider, owner)
+        return all(
+            a.loaded_from.astimezone(zone).date() <= month and next_month(month) <= a.loaded_until.astimezone(zone).date()
+            for a in self._accounts(provider, owner)
+        )
+
+    def _period(self, provider: str, owner: str, month: date) -> tuple[datetime, datetime]:
+        zone = self._zone(provider, owner)
+        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (month, next_month(month)))
+        return start, end
+
+    # Credits
+
+    def _purses(self, provider: str, owner: str) -> list[Purse]:
+        """The grants in the order in which they are drawn on; those that renew once a month."""
+        grants = []
+        for grant in self.given:
+            if (grant.provider, grant.billing_account) != (provider, owner):
+                continue
+            if grant.renews is None:
+                grants.append(replace(grant, key=grant.grant_id))
+                continue
+            for month in self.months[provider, owner]:
+                starts = max(grant.starts_on, month)
+                expires = min(grant.expires_on or NEVER, next_month(month))
+                if starts < expires:
+                    key = f"{grant.grant_id}/{month}"
+                    grants.append(replace(grant, key=key, starts_on=starts, expires_on=expires))
+        grants.sort(
+            key=lambda g: (
+                BY_KIND[g.kind] if g.priority is None else g.priority, g.expires_on or NEVER, g.starts_on, g.key,
+            )
+        )  # fmt: skip
+        return [Purse(grant) for grant in grants]
+
+    def _parts(self, provider: str, owner: str) -> Iterator[Part]:
+        """Each use, from whatever purse is valid and has something left; what remains is covered by none."""
+        uses = [use for use in self.world.uses if use.provider == provider]
+        uses = [use for use in uses if self.owners[provider, use.account].billing_account == owner and use.quantity]
+        for use in sorted(uses, key=lambda use: (use.start, use.end, use.account, use.meter)):
+            meter, left, day = METERS.get((provider, use.meter)), use.quantity, self._day(use)
+            if meter is not None and meter["is_billed"] != "true":
+                continue
+            for purse in self.purses[provider, owner]:
+                if meter is None or purse.grant.unit != "credit" or meter["unit"] != "credit" or not purse.is_valid(day):
+                    continue
+                before = purse.passed_on()
+                taken = purse.take(left)
+                left -= taken
+                if taken:
+                    yield Part(use, owner, day, purse.grant, taken, purse.passed_on() - before)
+            if left:
+                yield Part(use, owner, day, None, left)
+
+    def _money_credits(self, provider: str, owner: str) -> Iterator[Charge]:
+        """Day by day off what usage costs, as far as credits of its currency go."""
+        costs: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
+        for charge in self.usage:
+            if (charge.provider, charge.billing_account) == (provider, owner) and charge.billed_cost:
+                zone = ZoneInfo(self.owners[provider, charge.account].timezone)
+                hourly = charge.charge_period_end - charge.charge_period_start == timedelta(hours=1)
+                start = charge.charge_period_start
+                costs[start.astimezone(zone).date() if hourly else start.date(), charge.currency] += charge.billed_cost
+        spent: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
+        for (day, currency), cost in sorted(costs.items()):
+            left = cost
+            for purse in self.purses[provider, owner]:
+                if purse.grant.unit == currency and purse.is_valid(day):
+                    taken = purse.take(left)
+                    left -= taken
+                    spent[purse.grant.key, month_of(day)] += taken
+        by_key = {purse.grant.key: purse.grant for purse in self.purses[provider, owner]}
+        for (key, month), amount in spent.items():
+            grant = by_key[key]
+            sku = f"{provider}/credits/{grant.grant_id}"
+            period = self._period(provider, owner, month)
+            costs_ = (-amount,) * 4
+            if amount:
+                yield Charge(
+                    *(provider, owner, "", "", sku, None, grant.grant_id, "Credit", *period, month),
+                    *(Decimal(1), "credit", None, None, *costs_, grant.unit),
+                )
+
+    # Prices
+
+    def _price(self, part: Part, sku: str) -> tuple[Price | None, Price | None]:
+        """Of the public list, and of the contract: one's own before that of all accounts."""
+
+        def valid(prices: Iterable[Price], owner: str) -> Price | None:
+            found = [p for p in prices if p.sku_id == sku and p.billing_account == owner]
+            found = [p for p in found if p.valid_from <= part.date < (p.valid_to or NEVER)]
+            assert len(found) <= 1, found
+            return found[0] if found else None
+
+        mine = [p for p in self.world.prices if p.provider == part.use.provider]
+        return valid(LIST, ""), valid(mine, part.owner) or valid(mine, "")
+
+    def _priced(self, parts: list[Part], *, high: bool) -> list[Charge]:
+        """Walks each pool of tiers up and down, one slice a tier."""
+        pools: dict[tuple[Any, ...], list[tuple[Part, str, str]]] = defaultdict(list)
+        for part in parts:
+            meter = METERS.get((part.use.provider, part.use.meter))
+            counted = meter["sku_id"] if meter else ""
+            sku = (meter["dearest_sku_id"] or counted) if meter and high else counted
+            key = (part.use.provider, part.owner, sku, month_of(part.date), part.grant is not None)
+            pools[key].append((part, sku, counted))
+        charges = []
+        for pool in pools.values():
+            # Parts of one use that several grants cover stand in the order of the grants' names.
+            pool.sort(
+                key=lambda item: (
+                    *(item[0].use.start, item[0].use.end, item[0].use.account, item[0].use.meter),
+                    item[0].grant.key if item[0].grant else "",
+                )
+            )
+            counter, total = Decimal(0), sum((part.quantity for part, *_ in pool), Decimal(0))
+            for part, sku, counted in pool:
+                prices = self._price(part, sku)
+                low, top = sorted((counter, counter + part.quantity))
+                counter += part.quantity
+                position = low
+                while position < top:
+                    tiers = [tier_at(price, position, total) for price in prices]
+                    end = min([top, *(tier[1] for tier in tiers if tier is not None and tier[1] is not None)])
+                    charges.append(self._slice(part, sku, counted, prices, tiers, (low, position, end, top)))
+                    position = end
+        return charges
+
+    def _slice(
+        self,
+        part: Part,
+        sku: str,
+        counted: str,
+        prices: tuple[Price | None, Price | None],
+        tiers: list[tuple[int, Decimal | None, Decimal] | None],
+        span: tuple[Decimal, Decimal, Decimal, Decimal],
+    ) -> Charge:
+        low, start, end, top = span
+        (listed, contract), (list_tier, contract_tier) = prices, tiers
+        quantity = (end - start) * (1 if part.quantity > 0 else -1)
+        share = nine(part.cost * (end - low) / (top - low)) - nine(part.cost * (start - low) / (top - low))
+        price, tier = (contract, contract_tier) if contract and contract_tier else (listed, list_tier)
+        if part.grant and part.grant.cost:
+            currency = part.grant.currency or ""
+        elif price:
+            currency = price.currency
+        else:
+            currency = (part.grant.currency or "USD") if part.grant else ""
+        unit_price = tier[2] if tier and price and price.currency == currency else None
+        list_price = list_tier[2] if list_tier and listed and listed.currency == currency else None
+        fallback = list_price if list_price is not None else unit_price
+        billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
+        use, meter = part.use, METERS.get((part.use.provider, part.use.meter))
+        return Charge(
+            *(use.provider, part.owner, use.account, use.meter, sku),
+            f"{sku}/t{tier[0]}" if tier else None,
+            part.grant.grant_id if part.grant else None,
+            *("Usage", use.start, use.end, month_of(part.date), quantity, meter["unit"] if meter else ""),
+            *(list_price, unit_price),
+            nine(quantity * fallback) if fallback is not None else share,
+            nine(quantity * unit_price) if unit_price is not None else share,
+            *(billed, share if part.grant else billed, currency, counted),
+        )
+
+    # Fees and purchases
+
+    def _charged_fees(self) -> Iterator[Charge]:
+        for provider, owner in self.pools:
+            mine = [f for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
+            for fee_id in sorted({fee.fee_id for fee in mine}):
+                versions = sorted((f for f in mine if f.fee_id == fee_id), key=lambda f: f.valid_from)
+                for month in self.months[provider, owner]:
+                    yield from self._fee_of(provider, owner, versions, month)
+
+    def _fee_of(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
+        start, end = self._period(provider, owner, month)
+        touching = [f for f in versions if f.valid_from < next_month(month) and month < (f.valid_to or NEVER)]
+        begun = [f for f in touching if f.valid_from <= (day := anniversary(f, month)) < (f.valid_to or NEVER)
+                 and month_of(day) == month]  # fmt: skip
+        amount, category = Decimal(0), "Purchase"
+        fee = touching[0] if touching else None
+        if fee is None:
+            return
+        if fee.kind == "monthly":
+            amount = fee.amount
+        elif fee.kind == "yearly" and begun:
+            fee = begun[0]
+            amount, end = fee.amount, self._period(provider, owner, month.replace(year=month.year + 1))[0]
+        elif fee.kind == "one_time" and month_of(fee.valid_from) == month:
+            amount = fee.amount
+            start = datetime.combine(fee.valid_from, datetime.min.time(), UTC)
+            end = start + timedelta(days=1)
+        elif fee.kind == "minimum" and self._is_complete(provider, owner, month):
+            category = "Adjustment"
+            usage = (c for c in self.usage if (c.provider, c.billing_account, c.currency) == (provider, owner, fee.currency))
+            used = [c.billed_cost for c in usage if c.billing_month == month and fee.sku_id in ("", c.sku_id)]
+            amount = max(Decimal(0), fee.amount - sum(used, Decimal(0)))
+        if amount:
+            sku = f"{provider}/fee/{fee.fee_id}"
+            price = None if category == "Adjustment" else sku
+            yield Charge(
+                *(provider, owner, "", "", sku, price, None, category, start, end, month, Decimal(1), "fee"),
+                *([amount] * 6),
+                fee.currency,
+            )
+
+    def _purchases(self) -> Iterator[Charge]:
+        for (provider, owner), purses in self.purses.items():
+            for grant in (purse.grant for purse in purses):
+                month = month_of(grant.starts_on)
+                if not grant.cost or month not in self.months[provider, owner]:
+                    continue
+                sku = f"{provider}/credits/{grant.grant_id}"
+                price = nine(PRECISE.divide(grant.cost, grant.amount))
+                is_exact = price * grant.amount == grant.cost
+                starts = datetime.combine(grant.starts_on, datetime.min.time(), UTC)
+                expires = grant.expires_on and datetime.combine(grant.expires_on, datetime.min.time(), UTC)
+                yield Charge(
+                    *(provider, owner, "", "", sku, sku if is_exact else None, grant.grant_id, "Purchase", starts),
+                    expires or self._period(provider, owner, month)[1],
+                    *(month, grant.amount, grant.unit, *[price if is_exact else None] * 2),
+                    *(*[grant.cost] * 3, Decimal(0), grant.currency or ""),
+                )
+
+    # What is derived of the charges
+
+    def monthly(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
+        """The costs of `cost_monthly`, by provider, billing account, account, SKU, month, unit and currency."""
+        return self._summed(lambda charge: charge.billing_month, self.charges())
+
+    def daily(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
+        """The costs of `cost_daily`: of charges that lie within a day in UTC."""
+        within = [c for c in self.charges() if c.charge_period_end <= midnight_after(c.charge_period_start)]
+        return self._summed(lambda charge: charge.charge_period_start.date(), within)
+
+    def _summed(self, date_of: Any, charges: list[Charge]) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
+        sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 6)
+        for c in charges:
+            key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
+            costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
+            sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
+        dearer = {row["dearest_sku_id"] for row in METERS.values()} - {""}
+        high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+        for c in self.high:
+            if c.sku_id in dearer and c.currency:
+                key = (c.provider, c.billing_account, c.account, c.counted_sku_id, date_of(c), c.unit, c.currency)
+                high[key] += c.billed_cost
+        return {key: (*costs[:5], high.get(key, costs[5])) for key, costs in sums.items()}
+
+    def balances(self) -> Iterator[Balance]:
+        """Day by day from the first grant on: of the grants that are valid on it."""
+        for provider, owner in self.pools:
+            purses = [purse for purse in self.purses[provider, owner] if purse.grant.unit == "credit"]
+            if not purses:
+                continue
+            parts = [part for part in self.parts if (part.use.provider, part.owner) == (provider, owner)]
+            zone = self._zone(provider, owner)
+            last = max(a.loaded_until.astimezone(zone).date() for a in self._accounts(provider, owner))
+            day = min(purse.grant.starts_on for purse in purses)
+            used_on: list[Decimal] = []
+            while day <= last:
+                valid = {purse.grant.key for purse in purses if purse.is_valid(day)}
+                granted = sum((purse.grant.amount for purse in purses if purse.grant.key in valid), Decimal(0))
+                before = [part for part in parts if part.grant and part.grant.key in valid and part.date <= day]
+                used = sum((part.quantity for part in before), Decimal(0))
+                today = [part for part in parts if part.date == day]
+                recent = sum(used_on[-28:], Decimal(0))
+                left = PRECISE.divide((granted - used) * len(used_on[-28:]), recent) if recent > 0 else None
+                on_date = sum((part.quantity for part in today), Decimal(0))
+                overage = sum((part.quantity for part in today if part.grant is None), Decimal(0))
+                yield Balance(
+                    *(provider, owner, day, granted, used, granted - used, on_date, overage),
+                    None if left is None else nine(left),
+                )
+                used_on.append(on_date)
+                day += timedelta(days=1)
+
+
+def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int, Decimal | None, Decimal] | None:
+    """Number, end and price of the tier of the unit after `position`; by volume, of the month's last unit."""
+    if price is None:
+        return None
+    for number, (_, end, unit_price) in enumerate(price.tiers, 1):
+        if price.model == "volume":
+            if end is None or total <= end:
+                return number, None, unit_price
+        elif end is None or position < end:
+            return number, end, unit_price
+    raise AssertionError(price)
+
+
+def anniversary(fee: Fee, month: date) -> date:
+    """The day of this month on which a year of the fee begins, if one does."""
+    if fee.valid_from.month != month.month:
+        return date.min
+    return fee.valid_from.replace(year=month.year, day=min(fee.valid_from.day, 28 if month.month == 2 else 31))
+
+
+def midnight_after(moment: datetime) -> datetime:
+    """The end of its day."""
+    return datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), moment.tzinfo)
