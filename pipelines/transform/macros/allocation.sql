@@ -14,7 +14,7 @@
                 '2 * abs(' ~ amount_units ~ ') * abs(' ~ cumulative_units ~ ') + abs(' ~ whole_units ~ ')',
                 'nullif(2 * abs(' ~ whole_units ~ '), 0)',
             ) }} as numeric(28, 0)
-        ) * 0.000000001 as numeric(28, 9)
+        ) * cast(0.000000001 as numeric(28, 9)) as numeric(28, 9)
     )
 {%- endmacro %}
 
@@ -32,6 +32,11 @@
     cast(cast({{ value }} as numeric(28, 9)) * 1000000000 as hugeint)
 {%- endmacro %}
 
+{# A decimal of BigQuery has 29 digits before the point, unless it is a big one. #}
+{% macro bigquery__nine_decimals_as_whole_number(value) -%}
+    cast(cast({{ value }} as bignumeric) * 1000000000 as bignumeric)
+{%- endmacro %}
+
 
 {# The quotient of two whole numbers without its fraction. #}
 {% macro integer_quotient(dividend, divisor) %}
@@ -44,4 +49,14 @@
 
 {% macro duckdb__integer_quotient(dividend, divisor) -%}
     (({{ dividend }}) // ({{ divisor }}))
+{%- endmacro %}
+
+{# Snowflake has no whole-number division, and that of Databricks ends at 64 bits. Without its remainder a dividend has a quotient
+   without a fraction, which no engine can round up. #}
+{% macro snowflake__integer_quotient(dividend, divisor) -%}
+    (({{ dividend }} - mod({{ dividend }}, {{ divisor }})) / {{ divisor }})
+{%- endmacro %}
+
+{% macro spark__integer_quotient(dividend, divisor) -%}
+    (({{ dividend }} - mod({{ dividend }}, {{ divisor }})) / {{ divisor }})
 {%- endmacro %}

@@ -11,6 +11,40 @@
     {{ timestamptz }} at time zone 'UTC'
 {%- endmacro %}
 
+{% macro snowflake__to_utc(timestamptz) -%}
+    cast(convert_timezone('UTC', {{ timestamptz }}) as {{ type_utc() }})
+{%- endmacro %}
+
+{% macro bigquery__to_utc(timestamptz) -%}
+    datetime({{ timestamptz }}, 'UTC')
+{%- endmacro %}
+
+{% macro spark__to_utc(timestamptz) -%}
+    cast(to_utc_timestamp({{ timestamptz }}, current_timezone()) as {{ type_utc() }})
+{%- endmacro %}
+
+
+{# The type of such a time: one without a time zone, which only DuckDB and PostgreSQL call `timestamp`. #}
+{% macro type_utc() %}
+    {{- return(adapter.dispatch('type_utc', 'meterhouse')()) -}}
+{% endmacro %}
+
+{% macro default__type_utc() -%}
+    timestamp
+{%- endmacro %}
+
+{% macro snowflake__type_utc() -%}
+    timestamp_ntz
+{%- endmacro %}
+
+{% macro bigquery__type_utc() -%}
+    datetime
+{%- endmacro %}
+
+{% macro spark__type_utc() -%}
+    timestamp_ntz
+{%- endmacro %}
+
 
 {# UTC to the wall clock of a time zone, which is an SQL expression, and back. #}
 {% macro from_utc(utc_timestamp, timezone) %}
@@ -21,6 +55,18 @@
     ({{ utc_timestamp }}) at time zone 'UTC' at time zone {{ timezone }}
 {%- endmacro %}
 
+{% macro snowflake__from_utc(utc_timestamp, timezone) -%}
+    convert_timezone('UTC', {{ timezone }}, {{ utc_timestamp }})
+{%- endmacro %}
+
+{% macro bigquery__from_utc(utc_timestamp, timezone) -%}
+    datetime(timestamp({{ utc_timestamp }}, 'UTC'), {{ timezone }})
+{%- endmacro %}
+
+{% macro spark__from_utc(utc_timestamp, timezone) -%}
+    convert_timezone('UTC', {{ timezone }}, {{ utc_timestamp }})
+{%- endmacro %}
+
 
 {% macro utc_of(local_timestamp, timezone) %}
     {{- return(adapter.dispatch('utc_of', 'meterhouse')(local_timestamp, timezone)) -}}
@@ -28,6 +74,24 @@
 
 {% macro default__utc_of(local_timestamp, timezone) -%}
     ({{ local_timestamp }}) at time zone {{ timezone }} at time zone 'UTC'
+{%- endmacro %}
+
+{% macro snowflake__utc_of(local_timestamp, timezone) -%}
+    convert_timezone({{ timezone }}, 'UTC', {{ local_timestamp }})
+{%- endmacro %}
+
+{% macro bigquery__utc_of(local_timestamp, timezone) -%}
+    datetime(timestamp({{ local_timestamp }}, {{ timezone }}), 'UTC')
+{%- endmacro %}
+
+{% macro spark__utc_of(local_timestamp, timezone) -%}
+    convert_timezone({{ timezone }}, 'UTC', {{ local_timestamp }})
+{%- endmacro %}
+
+
+{# When a date begins in a time zone, in UTC. #}
+{% macro start_of_date(date, timezone) -%}
+    cast({{ utc_of('cast(' ~ date ~ ' as ' ~ type_utc() ~ ')', timezone) }} as {{ type_utc() }})
 {%- endmacro %}
 
 

@@ -62,8 +62,8 @@ asked as (
     inner join fetched_windows
         on days.account = fetched_windows.account
         and days.org_id = fetched_windows.part
-        and cast(days.date as {{ dbt.type_timestamp() }}) >= fetched_windows.window_start
-        and cast(days.date as {{ dbt.type_timestamp() }}) < fetched_windows.window_end
+        and cast(days.date as {{ type_utc() }}) >= fetched_windows.window_start
+        and cast(days.date as {{ type_utc() }}) < fetched_windows.window_end
 
 ),
 

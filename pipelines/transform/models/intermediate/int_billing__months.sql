@@ -154,9 +154,8 @@ final as (
         bounded.billing_account,
         bounded.billing_month,
         bounded.next_month,
-        cast({{ utc_of('cast(bounded.billing_month as timestamp)', 'bounded.billing_timezone') }} as timestamp)
-            as month_start,
-        cast({{ utc_of('cast(bounded.next_month as timestamp)', 'bounded.billing_timezone') }} as timestamp) as month_end,
+        {{ start_of_date('bounded.billing_month', 'bounded.billing_timezone') }} as month_start,
+        {{ start_of_date('bounded.next_month', 'bounded.billing_timezone') }} as month_end,
         issued.billing_month is not null as is_closed,
         coalesce(
             bounded.billing_month >= bounded.complete_from and bounded.next_month <= bounded.complete_before, false

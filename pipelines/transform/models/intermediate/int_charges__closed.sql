@@ -4,6 +4,9 @@
 
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='fail') }}
 
+{# Where dbt may not ask the database, nothing was closed before. #}
+{%- set has_history = flags.INTROSPECT and is_incremental() %}
+
 with
 
 charges as (
@@ -18,7 +21,7 @@ months as (
 
 ),
 
-{% if is_incremental() -%}
+{% if has_history -%}
 closed_before as (
 
     select distinct
@@ -38,7 +41,7 @@ closed_now as (
         months.billing_account,
         months.billing_month
     from months
-    {%- if is_incremental() %}
+    {%- if has_history %}
     left join closed_before
         on months.provider = closed_before.provider
         and months.billing_account = closed_before.billing_account
@@ -46,7 +49,7 @@ closed_now as (
     {%- endif %}
     where
         months.is_closed and months.is_complete
-        {%- if is_incremental() %}
+        {%- if has_history %}
         and closed_before.billing_month is null
         {%- endif %}
 

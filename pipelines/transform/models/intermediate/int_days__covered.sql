@@ -106,8 +106,8 @@ days as (
         extents.resource,
         extents.parts,
         calendar.date,
-        cast(calendar.date as {{ dbt.type_timestamp() }}) as day_start,
-        {{ dbt.dateadd('day', 1, 'cast(calendar.date as ' ~ dbt.type_timestamp() ~ ')') }} as day_end
+        cast(calendar.date as {{ type_utc() }}) as day_start,
+        {{ dbt.dateadd('day', 1, 'cast(calendar.date as ' ~ type_utc() ~ ')') }} as day_end
     from extents
     inner join calendar
         on calendar.date >= extents.first_date

@@ -118,9 +118,9 @@ paid as (
         amount,
         currency,
         billing_month,
-        case when kind = 'one_time' then cast(valid_from as timestamp) else month_start end as charge_period_start,
+        case when kind = 'one_time' then cast(valid_from as {{ type_utc() }}) else month_start end as charge_period_start,
         case
-            when kind = 'one_time' then {{ dbt.dateadd('day', 1, 'cast(valid_from as timestamp)') }}
+            when kind = 'one_time' then {{ dbt.dateadd('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }}
             when kind = 'yearly' then {{ dbt.dateadd('year', 1, 'month_start') }}
             else month_end
         end as charge_period_end,

@@ -79,8 +79,8 @@ superseded as (
         on known.account = windows.account
         and known.workspace_id = windows.workspace_id
         and known.timezone <> windows.timezone
-        and cast(known.date as {{ dbt.type_timestamp() }}) >= windows.window_start
-        and cast(known.date as {{ dbt.type_timestamp() }}) < windows.window_end
+        and cast(known.date as {{ type_utc() }}) >= windows.window_start
+        and cast(known.date as {{ type_utc() }}) < windows.window_end
     where known.last_fetched_at is null or known.last_fetched_at < windows.last_fetched_at
 
 ),
@@ -156,8 +156,8 @@ final as (
         account,
         meter,
         'day' as timespan,
-        cast(date as {{ dbt.type_timestamp() }}) as bucket_start,
-        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ dbt.type_timestamp() ~ ')') }} as {{ dbt.type_timestamp() }}) as bucket_end,
+        cast(date as {{ type_utc() }}) as bucket_start,
+        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
         quantity,
         cast(null as bigint) as request_count,
         is_complete

@@ -45,8 +45,8 @@ final as (
         account,
         meter,
         'day' as timespan,
-        cast(date as {{ dbt.type_timestamp() }}) as bucket_start,
-        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ dbt.type_timestamp() ~ ')') }} as {{ dbt.type_timestamp() }}) as bucket_end,
+        cast(date as {{ type_utc() }}) as bucket_start,
+        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
         quantity,
         request_count,
         is_complete

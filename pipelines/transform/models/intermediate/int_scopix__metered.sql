@@ -120,7 +120,7 @@ days as (
         account,
         case when total_credits is null and total_requests > 0 then 'unrated-requests' else 'credits' end as meter,
         'day' as timespan,
-        cast(date as {{ dbt.type_timestamp() }}) as bucket_start,
+        cast(date as {{ type_utc() }}) as bucket_start,
         api_key_id,
         case
             when total_credits is null then cast(total_requests as numeric(28, 9))
@@ -203,7 +203,7 @@ tokens as (
         account,
         '{{ meter }}' as meter,
         'day' as timespan,
-        cast(date as {{ dbt.type_timestamp() }}) as bucket_start,
+        cast(date as {{ type_utc() }}) as bucket_start,
         cast({{ column }} as numeric(28, 9)) as quantity,
         cast(null as bigint) as request_count,
         is_complete
@@ -234,7 +234,7 @@ final as (
             case
                 when timespan = 'hour' then {{ dbt.dateadd('hour', 1, 'bucket_start') }}
                 else {{ dbt.dateadd('day', 1, 'bucket_start') }}
-            end as {{ dbt.type_timestamp() }}
+            end as {{ type_utc() }}
         ) as bucket_end,
         quantity,
         request_count,

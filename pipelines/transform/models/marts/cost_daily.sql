@@ -80,7 +80,7 @@ final as (
         cast(coalesce(high.cost_high, daily.billed_cost) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
-            cast(daily.date as timestamp) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
+            cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
         ) as is_complete
     from daily
     left join high

@@ -43,12 +43,12 @@ periods as (
 final as (
 
     select
-        periods.month_start as "BillingPeriodCreated",
-        periods.month_end as "BillingPeriodEnd",
-        coalesce(cast(periods.last_invoiced_on as timestamp), periods.month_start) as "BillingPeriodLastUpdated",
-        periods.month_start as "BillingPeriodStart",
-        cast(case when periods.is_closed then 'Closed' else 'Open' end as {{ dbt.type_string() }}) as "BillingPeriodStatus",
-        coalesce(services.provider_name, periods.provider) as "InvoiceIssuerName"
+        periods.month_start as {{ adapter.quote('BillingPeriodCreated') }},
+        periods.month_end as {{ adapter.quote('BillingPeriodEnd') }},
+        coalesce(cast(periods.last_invoiced_on as {{ type_utc() }}), periods.month_start) as {{ adapter.quote('BillingPeriodLastUpdated') }},
+        periods.month_start as {{ adapter.quote('BillingPeriodStart') }},
+        cast(case when periods.is_closed then 'Closed' else 'Open' end as {{ dbt.type_string() }}) as {{ adapter.quote('BillingPeriodStatus') }},
+        coalesce(services.provider_name, periods.provider) as {{ adapter.quote('InvoiceIssuerName') }}
     from periods
     left join services
         on periods.provider = services.provider

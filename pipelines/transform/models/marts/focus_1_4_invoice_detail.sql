@@ -37,9 +37,9 @@ periods as (
         invoices.issued_on,
         invoices.status,
         invoices.currency,
-        coalesce(min(months.month_start), cast(invoices.period_start as timestamp)) as period_start,
-        coalesce(max(months.month_end), cast(invoices.period_end as timestamp)) as period_end,
-        cast(coalesce(invoices.issued_on, invoices.period_end) as timestamp) as noted_at
+        coalesce(min(months.month_start), cast(invoices.period_start as {{ type_utc() }})) as period_start,
+        coalesce(max(months.month_end), cast(invoices.period_end as {{ type_utc() }})) as period_end,
+        cast(coalesce(invoices.issued_on, invoices.period_end) as {{ type_utc() }}) as noted_at
     from invoices
     left join months
         on invoices.provider = months.provider
@@ -61,32 +61,32 @@ periods as (
 final as (
 
     select
-        invoice_lines.amount as "BilledCost",
-        periods.billing_account as "BillingAccountId",
-        periods.currency as "BillingCurrency",
-        periods.period_end as "BillingPeriodEnd",
-        periods.period_start as "BillingPeriodStart",
-        invoice_lines.charge_category as "ChargeCategory",
-        periods.noted_at as "InvoiceDetailCreated",
-        nullif(invoice_lines.description, '') as "InvoiceDetailDescription",
+        invoice_lines.amount as {{ adapter.quote('BilledCost') }},
+        periods.billing_account as {{ adapter.quote('BillingAccountId') }},
+        periods.currency as {{ adapter.quote('BillingCurrency') }},
+        periods.period_end as {{ adapter.quote('BillingPeriodEnd') }},
+        periods.period_start as {{ adapter.quote('BillingPeriodStart') }},
+        invoice_lines.charge_category as {{ adapter.quote('ChargeCategory') }},
+        periods.noted_at as {{ adapter.quote('InvoiceDetailCreated') }},
+        nullif(invoice_lines.description, '') as {{ adapter.quote('InvoiceDetailDescription') }},
         case
             when nullif(invoice_lines.sku_id, '') is not null
                 then {{ dbt.concat(["'{\"SkuId\": \"'", 'invoice_lines.sku_id', "'\"}'"]) }}
-        end as "InvoiceDetailGrain",
+        end as {{ adapter.quote('InvoiceDetailGrain') }},
         {{ dbt.concat([
             'periods.invoice_id', "'/'", 'cast(invoice_lines.line_number as ' ~ dbt.type_string() ~ ')',
-        ]) }} as "InvoiceDetailId",
-        periods.noted_at as "InvoiceDetailLastUpdated",
-        periods.invoice_id as "InvoiceId",
-        cast(periods.issued_on as timestamp) as "InvoiceIssueDate",
+        ]) }} as {{ adapter.quote('InvoiceDetailId') }},
+        periods.noted_at as {{ adapter.quote('InvoiceDetailLastUpdated') }},
+        periods.invoice_id as {{ adapter.quote('InvoiceId') }},
+        cast(periods.issued_on as {{ type_utc() }}) as {{ adapter.quote('InvoiceIssueDate') }},
         cast(
             case periods.status when 'issued' then 'Issued' when 'voided' then 'Voided' else 'Open' end
             as {{ dbt.type_string() }}
-        ) as "InvoiceIssueStatus",
-        coalesce(services.provider_name, periods.provider) as "InvoiceIssuerName",
-        cast(null as timestamp) as "PaymentDueDate",
-        cast('Not stated' as {{ dbt.type_string() }}) as "PaymentTerms",
-        periods.invoice_id as "ReferenceInvoiceId"
+        ) as {{ adapter.quote('InvoiceIssueStatus') }},
+        coalesce(services.provider_name, periods.provider) as {{ adapter.quote('InvoiceIssuerName') }},
+        cast(null as {{ type_utc() }}) as {{ adapter.quote('PaymentDueDate') }},
+        cast('Not stated' as {{ dbt.type_string() }}) as {{ adapter.quote('PaymentTerms') }},
+        periods.invoice_id as {{ adapter.quote('ReferenceInvoiceId') }}
     from invoice_lines
     inner join periods
         on invoice_lines.provider = periods.provider

@@ -14,7 +14,7 @@ final as (
         account,
         workspace_id,
         id as event_id,
-        {{ to_utc('"timestamp"') }} as occurred_at,
+        {{ to_utc(raw_column('timestamp')) }} as occurred_at,
         user_id,
         user_name,
         action,

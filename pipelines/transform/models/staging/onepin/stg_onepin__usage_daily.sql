@@ -19,7 +19,7 @@ final as (
         date,
         credits,
         characters as character_count,
-        "lines" as line_count,
+        {{ raw_column('lines') }} as line_count,
         runs as run_count,
         is_complete,
         {{ to_utc('fetched_at') }} as fetched_at

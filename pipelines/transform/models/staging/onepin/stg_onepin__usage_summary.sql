@@ -16,7 +16,7 @@ final as (
         account,
         workspace_id,
         snapshot_date,
-        "range" as rolling_range,
+        {{ raw_column('range') }} as rolling_range,
         timezone,
         {{ to_utc('period_start') }} as period_start,
         {{ to_utc('period_end') }} as period_end,
