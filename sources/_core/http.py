@@ -19,10 +19,13 @@ The error tree; each name says what its reader can do about it, each message nam
 
 import email.utils
 import ipaddress
+import json
+import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -39,6 +42,9 @@ from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
 """Characters. Nobody issues shorter keys, and blotting out a shorter text would make an error unreadable."""
+
+PIECE = 1 << 20
+"""Bytes of an answer that are unpacked at a time."""
 
 Params = Mapping[str, str | int | Sequence[str]]
 
@@ -236,7 +242,7 @@ class Client:
     budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits.from_config)
     on_answer: Callable[[], None] = lambda: None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def __post_init__(self) -> None:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
@@ -250,7 +256,7 @@ class Client:
             trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
             follow_redirects=False,
-            headers={"Accept": "application/json", "User-Agent": "meterhouse"},
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
         )
 
     def close(self) -> None:
@@ -321,7 +327,7 @@ class Client:
     def _send(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Answer:
         with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
-            for chunk in response.iter_bytes():
+            for chunk in _decompressed(response):
                 body += chunk
                 if len(body) > self.limits.max_bytes:
                     raise RequestRejected(
@@ -335,7 +341,7 @@ class Client:
                     raise httpx.ReadTimeout("the answer did not end in time")
             try:
                 payload = _decode_json(body)
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+            except (msgspec.DecodeError, ValueError):
                 payload = None
             return Answer(response.status_code, response.headers, payload)
 
@@ -365,7 +371,63 @@ def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-_decode_json = msgspec.json.Decoder(float_hook=decimal_from_text).decode
+def _decompressed(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces that are small whatever was sent: httpx would make 64 MB of 64 KB of a gzip bomb, or 64 GB if the
+    bomb is packed twice, before it hands anything out.
+
+    Raises:
+        httpx.DecodingError: the body is packed in a way that was not asked for, or not as it says, or breaks off.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        yield from response.iter_raw()
+    elif encoding in {"gzip", "x-gzip"}:
+        yield from _unpacked(response.iter_raw())
+    else:
+        raise httpx.DecodingError(f"the answer is packed as {encoding}, which was not asked for")
+
+
+def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
+    gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16 asks for gzip's frame
+    try:
+        for chunk in packed:
+            rest = chunk
+            while rest and not gzip.eof:
+                yield gzip.decompress(rest, PIECE)
+                rest = gzip.unconsumed_tail
+    except zlib.error as fault:
+        raise httpx.DecodingError(f"the answer cannot be unpacked ({fault})") from None
+    if not gzip.eof:
+        raise httpx.DecodingError("the packed answer is cut off")
+
+
+def _decode_json(body: bytes | bytearray) -> Any:
+    """The value that `body` is.
+
+    Raises:
+        ValueError: it is no JSON, or an object in it has two fields of one name, of which nobody can say which is meant.
+    """
+    value = _decode(body)
+    # Looking at each object as it is read would take ten times as long, so names and colons are counted first. Text that
+    # looks like a name makes them differ too, so that only the slow way tells.
+    if len(_NAMES.findall(body)) != _count_names(value):
+        json.loads(body, object_pairs_hook=_require_distinct_names)
+    return value
+
+
+_decode = msgspec.json.Decoder(float_hook=decimal_from_text).decode
+_NAMES = re.compile(rb'"\s*:')
+
+
+def _count_names(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_names(held) for held in value.values() if isinstance(held, dict | list))
+    return sum(_count_names(item) for item in value if isinstance(item, dict | list)) if isinstance(value, list) else 0
+
+
+def _require_distinct_names(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("an object has two fields of one name")
 
 
 def _judge_by_status(answer: Answer) -> SourceError | None:
@@ -387,7 +449,7 @@ def _judge_by_status(answer: Answer) -> SourceError | None:
         return MalformedAnswer("no usage API documents this status", way_out="Run again later; check base_url.")
     if answer.payload is None:
         return MalformedAnswer(
-            "the answer is not JSON (cut off, empty, or a web page)",
+            "the answer is not JSON (cut off, empty, a web page, or with two fields of one name)",
             way_out="Check base_url; if it is right, run again later.",
         )
     return None

@@ -3,7 +3,8 @@
 They are newest first and paged by position, so that a row that arrives while pages are read pushes another onto the next
 page, and one that vanishes pulls another past us. The answer's own count tells of the first and hardly of both at once.
 So each page begins with the last row of the page before: if it does not, or if the count has changed, or if a row came
-twice, the list has moved and is read again.
+twice, the list has moved and is read again. Pages of the older envelope cannot overlap: there the last page but one is
+asked for again at the end.
 
 There are two envelopes, and neither is documented whole: `limit` and `offset` are the newer parameters, `page` and
 `page_size` the older ones. Which of them a server takes shows in its first answer, and for certain in its second: one that
@@ -223,10 +224,10 @@ def _read_by_page(listed: _List) -> Rows:
             way_out="Run again later; if it stays so, please report it.",
         )
     listed.expect(first)
-    rows, number = list(first.items), 1
+    rows, number, before = list(first.items), 1, first
     while not _is_whole(rows, first, page) and not listed.enough(rows):
         number += 1
-        page = listed.ask(PAGE, number)
+        before, page = page, listed.ask(PAGE, number)
         _require_same_total(first, page)
         if not page.items and len(rows) == first.total:
             break
@@ -235,6 +236,9 @@ def _read_by_page(listed: _List) -> Rows:
         if listed.ids(page.items) == listed.ids(first.items):
             raise _Ignored
         rows += page.items
+    # One that arrives as another vanishes leaves the count as it was, and moves a row past us all the same.
+    if number > 1 and listed.ids(listed.ask(PAGE, number - 1).items) != listed.ids(before.items):
+        raise _Moved("a page no longer holds what it held")
     return _checked(listed, rows, first, page)
 
 
