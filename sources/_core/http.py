@@ -9,6 +9,7 @@ The error tree; each name says what its reader can do about it, each message nam
     ├── RequestRejected         the provider understood and refused; asking again changes nothing
     ├── QuotaExhausted          wait for the quota to renew, or raise it
     ├── UnexpectedValue         a field does not hold what the provider documents
+    ├── ClocksDisagree          set this machine's clock right
     ├── IncompleteAnswer        the provider cannot be made to say everything
     └── TransientError          was asked again until patience ended; run again later
         ├── RateLimited
@@ -96,6 +97,10 @@ class IncompleteAnswer(SourceError):
     """The provider cannot be made to say everything that was asked for."""
 
 
+class ClocksDisagree(SourceError):
+    """This machine's clock is not the provider's, so that windows and what is complete would be wrong."""
+
+
 class TransientError(SourceError):
     """A fault that asking again may cure; it was asked again until patience ended."""
 
@@ -136,13 +141,16 @@ Judge = Callable[[Answer], SourceError | None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take (seconds) and how large its answer may be (bytes, decompressed)."""
+    """How long a request may take (seconds), how large its answer may be (bytes, decompressed), and by how much this machine's
+    clock may differ from the provider's (seconds).
+    """
 
     connect: float = 10.0
     read: float = 60.0
     total: float = 300.0
     attempts: int = 6
     max_bytes: int = 256 * 1024 * 1024
+    clock_tolerance: float = 3600.0
 
     @classmethod
     def from_config(cls) -> "Limits":
@@ -155,10 +163,10 @@ class Limits:
         return cls(**stated)
 
     def __post_init__(self) -> None:
-        for name in ("connect", "read", "total", "attempts", "max_bytes"):
-            if not 0 < getattr(self, name) < float("inf"):
+        for item in fields(self):
+            if not 0 < getattr(self, item.name) < float("inf"):
                 raise ConfigurationError(
-                    f"sources.http.{name} is {getattr(self, name)}", way_out="Set it to a number above 0."
+                    f"sources.http.{item.name} is {getattr(self, item.name)}", way_out="Set it to a number above 0."
                 )
 
 
@@ -263,8 +271,8 @@ class Client:
         """Closes the connection pool."""
         self._http.close()
 
-    def get(self, endpoint: str, params: Params) -> Any:
-        """Returns the decoded JSON of `GET base_url + endpoint`.
+    def get(self, endpoint: str, params: Params, *, judge: Judge | None = None) -> Any:
+        """Returns the decoded JSON of `GET base_url + endpoint`; `judge` knows what else this endpoint's answer must have.
 
         Retries what may pass (see TransientError): exponential backoff with jitter, or what the provider asks for by
         `Retry-After`. A client whose patience has once ended tries each later request once: a host that is down costs
@@ -273,7 +281,7 @@ class Client:
         Raises:
             SourceError: one of the tree at the head of this module.
         """
-        return self._request("GET", endpoint, params=dict(params))
+        return self._request("GET", endpoint, judge, params=dict(params))
 
     def post(self, endpoint: str, body: Mapping[str, Any]) -> Any:
         """Returns the decoded JSON of `POST base_url + endpoint` with a JSON object, for questions that change nothing.
@@ -283,9 +291,9 @@ class Client:
         Raises:
             SourceError: one of the tree at the head of this module.
         """
-        return self._request("POST", endpoint, json=dict(body))
+        return self._request("POST", endpoint, None, json=dict(body))
 
-    def _request(self, method: str, endpoint: str, **content: Any) -> Any:
+    def _request(self, method: str, endpoint: str, judge: Judge | None, **content: Any) -> Any:
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -296,7 +304,7 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._ask, method, endpoint, content, deadline)
+            return retrying(self._ask, method, endpoint, judge, content, deadline)
         except TransientError:
             self._lost_patience = True
             raise
@@ -304,7 +312,9 @@ class Client:
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
-    def _ask(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Any:
+    def _ask(
+        self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any], deadline: float
+    ) -> Any:
         self.budget.wait()
         with self._lock:
             self.requests_sent += 1
@@ -319,7 +329,8 @@ class Client:
             ) from None  # the cause's repr holds the request, and with it the headers
         self.budget.observe(answer.headers)
         self.on_answer()
-        error = self.judge(answer) or _judge_by_status(answer)
+        error = self.judge(answer) or _judge_by_status(answer) or (judge(answer) if judge else None)
+        error = error or self._judge_by_clock(answer)
         if error is not None:
             raise self._placed(error, endpoint, answer)
         return answer.payload
@@ -344,6 +355,19 @@ class Client:
             except (msgspec.DecodeError, ValueError):
                 payload = None
             return Answer(response.status_code, response.headers, payload)
+
+    def _judge_by_clock(self, answer: Answer) -> SourceError | None:
+        """A clock that is behind would ask for less than there is and call it all; one ahead, call complete what still runs."""
+        theirs = _http_date(answer.headers.get("date", ""))
+        if theirs is None or "age" in answer.headers:  # a cache keeps the date of whoever filled it
+            return None
+        off = (datetime.now(UTC) - theirs).total_seconds()
+        if abs(off) <= self.limits.clock_tolerance:
+            return None
+        return ClocksDisagree(
+            f"this machine's clock is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} the provider's",
+            way_out="Set it right, then run again; sources.http.clock_tolerance is how many seconds may lie between them.",
+        )
 
     def _placed(self, error: SourceError, endpoint: str, answer: Answer) -> SourceError:
         """The same error, saying where it happened and how long the provider asks to wait."""

@@ -33,7 +33,8 @@ class Vendor:
     """One provider of the matrix.
 
     `path` is where faults strike, `items` the name of the list there, `moment` the field of its items that has the time.
-    `counted` is where numbers are falsified and `counts` the objects of the answer there, `count` their whole number.
+    `counted` is where numbers are falsified and `counts` the objects of the answer there, `count` their whole number. `probes` are
+    the answers from `path` that come before the data.
     `truth` is what the vendor says, `held` the SQL of the same facts in the database: a key, and last the value.
     `restate`, `arrive` and `withdraw` change the vendor's past: figures, one more late fact, and one less, the newest.
     """
@@ -49,6 +50,7 @@ class Vendor:
     count: str
     error: Mapping[str, Any]
     small_page: int
+    probes: int
     truth: Callable[[Sandbox], Facts]
     held: str
     restate: Callable[[Sandbox], None]
@@ -161,6 +163,7 @@ VENDORS = {
             count="count",
             error={"error": "no", "error_info": {"id": "sys_exception", "message": "no"}},
             small_page=8,
+            probes=0,
             truth=_mathpix_truth,
             held="select bucket_start, usage_type, count from mathpix.ocr_usage_by_usage_type",
             restate=_mathpix_restate,
@@ -179,6 +182,7 @@ VENDORS = {
             count="requestCount",
             error={"error": {"message": "no", "type": "server_error"}},
             small_page=1,
+            probes=1,
             truth=_reducto_truth,
             held="select date, product, (credits, request_count) from reducto.usage_by_product",
             restate=_reducto_restate,
@@ -197,6 +201,7 @@ VENDORS = {
             count="characters",
             error={"error": {"code": "INTERNAL", "message": "no"}},
             small_page=1,
+            probes=0,
             truth=_onepin_truth,
             held="select 'event', id, '' from onepin.usage_activity union all"
             " select 'day', date::text, credits::bigint || ' in ' || runs || ' runs' from onepin.usage_daily",
@@ -216,6 +221,7 @@ VENDORS = {
             count="total_requests",
             error={"error": {"code": "INTERNAL_ERROR", "message": "no"}},
             small_page=16,
+            probes=0,
             truth=_scopix_truth,
             held="select 'event', id, response_time_ms::bigint::text from scopix.usage_events union all"
             " select 'day', date::text, total_requests::text from scopix.usage_daily",
