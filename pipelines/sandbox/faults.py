@@ -1,7 +1,7 @@
 """Misbehaviour by order: which request is answered wrongly, and how.
 
-A fault changes the answer (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`) or breaks off while it is sent
-(`cut`, `reset`, `stall`), or both. Whatever it leaves alone is the true answer's.
+A fault changes the answer (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`) or breaks off while it
+is sent (`cut`, `reset`, `stall`), or both. Whatever it leaves alone is the true answer's.
 """
 
 import threading
@@ -74,7 +74,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.edit is not None and (not callable(self.edit) or self.replaces):
             raise ValueError("edit must be a function, of an answer that is not replaced")
         self.payload()
-        if not (self.edit or self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None):
+        if not (
+            self.edit or self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None
+        ):
             raise ValueError("the fault changes nothing")
 
     @property

@@ -141,9 +141,7 @@ Judge = Callable[[Answer], SourceError | None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take (seconds), how large its answer may be (bytes, decompressed), and by how much this machine's
-    clock may differ from the provider's (seconds).
-    """
+    """How long a request may take and how far two clocks may lie apart (seconds), how large an answer may be (bytes)."""
 
     connect: float = 10.0
     read: float = 60.0
@@ -312,9 +310,7 @@ class Client:
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
-    def _ask(
-        self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any], deadline: float
-    ) -> Any:
+    def _ask(self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any], deadline: float) -> Any:
         self.budget.wait()
         with self._lock:
             self.requests_sent += 1
@@ -357,7 +353,7 @@ class Client:
             return Answer(response.status_code, response.headers, payload)
 
     def _judge_by_clock(self, answer: Answer) -> SourceError | None:
-        """A clock that is behind would ask for less than there is and call it all; one ahead, call complete what still runs."""
+        """A clock that is behind would ask for a part and call it all; one ahead, call complete what still runs."""
         theirs = _http_date(answer.headers.get("date", ""))
         if theirs is None or "age" in answer.headers:  # a cache keeps the date of whoever filled it
             return None
@@ -396,8 +392,9 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _decompressed(response: httpx.Response) -> Iterator[bytes]:
-    """The body in pieces that are small whatever was sent: httpx would make 64 MB of 64 KB of a gzip bomb, or 64 GB if the
-    bomb is packed twice, before it hands anything out.
+    """The body in pieces that are small whatever was sent.
+
+    httpx would make 64 MB of 64 KB of a gzip bomb, or 64 GB if it is packed twice, before it hands anything out.
 
     Raises:
         httpx.DecodingError: the body is packed in a way that was not asked for, or not as it says, or breaks off.

@@ -1,9 +1,11 @@
 """A vendor's sandbox with a clock of its own, and a database that was in order two days ago."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -11,8 +13,10 @@ import time_machine
 from pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.faults.scene import Clock, Scene
+from tests.faults.table import replace_in_readme, written
 from tests.faults.vendors import LOADED, NOW, START, VENDORS, Vendor
 
+WRITE = "WRITE_MATRIX"
 A_MINUTE = timedelta(minutes=1)
 
 
@@ -56,5 +60,17 @@ def scene(
             vendors_clock[0] = NOW - A_MINUTE
             scene.clock.move_to(NOW)
         shutil.copy(databases[vendor.name], house.database)
+        scene.only = "event" if len(vendor.tables) > 1 else ""
         sandbox.requests.clear()
         yield scene
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the matrix where it was asked for whole; WRITE_MATRIX=1 puts it into the README."""
+    reports = terminalreporter.getreports("passed")
+    noted = [entry for report in reports if report.when == "call" for entry in report.user_properties]
+    outcomes = [value for name, value in noted if name == "matrix"]
+    if os.environ.get(WRITE) == "1" and outcomes:
+        replace_in_readme(written(outcomes))
+    elif outcomes and all("tests/faults" in report.nodeid for report in reports):
+        terminalreporter.write_line(written(outcomes))

@@ -78,7 +78,7 @@ class Scene:
     clock: Clock
     monkeypatch: pytest.MonkeyPatch
     only: str = ""
-    """The kind of facts that are loaded and compared; all where it is ''."""
+    """The kind of facts that are loaded, by the first table alone, and compared; all where it is ''."""
     _peak: int = field(default_factory=lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
     def run(self) -> int:
@@ -98,23 +98,22 @@ class Scene:
     def differences(self) -> Differences:
         """Rows lost, doubled, with other figures, and too many."""
         rows = self.held()
-        truth = {key: value for key, value in self.vendor.truth(self.sandbox).items() if not self.only or key[0] == self.only}
+        truth = {
+            key: value for key, value in self.vendor.truth(self.sandbox).items() if not self.only or key[0] == self.only
+        }
         held: Facts = {row[:-1]: row[-1] for row in rows}
         return Differences(
             lost=tuple(sorted(truth.keys() - held.keys())),
             doubled=self.doubled(),
-            wrong=tuple((key, held[key], truth[key]) for key in sorted(held.keys() & truth.keys()) if held[key] != truth[key]),
+            wrong=tuple(
+                (key, held[key], truth[key]) for key in sorted(held.keys() & truth.keys()) if held[key] != truth[key]
+            ),
             surplus=tuple(sorted(held.keys() - truth.keys())),
         )
 
     def doubled(self) -> tuple[Any, ...]:
         keys = [row[:-1] for row in self.held()]
         return tuple(sorted({key for key in keys if keys.count(key) > 1})) if len(set(keys)) < len(keys) else ()
-
-    def only_events(self) -> None:
-        """Leaves out the tables that were asked for before what happens between two pages of the first one."""
-        if len(self.vendor.tables) > 1:
-            self.only = "event"
 
     def set(self, name: str, value: Any) -> None:
         self.monkeypatch.setenv(name, str(value))

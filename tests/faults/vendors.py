@@ -11,7 +11,6 @@ from pipelines.sandbox.mathpix import Usage
 from pipelines.sandbox.onepin import Run
 from pipelines.sandbox.onepin.world import event_of
 from pipelines.sandbox.reducto import Usage as Credits
-from pipelines.sandbox.reducto.book import DEFAULT
 from pipelines.sandbox.scopix import Event
 
 START = datetime(2026, 3, 17, tzinfo=UTC)
