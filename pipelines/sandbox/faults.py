@@ -1,7 +1,7 @@
 """Misbehaviour by order: which request is answered wrongly, and how.
 
-A fault changes the answer (`delay`, `status`, `headers`, `body`, `redirect`, `size`, `gzip`) or breaks off while it is sent
-(`cut`, `reset`, `stall`), or both. Whatever it leaves alone is the true answer's.
+A fault changes the answer (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`) or breaks off while it
+is sent (`cut`, `reset`, `stall`), or both. Whatever it leaves alone is the true answer's.
 """
 
 import threading
@@ -28,6 +28,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         headers: added to the answer's or in place of them, such as {"Retry-After": "2"}.
         body: in place of the true one: bytes, text, or a value to send as JSON. Text that starts with "<" is sent as
             text/html, everything else as application/json.
+        edit: a function that gets the true body and the query's parameters, and gives the body to send: for tests, which are
+            in the sandbox's own process.
         redirect: a Location to go to, with status 302 or the `status` given.
         size: the body is padded with spaces to so many bytes, which are made while they are sent: JSON stays JSON.
         gzip: the body is sent compressed; with a large `size`, a bomb.
@@ -44,6 +46,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int | None = None
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: Any = None
+    edit: Any = None
     redirect: str | None = None
     size: int | None = None
     gzip: bool = False
@@ -68,8 +71,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"status must be from 200 to 599, but is {self.status}")
         if self.reset and self.stall:
             raise ValueError("a connection is either reset or stalled")
+        if self.edit is not None and (not callable(self.edit) or self.replaces):
+            raise ValueError("edit must be a function, of an answer that is not replaced")
         self.payload()
-        if not (self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None):
+        if not (
+            self.edit or self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None
+        ):
             raise ValueError("the fault changes nothing")
 
     @property

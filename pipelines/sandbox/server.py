@@ -61,6 +61,7 @@ class Sandbox:
         self.onepin = Onepin(seed, clock or _now)
         self.reducto = Reducto(seed, clock or _now)
         self.scopix = Scopix(seed, clock or _now, documented_limits=documented_limits)
+        self._clock = clock or _now
         self._vendors = (self.mathpix, self.onepin, self.reducto, self.scopix)
         self._port = port
         self._running: _Server | None = None
@@ -115,7 +116,7 @@ class Sandbox:
         ]
         # msgspec's ValidationError is a ValueError too.
         application = Starlette(routes=routes, exception_handlers={ValueError: _refuse, msgspec.DecodeError: _refuse})
-        return Wire(application, self.faults, self.requests)
+        return Wire(application, self.faults, self.requests, self._clock)
 
     async def _add_fault(self, request: Request) -> Response:
         self.faults.add(msgspec.json.decode(await request.body(), type=Fault))
@@ -172,6 +173,7 @@ class _Server(uvicorn.Server):
                 interface="asgi3",
                 log_config=None,
                 access_log=False,
+                date_header=False,  # the vendors' clock is not the machine's
             )
         )
         self._socket = socket.create_server((HOST, port), backlog=512)

@@ -6,8 +6,10 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, overload
 from urllib.parse import parse_qs
 
@@ -95,8 +97,9 @@ class _Answer:
 class Wire:
     """ASGI middleware: notes each request, takes the fault that is meant for it, and sends."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, requests: Requests) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, requests: Requests, clock: Callable[[], datetime]) -> None:
         self._app = app
+        self._clock = clock
         self._faults = faults
         self._requests = requests
 
@@ -113,6 +116,9 @@ class Wire:
         async def noting_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 asked.status = message["status"]
+                if not any(name.lower() == b"date" for name, _ in message["headers"]):
+                    date = format_datetime(self._clock().astimezone(UTC), usegmt=True)
+                    message["headers"] = [*message["headers"], (b"date", date.encode())]
             await send(message)
 
         if fault is None:
@@ -125,6 +131,8 @@ class Wire:
             _reset(transport)
             return
         answer = _replaced(fault) if fault.replaces else await self._true_answer(scope, receive)
+        if fault.edit is not None:
+            answer.body = fault.edit(answer.body, query)
         await _send_faulty(fault, answer, transport, receive, noting_send)
 
     async def _true_answer(self, scope: Scope, receive: Receive) -> _Answer:

@@ -27,9 +27,9 @@ class Budget:
     """
 
     requests_per_minute: int | None = None
-    clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = field(default_factory=lambda: time.monotonic)
+    wall_clock: Callable[[], float] = field(default_factory=lambda: time.time)
+    sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
     _turns: deque[float] = field(default_factory=deque, init=False)
     _left: int = field(default=0, init=False)
     _reset_at: float = field(default=0.0, init=False)

@@ -9,6 +9,7 @@ The error tree; each name says what its reader can do about it, each message nam
     ├── RequestRejected         the provider understood and refused; asking again changes nothing
     ├── QuotaExhausted          wait for the quota to renew, or raise it
     ├── UnexpectedValue         a field does not hold what the provider documents
+    ├── ClocksDisagree          set this machine's clock right
     ├── IncompleteAnswer        the provider cannot be made to say everything
     └── TransientError          was asked again until patience ended; run again later
         ├── RateLimited
@@ -19,10 +20,13 @@ The error tree; each name says what its reader can do about it, each message nam
 
 import email.utils
 import ipaddress
+import json
+import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -39,6 +43,9 @@ from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
 """Characters. Nobody issues shorter keys, and blotting out a shorter text would make an error unreadable."""
+
+PIECE = 1 << 20
+"""Bytes of an answer that are unpacked at a time."""
 
 Params = Mapping[str, str | int | Sequence[str]]
 
@@ -90,6 +97,10 @@ class IncompleteAnswer(SourceError):
     """The provider cannot be made to say everything that was asked for."""
 
 
+class ClocksDisagree(SourceError):
+    """This machine's clock is not the provider's, so that windows and what is complete would be wrong."""
+
+
 class TransientError(SourceError):
     """A fault that asking again may cure; it was asked again until patience ended."""
 
@@ -130,13 +141,14 @@ Judge = Callable[[Answer], SourceError | None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take (seconds) and how large its answer may be (bytes, decompressed)."""
+    """How long a request may take and how far two clocks may lie apart (seconds), how large an answer may be (bytes)."""
 
     connect: float = 10.0
     read: float = 60.0
     total: float = 300.0
     attempts: int = 6
     max_bytes: int = 256 * 1024 * 1024
+    clock_tolerance: float = 3600.0
 
     @classmethod
     def from_config(cls) -> "Limits":
@@ -149,10 +161,10 @@ class Limits:
         return cls(**stated)
 
     def __post_init__(self) -> None:
-        for name in ("connect", "read", "total", "attempts", "max_bytes"):
-            if not 0 < getattr(self, name) < float("inf"):
+        for item in fields(self):
+            if not 0 < getattr(self, item.name) < float("inf"):
                 raise ConfigurationError(
-                    f"sources.http.{name} is {getattr(self, name)}", way_out="Set it to a number above 0."
+                    f"sources.http.{item.name} is {getattr(self, item.name)}", way_out="Set it to a number above 0."
                 )
 
 
@@ -236,7 +248,7 @@ class Client:
     budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits.from_config)
     on_answer: Callable[[], None] = lambda: None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def __post_init__(self) -> None:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
@@ -250,15 +262,15 @@ class Client:
             trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
             follow_redirects=False,
-            headers={"Accept": "application/json", "User-Agent": "meterhouse"},
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
         )
 
     def close(self) -> None:
         """Closes the connection pool."""
         self._http.close()
 
-    def get(self, endpoint: str, params: Params) -> Any:
-        """Returns the decoded JSON of `GET base_url + endpoint`.
+    def get(self, endpoint: str, params: Params, *, judge: Judge | None = None) -> Any:
+        """Returns the decoded JSON of `GET base_url + endpoint`; `judge` knows what else this endpoint's answer must have.
 
         Retries what may pass (see TransientError): exponential backoff with jitter, or what the provider asks for by
         `Retry-After`. A client whose patience has once ended tries each later request once: a host that is down costs
@@ -267,7 +279,7 @@ class Client:
         Raises:
             SourceError: one of the tree at the head of this module.
         """
-        return self._request("GET", endpoint, params=dict(params))
+        return self._request("GET", endpoint, judge, params=dict(params))
 
     def post(self, endpoint: str, body: Mapping[str, Any]) -> Any:
         """Returns the decoded JSON of `POST base_url + endpoint` with a JSON object, for questions that change nothing.
@@ -277,9 +289,9 @@ class Client:
         Raises:
             SourceError: one of the tree at the head of this module.
         """
-        return self._request("POST", endpoint, json=dict(body))
+        return self._request("POST", endpoint, None, json=dict(body))
 
-    def _request(self, method: str, endpoint: str, **content: Any) -> Any:
+    def _request(self, method: str, endpoint: str, judge: Judge | None, **content: Any) -> Any:
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -290,7 +302,7 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._ask, method, endpoint, content, deadline)
+            return retrying(self._ask, method, endpoint, judge, content, deadline)
         except TransientError:
             self._lost_patience = True
             raise
@@ -298,7 +310,7 @@ class Client:
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
-    def _ask(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Any:
+    def _ask(self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any], deadline: float) -> Any:
         self.budget.wait()
         with self._lock:
             self.requests_sent += 1
@@ -313,7 +325,8 @@ class Client:
             ) from None  # the cause's repr holds the request, and with it the headers
         self.budget.observe(answer.headers)
         self.on_answer()
-        error = self.judge(answer) or _judge_by_status(answer)
+        error = self.judge(answer) or _judge_by_status(answer) or (judge(answer) if judge else None)
+        error = error or self._judge_by_clock(answer)
         if error is not None:
             raise self._placed(error, endpoint, answer)
         return answer.payload
@@ -321,7 +334,7 @@ class Client:
     def _send(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Answer:
         with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
-            for chunk in response.iter_bytes():
+            for chunk in _decompressed(response):
                 body += chunk
                 if len(body) > self.limits.max_bytes:
                     raise RequestRejected(
@@ -335,9 +348,22 @@ class Client:
                     raise httpx.ReadTimeout("the answer did not end in time")
             try:
                 payload = _decode_json(body)
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+            except (msgspec.DecodeError, ValueError):
                 payload = None
             return Answer(response.status_code, response.headers, payload)
+
+    def _judge_by_clock(self, answer: Answer) -> SourceError | None:
+        """A clock that is behind would ask for a part and call it all; one ahead, call complete what still runs."""
+        theirs = _http_date(answer.headers.get("date", ""))
+        if theirs is None or "age" in answer.headers:  # a cache keeps the date of whoever filled it
+            return None
+        off = (datetime.now(UTC) - theirs).total_seconds()
+        if abs(off) <= self.limits.clock_tolerance:
+            return None
+        return ClocksDisagree(
+            f"this machine's clock is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} the provider's",
+            way_out="Set it right, then run again; sources.http.clock_tolerance is how many seconds may lie between them.",
+        )
 
     def _placed(self, error: SourceError, endpoint: str, answer: Answer) -> SourceError:
         """The same error, saying where it happened and how long the provider asks to wait."""
@@ -365,7 +391,64 @@ def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-_decode_json = msgspec.json.Decoder(float_hook=decimal_from_text).decode
+def _decompressed(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces that are small whatever was sent.
+
+    httpx would make 64 MB of 64 KB of a gzip bomb, or 64 GB if it is packed twice, before it hands anything out.
+
+    Raises:
+        httpx.DecodingError: the body is packed in a way that was not asked for, or not as it says, or breaks off.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        yield from response.iter_raw()
+    elif encoding in {"gzip", "x-gzip"}:
+        yield from _unpacked(response.iter_raw())
+    else:
+        raise httpx.DecodingError(f"the answer is packed as {encoding}, which was not asked for")
+
+
+def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
+    gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16 asks for gzip's frame
+    try:
+        for chunk in packed:
+            rest = chunk
+            while rest and not gzip.eof:
+                yield gzip.decompress(rest, PIECE)
+                rest = gzip.unconsumed_tail
+    except zlib.error as fault:
+        raise httpx.DecodingError(f"the answer cannot be unpacked ({fault})") from None
+    if not gzip.eof:
+        raise httpx.DecodingError("the packed answer is cut off")
+
+
+def _decode_json(body: bytes | bytearray) -> Any:
+    """The value that `body` is.
+
+    Raises:
+        ValueError: it is no JSON, or an object in it has two fields of one name, of which nobody can say which is meant.
+    """
+    value = _decode(body)
+    # Looking at each object as it is read would take ten times as long, so names and colons are counted first. Text that
+    # looks like a name makes them differ too, so that only the slow way tells.
+    if len(_NAMES.findall(body)) != _count_names(value):
+        json.loads(body, object_pairs_hook=_require_distinct_names)
+    return value
+
+
+_decode = msgspec.json.Decoder(float_hook=decimal_from_text).decode
+_NAMES = re.compile(rb'"\s*:')
+
+
+def _count_names(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_names(held) for held in value.values() if isinstance(held, dict | list))
+    return sum(_count_names(item) for item in value if isinstance(item, dict | list)) if isinstance(value, list) else 0
+
+
+def _require_distinct_names(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("an object has two fields of one name")
 
 
 def _judge_by_status(answer: Answer) -> SourceError | None:
@@ -387,7 +470,7 @@ def _judge_by_status(answer: Answer) -> SourceError | None:
         return MalformedAnswer("no usage API documents this status", way_out="Run again later; check base_url.")
     if answer.payload is None:
         return MalformedAnswer(
-            "the answer is not JSON (cut off, empty, or a web page)",
+            "the answer is not JSON (cut off, empty, a web page, or with two fields of one name)",
             way_out="Check base_url; if it is right, run again later.",
         )
     return None

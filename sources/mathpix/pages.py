@@ -2,14 +2,16 @@
 
 The reference page does not mention paging. The vendor's client does (`page` 1–100, `per_page` 1–1000, default 100), and no
 answer says whether there is more. So nothing here trusts a length: a page is the last one only if it is empty, or shorter
-than the first of several; a server that ignores `page` is noticed by its repeating itself, and asked for both halves of the
-window, which must not be more rows; rows that shift between pages are noticed by their keys; and a window that cannot be
-read whole is cut in two, down to a single bucket, before it is an error.
+than another one was; a server that ignores `page` is noticed by its repeating itself, and asked for both halves of the
+window, which must not be more rows; and a window that cannot be read whole is cut in two, down to a single bucket, before it
+is an error.
 
-What is not noticed: a row that is withdrawn while later pages are read moves another one past us. The next run's lookback
-reads it.
+A row that is withdrawn or arrives while pages are read moves others from one page to another, and so past us or to us twice.
+So each page begins with rows that the one before had ended with (see `sources._core.pages`): if they are others, the window
+is read again, and at last in halves, which fit into fewer pages.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 from pendulum import DateTime
 
 from sources._core.http import Client, IncompleteAnswer, Params
+from sources._core.pages import overlapping_page
 from sources._core.replace import Reading
 from sources._core.tables import Table, duplicates
 from sources._core.windows import Unit, Window, after, floor
@@ -32,6 +35,10 @@ class _Repeats(Exception):
     def __init__(self, items: list[Any], rows: pa.Table) -> None:
         super().__init__(f"the server answers every page with the same {len(items)} rows")
         self.items, self.rows = items, rows
+
+
+class _Moved(Exception):
+    """Rows came or went while the pages were read."""
 
 
 class _DoesNotFit(Exception):
@@ -88,12 +95,16 @@ def _looks_cut(rows: int, page_size: int) -> bool:
 
 
 def _read_steadily(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
-    """Reads until no key comes twice: a row that arrives while pages are read pushes another onto the next page."""
+    """Reads until nothing has moved and no key came twice."""
+    rows: pa.Table | None = None
     for _ in range(READS):
-        rows = _read_pages(client, window, table, group_by, unit, page_size)
-        if duplicates(rows, table.key) is None:
-            return rows
-    return _told_apart(client, rows, window, table)
+        with suppress(_Moved):
+            rows = _read_pages(client, window, table, group_by, unit, page_size)
+            if duplicates(rows, table.key) is None:
+                return rows
+    if rows is not None:
+        return _told_apart(client, rows, window, table)
+    raise _DoesNotFit(f"rows moved from page to page each of {READS} times that they were read")
 
 
 def _told_apart(client: Client, rows: pa.Table, window: Window, table: Table) -> pa.Table:
@@ -108,25 +119,37 @@ def _told_apart(client: Client, rows: pa.Table, window: Window, table: Table) ->
 
 
 def _read_pages(client: Client, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
-    pages: list[pa.Table] = []
-    previous: list[Any] = []
-    for number in range(1, MAX_PAGE + 1):
-        payload = client.get(ENDPOINT, page_params(window, group_by, unit, number, page_size))
-        items: list[Any] = payload["ocr_usage"]
-        if number > 1 and items and items == previous:
-            raise _Repeats(items, pages[0])
-        page = table.rows(items, timespan=unit)
-        pages.append(page)
-        # No answer says how long a full page is: the server may have a cap of its own. So the first page is followed by a
-        # second unless it is empty, and after that whatever is shorter than the first is the last.
-        if not items or (number > 1 and len(items) < pages[0].num_rows):
-            break
-        if number == 1 and _pages_to_expect(page, window, unit) > MAX_PAGE:
-            raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
-        previous = items
-    else:
+    def ask(page: int, per_page: int) -> list[Any]:
+        items: list[Any] = client.get(ENDPOINT, page_params(window, group_by, unit, page, per_page))["ocr_usage"]
+        return items
+
+    items = ask(1, page_size)
+    first = table.rows(items, timespan=unit)
+    if _pages_to_expect(first, window, unit) > MAX_PAGE:
         raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
+    pages, keys = [first], _keys(first, table)
+    # No answer says how long a full page is: the server may have a cap of its own. So the first page is always followed by
+    # a second, and no further one asks for more rows than the first had: one that is shorter is the last.
+    is_last = not first.num_rows
+    while not is_last:
+        asked = overlapping_page(len(keys), min(first.num_rows, page_size), MAX_PAGE)
+        if asked is None:
+            raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
+        page = table.rows(ask(*asked), timespan=unit)
+        found, start = _keys(page, table), (asked[0] - 1) * asked[1]
+        if start and found and found[0] == keys[0]:
+            raise _Repeats(items, first)
+        known = keys[start:]
+        if found[: len(known)] != known:
+            raise _Moved
+        pages.append(page.slice(len(known)))
+        is_last = len(found) < asked[1] or len(found) == len(known)
+        keys += found[len(known) :]
     return pa.concat_tables(pages, promote_options="default")
+
+
+def _keys(page: pa.Table, table: Table) -> list[tuple[Any, ...]]:
+    return list(zip(*(page.column(name).to_pylist() for name in table.key), strict=True))
 
 
 def page_params(window: Window, group_by: str, unit: Unit, page: int, per_page: int) -> Params:
@@ -147,6 +170,8 @@ def _pages_to_expect(page: pa.Table, window: Window, unit: Unit) -> float:
     That rows come in order of time is not documented. If they do, a window that would not fit costs one request instead
     of a hundred; if they do not, the first page spans the window and the hundredth page tells.
     """
+    if not page.num_rows:
+        return 0.0
     times = pc.min_max(page.column("bucket_start")).as_py()
     from_the_start = times["min"] < window.start + (window.end - window.start) / 2
     covered = after(floor(times["max"], unit), unit) - times["min"]

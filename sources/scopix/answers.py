@@ -34,6 +34,8 @@ def judge(answer: Answer) -> SourceError | None:
         if not payload.get("error"):
             return None  # a field that is null says that there is no error
     code, said = _said(payload)
+    if answer.status < 400 and _by_code(code, said) is None:
+        return ServiceUnavailable(said, way_out="Run again later; if it stays so, please report it.")  # it may pass
     return _by_code(code, said) or _by_status(answer.status, said)
 
 

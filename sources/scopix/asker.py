@@ -6,7 +6,17 @@ from typing import Any
 
 from pendulum import DateTime
 
-from sources._core.http import Client, CredentialsRejected, IncompleteAnswer, MalformedAnswer, Params, RequestRejected
+from sources._core.http import (
+    Answer,
+    Client,
+    CredentialsRejected,
+    IncompleteAnswer,
+    Judge,
+    MalformedAnswer,
+    Params,
+    RequestRejected,
+    SourceError,
+)
 from sources._core.journal import Journal
 from sources._core.tables import Table
 
@@ -51,15 +61,13 @@ class Asker:
     def get(self, endpoint: str, params: Params, *, answers: str | None = None) -> dict[str, Any]:
         """The answer to one question; with `answers`, a field that it must have, holding a list."""
         self._announce()
-        payload = self._ask(endpoint, params)
-        if answers is not None and not isinstance(payload.get(answers), list):
-            raise MalformedAnswer(
-                f"the answer has no list {answers}",
-                provider=self.client.provider,
-                endpoint=endpoint,
-                way_out="Run again later; check base_url.",
-            )
-        return payload
+
+        def has_list(answer: Answer) -> SourceError | None:
+            if answers is None or isinstance(answer.payload.get(answers), list):
+                return None
+            return MalformedAnswer(f"the answer has no list {answers}", way_out="Run again later; check base_url.")
+
+        return self._ask(endpoint, params, has_list)
 
     def check(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to the question whether an operation would be let through."""
@@ -107,9 +115,10 @@ class Asker:
         if not self.is_counted(table):
             self.foresee(table.name, requests)
 
-    def _ask(self, endpoint: str, params: Params) -> dict[str, Any]:
+    def _ask(self, endpoint: str, params: Params, judge: Judge | None = None) -> dict[str, Any]:
         self.forecast.sent += 1
-        payload: dict[str, Any] = self.client.get(endpoint, {name: value for name, value in params.items() if value != ""})
+        given = {name: value for name, value in params.items() if value != ""}
+        payload: dict[str, Any] = self.client.get(endpoint, given, judge=judge)
         return payload
 
     def _announce(self) -> None:

@@ -3,13 +3,15 @@
 They are newest first and paged by position, so that a row that arrives while pages are read pushes another onto the next
 page, and one that vanishes pulls another past us. The answer's own count tells of the first and hardly of both at once.
 So each page begins with the last row of the page before: if it does not, or if the count has changed, or if a row came
-twice, the list has moved and is read again.
+twice, the list has moved and is read again. Pages of the older envelope overlap by being of unequal sizes (see
+`sources._core.pages`).
 
 There are two envelopes, and neither is documented whole: `limit` and `offset` are the newer parameters, `page` and
 `page_size` the older ones. Which of them a server takes shows in its first answer, and for certain in its second: one that
 passes over the parameters sends its first page again.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +21,7 @@ from typing import Any
 from pendulum import DateTime
 
 from sources._core.http import IncompleteAnswer, MalformedAnswer, Params
+from sources._core.pages import overlapping_page
 from sources._core.replace import Reading
 from sources._core.tables import Table
 from sources._core.windows import Window, utc_now
@@ -69,24 +72,24 @@ class _List:
     def identity(self) -> str:
         return self.table.key[0]
 
-    def ask(self, style: str, position: int) -> _Page:
-        """The page at an offset, or of a number from 1 on."""
+    def ask(self, style: str, position: int, size: int | None = None) -> _Page:
+        """The page at an offset, or of a number from 1 on, of `page_size` rows or of a smaller size."""
         paging: dict[str, str | int | Sequence[str]] = (
             {"limit": self.page_size, "offset": position}
             if style == OFFSET
-            else {"page": position, "page_size": self.page_size}
+            else {"page": position, "page_size": size or self.page_size}
         )
         payload = self.asker.get(self.table.endpoint, {**self.params, **paging}, answers=self.field)
         items = payload[self.field]
         for item in items:
             if not isinstance(item, dict) or not isinstance(item.get(self.identity), str):
                 raise self.table.unexpected(f"an item of {self.field} has no {self.identity}")
-        size = _page_size_of(payload)
+        stated = _page_size_of(payload)
         return _Page(
             items,
             total_of(payload),
-            size,
-            len(items) >= min(self.page_size, size or self.page_size, _stated(payload, "limit") or self.page_size),
+            stated,
+            len(items) >= min(self.page_size, stated or self.page_size, _stated(payload, "limit") or self.page_size),
             any(where.get(name) is True for where in _where(payload) for name in ("has_more", "has_next")),
         )
 
@@ -223,18 +226,22 @@ def _read_by_page(listed: _List) -> Rows:
             way_out="Run again later; if it stays so, please report it.",
         )
     listed.expect(first)
-    rows, number = list(first.items), 1
+    rows = list(first.items)
     while not _is_whole(rows, first, page) and not listed.enough(rows):
-        number += 1
-        page = listed.ask(PAGE, number)
+        asked = overlapping_page(len(rows), max(1, len(first.items)), sys.maxsize)
+        assert asked is not None  # noqa: S101 - no page is behind the last one
+        number, size = asked
+        page = listed.ask(PAGE, number, size)
         _require_same_total(first, page)
-        if not page.items and len(rows) == first.total:
-            break
-        if not page.items:
-            raise _Moved("rows vanished")
-        if listed.ids(page.items) == listed.ids(first.items):
+        start = (number - 1) * size
+        if start and page.items and page.items[0][listed.identity] == rows[0][listed.identity]:
             raise _Ignored
-        rows += page.items
+        known, told = listed.ids(rows[start:]), listed.ids(page.items)
+        if told[: len(known)] != known:
+            raise _Moved("a page did not begin where the one before had ended")
+        if len(told) == len(known):
+            break
+        rows += page.items[len(known) :]
     return _checked(listed, rows, first, page)
 
 
