@@ -80,7 +80,7 @@ def measured(folder: Path, *command: str) -> tuple[float, float]:
     """Seconds, and the most memory in MB that any command so far has had."""
     started = time.perf_counter()
     environment = {**os.environ, "METERHOUSE_DUCKDB": str(folder / "meterhouse.duckdb"), "DLT_DATA_DIR": str(folder / "dlt")}
-    subprocess.run([sys.executable, "-c", *command], cwd=folder, check=True, env=environment)
+    subprocess.run([sys.executable, "-c", *command], cwd=folder, check=True, env=environment, capture_output=True)
     return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
@@ -104,7 +104,7 @@ def main() -> None:
         results = json.loads((folder / "target" / "run_results.json").read_text())["results"]
         for result in sorted(results, key=lambda result: -result["execution_time"])[:SLOWEST]:
             sys.stdout.write(f"{result['execution_time']:7.2f} s  {result['unique_id'].split('.')[2]}\n")
-        seconds, peak = measured(folder, "from pipelines.cli import main; main()", "models")
+        seconds, peak = measured(folder, "from pipelines.cli import main; main()", "models", "--json")
         sys.stdout.write(f"meterhouse models, with all tests: {seconds:.1f} s, {peak:,.0f} MB\n")
 
 

@@ -22,7 +22,8 @@ billed_usage as (
 
     select
         *,
-        {{ usage_key() }} as row_key
+        -- Of credits alone, because grants cover nothing else, and a text for each of a million hours takes its time.
+        case when unit = 'credit' then {{ usage_key() }} end as row_key
     from metered_usage
     where quantity <> 0 and coalesce(is_billed, true)
 
@@ -41,10 +42,10 @@ covered as (
 parts as (
 
     select
-        billed_usage.row_key,
+        billed_usage.*,
         drawn.grant_key,
         drawn.grant_id,
-        drawn.quantity,
+        drawn.quantity as part_quantity,
         drawn.effective_cost,
         drawn.currency
     from billed_usage
@@ -54,10 +55,10 @@ parts as (
     union all
 
     select
-        billed_usage.row_key,
+        billed_usage.*,
         cast(null as {{ dbt.type_string() }}) as grant_key,
         cast(null as {{ dbt.type_string() }}) as grant_id,
-        billed_usage.quantity - coalesce(covered.quantity, 0) as quantity,
+        billed_usage.quantity - coalesce(covered.quantity, 0) as part_quantity,
         null as effective_cost,
         null as currency
     from billed_usage
@@ -71,28 +72,26 @@ computed as (
 
     select
         'computed' as scenario,
-        billed_usage.provider,
-        billed_usage.billing_account,
-        billed_usage.account,
-        billed_usage.meter,
-        billed_usage.timespan,
-        billed_usage.bucket_start,
-        billed_usage.bucket_end,
-        billed_usage.billing_date,
-        billed_usage.billing_month,
-        billed_usage.sku_id,
-        billed_usage.sku_id as counted_sku_id,
-        billed_usage.dearest_sku_id,
-        billed_usage.unit,
-        billed_usage.is_complete,
-        parts.grant_key,
-        parts.grant_id,
-        parts.quantity,
-        parts.effective_cost as grant_cost,
-        parts.currency as grant_currency
-    from billed_usage
-    inner join parts
-        on billed_usage.row_key = parts.row_key
+        provider,
+        billing_account,
+        account,
+        meter,
+        timespan,
+        bucket_start,
+        bucket_end,
+        billing_date,
+        billing_month,
+        sku_id,
+        sku_id as counted_sku_id,
+        dearest_sku_id,
+        unit,
+        is_complete,
+        grant_key,
+        grant_id,
+        part_quantity as quantity,
+        effective_cost as grant_cost,
+        currency as grant_currency
+    from parts
 
 ),
 
