@@ -161,6 +161,7 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scr
         outcome = elsewhere.dbt("build")
         assert outcome.having("error", "fail", "skipped", "warn") == []
         assert elsewhere.marts() == built.marts()
+        assert elsewhere.comments() == built.comments()
 
 
 def test_a_month_costs_what_the_closed_formula_says(warehouse: Warehouse) -> None:

@@ -34,6 +34,25 @@ RAW_SCHEMA = (
     f"create table mathpix.ocr_usage_by_app_id ({USAGE_COLUMNS})",
     f"create table mathpix.fetched_windows ({WINDOW_COLUMNS})",
 )
+COMMENTS = {
+    "duckdb": """
+        select table_name, column_name, comment from duckdb_columns() where schema_name = 'usage'
+        union all
+        select table_name, '', comment from duckdb_tables() where schema_name = 'usage'
+        union all
+        select view_name, '', comment from duckdb_views() where schema_name = 'usage'
+    """,
+    "postgres": """
+        select relation.relname, coalesce(attribute.attname, ''), description.description
+        from pg_class as relation
+        cross join lateral (
+            select attnum, attname from pg_attribute where attrelid = relation.oid and attnum > 0 union all select 0, null
+        ) as attribute
+        left join pg_description as description
+            on relation.oid = description.objoid and attribute.attnum = description.objsubid
+        where relation.relnamespace = 'usage'::regnamespace and relation.relkind in ('r', 'v')
+    """,
+}
 LENGTHS = {"hour": "1 hour", "day": "1 day", "week": "7 days", "month": "1 month"}
 
 
@@ -119,6 +138,11 @@ class Warehouse:
     def table(self, mart: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
         """The rows of one mart, in an order that does not depend on the engine."""
         return sorted(self.query(f"select {columns} from usage.{mart} where {where}"), key=repr)
+
+    def comments(self) -> dict[tuple[str, str], str]:
+        """What the database says of each column of the marts, and under the name '' of each mart itself."""
+        rows = self.query(COMMENTS[self.target])
+        return {(table, column): comment for table, column, comment in rows}
 
     def marts(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of all marts."""

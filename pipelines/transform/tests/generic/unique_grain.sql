@@ -1,11 +1,16 @@
-{# Holds a model to the grain in its first sentence. #}
-{% test unique_grain(model, columns) %}
+{# Holds a model to the grain in its first sentence; `quoted` for columns whose names need quotes. #}
+{% test unique_grain(model, columns, quoted=false) %}
+
+{%- set grain = [] %}
+{%- for column in columns %}
+{%- do grain.append(adapter.quote(column) if quoted else column) %}
+{%- endfor %}
 
 select
-    {{ columns | join(', ') }},
+    {{ grain | join(', ') }},
     count(*) as row_count
 from {{ model }}
-group by {{ columns | join(', ') }}
+group by {{ grain | join(', ') }}
 having count(*) > 1
 
 {% endtest %}

@@ -1,0 +1,58 @@
+"""What an analyst finds out without asking us: in the database, in dbt's pages, and in the manifest."""
+
+import json
+from typing import Any
+
+from tests.pipelines.transform.warehouse import MARTS, Warehouse
+
+PREFIXES = {"staging": "stg_", "intermediate": "int_"}
+
+
+def manifest(warehouse: Warehouse) -> dict[str, Any]:
+    """What dbt has last read of the project."""
+    answer: dict[str, Any] = json.loads((warehouse.scratch / "target" / "manifest.json").read_text())
+    return answer
+
+
+def test_the_database_and_dbts_pages_say_what_every_column_is(warehouse: Warehouse) -> None:
+    """Every mart and column of one has its description as a comment, and the pages are one file that needs no network."""
+    assert warehouse.dbt("seed").success
+    assert warehouse.dbt("run").success
+    nodes = manifest(warehouse)["nodes"].values()
+    models = {node["name"]: node for node in nodes if node["resource_type"] in ("model", "seed")}
+    comments = warehouse.comments()
+    assert {table for table, _ in comments} == set(MARTS)
+    for (table, column), comment in comments.items():
+        described = models[table]["columns"][column] if column else models[table]
+        assert comment, (table, column)
+        assert comment == described["description"], (table, column)
+
+    columns = warehouse.query("select table_name, column_name from duckdb_columns() where schema_name like 'usage%'")
+    undocumented = {(table, column) for table, column in columns if column not in models[table]["columns"]}
+    assert undocumented == set()
+
+    assert warehouse.dbt("docs generate --static").success
+    page = (warehouse.scratch / "target" / "static_index.html").read_text(encoding="utf-8")
+    assert models["cost_forecast_monthly"]["columns"]["forecast_low"]["description"].strip() in page
+
+
+def test_the_project_keeps_to_the_rules_of_dbts_evaluator(warehouse: Warehouse) -> None:
+    """Keys are tested, sources are watched, names tell the layer, and staging alone reads what was loaded."""
+    assert warehouse.dbt("parse").success
+    project = manifest(warehouse)
+    nodes = project["nodes"]
+    tests = [node for node in nodes.values() if node["resource_type"] == "test" and "test_metadata" in node]
+    tested = {node["attached_node"] for node in tests if node["test_metadata"]["name"] in ("unique", "unique_grain")}
+    models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
+    for key, node in models.items():
+        layer = node["fqn"][1]
+        assert node["name"].startswith(PREFIXES.get(layer, "")), key
+        assert (node["access"] == "public") == (layer == "marts"), key
+        assert (node["access"] == "private") == (layer != "marts"), key
+        parents = {parent.split(".")[0] for parent in node["depends_on"]["nodes"]}
+        assert (layer == "staging") == ("source" in parents), key
+    without_key = {node["name"] for key, node in models.items() if key not in tested and node["access"] == "public"}
+    assert without_key == set()
+    watched = {source["source_name"] for source in project["sources"].values() if source["freshness"]["warn_after"]["count"]}
+    # What the user writes down by hand is as old as it is.
+    assert watched == {source["source_name"] for source in project["sources"].values()} - {"billing"}

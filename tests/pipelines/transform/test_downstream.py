@@ -1,0 +1,84 @@
+"""A dbt project of somebody else (the folder downstream) that has ours as a package."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.transform import PROJECT
+from tests.pipelines.transform.warehouse import MARTS, RAW_SCHEMA, d, usage, window
+
+STORIES = (
+    # The first is March's on a calendar of New York.
+    usage("2025-04-01 03:00", "image", 1000),
+    usage("2025-04-01 13:00", "image", 500),
+    window("2025-03-01 00:00", "2025-05-02 00:00"),
+)
+
+
+class Downstream:
+    """The project in a folder of its own, with the package installed, and its database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "finance"
+        self.database = folder / "finance_costs.duckdb"
+        shutil.copytree(Path(__file__).parent / "downstream", self.folder)
+        with duckdb.connect(self.database) as connection:
+            for statement in (*RAW_SCHEMA, *STORIES):
+                connection.execute(re.sub(r"(?<= )mathpix\b", "vendor_mathpix", statement))
+        installed = self.dbt("deps")
+        assert installed.returncode == 0, installed.stdout
+
+    def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One dbt command, as its user would type it there."""
+        variables = {"METERHOUSE_MODELS": str(PROJECT), "FINANCE_DUCKDB": str(self.database), "DBT_PROFILES_DIR": "."}
+        command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-version-check", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=os.environ | variables, capture_output=True, text=True, check=False
+        )
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """What a query answers in the database."""
+        with duckdb.connect(self.database, read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def downstream(tmp_path: Path) -> Downstream:
+    return Downstream(tmp_path)
+
+
+def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
+    """Its variables reach our models, which land beside its own; its tests pass, and ours without our unit tests."""
+    built = downstream.dbt("build", "--exclude", "package:meterhouse,resource_type:unit_test")
+    assert built.returncode == 0, built.stdout
+    assert downstream.rows(
+        "select quarter::text, billed_cost, last_date::text from finance.spend_by_quarter order by 1"
+    ) == [
+        ("2025-01-01", d("2.000000000"), "2025-04-01"),
+        ("2025-04-01", d("1.000000000"), "2025-04-01"),
+    ]
+    schemas = dict(downstream.rows("select table_schema, count(*) from information_schema.tables group by 1"))
+    assert schemas.keys() == {"finance", "finance_staging", "finance_intermediate", "finance_seeds", "vendor_mathpix"}
+    assert schemas["finance"] == len(MARTS) + 1
+    results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
+    kinds = {result["unique_id"].rsplit(".")[0] for result in results}
+    assert kinds == {"model", "seed", "test"}
+    assert {result["status"] for result in results} == {"success", "pass"}
+    assert {path.name for path in PROJECT.iterdir()}.isdisjoint({"target", "logs", "dbt_packages"})
+
+
+@pytest.mark.parametrize("private", ["int_usage__priced", "stg_mathpix__ocr_usage"])
+def test_what_is_private_cannot_be_built_on(downstream: Downstream, private: str) -> None:
+    """Only marts are promised to stay; dbt refuses everything else by name."""
+    model = downstream.folder / "models" / "spend_by_quarter.sql"
+    model.write_text(f"select * from {{{{ ref('meterhouse', '{private}') }}}}")
+    refused = downstream.dbt("parse")
+    assert refused.returncode != 0
+    assert f"{private}, which is not allowed because the referenced node is private to the 'billing' group" in refused.stdout

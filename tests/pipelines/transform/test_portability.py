@@ -1,0 +1,70 @@
+"""The models for warehouses that no test can connect to: compiled by dbt's own adapter, and parsed in the dialect."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from tests.pipelines.transform.warehouse import PROJECT
+
+ADAPTERS = os.environ.get("METERHOUSE_WAREHOUSE_ADAPTERS")
+"""The python of the environment that has the adapters, which .ci/warehouse-adapters makes."""
+
+FILES = Path(__file__).parent / "warehouses"
+FOREIGN_TYPES = {
+    "snowflake": {"HUGEINT", "DATETIME"},
+    "bigquery": {"HUGEINT", "TIMESTAMPTZ", "TEXT"},
+    "databricks": {"HUGEINT", "TIMESTAMPTZ", "DATETIME"},
+}
+"""What our models call something on another engine, and this one does not know or means otherwise."""
+
+CAST_TYPE = re.compile(r"\bas (\w+)(?:\([\d, ]+\))?\s*\)", re.IGNORECASE)
+COMMENT = re.compile(r"--.*")
+
+RESERVED = frozenset((FILES / "reserved.txt").read_text().split())
+"""No name of ours without quotes, on any of them; sqlglot lets most of these pass."""
+
+
+@pytest.fixture
+def adapters() -> str:
+    if not ADAPTERS:
+        pytest.skip("METERHOUSE_WAREHOUSE_ADAPTERS is not set: .ci/warehouse-adapters FOLDER installs what it has to name")
+    return ADAPTERS
+
+
+def compiled(adapters: str, warehouse: str, folder: Path) -> dict[str, str]:
+    """The SQL of every model and test, by its name."""
+    finished = subprocess.run(
+        [
+            *(adapters, str(FILES / "compile.py"), "--no-use-colors", "--no-version-check", "compile"),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(FILES), "--target", warehouse),
+            *("--no-introspect", "--no-populate-cache", "--target-path", str(folder), "--log-path", str(folder)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return {path.stem: path.read_text() for path in (folder / "compiled").rglob("*.sql") if path.is_file()}
+
+
+@pytest.mark.parametrize("warehouse", list(FOREIGN_TYPES))
+def test_the_models_compile_and_the_sql_parses(adapters: str, warehouse: str, tmp_path: Path) -> None:
+    """All models and tests, in words that the warehouse knows: its types, its time zones, no reserved name."""
+    queries = compiled(adapters, warehouse, tmp_path)
+    models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
+    assert models < queries.keys()
+    wrong = []
+    for name, query in queries.items():
+        for tree in sqlglot.parse(query, dialect=warehouse):
+            assert isinstance(tree, exp.Query), name
+            identifiers = {node.this.upper() for node in tree.find_all(exp.Identifier) if not node.quoted}
+            wrong += [(name, identifier) for identifier in identifiers & RESERVED]
+            wrong += [(name, "at time zone") for _ in tree.find_all(exp.AtTimeZone)]
+        types = {name.upper() for name in CAST_TYPE.findall(COMMENT.sub("", query))}
+        wrong += [(name, type_name) for type_name in types & FOREIGN_TYPES[warehouse]]
+    assert wrong == []
