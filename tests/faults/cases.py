@@ -111,7 +111,12 @@ def together(*parts: Callable[[Scene], object]) -> Callable[[Scene], object]:
 
 def settings(**values: Any) -> Callable[[Scene], object]:
     """Limits of [sources.http]."""
-    return lambda scene: [scene.set(f"SOURCES__HTTP__{name.upper()}", value) for name, value in values.items()]
+
+    def act(scene: Scene) -> None:
+        for name, value in values.items():
+            scene.set(f"SOURCES__HTTP__{name.upper()}", value)
+
+    return act
 
 
 def for_twenty_seconds(status: int) -> Callable[[Scene], object]:
