@@ -34,7 +34,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What tests have measured and noted by `record_property`, also those of other processes."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
-            terminalreporter.write_line(f"{name}: {value}")
+            if name != "matrix":  # a table, which tests/faults prints
+                terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,8 @@ def overlapping_page(read: int, most: int, last_page: int) -> tuple[int, int] | 
 
     It begins before the end of what was read, as shortly before as it can, so that its first rows are known: if they are
     others, a row has come or gone in between. Pages of equal size have no row in common, but page 2 of 999 rows begins
-    with the last row of page 1 of 1000. No size up to `most` may do (the first row, the first two), and then the page begins
-    where the rows end.
+    with the last row of page 1 of 1000. Where all sizes would begin a page just there (tiny pages only), it begins where the
+    rows end.
     """
     best: tuple[int, int, int] | None = None
     for size in range(most, max(1, most // 2), -1):

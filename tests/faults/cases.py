@@ -90,6 +90,12 @@ def meanwhile(happens: Callable[[Scene], object]) -> Callable[[Scene], object]:
     return text(then, times=1)
 
 
+def exchange(scene: Scene) -> None:
+    """One fact less and another one more, so that the count stays."""
+    scene.vendor.withdraw(scene.sandbox)
+    scene.vendor.arrive(scene.sandbox)
+
+
 def before_the_second_page(scene: Scene) -> None:
     """Of the older envelope, which is asked for only after the newer one was found not to be taken."""
     older_envelope(scene)
@@ -98,8 +104,7 @@ def before_the_second_page(scene: Scene) -> None:
     def edit(body: bytes, query: Mapping[str, list[str]]) -> bytes:
         if query.get("page") == ["1"] and not happened:
             happened.append(True)
-            scene.vendor.withdraw(scene.sandbox)
-            scene.vendor.arrive(scene.sandbox)
+            exchange(scene)
         return body
 
     scene.sandbox.faults.add(Fault(path=scene.vendor.path, edit=edit))
@@ -111,7 +116,12 @@ def together(*parts: Callable[[Scene], object]) -> Callable[[Scene], object]:
 
 def settings(**values: Any) -> Callable[[Scene], object]:
     """Limits of [sources.http]."""
-    return lambda scene: [scene.set(f"SOURCES__HTTP__{name.upper()}", value) for name, value in values.items()]
+
+    def act(scene: Scene) -> None:
+        for name, value in values.items():
+            scene.set(f"SOURCES__HTTP__{name.upper()}", value)
+
+    return act
 
 
 def for_twenty_seconds(status: int) -> Callable[[Scene], object]:
@@ -280,7 +290,7 @@ CASES = (
     ),
     Case(
         "one arrives as one vanishes",
-        meanwhile(lambda s: (s.vendor.withdraw(s.sandbox), s.vendor.arrive(s.sandbox))),
+        meanwhile(exchange),
         providers=("onepin", "scopix"),
         behind=("onepin",),
     ),

@@ -1,4 +1,4 @@
-"""The fault matrix: whatever a vendor's API does over HTTP, nothing is lost, nothing doubled, and the exit status says so."""
+"""Whatever a vendor's API does over HTTP, nothing is lost, nothing doubled, and the exit status says so."""
 
 import os
 from collections.abc import Callable

@@ -32,8 +32,8 @@ class Vendor:
     """One provider of the matrix.
 
     `path` is where faults strike, `items` the name of the list there, `moment` the field of its items that has the time.
-    `counted` is where numbers are falsified and `counts` the objects of the answer there, `count` their whole number. `probes` are
-    the answers from `path` that come before the data.
+    `counted` is where numbers are falsified and `counts` the objects of the answer there, `count` their whole number.
+    `probes` are the answers from `path` that come before the data.
     `truth` is what the vendor says, `held` the SQL of the same facts in the database: a key, and last the value.
     `restate`, `arrive` and `withdraw` change the vendor's past: figures, one more late fact, and one less, the newest.
     """

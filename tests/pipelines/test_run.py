@@ -232,12 +232,6 @@ def test_an_account_that_fails_does_not_stop_or_undo_the_others(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(path="/v3", status=503),
-        Fault(path="/v3", body="<html>proxy</html>"),
-        Fault(path="/v3", cut=50),
-        Fault(path="/v3", body={"error": "no", "error_info": {"id": "sys_exception", "message": "no"}}),
-        Fault(path="/v3", body={"ocr_usage": [{"from_date": "2026-03-19T00:00:00Z", "count": "many"}]}),
-        Fault(path="/v3", body={"ocr_usage": [{"from_date": "2031-01-01T00:00:00Z", "count": 1}]}),
         Fault(path="/v3", body={"ocr_usage": [{"from_date": "2026-03-30T00:30:00Z", "count": 1}]}),
         Fault(path="/v3", body='{"ocr_usage": [{"from_date": "2026-03-30T00:00:00Z", "count": 1e9999999}]}'),
         Fault(path="/v3", body="[" * 100_000),
@@ -247,7 +241,7 @@ def test_an_account_that_fails_does_not_stop_or_undo_the_others(
 def test_a_fault_loses_and_doubles_nothing(
     house: House, sandbox: Sandbox, clock: time_machine.Traveller, fault: Fault
 ) -> None:
-    """The failed run leaves its tables as they were and says so; the next healthy run is exact."""
+    """What only Mathpix can say wrongly; all else is in tests/faults. The tables stay, and the next healthy run is exact."""
     house(*LOAD)
     before = loaded(house)
     clock.move_to(NOW + timedelta(days=12))

@@ -44,6 +44,24 @@ def test_a_body(sandbox: Sandbox, ask: Asking) -> None:
     assert (binary.content, binary.headers["content-type"]) == (b"\xff\xfe", "text/plain")
 
 
+def test_an_edited_answer(sandbox: Sandbox, ask: Asking) -> None:
+    """A function makes of the true body and the parameters what is sent; it is called once an answer."""
+    sandbox.faults.add(Fault(path=USAGE, times=1, edit=lambda body, query: body[:5] + query["page"][0].encode()))
+    assert ask.get(page=3).content == b'{"ocr3'
+    assert ask.rows()
+    with pytest.raises(ValueError, match="edit must be a function"):
+        Fault(edit="a text")
+    with pytest.raises(ValueError, match="not replaced"):
+        Fault(status=500, edit=lambda body, _: body)
+
+
+def test_every_answer_has_the_sandboxs_date(sandbox: Sandbox, ask: Asking) -> None:
+    """Whatever the machine's clock says; a fault may have another."""
+    assert ask.get().headers["date"] == "Wed, 18 Mar 2026 14:45:00 GMT"
+    sandbox.faults.add(Fault(path=USAGE, headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}))
+    assert ask.get().headers["date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
 def test_headers_alone(sandbox: Sandbox, ask: Asking) -> None:
     """Headers alone are added to the true answer."""
     true = ask.rows()

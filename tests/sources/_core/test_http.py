@@ -85,6 +85,25 @@ def test_what_may_pass_is_asked_again(
         ask(client)
 
 
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip, gzip"}, {"Content-Encoding": "gzip"}])
+def test_what_is_packed_otherwise_than_asked_for_is_not_unpacked(
+    sandbox: Sandbox, client: Client, headers: dict[str, str]
+) -> None:
+    """A bomb in a bomb, and what only calls itself packed."""
+    sandbox.faults.add(Fault(path=PATH, headers=headers))
+    with pytest.raises(Unreachable, match=r"packed|unpacked"):
+        ask(client)
+
+
+def test_a_name_twice_in_an_object_is_no_answer_and_a_text_that_looks_like_one_is(sandbox: Sandbox, client: Client) -> None:
+    """Nobody can say which of two values is meant."""
+    sandbox.faults.add(Fault(path=PATH, times=1, body='{"said": "\\"a\\": 1, \\"a\\": 2", "list": [{"b": {}}, {"b": 1}]}'))
+    assert ask(client) == {"said": '"a": 1, "a": 2', "list": [{"b": {}}, {"b": 1}]}
+    sandbox.faults.add(Fault(path=PATH, body='{"list": [{"b": 1, "b": 2}]}'))
+    with pytest.raises(MalformedAnswer, match="two fields of one name"):
+        ask(client)
+
+
 def test_an_outage_of_twenty_seconds_is_survived(client: Client, waits: list[float], sandbox: Sandbox) -> None:
     """The waits of all attempts together are longer than 20 s, shorter than a minute and a half."""
     sandbox.faults.add(Fault(path=PATH, status=503))
