@@ -1,8 +1,6 @@
 """What the command line says: progress while it works, a summary at the end, errors in one line."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,10 +162,6 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
     terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
     try:
         yield terminal
-    except KeyboardInterrupt:
-        typer.echo("meterhouse: interrupted; what was loaded stays, and the next run goes on from there", err=True)
-        sys.stdout.flush()
-        os._exit(130)  # not through the interpreter's end, which would wait for threads that wait for a provider
     except (SourceError, LoadError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
         if as_json:

@@ -35,6 +35,7 @@ import msgspec
 import tenacity
 
 from sources._core.budget import Budget, seconds_until_reset
+from sources._core.deadline import keep_deadlines, until
 from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
@@ -130,11 +131,15 @@ Judge = Callable[[Answer], SourceError | None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take (seconds) and how large its answer may be (bytes, decompressed)."""
+    """How long a request may take (seconds) and how large its answer may be (bytes, decompressed).
+
+    `connect` and `read` are for one step, `total` for an answer with all retries, `run` for all that a run asks one account.
+    """
 
     connect: float = 10.0
     read: float = 60.0
     total: float = 300.0
+    run: float = 6 * 3600.0
     attempts: int = 6
     max_bytes: int = 256 * 1024 * 1024
 
@@ -149,7 +154,7 @@ class Limits:
         return cls(**stated)
 
     def __post_init__(self) -> None:
-        for name in ("connect", "read", "total", "attempts", "max_bytes"):
+        for name in ("connect", "read", "total", "run", "attempts", "max_bytes"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigurationError(
                     f"sources.http.{name} is {getattr(self, name)}", way_out="Set it to a number above 0."
@@ -242,15 +247,18 @@ class Client:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
         self.requests_sent = 0
         self._lost_patience = False
+        self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
         # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
-        self._http = httpx.Client(
-            auth=self.auth,
-            verify=_trusted(),
-            trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
-            timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-            follow_redirects=False,
-            headers={"Accept": "application/json", "User-Agent": "meterhouse"},
+        self._http = keep_deadlines(
+            httpx.Client(
+                auth=self.auth,
+                verify=_trusted(),
+                trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
+                timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+                follow_redirects=False,
+                headers={"Accept": "application/json", "User-Agent": "meterhouse"},
+            )
         )
 
     def close(self) -> None:
@@ -280,6 +288,13 @@ class Client:
         return self._request("POST", endpoint, json=dict(body))
 
     def _request(self, method: str, endpoint: str, **content: Any) -> Any:
+        if time.monotonic() >= self._ends_at:
+            raise IncompleteAnswer(
+                f"this run has been at work on the account for {self.limits.run:.0f} seconds, and is told to stop then",
+                provider=self.provider,
+                endpoint=endpoint,
+                way_out="The next run goes on from where this one stopped; raise sources.http.run if it needs longer.",
+            )
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -303,7 +318,8 @@ class Client:
         with self._lock:
             self.requests_sent += 1
         try:
-            answer = self._send(method, endpoint, content, deadline)
+            with until(deadline):
+                answer = self._send(method, endpoint, content)
         except httpx.HTTPError as fault:
             raise Unreachable(
                 self._redact(_in_words(fault)),
@@ -318,7 +334,7 @@ class Client:
             raise self._placed(error, endpoint, answer)
         return answer.payload
 
-    def _send(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Answer:
+    def _send(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Answer:
         with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
@@ -331,8 +347,6 @@ class Client:
                         status=response.status_code,
                         way_out="Raise sources.http.max_bytes if the provider really has that much to say.",
                     )
-                if time.monotonic() > deadline:  # a server that sends a byte a minute never hits the read timeout
-                    raise httpx.ReadTimeout("the answer did not end in time")
             try:
                 payload = _decode_json(body)
             except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
