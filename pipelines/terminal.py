@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipelines.destination import Destination, LoadError
 from pipelines.run import BILLING, Expectation, Fetched, Record, Report
+from sources._core.configured import read_files
 from sources._core.http import ConfigurationError, SourceError
 from sources.billing import Fault, write_templates
 
@@ -161,6 +162,7 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
     """Ends the command with one line and status 2 where the configuration is wrong, 1 where a source fails."""
     terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
     try:
+        read_files()  # before dlt does, whose message names no line
         yield terminal
     except (SourceError, LoadError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
