@@ -113,13 +113,13 @@ def require_whole(house: House, sandbox: Sandbox, providers: tuple[str, ...]) ->
                 assert house.rows(f"select sum(count) from mathpix.ocr_usage_by_{grouping} where {asked}") == [(total,)]
         tables = house.rows(
             f"select table_name from information_schema.tables where table_schema = '{provider}'"
-            " and table_name not like '\\_dlt%' escape '\\' and table_name <> 'fetched_windows'"
+            " and not starts_with(table_name, '_dlt') and table_name <> 'fetched_windows'"
         )
         for (name,) in tables:
             rows = house.rows(f"select * exclude (fetched_at) from {provider}.{name}")
             assert len(rows) == len(set(rows)), name
         assert not house.rows(
-            "select table_name, column_name from information_schema.columns where column_name like '%\\_\\_v\\_%' escape '\\'"
+            "select table_name, column_name from information_schema.columns where contains(column_name, '__v_')"
         )
 
 
