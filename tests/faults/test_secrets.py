@@ -60,7 +60,7 @@ def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
 def test_no_key_is_in_what_a_failing_run_says_or_writes(
     house: House, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vendors that repeat the key in an error, in HTML, in a redirect; a silent one; hosts that are down, and dbt after it."""
+    """Vendors that repeat the key in an error, in HTML, in a redirect; silent ones; hosts that are down, then dbt."""
     for provider in ALL:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-11-01")
     monkeypatch.setenv("SOURCES__HTTP__READ", "0.3")
