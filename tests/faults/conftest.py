@@ -93,7 +93,7 @@ def truth(sandbox: Sandbox, provider: str) -> Decimal:
         case "mathpix":
             return Decimal(sandbox.mathpix.usage.total(START, TODAY))
         case "reducto":
-            return sandbox.reducto.usage.total(START.date(), TODAY.date()).credits
+            return sandbox.reducto.usage.total(START.date(), TODAY.date()).credits or Decimal()
         case "onepin":
             return Decimal(sandbox.onepin.usage.credits(START, TODAY))
         case _:

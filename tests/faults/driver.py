@@ -47,7 +47,7 @@ def step() -> None:
             case _:
                 os.write(1, b"here\n")
     if action == "stick":
-        duckdb.sql("select sum(a.range * b.range) from range(100000000) a, range(100000000) b").fetchall()
+        duckdb.execute("select sum(a.range * b.range) from range(100000000) a, range(100000000) b").fetchall()
 
 
 def counted(owner: Any, name: str) -> None:
