@@ -1,12 +1,13 @@
 """The command `meterhouse`.
 
 Exit status: 0 all done; 1 a provider, model or test failed (the others are loaded all the same); 2 the configuration or the
-command line is wrong. Human text goes to stderr where `--json` puts one object on stdout.
+command line is wrong; 130 interrupted, 143 terminated. Human text goes to stderr where `--json` puts one object on stdout.
 
 Everything that takes long to import is imported by the command that needs it: `meterhouse --help` is typed to be answered.
 """
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.focus import Dataset, Format, Version
+from pipelines.stopping import stop_by_exception, stopping_at_once
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -199,6 +201,7 @@ def sandbox(
     """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
     from pipelines import terminal
 
+    stop_by_exception()
     with terminal.reporting(as_json=False) as out:
         out.serving(partial(_sandbox().serve, documented_limits=limits), port, seed)
 
@@ -221,7 +224,8 @@ def main() -> None:
     # Telemetry is off, as in .dlt/config.toml, wherever the command is run; dlt's log is for those who ask for it.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    app()
+    with stopping_at_once(as_json="--json" in sys.argv):
+        app()
 
 
 if __name__ == "__main__":

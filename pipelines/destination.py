@@ -120,10 +120,24 @@ def require_open(destination: Destination) -> None:
     """
     if destination.type != "duckdb" or not Path(destination.location).exists():
         return
+    _remove_stump(Path(destination.location))
     try:
         duckdb.connect(destination.location).close()
     except duckdb.Error as error:
         raise LoadError(in_words(error, destination)) from None
+
+
+HEADERS = 3 * 4096
+"""Bytes with which a DuckDB file begins; no shorter one holds any data."""
+
+
+def _remove_stump(file: Path) -> None:
+    """Takes away what a full disk, or a kill, left of a database that was just being made: no run could ever open it."""
+    if 0 < file.stat().st_size < HEADERS:
+        with file.open("rb") as content:
+            is_ours = content.read(12)[8:] == b"DUCK"
+        if is_ours:
+            file.unlink()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from threading import Lock, Thread
@@ -23,7 +23,8 @@ from dlt.sources import DltSource
 from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
 from pipelines.transform import Outcome, build, known_skus, require_models
 from sources._core import check
-from sources._core.http import ConfigurationError, NotConfigured, SourceError
+from sources._core.configured import require_known, require_known_sections
+from sources._core.http import ConfigurationError, Limits, NotConfigured, SourceError
 from sources._core.journal import Journal
 from sources._core.windows import Window
 from sources.billing import TABLES, Fault, Faults, billing_source, table_reader
@@ -38,6 +39,9 @@ PROVIDERS: Mapping[str, str] = {
 
 BILLING = "billing"
 """The user's own money facts, which are loaded before the providers and never asked of anyone."""
+
+HTTP = "http"
+"""The section of the limits of all providers' requests."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -197,6 +201,8 @@ def open_sources(
     Raises:
         ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has (NotConfigured).
     """
+    if not settings:
+        require_known_settings([choice.provider for choice in selected] or PROVIDERS)
     sources: dict[str, DltSource] = {}
     for choice in selected or [Selection(provider) for provider in settings or PROVIDERS]:
         factory = getattr(import_module(f"sources.{choice.provider}"), PROVIDERS[choice.provider])
@@ -231,6 +237,21 @@ def open_sources(
             way_out=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs say.",
         )
     return sources
+
+
+def require_known_settings(providers: Iterable[str]) -> None:
+    """Looks for settings of these providers, of billing and of HTTP that nothing asks for.
+
+    Raises:
+        ConfigurationError: there is one; it names the nearest that is known.
+    """
+    require_known_sections("sources", [*PROVIDERS, BILLING, HTTP])
+    require_known(f"sources.{HTTP}", (item.name for item in fields(Limits)))
+    require_known(f"sources.{BILLING}", TABLES)
+    for provider in providers:
+        factory = getattr(import_module(f"sources.{provider}"), PROVIDERS[provider])
+        known = inspect.signature(factory).parameters.keys() - {"journal"}
+        require_known(f"sources.{provider}", known, tables=("accounts", PROVIDERS[provider]))
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """What the command line says: progress while it works, a summary at the end, errors in one line."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from rich.table import Table
 
 from pipelines.destination import Destination, LoadError
 from pipelines.run import BILLING, Expectation, Fetched, Record, Report
+from sources._core.configured import read_files
 from sources._core.http import ConfigurationError, SourceError
 from sources.billing import Fault, write_templates
 
@@ -163,11 +162,8 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
     """Ends the command with one line and status 2 where the configuration is wrong, 1 where a source fails."""
     terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
     try:
+        read_files()  # before dlt does, whose message names no line
         yield terminal
-    except KeyboardInterrupt:
-        typer.echo("meterhouse: interrupted; what was loaded stays, and the next run goes on from there", err=True)
-        sys.stdout.flush()
-        os._exit(130)  # not through the interpreter's end, which would wait for threads that wait for a provider
     except (SourceError, LoadError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
         if as_json:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dlt
 
+from sources._core.configured import require_known, require_known_fields
 from sources._core.http import ConfigurationError, NotConfigured
 
 DEFAULT = "default"
@@ -47,13 +48,17 @@ def resolve_accounts(
 
     Raises:
         NotConfigured: the provider has neither accounts nor any credential of its own.
-        ConfigurationError: a credential is missing, a name is unusable, or two accounts share their credentials.
+        ConfigurationError: a credential is missing, a name is unusable, an account has a setting that it cannot have, or
+            two accounts share their credentials.
     """
     if accounts in (None, "", {}, []):
         return [Account(DEFAULT, _complete(provider, f"sources.{provider}", credentials), dict(settings))]
     resolved = []
     for name, own in _named(provider, accounts).items():
         section = f"sources.{provider}.accounts.{name}"
+        allowed = {"name", *credentials, *settings}
+        require_known_fields(section, own, allowed)
+        require_known(section, allowed)
         resolved.append(
             Account(
                 name,

@@ -39,6 +39,7 @@ import msgspec
 import tenacity
 
 from sources._core.budget import Budget, seconds_until_reset
+from sources._core.deadline import keep_deadlines, until
 from sources._core.numbers import decimal_from_text
 
 SHORTEST_SECRET = 6
@@ -141,11 +142,16 @@ Judge = Callable[[Answer], SourceError | None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take and how far two clocks may lie apart (seconds), how large an answer may be (bytes)."""
+    """How long a request may take and how far two clocks may lie apart (seconds), how large an answer may be (bytes).
+
+    `connect` and `read` are for one step, `total` for an answer with all retries, `run` for all that a run asks one account;
+    `max_bytes` is of the decompressed answer.
+    """
 
     connect: float = 10.0
     read: float = 60.0
     total: float = 300.0
+    run: float = 6 * 3600.0
     attempts: int = 6
     max_bytes: int = 256 * 1024 * 1024
     clock_tolerance: float = 3600.0
@@ -254,15 +260,18 @@ class Client:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
         self.requests_sent = 0
         self._lost_patience = False
+        self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
         # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
-        self._http = httpx.Client(
-            auth=self.auth,
-            verify=_trusted(),
-            trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
-            timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-            follow_redirects=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
+        self._http = keep_deadlines(
+            httpx.Client(
+                auth=self.auth,
+                verify=_trusted(),
+                trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
+                timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+                follow_redirects=False,
+                headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
+            )
         )
 
     def close(self) -> None:
@@ -292,6 +301,13 @@ class Client:
         return self._request("POST", endpoint, None, json=dict(body))
 
     def _request(self, method: str, endpoint: str, judge: Judge | None, **content: Any) -> Any:
+        if time.monotonic() >= self._ends_at:
+            raise IncompleteAnswer(
+                f"this run has been at work on the account for {self.limits.run:.0f} seconds, and is told to stop then",
+                provider=self.provider,
+                endpoint=endpoint,
+                way_out="The next run goes on from where this one stopped; raise sources.http.run if it needs longer.",
+            )
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -315,7 +331,8 @@ class Client:
         with self._lock:
             self.requests_sent += 1
         try:
-            answer = self._send(method, endpoint, content, deadline)
+            with until(deadline):
+                answer = self._send(method, endpoint, content)
         except httpx.HTTPError as fault:
             raise Unreachable(
                 self._redact(_in_words(fault)),
@@ -331,7 +348,7 @@ class Client:
             raise self._placed(error, endpoint, answer)
         return answer.payload
 
-    def _send(self, method: str, endpoint: str, content: Mapping[str, Any], deadline: float) -> Answer:
+    def _send(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Answer:
         with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in _decompressed(response):
@@ -344,8 +361,6 @@ class Client:
                         status=response.status_code,
                         way_out="Raise sources.http.max_bytes if the provider really has that much to say.",
                     )
-                if time.monotonic() > deadline:  # a server that sends a byte a minute never hits the read timeout
-                    raise httpx.ReadTimeout("the answer did not end in time")
             try:
                 payload = _decode_json(body)
             except (msgspec.DecodeError, ValueError):

@@ -250,6 +250,8 @@ def _flag(value: Any) -> bool:
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, Decimal):  # by itself it reads as the number that it is, not as a quoted text
+        return str(value)
     return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
 
 

@@ -8,8 +8,8 @@ from email.utils import format_datetime
 from typing import Any
 
 from pipelines.sandbox import Fault
-from tests.faults.scene import Scene
-from tests.faults.vendors import NOW
+from tests.faults.matrix.scene import Scene
+from tests.faults.matrix.vendors import NOW
 
 ALL = ("mathpix", "reducto", "onepin", "scopix")
 PAGED = ("mathpix", "onepin", "scopix")

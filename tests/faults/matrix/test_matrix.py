@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.cases import ALL, CASES, Case
-from tests.faults.conftest import WRITE
-from tests.faults.scene import NONE, Scene
-from tests.faults.table import NOT_APPLICABLE, in_readme
-from tests.faults.vendors import Vendor
+from tests.faults.matrix.cases import ALL, CASES, Case
+from tests.faults.matrix.conftest import WRITE
+from tests.faults.matrix.scene import NONE, Scene
+from tests.faults.matrix.table import NOT_APPLICABLE, in_readme
+from tests.faults.matrix.vendors import Vendor
 
 
 @pytest.mark.parametrize(

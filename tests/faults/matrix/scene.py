@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
-from tests.faults.vendors import NOW, Facts, Vendor
+from tests.faults.matrix.vendors import NOW, Facts, Vendor
 
 
 class Clock:

@@ -1,0 +1,122 @@
+"""A wrong configuration is told by file, line and name, with status 2, before anybody is asked; never by its secrets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dlt.common.runtime.run_context import active
+
+from pipelines.sandbox import Sandbox
+from tests.conftest import House
+
+LOAD = ("run", "--no-models")
+SECRET = "sk-verysecretverysecret"
+
+
+@pytest.fixture(autouse=True)
+def dlt_reads_again() -> Iterator[None]:
+    """dlt reads the files once a process, and this process has many tests."""
+    yield
+    Path(".dlt").rename("done") if Path(".dlt").exists() else None
+    active().reload()
+
+
+def configure(text: str) -> None:
+    Path(".dlt").mkdir()
+    Path(".dlt/config.toml").write_text(text)
+    active().reload()
+
+
+def refused(house: House, *arguments: str) -> str:
+    """The one line that a command says which ends with status 2."""
+    (line,) = [line for line in house(*arguments, status=2).splitlines() if line.strip()]
+    assert line.startswith("meterhouse: ")
+    return line
+
+
+@pytest.mark.parametrize("file", ["config.toml", "secrets.toml"])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f"[sources.mathpix]\napp_id = 'x'\napp_key = {SECRET}\n", "line 3, column 11"),
+        (f'[sources.mathpix]\napp_key = "{SECRET}\n', "line 2, column"),
+        (f"[sources.mathpix]\n{SECRET}\n", "line 2, column"),
+        (f"[sources.mathpix\napp_key = '{SECRET}'\n", "line 1, column"),
+        (f"[sources.mathpix]\napp_key = '{SECRET}'\napp_key = '{SECRET}'\n", "line 3, column"),
+        (f"[sources.mathpix]\na = {{'{SECRET}' = 1, '{SECRET}' = 2}}\n", "line 2, column"),
+        (f"['{SECRET}']\n['{SECRET}']\n", "line 2, column"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(house: House, sandbox: Sandbox, file: str, text: str, where: str) -> None:
+    """By every command that reads it, and nothing that stands there is shown."""
+    Path(".dlt").mkdir()
+    Path(".dlt", file).write_text(text)
+    for command in (LOAD, ("check",), ("models",)):
+        line = refused(house, *command)
+        assert f".dlt/{file}, {where}" in line
+        assert SECRET[:8] not in line
+    assert len(sandbox.requests) == 0
+
+
+def test_a_file_in_another_encoding_is_named_with_its_line(house: House) -> None:
+    """An editor's Latin-1 is no mystery."""
+    Path(".dlt").mkdir()
+    Path(".dlt/secrets.toml").write_bytes(b"[sources.mathpix]\n# Schl\xfcssel\n")
+    assert ".dlt/secrets.toml, line 2: is not UTF-8" in refused(house, *LOAD)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[sources.mathpix]\nlookbak = '2 days'", "sources.mathpix.lookbak, which .dlt/config.toml sets, is not known. Did you mean lookback?"),  # noqa: E501
+        ("[sources.mathpix]\nap_key = 'secret'", "sources.mathpix.ap_key, which .dlt/config.toml sets, is not known. Did you mean app_key?"),  # noqa: E501
+        ("[sources.reducto]\norg_id = 'x'", "Did you mean org_ids?"),
+        ("[sources.onepin]\ntime_zone = 'UTC'", "Did you mean timezone?"),
+        ("[sources.scopix]\nzzz = 1", "sources.scopix.zzz, which .dlt/config.toml sets, is not known. Known: accounts, "),
+        ("[sources.billing]\nprice = 'p.csv'", "Did you mean prices?"),
+        ("[sources.http]\nattemps = 2", "Did you mean attempts?"),
+        ("[sources.mathpics]\napp_id = 'x'", "[sources.mathpics], which .dlt/config.toml sets, is not known. Did you mean mathpix?"),  # noqa: E501
+        ("[sources.mathpix.account.europe]\napp_id = 'x'", "[sources.mathpix.account]"),
+        ("[sources.mathpix.accounts.europe]\napp_id = 'x'\napp_key = 'k'\nbase_ulr = 'x'", "Did you mean base_url?"),
+        ("[[sources.mathpix.accounts]]\nname = 'a'\napp_id = 'x'\napp_kye = 'k'", "Did you mean app_key?"),
+    ],
+)  # fmt: skip
+def test_an_unknown_setting_is_named_with_the_nearest(house: House, sandbox: Sandbox, text: str, said: str) -> None:
+    """In every provider, account, in billing and in the limits: a misspelled setting would silently be the default."""
+    configure(text)
+    for command in (LOAD, ("check",)):
+        line = refused(house, *command)
+        assert said in line
+        assert "secret'" not in line
+    assert len(sandbox.requests) == 0
+    assert not house.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("SOURCES__MATHPIX__LOOKBAK", "lookback"),
+        ("SOURCES__ONEPIN__APIKEY", "api_key"),
+        ("SOURCES__HTTP__ATTEMPT", "attempts"),
+        ("SOURCES__MATHPIX__ACCOUNTS__EUROPE__BASEURL", "base_url"),
+    ],
+)
+def test_an_unknown_variable_is_named_with_the_nearest(
+    house: House, monkeypatch: pytest.MonkeyPatch, variable: str, near: str
+) -> None:
+    """The environment is configuration, too."""
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", "europe")
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_ID", "x")
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_KEY", "k")
+    monkeypatch.setenv(variable, "1")
+    line = refused(house, *LOAD)
+    assert variable in line
+    assert f"Did you mean {near}?" in line
+
+
+def test_what_other_programs_configure_is_none_of_ours(house: House) -> None:
+    """Sections of other sources, and dlt's own in ours, are left alone; so is a provider that this run does not ask."""
+    configure(
+        "[sources.github]\ntokn = 'x'\n[sources.mathpix.extract]\nworkers = 2\n[sources.scopix]\nzzz = 1\n[mine]\na = 1\n"
+    )
+    house("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")
