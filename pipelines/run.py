@@ -21,6 +21,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
 from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
+from pipelines.lookups import make_quick
 from pipelines.transform import Outcome, build, known_skus, require_models
 from sources._core import check
 from sources._core.http import ConfigurationError, NotConfigured, SourceError
@@ -197,6 +198,7 @@ def open_sources(
     Raises:
         ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has (NotConfigured).
     """
+    make_quick()
     sources: dict[str, DltSource] = {}
     for choice in selected or [Selection(provider) for provider in settings or PROVIDERS]:
         factory = getattr(import_module(f"sources.{choice.provider}"), PROVIDERS[choice.provider])
