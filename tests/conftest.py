@@ -106,7 +106,9 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def house(empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> House:
+def house(
+    empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> House:
     """An empty folder whose environment points at the sandbox; a fault is not asked again, so that no test waits."""
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
     for provider in providers:

@@ -195,7 +195,9 @@ def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
     assert house.rows(f"select min(bucket_start) >= '2026-03-13 11:00:00+00', sum(value) {hours}") == [(True, requests)]
     gaps = [line for line in said.splitlines() if line.startswith("GAP")]
     assert len(gaps) == 1
-    assert "scopix.usage_by_period default: the provider does not tell [2026-03-01T00:00:00Z, 2026-03-13T11:00:00Z)" in gaps[0]
+    assert (
+        "scopix.usage_by_period default: the provider does not tell [2026-03-01T00:00:00Z, 2026-03-13T11:00:00Z)" in gaps[0]
+    )
     clock.move_to(NOW + timedelta(hours=3))
     assert "GAP" not in house(*only)
 
