@@ -120,7 +120,7 @@ def models(
         target = resolve_destination(destination)
         record = Record()
         with out.progress(record):
-            report = run_all({}, target, record, models=True)
+            report = run_all({}, target, record, models=True, rebuild=True)
         out.finish(report)
 
 

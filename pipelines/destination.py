@@ -15,6 +15,7 @@ import fasteners
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
+from pipelines.lookups import make_quick, remembering_capabilities
 from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
@@ -62,6 +63,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     Raises:
         ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
     """
+    make_quick()
     name = name or "duckdb"
     settings: dict[str, Any] = {}
     if name == "duckdb":
@@ -89,7 +91,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         ) from None
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
-    return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, destination)
+    return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, remembering_capabilities(destination))
 
 
 def _require_writable(file: Path) -> None:

@@ -21,7 +21,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
 from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
-from pipelines.transform import Outcome, build, known_skus, require_models
+from pipelines.lookups import make_quick
+from pipelines.transform import Outcome, build, built_already, known_skus, require_models
 from sources._core import check
 from sources._core.configured import require_known, require_known_sections
 from sources._core.http import ConfigurationError, Limits, NotConfigured, SourceError
@@ -201,6 +202,7 @@ def open_sources(
     Raises:
         ConfigurationError: a setting cannot be used, a named provider has no credentials, or none has (NotConfigured).
     """
+    make_quick()
     if not settings:
         require_known_settings([choice.provider for choice in selected] or PROVIDERS)
     sources: dict[str, DltSource] = {}
@@ -417,11 +419,17 @@ class Report:
 
 
 def run_all(
-    sources: Mapping[str, DltSource], destination: Destination, record: Record, *, models: bool, billing: bool = True
+    sources: Mapping[str, DltSource],
+    destination: Destination,
+    record: Record,
+    *,
+    models: bool,
+    billing: bool = True,
+    rebuild: bool = False,
 ) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
 
-    With `billing`, the user's own prices, credits and invoices are loaded first, whatever else is.
+    Models that a build would not change are left as they are, except with `rebuild`. With `billing`, the user's own prices, credits and invoices are loaded first, whatever else is.
     """
     if models:
         require_models(destination)
@@ -431,13 +439,13 @@ def run_all(
             load_billing(destination, record)
         if sources:
             load(sources, destination, record)
-        return _report(destination, record, models=models)
+        if not models:
+            return Report(destination, record, None, None, None)
+        outcome = None if rebuild else built_already(destination)
+        return _report(destination, record, outcome or build(destination, on_node=record.note_model))
 
 
-def _report(destination: Destination, record: Record, *, models: bool) -> Report:
-    if not models:
-        return Report(destination, record, None, None, None)
-    outcome = build(destination, on_node=record.note_model)
+def _report(destination: Destination, record: Record, outcome: Outcome) -> Report:
     with destination.pipeline(next(iter(PROVIDERS))).sql_client() as client:
         return Report(destination, record, outcome, _rows(client, COST_MONTHLY), _rows(client, UNPRICED_USAGE))
 

@@ -147,7 +147,11 @@ class Terminal:
             self.say(f"UNPRICED  {row['provider']} {row['account']}: {what}, {when} ({row['reason']}); in no cost above")
         if report.outcome is not None:
             outcome = report.outcome
-            self.say(f"models  {outcome.built} built, {outcome.tested} tests passed, {len(outcome.failures)} failed")
+            done = f"{outcome.built} built, {outcome.tested} tests passed"
+            if outcome.up_to_date:
+                self.say(f"models  up to date: nothing has changed since they were made ({done})")
+            else:
+                self.say(f"models  {done}, {len(outcome.failures)} failed")
             for line in outcome.warnings:
                 self.say(f"WARNING  {line}")
             for line in outcome.failures:
@@ -297,6 +301,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
         else {
             "built": outcome.built,
             "tests_passed": outcome.tested,
+            "up_to_date": outcome.up_to_date,
             "failures": outcome.failures,
             "warnings": outcome.warnings,
         },

@@ -4,10 +4,12 @@ import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pipelines.destination import Destination
+from pipelines.transform.built import Built, forget, last_build, note
 from sources._core.http import ConfigurationError
 
 PROJECT = Path(__file__).parent
@@ -16,12 +18,16 @@ PROJECT = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What dbt built and tested: counts, and one line for each model or test that failed or warned."""
+    """What dbt built and tested: counts, and one line for each model or test that failed or warned.
+
+    With `up_to_date` it did so in an earlier run, and nothing has changed since.
+    """
 
     built: int
     tested: int
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    up_to_date: bool = False
 
 
 def known_skus() -> frozenset[str]:
@@ -43,14 +49,19 @@ def require_models(destination: Destination) -> None:
             f"the SQL models do not run on {destination.type} by command yet",
             way_out="Load with --no-models and run dbt on pipelines/transform, as the README says.",
         )
-    try:
-        import dbt.cli.main
-        import dbt.include.duckdb  # noqa: F401
-    except ImportError:
+    try:  # importing it would tell for certain, and takes seconds
+        version("dbt-core"), version("dbt-duckdb")
+    except PackageNotFoundError:
         raise ConfigurationError(
             "the SQL models need dbt, which is not installed",
             way_out="pip install 'meterhouse[dbt]', or load without them: --no-models.",
         ) from None
+
+
+def built_already(destination: Destination) -> Outcome | None:
+    """What the last build said, where another one would make the same again; None where that is not certain."""
+    known = last_build(Path(destination.location), PROJECT)
+    return Outcome(known.built, known.tested, (), known.warnings, up_to_date=True) if known else None
 
 
 def build(destination: Destination, *, on_node: Callable[[str], None] = lambda name: None) -> Outcome:  # noqa: ARG005
@@ -62,6 +73,8 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     require_models(destination)
     from dbt.cli.main import dbtRunner
 
+    database = Path(destination.location)
+    forget(database)
     work = destination.working_dir / "transform"
     os.environ["METERHOUSE_DUCKDB"] = destination.location
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
@@ -81,12 +94,15 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     if result.exception is not None and getattr(result, "result", None) is None:
         return Outcome(0, 0, (f"dbt: {_one_line(str(result.exception))}",), ())
     nodes = list(getattr(result.result, "results", []))
-    return Outcome(
+    outcome = Outcome(
         built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
         tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
         failures=tuple(_described(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
         warnings=tuple(_described(node) for node in nodes if node.status == "warn"),
     )
+    if result.success:
+        note(database, PROJECT, Built(outcome.built, outcome.tested, outcome.warnings))
+    return outcome
 
 
 def _described(result: Any) -> str:

@@ -1,0 +1,172 @@
+# ruff: noqa: T201 - a command line
+"""Floor, dlt's `rest_api` in both of its formats and meterhouse, side by side on the sandbox: see README.md."""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.benchmarks.works import SUMS, WORKS, Work
+
+TOP = Path(__file__).parents[2]
+CONTENDERS = ("floor", "meterhouse", "dlt rest_api (parquet)", "dlt rest_api (default)")
+ENOUGH = 60.0
+"""Seconds that one contender may take in all runs of a work together, its last one apart."""
+
+
+@dataclass
+class Measured:
+    """What the runs of one contender took."""
+
+    seconds: list[float] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@contextmanager
+def serving(name: str, scale: float) -> Iterator[dict[str, Any]]:
+    """A server of one work's world."""
+    command = [sys.executable, "-m", "tests.benchmarks.server", name, str(scale)]
+    with subprocess.Popen(command, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.kill()
+
+
+def command_of(contender: str, name: str, scale: float, settings: Mapping[str, Any], database: Path) -> list[str]:
+    """How a contender is started."""
+    work = WORKS[name]
+    if contender == "meterhouse":
+        since, until = work.start, work.start + timedelta(days=work.days(scale))
+        window = ["--since", since.date().isoformat(), "--until", until.date().isoformat()]
+        module = "tests.benchmarks.meterhouse" if work.events else "pipelines.cli"
+        return ["-m", module, "run", *work.of, "--no-models", *window]
+    module = "tests.benchmarks.floor" if contender == "floor" else "tests.benchmarks.rest_api"
+    formats = ["parquet"] if "parquet" in contender else []
+    return ["-m", module, name, str(scale), json.dumps(settings), str(database), *formats]
+
+
+def environment(work: Work, settings: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Of one run: nothing of the user's own configuration, no time zone but UTC, a folder of its own."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SOURCES__", "DESTINATION__"))}
+    for provider, values in settings.items():
+        for key, value in {**values["accounts"]["default"], "requests_per_minute": 1_000_000}.items():
+            own[f"SOURCES__{provider}__{key}".upper()] = value if isinstance(value, str) else json.dumps(value)
+    return own | {
+        "PYTHONPATH": str(TOP),
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "DESTINATION__DUCKDB__CREDENTIALS": str(folder / "result.duckdb"),
+        "TZ": "UTC",
+        **work.environment,
+    }
+
+
+def run(contender: str, name: str, scale: float, settings: Mapping[str, Any], *, arguments: Sequence[str] = ()) -> Any:
+    """One run in a folder of its own: seconds, of processor time too, megabytes at most, and what the tables hold."""
+    folder = Path(tempfile.mkdtemp())
+    database = folder / "result.duckdb"
+    try:
+        command = [sys.executable, *arguments, *command_of(contender, name, scale, settings, database)]
+        with (folder / "output").open("wb") as output:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment(WORKS[name], settings, folder), stdout=output, stderr=output
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"{contender} failed:\n{(folder / 'output').read_text()}")
+        return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, result_of(database, WORKS[name])
+    finally:
+        shutil.rmtree(folder)
+
+
+def result_of(database: Path, work: Work) -> dict[str, Any]:
+    """Rows and the sum of each table."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        found = {}
+        for table in work.tables():
+            named = "select table_schema from information_schema.tables where table_name = ?"
+            (schema,) = connection.execute(named, [table]).fetchone() or ("",)
+            rows, total = connection.execute(f"select count(*), {SUMS[table]} from {schema}.{table}").fetchone() or (0, 0)
+            found[table] = (rows, round(float(total), 6))
+        return found
+
+
+def measure(name: str, scale: float, runs: int, contenders: Sequence[str]) -> dict[str, Measured]:
+    """All contenders of one work, in turns, so that a busy moment of the machine is nobody's alone."""
+    measured = {contender: Measured() for contender in contenders}
+    with serving(name, scale) as server:
+        for contender in contenders:
+            if not contender.startswith("dlt"):  # whose questions are the floor's
+                run(contender, name, scale, server["settings"])  # the server computes its answers
+        for _ in range(runs):
+            for contender, so_far in measured.items():
+                if sum(so_far.seconds) < ENOUGH:
+                    seconds, processor, megabytes, result = run(contender, name, scale, server["settings"])
+                    so_far.seconds.append(seconds)
+                    so_far.processor.append(processor)
+                    so_far.megabytes.append(megabytes)
+                    so_far.result = result
+    expected = measured[contenders[0]].result
+    for contender, so_far in measured.items():
+        if so_far.result != expected:
+            sys.exit(f"{contender} has loaded {so_far.result}, {contenders[0]} {expected}")
+    return measured
+
+
+def shown(name: str, measured: Mapping[str, Measured]) -> str:
+    """A row of the table, and what it is made of."""
+    first = next(iter(measured.values()))
+    rows = sum(rows for rows, _ in (first.result or {}).values())
+    cells = [f"{WORKS[name].title} ({rows:,} rows)", f"{first.median:.2f} s, {max(first.megabytes):.0f} MB"]
+    cells += [
+        f"{so_far.median / first.median:.1f}×, {so_far.median:.2f} s, {max(so_far.megabytes):.0f} MB"  # noqa: RUF001
+        for so_far in list(measured.values())[1:]
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("works", nargs="*", choices=[*WORKS, []], help="all, if none")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the days and events of each work")
+    parser.add_argument("--without-dlt", action="store_true", help="floor and meterhouse only: dlt takes minutes")
+    options = parser.parse_args()
+    contenders = [name for name in CONTENDERS if not (options.without_dlt and name.startswith("dlt"))]
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {options.runs}"
+    )
+    print(f"| work | {' | '.join(contenders)} |\n|{' --- |' * (len(contenders) + 1)}")
+    for name in options.works or WORKS:
+        measured = measure(name, options.scale, options.runs, contenders)
+        print(shown(name, measured), flush=True)
+        for contender, so_far in measured.items():
+            seconds = " ".join(f"{second:.2f}" for second in so_far.seconds)
+            processor = statistics.median(so_far.processor)
+            print(f"    {contender}: {seconds} s; {processor:.2f} s of processor time", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""`meterhouse`, with the pages of 1,000 that Scopix does not document and the works of many events are defined by."""
+
+from pipelines.cli import main
+from sources.scopix import settings
+from tests.benchmarks.works import PAGE
+
+settings.MAX_PAGE_SIZE = PAGE
+
+if __name__ == "__main__":
+    main()

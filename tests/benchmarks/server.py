@@ -1,0 +1,125 @@
+"""The sandbox in a process of its own, each answer computed once: whoever is measured must not wait for a server in Python.
+
+`python -m tests.benchmarks.server WORLD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
+"""
+
+import asyncio
+import functools
+import gc
+import http.client
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+from pipelines.sandbox import Sandbox
+from pipelines.sandbox.mathpix import Usage as Count
+from pipelines.sandbox.scopix import Event, EventBook
+from pipelines.sandbox.scopix import api as scopix_api
+from tests.benchmarks.works import FIRST_DAY, PAGE, WORKS, Work
+
+SECRETS = (b"app_id", b"app_key", b"authorization")
+
+
+def counts(days: int) -> Iterator[Count]:
+    """Eight apps in each hour, of six usage types and six hashes: 20 rows an hour in the three groupings together."""
+    chance = Random(7)  # noqa: S311 - repeatable, not secret
+    for hour in range(days * 24):
+        moment = FIRST_DAY + timedelta(hours=hour)
+        for app in range(8):
+            yield Count(moment, f"app_{app}", f"usage-type-{app % 6}", f"{app % 6:032x}", chance.randrange(1, 10_000))
+
+
+def events(number: int, days: int) -> Iterator[Event]:
+    """As many events as asked for, evenly over the days."""
+    chance = Random(7)  # noqa: S311 - repeatable, not secret
+    step = timedelta(days=days) / max(1, number)
+    keys = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(3)]
+    for at in range(number):
+        identity = str(UUID(int=chance.getrandbits(128), version=4))
+        took = chance.randrange(80, 4_000)
+        yield Event(identity, FIRST_DAY + at * step, response_time_ms=took, api_key_id=keys[at % 3])
+
+
+def world(work: Work, scale: float) -> Sandbox:
+    """A sandbox with the usage that a work is about."""
+    sandbox = Sandbox()
+    if work.days_of_counts:
+        sandbox.mathpix.usage.set(counts(work.days(scale)))
+    if work.events:
+        sandbox.scopix.usage.set(events(work.events_of(scale), work.days(scale)))
+    # The vendor's pages hold 100 rows; the figures to compare with were measured on pages of 1,000.
+    number = scopix_api.Parameters.number
+
+    def roomier(self: Any, name: str, default: int, least: int, most: int) -> int:
+        return number(self, name, default, least, PAGE if name == "limit" else most)
+
+    scopix_api.Parameters.number = roomier  # type: ignore[method-assign]
+    answered = functools.cache(EventBook.events)  # each page is cut from all events of its window
+    EventBook.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign,assignment]
+    return sandbox
+
+
+class Replay(asyncio.Protocol):
+    """HTTP/1.1 for GET, from memory; what is not there yet is asked of the sandbox."""
+
+    def __init__(self, url: str, answers: dict[bytes, bytes]) -> None:
+        self._upstream, self._answers = urlsplit(url), answers
+        self._received = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            head, self._received = self._received.split(b"\r\n\r\n", 1)
+            request, *lines = head.split(b"\r\n")
+            target = request.split(b" ")[1].decode()
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+            secrets = {name.decode(): headers[name].decode() for name in SECRETS if name in headers}
+            path, _, query = target.partition("?")
+            key = repr((path, sorted(parse_qsl(query)), secrets)).encode()
+            if key not in self._answers:
+                self._answers[key] = self._ask(target, secrets)
+            self._transport.write(self._answers[key])
+
+    def _ask(self, target: str, headers: dict[str, str]) -> bytes:
+        connection = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port)
+        connection.request("GET", target, headers=headers)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        head = f"HTTP/1.1 {response.status} OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+
+async def replay(sandbox: Sandbox) -> None:
+    """Serves until stdin is closed."""
+    answers: dict[bytes, bytes] = {}
+    server = await asyncio.get_running_loop().create_server(lambda: Replay(sandbox.url, answers), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    now = datetime.now(UTC).isoformat()
+    print(json.dumps({"url": url, "now": now, "settings": sandbox.settings()}).replace(sandbox.url, url), flush=True)  # noqa: T201
+    gc.freeze()
+    await asyncio.to_thread(sys.stdin.read)
+
+
+def main() -> None:
+    """The process."""
+    sandbox = world(WORKS[sys.argv[1]], float(sys.argv[2]))
+    with sandbox:
+        threading.current_thread().name = "replay"
+        asyncio.run(replay(sandbox))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""dbt is left out where it would make again what is there, and nowhere else."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+import time_machine
+
+from pipelines.destination import resolve_destination
+from pipelines.sandbox import Sandbox
+from pipelines.transform import PROJECT, build
+from pipelines.transform.built import Built, forget, last_build, note
+from tests.conftest import House
+
+NOW = datetime(2026, 3, 20, 10, 10, tzinfo=UTC)
+PASSED = Built(built=3, tested=5, warnings=("look at it",))
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Ten past ten, without a bucket's growth from one minute to the next."""
+    with time_machine.travel(NOW) as traveller:
+        yield traveller
+
+
+def execute(database: Path, *statements: str) -> None:
+    with duckdb.connect(str(database)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database with raw tables and marts, marked as built."""
+    file = tmp_path / "costs.duckdb"
+    execute(
+        file,
+        "create schema mathpix",
+        "create table mathpix.usage as select 'a' as account, 1 as count, timestamptz '2026-03-20 10:00Z' as fetched_at",
+        """create table mathpix.fetched_windows as
+        select 'usage' as resource, timestamptz '2026-03-19 00:00Z' as window_start, timestamptz '2026-03-20 10:05Z' as window_end,
+            timestamptz '2026-03-20 10:00Z' as complete_until, timestamptz '2026-03-20 10:05Z' as fetched_at, 1 as row_count""",
+        "create table mathpix._dlt_loads as select 1 as load_id",
+        "create schema billing",
+        "create table billing.prices as select 'sku' as sku_id, timestamptz '2026-03-20 10:00Z' as loaded_at",
+        "create schema usage",
+        "create table usage.charges as select 1 as charge_id",
+        "create schema usage_staging",
+        "create view usage_staging.stg as select * from mathpix.usage",
+        "create schema usage_intermediate",
+    )
+    note(file, PROJECT, PASSED)
+    return file
+
+
+FETCHED_AGAIN = """insert into mathpix.fetched_windows
+    select * replace (
+        fetched_at + interval {later} as fetched_at, window_end + interval {later} as window_end, 7 as row_count
+    ) from mathpix.fetched_windows"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select 1",
+        "insert into mathpix._dlt_loads values (2)",
+        "update billing.prices set loaded_at = timestamptz '2026-03-20 11:00Z'",
+        FETCHED_AGAIN.format(later="'40 minutes'"),
+    ],
+)
+def test_what_brings_nothing_new_leaves_the_models_as_they_are(database: Path, statement: str) -> None:
+    """Another load of the same, and the same money facts read again; an old build's warnings are told again."""
+    execute(database, statement)
+    assert last_build(database, PROJECT) == PASSED
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update mathpix.usage set count = 2",
+        "delete from mathpix.usage",
+        "insert into mathpix.usage select * from mathpix.usage",
+        "alter table mathpix.usage add column new_field text",
+        "create table scopix_events as select 1; create schema scopix; create table scopix.usage_events as select 1 as id",
+        "drop table mathpix.fetched_windows",
+        "update mathpix.fetched_windows set complete_until = timestamptz '2026-03-20 09:00Z'",
+        FETCHED_AGAIN.format(later="'1 hour'"),
+        "update billing.prices set sku_id = 'other'",
+        "drop table usage.charges",
+        "delete from usage.charges",
+        "create or replace view usage_staging.stg as select 1 as one",
+        "drop table usage_intermediate._built_from",
+    ],
+)
+def test_whatever_changes_the_database_has_the_models_built(database: Path, statement: str) -> None:
+    """A restated count, a withdrawn row, a new column or table, a new price, an hour that has passed, a mart that is gone."""
+    execute(database, *statement.split(";"))
+    assert last_build(database, PROJECT) is None
+
+
+def _new_dbt(patch: pytest.MonkeyPatch, project: Path) -> None:
+    patch.setattr("pipelines.transform.built.version", lambda package: "99")
+
+
+def _new_setting(patch: pytest.MonkeyPatch, project: Path) -> None:
+    patch.setenv("DBT_FULL_REFRESH", "1")
+
+
+def _new_model(patch: pytest.MonkeyPatch, project: Path) -> None:
+    (project / "model.sql").write_text("select 2")
+
+
+def _new_variable(patch: pytest.MonkeyPatch, project: Path) -> None:
+    (project / "dbt_project.yml").write_text("vars: {anomaly_threshold: 4}")
+
+
+@pytest.mark.parametrize("change", [_new_dbt, _new_setting, _new_model, _new_variable])
+def test_another_version_has_the_models_built(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Path], None]
+) -> None:
+    """Of dbt or DuckDB, of the models, of their variables, of dbt's settings in the environment."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "dbt_project.yml").write_text("vars: {anomaly_threshold: 3}")
+    (project / "model.sql").write_text("select 1")
+    note(database, project, PASSED)
+    assert last_build(database, project) == PASSED
+    change(monkeypatch, project)
+    assert last_build(database, project) is None
+
+
+def test_a_build_that_has_begun_leaves_no_mark_until_it_has_passed(database: Path, tmp_path: Path) -> None:
+    """Killed in the middle, it is made again; and a database that is not there has none."""
+    forget(database)
+    assert last_build(database, PROJECT) is None
+    forget(database)
+    assert last_build(tmp_path / "none.duckdb", PROJECT) is None
+    assert not (tmp_path / "none.duckdb").exists()
+
+
+def test_a_run_says_that_the_models_are_up_to_date(
+    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The costs are told all the same; a restated count has the models built, and a failed build has them built again."""
+    first = house.json("run")
+    assert first["models"]["up_to_date"] is False
+    sandbox.mathpix.usage.vanish("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour counts by the minute
+    again = house.json("run")
+    clock.move_to(NOW + timedelta(minutes=20))
+    same = house.json("run")
+    assert [run["models"]["up_to_date"] for run in (again, same)] == [False, True]
+    assert same["models"] == again["models"] | {"up_to_date": True}
+    assert same["cost_monthly"] == again["cost_monthly"] != []
+    assert "models  up to date: nothing has changed" in house("run")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.transform.PROJECT", house.folder)  # no project at all
+        assert build(resolve_destination()).failures
+    assert last_build(house.database, PROJECT) is None
