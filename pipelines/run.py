@@ -429,7 +429,8 @@ def run_all(
 ) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
 
-    Models that a build would not change are left as they are, except with `rebuild`. With `billing`, the user's own prices, credits and invoices are loaded first, whatever else is.
+    Models that a build would not change are left as they are, except with `rebuild`. With `billing`, the user's own prices,
+    credits and invoices are loaded first, whatever else is.
     """
     if models:
         require_models(destination)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipelines.destination import Destination, LoadError
 from pipelines.run import BILLING, Expectation, Fetched, Record, Report
+from pipelines.transform import Outcome
 from sources._core.configured import read_files
 from sources._core.http import ConfigurationError, SourceError
 from sources.billing import Fault, write_templates
@@ -146,19 +147,21 @@ class Terminal:
             when = f"{row['first_date']} to {row['last_date']}"
             self.say(f"UNPRICED  {row['provider']} {row['account']}: {what}, {when} ({row['reason']}); in no cost above")
         if report.outcome is not None:
-            outcome = report.outcome
-            done = f"{outcome.built} built, {outcome.tested} tests passed"
-            if outcome.up_to_date:
-                self.say(f"models  up to date: nothing has changed since they were made ({done})")
-            else:
-                self.say(f"models  {done}, {len(outcome.failures)} failed")
-            for line in outcome.warnings:
-                self.say(f"WARNING  {line}")
-            for line in outcome.failures:
-                typer.echo(f"FAILED  {line}", err=True)
+            self._models(report.outcome)
         for failure in _distinct(record):
             typer.echo(f"FAILED  {failure}", err=True)
         self.say(f"{'done' if report.exit_status == 0 else 'not all done'}: {report.destination.location}")
+
+    def _models(self, outcome: Outcome) -> None:
+        done = f"{outcome.built} built, {outcome.tested} tests passed"
+        if outcome.up_to_date:
+            self.say(f"models  up to date: nothing has changed since they were made ({done})")
+        else:
+            self.say(f"models  {done}, {len(outcome.failures)} failed")
+        for line in outcome.warnings:
+            self.say(f"WARNING  {line}")
+        for line in outcome.failures:
+            typer.echo(f"FAILED  {line}", err=True)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ FETCHED = f"""(
             date_trunc('hour', fetched_at) as fetched_at
         )
     from {{schema}}.{LOG}
-)"""
+)"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from uuid import UUID
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.mathpix import Usage as Count
 from pipelines.sandbox.scopix import Event, EventBook
-from pipelines.sandbox.scopix import api as scopix_api
+from pipelines.sandbox.scopix.gate import Parameters
 from tests.benchmarks.works import FIRST_DAY, PAGE, WORKS, Work
 
 SECRETS = (b"app_id", b"app_key", b"authorization")
@@ -54,14 +54,14 @@ def world(work: Work, scale: float) -> Sandbox:
     if work.events:
         sandbox.scopix.usage.set(events(work.events_of(scale), work.days(scale)))
     # The vendor's pages hold 100 rows; the figures to compare with were measured on pages of 1,000.
-    number = scopix_api.Parameters.number
+    number = Parameters.number
 
     def roomier(self: Any, name: str, default: int, least: int, most: int) -> int:
         return number(self, name, default, least, PAGE if name == "limit" else most)
 
-    scopix_api.Parameters.number = roomier  # type: ignore[method-assign]
+    Parameters.number = roomier  # type: ignore[method-assign]
     answered = functools.cache(EventBook.events)  # each page is cut from all events of its window
-    EventBook.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign,assignment]
+    EventBook.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign]
     return sandbox
 
 

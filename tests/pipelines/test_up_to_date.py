@@ -40,8 +40,9 @@ def database(tmp_path: Path) -> Path:
         "create schema mathpix",
         "create table mathpix.usage as select 'a' as account, 1 as count, timestamptz '2026-03-20 10:00Z' as fetched_at",
         """create table mathpix.fetched_windows as
-        select 'usage' as resource, timestamptz '2026-03-19 00:00Z' as window_start, timestamptz '2026-03-20 10:05Z' as window_end,
-            timestamptz '2026-03-20 10:00Z' as complete_until, timestamptz '2026-03-20 10:05Z' as fetched_at, 1 as row_count""",
+        select 'usage' as resource, timestamptz '2026-03-19 00:00Z' as window_start,
+            timestamptz '2026-03-20 10:05Z' as window_end, timestamptz '2026-03-20 10:00Z' as complete_until,
+            timestamptz '2026-03-20 10:05Z' as fetched_at, 1 as row_count""",
         "create table mathpix._dlt_loads as select 1 as load_id",
         "create schema billing",
         "create table billing.prices as select 'sku' as sku_id, timestamptz '2026-03-20 10:00Z' as loaded_at",
@@ -95,13 +96,13 @@ def test_what_brings_nothing_new_leaves_the_models_as_they_are(database: Path, s
     ],
 )
 def test_whatever_changes_the_database_has_the_models_built(database: Path, statement: str) -> None:
-    """A restated count, a withdrawn row, a new column or table, a new price, an hour that has passed, a mart that is gone."""
+    """A restated count, a withdrawn row, a new column or table, a new price, an hour that has passed, a mart gone."""
     execute(database, *statement.split(";"))
     assert last_build(database, PROJECT) is None
 
 
 def _new_dbt(patch: pytest.MonkeyPatch, project: Path) -> None:
-    patch.setattr("pipelines.transform.built.version", lambda package: "99")
+    patch.setattr("pipelines.transform.built.version", lambda _: "99")
 
 
 def _new_setting(patch: pytest.MonkeyPatch, project: Path) -> None:

@@ -35,7 +35,7 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
 def scene(
     vendor: Vendor,
     databases: dict[str, Path],
-    tmp_path: Path,
+    empty_working_directory: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
@@ -48,7 +48,7 @@ def scene(
         monkeypatch.setenv(f"{prefix}INITIAL_DATE", START.date().isoformat())
         for name, value in vendor.settings.items():
             monkeypatch.setenv(f"{prefix}{name.upper()}", str(value))
-        house = House(tmp_path)
+        house = House(empty_working_directory)
         monkeypatch.setattr("pipelines.run.load_billing", lambda *_: None)  # no vendor's, and a third of a run's time
         scene = Scene(sandbox, vendor, house, Clock(traveller, monkeypatch), monkeypatch)
         if vendor.name not in databases:

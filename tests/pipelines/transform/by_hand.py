@@ -66,11 +66,11 @@ class Grant:
     unit: str
     amount: Decimal
     starts_on: date
-    expires_on: date | None
-    renews: str | None
-    priority: int | None
-    cost: Decimal | None
-    currency: str | None
+    expires_on: date | None = None
+    renews: str | None = None
+    priority: int | None = None
+    cost: Decimal | None = None
+    currency: str | None = None
     key: str = ""
 
 
@@ -250,7 +250,20 @@ class Calculator:
                     self.fees.append(Fee(provider, owner, term["term_id"], "one_time", amount, currency, day, None, ""))
                 elif term["provider"] == provider:
                     self.given.append(
-                        Grant(provider, owner, term["term_id"], "promotional", currency, amount, day, *[None] * 5)
+                        Grant(
+                            provider,
+                            owner,
+                            term["term_id"],
+                            "promotional",
+                            currency,
+                            amount,
+                            day,
+                            None,
+                            None,
+                            None,
+                            None,
+                            None,
+                        )
                     )
         self.months = {pool: list(self._months(*pool)) for pool in self.pools}
         self.purses = {pool: self._purses(*pool) for pool in self.pools}
@@ -448,14 +461,27 @@ class Calculator:
         billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
         use, meter = part.use, METERS.get((part.use.provider, part.use.meter))
         return Charge(
-            *(use.provider, part.owner, use.account, use.meter, sku),
-            f"{sku}/t{tier[0]}" if tier else None,
-            part.grant.grant_id if part.grant else None,
-            *("Usage", use.start, use.end, month_of(part.date), quantity, meter["unit"] if meter else ""),
-            *(list_price, unit_price),
-            nine(quantity * fallback) if fallback is not None else share,
-            nine(quantity * unit_price) if unit_price is not None else share,
-            *(billed, share if part.grant else billed, currency, counted),
+            provider=use.provider,
+            billing_account=part.owner,
+            account=use.account,
+            meter=use.meter,
+            sku_id=sku,
+            sku_price_id=f"{sku}/t{tier[0]}" if tier else None,
+            grant_id=part.grant.grant_id if part.grant else None,
+            charge_category="Usage",
+            charge_period_start=use.start,
+            charge_period_end=use.end,
+            billing_month=month_of(part.date),
+            quantity=quantity,
+            unit=meter["unit"] if meter else "",
+            list_unit_price=list_price,
+            unit_price=unit_price,
+            list_cost=nine(quantity * fallback) if fallback is not None else share,
+            contracted_cost=nine(quantity * unit_price) if unit_price is not None else share,
+            billed_cost=billed,
+            effective_cost=share if part.grant else billed,
+            currency=currency,
+            counted_sku_id=counted,
         )
 
     # Fees and purchases
@@ -493,11 +519,27 @@ class Calculator:
             amount = max(Decimal(0), fee.amount - sum(used, Decimal(0)))
         if amount:
             sku = f"{provider}/fee/{fee.fee_id}"
-            price = None if category == "Adjustment" else sku
             yield Charge(
-                *(provider, owner, "", "", sku, price, None, category, start, end, month, Decimal(1), "fee"),
-                *([amount] * 6),
-                fee.currency,
+                provider=provider,
+                billing_account=owner,
+                account="",
+                meter="",
+                sku_id=sku,
+                sku_price_id=None if category == "Adjustment" else sku,
+                grant_id=None,
+                charge_category=category,
+                charge_period_start=start,
+                charge_period_end=end,
+                billing_month=month,
+                quantity=Decimal(1),
+                unit="fee",
+                list_unit_price=amount,
+                unit_price=amount,
+                list_cost=amount,
+                contracted_cost=amount,
+                billed_cost=amount,
+                effective_cost=amount,
+                currency=fee.currency,
             )
 
     def _purchases(self) -> Iterator[Charge]:
@@ -510,12 +552,28 @@ class Calculator:
                 price = nine(PRECISE.divide(grant.cost, grant.amount))
                 is_exact = price * grant.amount == grant.cost
                 starts = datetime.combine(grant.starts_on, datetime.min.time(), UTC)
-                expires = grant.expires_on and datetime.combine(grant.expires_on, datetime.min.time(), UTC)
+                expires = datetime.combine(grant.expires_on, datetime.min.time(), UTC) if grant.expires_on else None
                 yield Charge(
-                    *(provider, owner, "", "", sku, sku if is_exact else None, grant.grant_id, "Purchase", starts),
-                    expires or self._period(provider, owner, month)[1],
-                    *(month, grant.amount, grant.unit, *[price if is_exact else None] * 2),
-                    *(*[grant.cost] * 3, Decimal(0), grant.currency or ""),
+                    provider=provider,
+                    billing_account=owner,
+                    account="",
+                    meter="",
+                    sku_id=sku,
+                    sku_price_id=sku if is_exact else None,
+                    grant_id=grant.grant_id,
+                    charge_category="Purchase",
+                    charge_period_start=starts,
+                    charge_period_end=expires or self._period(provider, owner, month)[1],
+                    billing_month=month,
+                    quantity=grant.amount,
+                    unit=grant.unit,
+                    list_unit_price=price if is_exact else None,
+                    unit_price=price if is_exact else None,
+                    list_cost=grant.cost,
+                    contracted_cost=grant.cost,
+                    billed_cost=grant.cost,
+                    effective_cost=Decimal(0),
+                    currency=grant.currency or "",
                 )
 
     # What is derived of the charges

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -43,7 +44,7 @@ class Downstream:
             command, cwd=self.folder, env=os.environ | variables, capture_output=True, text=True, check=False
         )
 
-    def rows(self, query: str) -> list[tuple[object, ...]]:
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query answers in the database."""
         with duckdb.connect(self.database, read_only=True) as connection:
             return connection.execute(query).fetchall()
@@ -64,7 +65,8 @@ def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
         ("2025-01-01", d("2.000000000"), "2025-04-01"),
         ("2025-04-01", d("1.000000000"), "2025-04-01"),
     ]
-    schemas = dict(downstream.rows("select table_schema, count(*) from information_schema.tables group by 1"))
+    counted = downstream.rows("select table_schema, count(*) from information_schema.tables group by 1")
+    schemas = {row[0]: row[1] for row in counted}
     assert schemas.keys() == {"finance", "finance_staging", "finance_intermediate", "finance_seeds", "vendor_mathpix"}
     assert schemas["finance"] == len(MARTS) + 1
     results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
