@@ -22,9 +22,9 @@ class Environment(EnvironProvider):
 
     has_files = Path("/run/secrets").is_dir()
 
-    def get_value(self, key: str, hint: Any, pipeline_name: str | None, *sections: str) -> tuple[Any | None, str]:
+    def get_value(self, key: str, hint: Any, pipeline_name: Any, *sections: str) -> tuple[Any | None, str]:
         """As dlt's own."""
-        name = self.get_key_name(key, pipeline_name, *sections)  # type: ignore[arg-type] - dlt's own says str, and gives None
+        name = self.get_key_name(key, pipeline_name, *sections)
         if not self.has_files and name not in os.environ:
             return None, name
         answer: tuple[Any | None, str] = super().get_value(key, hint, pipeline_name, *sections)

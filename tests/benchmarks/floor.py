@@ -68,7 +68,7 @@ def scopix(work: Work, scale: float, client: httpx.Client, limit: int) -> Iterat
     """The pages of events."""
     end = work.start + timedelta(days=work.days(scale)) - timedelta(microseconds=1)
     for page in count():
-        asked = {
+        asked: dict[str, Any] = {
             "start_date": f"{work.start:%Y-%m-%dT%H:%M:%SZ}",
             "end_date": f"{end:%Y-%m-%dT%H:%M:%S.%fZ}",
             "limit": limit,
