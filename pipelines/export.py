@@ -16,6 +16,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 
 from pipelines.destination import Destination, LoadError, in_words
 from pipelines.focus import Dataset, Format, Version
+from pipelines.reading import not_built
 from sources._core.http import ConfigurationError
 
 CHUNK = 20_000
@@ -42,7 +43,7 @@ def export_focus(
             schema = pa.schema([(name, _type_of(name)) for name in names])
             return write(unfinished, schema, chunks(schema))
     except (duckdb.CatalogException, DatabaseUndefinedRelation):
-        raise _not_built(f"{destination.location} has no {view}") from None
+        raise not_built(f"{destination.location} has no {view}") from None
     except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
         raise LoadError(in_words(error, destination)) from None
     except OSError as error:
@@ -56,10 +57,6 @@ def _format_of(file: Path) -> Format:
         raise ConfigurationError(
             f"the name {file.name} tells no format", way_out="End it in .parquet or .csv, or take --format."
         ) from None
-
-
-def _not_built(what: str) -> LoadError:
-    return LoadError(f"{what}. Build the models first: meterhouse run, or meterhouse models")
 
 
 def _type_of(column: str) -> pa.DataType:
@@ -79,7 +76,7 @@ def _reading(destination: Destination, query: str) -> Iterator[tuple[Sequence[st
     """The columns of what a query answers, and the way to its rows in chunks."""
     if destination.type == "duckdb":
         if not Path(destination.location).exists():
-            raise _not_built(f"there is no database {destination.location}")
+            raise not_built(f"there is no database {destination.location}")
         # For reading only, so that it can be done while others read, and makes no file where there is none.
         with duckdb.connect(destination.location, read_only=True) as connection:
             relation = connection.sql(query)
