@@ -77,7 +77,7 @@ def run(
 
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Run against the sandbox into demo.duckdb: no key, no network, made-up usage and what it costs."""
+    """Run against the sandbox into demo.duckdb: no key, no network, made-up usage, what it costs, and demo.html."""
     from pipelines import terminal
     from pipelines.destination import resolve_destination
     from pipelines.run import Record, open_sources, run_all
@@ -98,7 +98,75 @@ def demo(as_json: AsJson = False) -> None:
             out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
             with out.progress(record):
                 report = run_all(sources, target, record, models=True, billing=False)
+        if report.exit_status == 0:
+            size = _report().write_report(target, Path("demo.html"))
+            out.finish(report, f"report  demo.html, {size / 1e6:.1f} MB: open it in a browser")
         out.finish(report)
+
+
+@app.command()
+def status(destination: DestinationName = None, as_json: AsJson = False) -> None:
+    """Cost to date, forecast, freshness and warnings at a glance."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+    from pipelines.glance import glance, show
+
+    with terminal.reporting(as_json=as_json) as out:
+        seen = glance(resolve_destination(destination))
+        if as_json:
+            out.object(seen)
+        else:
+            show(seen, out.console)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Replaced where it exists.")] = Path(
+        "report.html"
+    ),
+    destination: DestinationName = None,
+) -> None:
+    """Write one HTML file that shows usage and cost: no network, opens from disk."""
+    from pipelines import terminal
+    from pipelines.destination import resolve_destination
+
+    with terminal.reporting(as_json=False) as out:
+        size = _report().write_report(resolve_destination(destination), file)
+        out.say(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='One statement, such as "from usage.cost_monthly".')],
+    destination: DestinationName = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A list of objects on stdout, numbers that are exact as text.")
+    ] = False,
+) -> None:
+    """Ask the destination in SQL; nothing can be changed."""
+    from pipelines import terminal
+    from pipelines.asking import answer
+    from pipelines.destination import resolve_destination
+    from sources._core.http import ConfigurationError
+
+    with terminal.reporting(as_json=as_json) as out:
+        if as_csv and as_json:
+            raise ConfigurationError("--csv and --json exclude each other", way_out="Take one.")
+        names, rows = answer(resolve_destination(destination), sql)
+        out.rows(names, rows, "csv" if as_csv else "json" if as_json else "table")
+
+
+@app.command()
+def ui(destination: DestinationName = None) -> None:
+    """Look at the tables of a DuckDB file in harlequin, a client for the terminal (extra `ui`)."""
+    from pipelines import terminal
+    from pipelines.asking import open_client
+    from pipelines.destination import resolve_destination
+
+    with terminal.reporting(as_json=False):
+        stop_by_exception()
+        raise typer.Exit(open_client(resolve_destination(destination)))
 
 
 @app.command()
@@ -207,16 +275,27 @@ def sandbox(
 
 
 def _sandbox() -> "ModuleType":
+    return _extra("pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
+
+
+def _report() -> "ModuleType":
+    return _extra("pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
+
+
+def _extra(module: str, what: str, extra: str, needed: set[str]) -> "ModuleType":
+    """A part of meterhouse that needs packages which only some users want.
+
+    Raises:
+        ConfigurationError: one of them is not installed.
+    """
     from importlib import import_module
+    from importlib.util import find_spec
 
     from sources._core.http import ConfigurationError
 
-    try:
-        return import_module("pipelines.sandbox")
-    except ModuleNotFoundError as missing:
-        if missing.name in {"starlette", "uvicorn"}:
-            raise ConfigurationError("the sandbox is not installed", way_out="pip install 'meterhouse[demo]'.") from None
-        raise
+    if not all(map(find_spec, needed)):
+        raise ConfigurationError(f"{what} is not installed", way_out=f"pip install 'meterhouse[{extra}]'.")
+    return import_module(module)
 
 
 def main() -> None:

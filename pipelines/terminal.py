@@ -1,5 +1,7 @@
 """What the command line says: progress while it works, a summary at the end, errors in one line."""
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -51,12 +53,40 @@ class Terminal:
             "the pace that the provider allows"
         )
 
-    def finish(self, report: Report) -> None:
-        """Prints the summary and ends the command with the run's exit status."""
-        if self.as_json:
-            typer.echo(json.dumps(_as_dict(report), default=_plain))
+    def finish(self, report: Report, last: str | None = None) -> NoReturn:
+        """Prints the summary, and a last line, and ends the command with the run's exit status."""
+        self.object(_as_dict(report))
         self._summary(report)
+        if last:
+            self.say(last)
         raise typer.Exit(report.exit_status)
+
+    def object(self, answer: Any) -> None:
+        """Prints the one object for a machine, if there is one to print it for."""
+        if self.as_json:
+            typer.echo(json.dumps(answer, default=_plain))
+
+    def rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
+        """Prints what a query answers on stdout: as `table`, `csv` or `json`."""
+        if form == "json":
+            if len(set(names)) < len(names):
+                raise ConfigurationError("two columns have the same name", way_out="Name them apart, with as.")
+            typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=_plain))
+        elif form == "csv":
+            text = io.StringIO(newline="")
+            writer = csv.writer(text)
+            writer.writerows([names, *([None if value is None else _shown(value) for value in row] for row in rows)])
+            typer.echo(text.getvalue(), nl=False)
+        else:
+            table = Table(box=None, pad_edge=False)
+            for position, name in enumerate(names):
+                known = (row[position] for row in rows if row[position] is not None)
+                right = isinstance(next(known, None), int | float | Decimal)
+                table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+            for row in rows:
+                table.add_row(*(escape("–" if value is None else _shown(value)) for value in row))
+            self.console.print(table)
+            self.say(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
 
     def checked(
         self,
@@ -311,6 +341,12 @@ def _as_dict(report: Report) -> dict[str, Any]:
         "cost_monthly": report.cost_monthly,
         "unpriced_usage": report.unpriced_usage,
     }
+
+
+def _shown(value: Any) -> str:
+    """A value in a table: a number without the zeros that a column's scale puts behind it."""
+    text = _plain(value)
+    return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
 
 
 def _plain(value: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-DAY = alt.X("utcyearmonthdate(date):T").title(None).axis(grid=False, labelFlush=True, labelOverlap=True)
-MONTH = alt.X("utcyearmonth(date):T").title(None).axis(grid=False, format="%b %y", labelOverlap=True)
+DAY = alt.X("utcyearmonthdate(date):T").title(None).axis(grid=False, format="%-d %b", labelFlush=True, labelOverlap=True)
+MONTH = alt.X("month:O").sort(None).title(None).axis(grid=False, labelAngle=0, labelOverlap=True).scale(paddingInner=0.35)
 COLOR = alt.Color("color:N").scale(None)
 AMOUNT = alt.Y("value:Q").title(None).axis(tickCount=4, format="~s")
 
@@ -17,19 +17,19 @@ AMOUNT = alt.Y("value:Q").title(None).axis(tickCount=4, format="~s")
 def specs() -> dict[str, dict[str, Any]]:
     """The specifications by the name of their place on the page."""
     return {
-        "cost-by-month": _finished(_stack(MONTH, inner=True), height=220),
+        "cost-by-month": _finished(_stack(MONTH, rounded=2), height=220),
         "cost-by-day": _finished(alt.layer(_stack(DAY), _averages(), _anomalies()), height=280),
         "usage-by-day": _finished(alt.layer(_stack(DAY), _averages(), _anomalies()), height=240),
-        "drivers": _finished(_drivers(), height=alt.Step(26)),
+        "drivers": _finished(_drivers(), height=26),
         "credits": _finished(_lines(), height=220),
     }
 
 
-def _stack(x: alt.X, *, inner: bool = False) -> alt.Chart:
+def _stack(x: alt.X, *, rounded: int = 0) -> alt.Chart:
     """Bars on top of each other; `faint` ones are of time that still runs, or is yet to come."""
     return (
         alt.Chart(alt.NamedData(name="bars"))
-        .mark_bar(cornerRadius=2 if inner else 0)
+        .mark_bar(cornerRadius=rounded)
         .encode(
             x,
             AMOUNT.stack("zero"),
@@ -89,7 +89,9 @@ def _tip(field: str, title: str) -> alt.Tooltip:
     return alt.Tooltip(f"{field}:N").title(title)
 
 
-def _finished(chart: alt.Chart | alt.LayerChart, height: Any) -> dict[str, Any]:
-    finished = chart.properties(width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+def _finished(chart: alt.Chart | alt.LayerChart, height: int) -> dict[str, Any]:
+    finished = chart.properties(
+        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+    )
     spec: dict[str, Any] = finished.to_dict()
     return {key: value for key, value in spec.items() if key != "config"}  # Altair's own theme, which the page's replaces

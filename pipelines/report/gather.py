@@ -258,7 +258,11 @@ def _gaps(ask: Ask) -> list[Gap]:
     for row in ask(GAPS):
         key = (row["provider"], row["account"], row["resource"], row["kind"])
         last = gaps[-1] if gaps else None
-        if last and (last.provider, last.account, last.resource, last.kind) == key and (row["date"] - last.last_date).days == 1:
+        if (
+            last
+            and (last.provider, last.account, last.resource, last.kind) == key
+            and (row["date"] - last.last_date).days == 1
+        ):
             last.last_date, last.days = row["date"], last.days + 1
         else:
             gaps.append(Gap(*key, row["date"], row["date"], 1))

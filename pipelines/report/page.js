@@ -52,6 +52,7 @@
   const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
   const weekdayFormat = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
   const monthFormat = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric", timeZone: "UTC" });
+  const axisMonth = new Intl.DateTimeFormat("en-GB", { month: "short", year: "2-digit", timeZone: "UTC" });
   const monthName = new Intl.DateTimeFormat("en-GB", { month: "long", timeZone: "UTC" });
   const showDay = (day) => (day ? dayFormat.format(at(day)) : "–");
   const showMonth = (day) => monthFormat.format(at(day));
@@ -218,6 +219,9 @@
       return;
     }
     const spec = { ...structuredClone(specs[name]), datasets: data, description };
+    spec.layer = spec.layer?.filter((one) => (data[one.data.name] || []).length > 0); // Vega warns of scales without data
+    if (name === "cost-by-month") spec.encoding.x.scale.domain = unique(data.bars.map((row) => row.month));
+    if (name === "drivers") spec.height = data.bars.length * 26;
     const box = el("div", { class: "vega" });
     // Vega measures its place, so it has to be on the page already; the former chart stays until the new one is there.
     box.style.position = former?.view ? "absolute" : "";
@@ -379,7 +383,7 @@
       const rows = shown.filter((one) => one.billing_month === month && partOf(one) === part);
       const cost = exact.sum(rows.map((one) => one.cost_to_date));
       if (cost === null) continue;
-      const common = { date: month, day: showMonth(month), name: short(part), color: colors(part) };
+      const common = { month: axisMonth.format(at(month)), day: showMonth(month), name: short(part), color: colors(part) };
       bars.push({ ...common, value: float(cost), text: money(cost, currency), faint: false, order: 0 });
       const rest = exact.sum(rows.filter((one) => one.forecast !== null).map((one) => exact.minus(one.forecast, one.cost_to_date)));
       if (rest !== null && exact.parse(rest) > 0n) bars.push({ ...common, value: float(rest), text: `${money(rest, currency)} still to come`, faint: true, order: 1 });
@@ -410,9 +414,15 @@
     };
     const soFar = sumsBy(now, (row) => row.cost_to_date), expected = sumsBy(now, (row) => row.forecast ?? row.cost_to_date);
     const last = sumsBy(before, (row) => row.cost_to_date), month = monthName.format(at(page.month));
-    const parts = unique(now.filter((row) => row.currency === currency).map((row) => row.provider)).map((provider) => ({ provider, cost: exact.sum(now.filter((row) => row.provider === provider && row.currency === currency).map((row) => row.cost_to_date)) }));
-    const split = el("div", { class: "split", "aria-hidden": "true" }, parts.map((part) => { const bit = el("i"); bit.style.flexGrow = String(Math.max(0, float(part.cost))); bit.style.background = providerColor(part.provider); return bit; }));
-    const partList = el("ul", { class: "parts" }, parts.map((part) => el("li", {}, dot(providerColor(part.provider)), part.provider, el("span", { "data-exact": part.cost }, money(part.cost, currency)))));
+    const split = (rows, get) => {
+      const mine = rows.filter((row) => row.currency === currency);
+      const parts = unique(mine.map((row) => row.provider)).map((provider) => ({ provider, cost: exact.sum(mine.filter((row) => row.provider === provider).map(get)) }));
+      if (parts.length === 0) return null;
+      return [
+        el("div", { class: "split", "aria-hidden": "true" }, parts.map((part) => { const bit = el("i"); bit.style.flexGrow = String(Math.max(0, float(part.cost))); bit.style.background = providerColor(part.provider); return bit; })),
+        el("ul", { class: "parts" }, parts.map((part) => el("li", {}, dot(providerColor(part.provider)), nameOf(part.provider), el("span", { "data-exact": part.cost }, money(part.cost, currency))))),
+      ];
+    };
     const unforeseen = now.filter((row) => row.forecast === null);
     const low = sumsBy(now, (row) => row.forecast_low ?? row.cost_to_date), high = sumsBy(now, (row) => row.forecast_high ?? row.cost_to_date);
     const both = compared(), weekNow = sumsBy(both, (row) => row.cost_now), weekBefore = sumsBy(both, (row) => row.cost_before);
@@ -421,12 +431,12 @@
     const against = (sums, others) => (sums.has(currency) && others.get(currency) ? trend(exact.ratio(exact.minus(sums.get(currency), others.get(currency)), others.get(currency)), currency) : null);
     const notIn = unique(unpriced.filter((row) => isShown(row) && exact.parse(row.quantity_of_month) !== 0n).map((row) => row.provider));
     fill("cards",
-      card(`${month} so far`, soFar, parts.length ? [split, partList] : el("p", { class: "sub" }, "Nothing billed yet."), notIn.length ? el("p", { class: "sub warn" }, `Without usage of ${notIn.join(", ")} that has no price`) : null),
+      card(`${month} so far`, soFar, split(now, (row) => row.cost_to_date) ?? el("p", { class: "sub" }, "Nothing billed yet."), notIn.length ? el("p", { class: "sub warn" }, `Without usage of ${notIn.join(", ")} that has no price`) : null),
       card(`${month}, forecast`, expected,
         expected.size ? el("p", { class: "sub" }, `${[...low].filter(([one]) => one === currency).map(([one, amount]) => money(amount, one)).join("")} – ${money(high.get(currency) ?? null, currency)}`) : null,
-        el("p", { class: "sub" }, against(expected, last), last.size ? ` against ${monthName.format(at(lastMonth))}` : ""),
+        split(now, (row) => row.forecast ?? row.cost_to_date), el("p", { class: "sub" }, against(expected, last), last.size ? ` against ${monthName.format(at(lastMonth))}` : ""),
         unforeseen.length ? el("p", { class: "sub warn" }, `${plural(unforeseen.length, "account")} without a forecast, counted as so far`) : null),
-      card(monthName.format(at(lastMonth)), last, el("p", { class: "sub" }, before.length && before.every((row) => row.is_final) ? "Final" : before.length ? "Not all of it is loaded" : "Nothing billed")),
+      card(monthName.format(at(lastMonth)), last, split(before, (row) => row.cost_to_date), el("p", { class: "sub" }, before.length && before.every((row) => row.is_final) ? "Over, and loaded whole" : before.length ? "Not all of it is loaded" : "Nothing billed")),
       card("Last 7 whole days", weekNow, el("p", { class: "sub" }, against(weekNow, weekBefore), weekBefore.size ? ` against the week before` : "No two whole weeks yet"), spark(fourWeeks, style("--accent"))));
   };
 
@@ -528,6 +538,12 @@
     // What moved most money comes first; what has no cost is ordered by how much more or less of it there was.
     const cuts = unique(scope.map(key)).map((one) => ({ key: one, rows: scope.filter((row) => key(row) === one) })).map((one) => ({ ...one, costs: one.rows.some((row) => delta(row) !== null), moved: Math.max(...one.rows.map((row) => Math.abs(float(delta(row) ?? "0")))), value: one.rows[0] }));
     cuts.sort((a, b) => b.moved - a.moved || a.key.localeCompare(b.key));
+    const reasons = unique(cuts.filter((one) => one.costs).map((one) => one.value.provider)).map((provider) => {
+      const total = exact.sum(priced.filter((row) => row.provider === provider).map(difference));
+      const most = cuts.filter((one) => one.value.provider === provider && one.costs).slice(0, 3).map((one) => one.rows.reduce((a, b) => (Math.abs(float(delta(b) ?? "0")) > Math.abs(float(delta(a) ?? "0")) ? b : a)));
+      return el("li", {}, dot(providerColor(provider)), el("div", {}, el("b", {}, provider), total === null ? "" : ` ${money(total, most[0].currency, "exceptZero")}`, most.map((row) => el("p", { class: "sub" }, `${words(row.dimension)} `, nameOf(row.value), ` ${money(delta(row), row.currency, "exceptZero")}`))));
+    });
+    byId("change-table").append(reasons.length ? el("h3", {}, "Where it moved most") : "", reasons.length ? el("ul", { class: "reasons" }, reasons) : "");
     if (!cuts.some((one) => one.key === state.cut)) state.cut = cuts[0]?.key ?? "";
     fill("cut", cuts.map((one) => { const option = el("option", { value: one.key }, `${one.value.provider} · ${words(one.value.dimension)}${one.costs ? "" : `, ${unit(one.value.unit ?? "use", "2")}`}`); option.selected = one.key === state.cut; return option; }));
     byId("cut").parentElement.hidden = cuts.length === 0;
@@ -559,7 +575,8 @@
       });
       // SKUs of different units share a currency, so that they stand together.
       const choices = unique(cuts.map((one) => (one.startsWith("sku\n") ? "sku" : one))).sort((a, b) => (b === "sku") - (a === "sku") || a.localeCompare(b));
-      const preferred = state.dimension[provider], chosen = choices.includes(preferred) ? preferred : choices[0];
+      const isCut = (one) => mine.filter((row) => (one === "sku" ? row.dimension === "sku" : key(row) === one)).length > 1;
+      const preferred = state.dimension[provider], chosen = choices.includes(preferred) ? preferred : choices.find(isCut) ?? choices[0];
       const rows = mine.filter((row) => (chosen === "sku" ? row.dimension === "sku" : key(row) === chosen)).sort((a, b) => (a.value === null) - (b.value === null) || exact.compare(b.cost ?? "0", a.cost ?? "0") || exact.compare(b.quantity, a.quantity));
       const currencies_ = unique(rows.map((row) => row.currency).filter(Boolean)), byCost = currencies_.length === 1 && rows.every((row) => row.cost !== null || exact.parse(row.quantity) === 0n || chosen !== "sku");
       const amount = (row) => (byCost ? row.cost : row.quantity), total = exact.sum(rows.map(amount));
