@@ -91,7 +91,7 @@ def show(seen: Glance, console: Console) -> None:
         name = f"{row['provider']} {row['account']}"
         say(
             _fit(name, NAME).ljust(NAME)
-            + _columns(*map(_cents, (row["cost_to_date"], row["forecast"])), row["currency"])
+            + _columns(_cents(row["cost_to_date"]), _cents(row["forecast"]), row["currency"])
             + spark(row["by_day"])
         )
     for currency in sorted({row["currency"] for row in seen["costs"]}):
@@ -164,8 +164,7 @@ UNPRICED = """
 
 LATE = """
     select provider, account, resource, status,
-        case when complete_until is null then 'nothing complete' else 'complete until ' || cast(complete_until as varchar(16)) end
-            as until
+        coalesce('complete until ' || cast(complete_until as varchar(16)), 'nothing complete') as until
     from usage.data_freshness
     where status <> 'fresh'
     order by provider, account, resource

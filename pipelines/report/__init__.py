@@ -1,7 +1,7 @@
 """The HTML report: one file that opens from disk, asks nothing of any network, and reads only the marts.
 
-`gather` reads the numbers into a `Page`, `charts` says what is drawn, and the template, style sheet and script in this folder
-show it. The script filters and adds up; it knows no number that is not in the page.
+`gather` reads the numbers into a `Page`, `charts` says what is drawn, and the template, style sheet and script in this
+folder show it. The script filters and adds up; it knows no number that is not in the page.
 """
 
 import base64
@@ -48,7 +48,7 @@ def write_report(destination: Destination, file: Path) -> int:
 
 def render(page: Page) -> str:
     """The HTML of the page."""
-    from pipelines.report.charts import specs  # noqa: PLC0415 - Altair takes a second to import
+    from pipelines.report.charts import specs
 
     environment = Environment(
         loader=PackageLoader("pipelines.report", ""),
@@ -96,7 +96,7 @@ def _file(name: str) -> str:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, which the package vl-convert carries."""
-    import vl_convert  # noqa: PLC0415 - 60 MB that only this needs
+    import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle()
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle.replace("</script", "<\\/script").strip()

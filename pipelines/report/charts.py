@@ -25,7 +25,7 @@ def specs() -> dict[str, dict[str, Any]]:
     }
 
 
-def _stack(x: alt.X, *, rounded: int = 0) -> alt.Chart:
+def _stack(x: alt.X, *, rounded: int = 0) -> Any:
     """Bars on top of each other; `faint` ones are of time that still runs, or is yet to come."""
     return (
         alt.Chart(alt.NamedData(name="bars"))
@@ -41,7 +41,7 @@ def _stack(x: alt.X, *, rounded: int = 0) -> alt.Chart:
     )
 
 
-def _averages() -> alt.Chart:
+def _averages() -> Any:
     return (
         alt.Chart(alt.NamedData(name="averages"))
         .mark_line(strokeWidth=2, interpolate="monotone")
@@ -55,7 +55,7 @@ def _averages() -> alt.Chart:
     )
 
 
-def _anomalies() -> alt.Chart:
+def _anomalies() -> Any:
     return (
         alt.Chart(alt.NamedData(name="anomalies"))
         .mark_point(shape="triangle-down", filled=True, size=90, opacity=1, yOffset=-9)
@@ -63,7 +63,7 @@ def _anomalies() -> alt.Chart:
     )
 
 
-def _drivers() -> alt.Chart:
+def _drivers() -> Any:
     names = alt.Y("name:N").sort(None).title(None).axis(labelLimit=220, grid=False, ticks=False, domain=False)
     return (
         alt.Chart(alt.NamedData(name="bars"))
@@ -77,7 +77,7 @@ def _drivers() -> alt.Chart:
     )
 
 
-def _lines() -> alt.Chart:
+def _lines() -> Any:
     return (
         alt.Chart(alt.NamedData(name="lines"))
         .mark_line(strokeWidth=2, interpolate="step-after")
@@ -89,7 +89,7 @@ def _tip(field: str, title: str) -> alt.Tooltip:
     return alt.Tooltip(f"{field}:N").title(title)
 
 
-def _finished(chart: alt.Chart | alt.LayerChart, height: int) -> dict[str, Any]:
+def _finished(chart: Any, height: int) -> dict[str, Any]:
     finished = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )

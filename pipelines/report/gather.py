@@ -52,6 +52,8 @@ WHOLE_DAYS = """
     group by provider, account, date
 """
 
+WHOLE_UNTIL = f"select max(date) as last from ({WHOLE_DAYS}) d where is_whole = 1 group by provider, account"  # noqa: S608
+
 
 def gather(ask: Ask, source: str) -> Page:
     """The page of what `ask` answers; `source` is where that is."""
@@ -103,13 +105,10 @@ def _today(ask: Ask, as_of: datetime | None) -> date:
 
 def _weeks(ask: Ask, today: date) -> Weeks:
     """The last week that is whole for all accounts that are up to date; who has stopped days ago does not hold it up."""
-    whole_until = [row["last"] for row in ask(f"select max(date) as last from ({WHOLE_DAYS}) d where is_whole = 1 {_BY}")]
+    whole_until: list[date] = [row["last"] for row in ask(WHOLE_UNTIL)]
     recent = [day for day in whole_until if day >= today - timedelta(days=4)]
     end = min(recent, default=max(whole_until, default=today - timedelta(days=1))) + timedelta(days=1)
     return Weeks(end - timedelta(days=14), end - timedelta(days=7), end)
-
-
-_BY = "group by provider, account"
 
 
 def _week_limits(weeks: Weeks) -> dict[str, Any]:
@@ -181,17 +180,17 @@ def _meters(ask: Ask) -> tuple[list[MeterSeries], date | None]:
             if points > MOST_POINTS:
                 break
             since = shown_from = row["date"]
-    keys = ("provider", "account", "meter")
-    return [_meter(*key, rows) for key, rows in _grouped(ask(METERS.format(since=since)), *keys)], shown_from
+    series = _grouped(ask(METERS.format(since=since)), "provider", "account", "meter")
+    return [_meter(rows) for _, rows in series], shown_from
 
 
-def _meter(provider: str, account: str, meter: str, rows: Sequence[Row]) -> MeterSeries:
+def _meter(rows: Sequence[Row]) -> MeterSeries:
     start = rows[0]["date"]
     last = next((row for row in reversed(rows) if row["is_complete"]), rows[-1])
     return MeterSeries(
-        provider,
-        account,
-        meter,
+        rows[0]["provider"],
+        rows[0]["account"],
+        rows[0]["meter"],
         rows[0]["unit"],
         start,
         _by_day(rows, "quantity"),
@@ -199,9 +198,13 @@ def _meter(provider: str, account: str, meter: str, rows: Sequence[Row]) -> Mete
         _by_day(rows, "average_28d"),
         {(row["date"] - start).days: exact(row["anomaly_score"]) for row in rows if row["is_anomaly"]},
         LastDay(
-            last["date"],
-            *(exact(last[name]) for name in ("quantity", "average_7d", "average_28d", "week_over_week", "month_over_month")),
-            exact(rows[-1]["month_to_date"]),
+            day=last["date"],
+            quantity=exact(last["quantity"]),
+            average_7d=exact(last["average_7d"]),
+            average_28d=exact(last["average_28d"]),
+            week_over_week=exact(last["week_over_week"]),
+            month_over_month=exact(last["month_over_month"]),
+            month_to_date=exact(rows[-1]["month_to_date"]),
         ),
     )
 
@@ -228,15 +231,18 @@ def _credits(ask: Ask) -> list[Credits]:
             runs_out = last["date"] + timedelta(days=int(days_left.to_integral_value(ROUND_FLOOR)))
         found.append(
             Credits(
-                provider,
-                account,
-                last["unit"],
-                last["date"],
-                *(exact(last[name]) for name in ("granted", "used", "remaining", "overage")),
-                days_left,
-                runs_out,
-                rows[0]["date"],
-                _by_day(rows, "remaining"),
+                provider=provider,
+                account=account,
+                unit=last["unit"],
+                day=last["date"],
+                granted=exact(last["granted"]),
+                used=exact(last["used"]),
+                remaining=exact(last["remaining"]),
+                overage=exact(last["overage"]),
+                days_left=days_left,
+                runs_out_on=runs_out,
+                start=rows[0]["date"],
+                left_by_day=_by_day(rows, "remaining"),
             )
         )
     return found
@@ -391,7 +397,9 @@ DRIVERS = """
             row_number() over (
                 partition by provider, account, dimension, unit
                 order by
-                    abs(coalesce(cost_now, 0) - coalesce(cost_before, 0)) desc, abs(quantity_now - quantity_before) desc, value
+                    abs(coalesce(cost_now, 0) - coalesce(cost_before, 0)) desc,
+                    abs(quantity_now - quantity_before) desc,
+                    value
             ) as place
         from summed
     )
@@ -436,10 +444,8 @@ SLICES = """
     )
     select '{period}' as period, provider, account, dimension, unit, name as value, count(*) as "values",
         sum(quantity) as quantity, sum(unpriced) as unpriced,
-        case when sum(case when currencies > 1 then 1 else 0 end) = 0 and count(distinct currency) <= 1 then sum(cost) end
-            as cost,
-        case when sum(case when currencies > 1 then 1 else 0 end) = 0 and count(distinct currency) <= 1 then max(currency) end
-            as currency
+        case when max(currencies) <= 1 and count(distinct currency) <= 1 then sum(cost) end as cost,
+        case when max(currencies) <= 1 and count(distinct currency) <= 1 then max(currency) end as currency
     from named
     group by provider, account, dimension, unit, name
     order by provider, account, dimension, unit, min(place)
@@ -461,8 +467,8 @@ CREDITS = """
 """
 
 LINES = """
-    select provider, account, billing_month, line, computed, computed_high, invoiced, difference, tolerance, currency, status,
-        what_to_do, has_unpriced_usage
+    select provider, account, billing_month, line, computed, computed_high, invoiced, difference, tolerance, currency,
+        status, what_to_do, has_unpriced_usage
     from usage.invoice_reconciliation
     where billing_month >= date '{since}'
     order by billing_month desc, provider, account, currency, line

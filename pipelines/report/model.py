@@ -90,7 +90,7 @@ class MeterSeries(msgspec.Struct):
 class LastDay(msgspec.Struct):
     """The last whole day of a meter, of `usage_trends_daily`, and the month up to the last day that was loaded."""
 
-    date: date
+    day: date
     quantity: Decimal | None
     average_7d: Decimal | None
     average_28d: Decimal | None
@@ -166,7 +166,7 @@ class Credits(msgspec.Struct):
     provider: str
     account: str
     unit: str
-    date: date
+    day: date
     granted: Decimal
     used: Decimal
     remaining: Decimal

@@ -1,0 +1,234 @@
+"""Marts filled by hand, with the columns and types of their contracts: what the page does with them needs no dbt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import yaml
+
+from pipelines.destination import Destination
+from pipelines.transform import PROJECT
+
+TODAY = date(2026, 5, 20)
+NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - as the mart has it, in UTC without saying so
+MONTH = TODAY.replace(day=1)
+TYPES = {"string": "varchar", "numeric(28,9)": "decimal(28,9)"}
+
+Rows = Iterable[Mapping[str, Any]]
+
+HOSTILE = (
+    "</script><script>window.hacked = 1</script>",
+    "<img src=x onerror='window.hacked = 1'>",
+    "\u202eمرحبا بالعالم evil\u202c",
+    "x" * 300,
+    '"; DROP TABLE usage.charges; -- {{ 7 * 7 }} ${1 + 1}',
+)
+
+
+def contracts() -> dict[str, dict[str, str]]:
+    """The columns of every mart and their types in DuckDB."""
+    found = {}
+    for file in (PROJECT / "models" / "marts").glob("*.yml"):
+        for model in yaml.safe_load(file.read_text()).get("models", ()):
+            types = {column["name"]: column["data_type"] for column in model["columns"]}
+            found[model["name"]] = {
+                name: "timestamp" if "timestamp" in kind else TYPES.get(kind, kind) for name, kind in types.items()
+            }
+    return found
+
+
+def fill(database: Path, **marts: Rows) -> Destination:
+    """A database with all marts, and rows in those that are named; columns that a row lacks are null, or false."""
+    database.unlink(missing_ok=True)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("create schema usage")
+        for mart, columns in contracts().items():
+            if mart.startswith("focus_"):
+                continue
+            named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+            connection.execute(f"create table usage.{mart} ({named})")
+            rows = list(marts.pop(mart, ()))
+            unknown = {name for row in rows for name in row} - columns.keys()
+            assert not unknown, f"{mart} has no column {unknown}"
+            if rows:
+                defaults = {name: False if kind == "boolean" else None for name, kind in columns.items()}
+                filled = pa.Table.from_pydict(
+                    {
+                        name: pa.array([row.get(name, defaults[name]) for row in rows], _arrow(kind))
+                        for name, kind in columns.items()
+                    }
+                )
+                connection.register("filled", filled)
+                connection.execute(f"insert into usage.{mart} select * from filled")
+    assert not marts, f"no marts: {marts.keys()}"
+    return Destination("duckdb", "duckdb", str(database), None)
+
+
+def _arrow(kind: str) -> pa.DataType:
+    kinds = {
+        "varchar": pa.string(),
+        "date": pa.date32(),
+        "timestamp": pa.timestamp("us"),
+        "boolean": pa.bool_(),
+        "integer": pa.int32(),
+        "bigint": pa.int64(),
+    }
+    return kinds[kind] if kind in kinds else pa.decimal128(28, 9)
+
+
+def house(
+    accounts: Mapping[str, Sequence[str]],
+    *,
+    days: int = 60,
+    meters: int = 2,
+    values: Sequence[str] = ("alpha", "beta"),
+    unpriced: bool = True,
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of all marts for these accounts of these providers: weeks with a rhythm, growth, and one day that stands out.
+
+    The numbers are made of counters, so that they agree with each other no more than the tests need.
+    """
+    marts: dict[str, list[dict[str, Any]]] = {mart: [] for mart in contracts() if not mart.startswith("focus_")}
+    for number, (provider, account) in enumerate((p, a) for p, names in accounts.items() for a in names):
+        _account(marts, provider, account, number, days, meters, values, unpriced=unpriced)
+    return marts
+
+
+def _account(
+    marts: dict[str, list[dict[str, Any]]],
+    provider: str,
+    account: str,
+    number: int,
+    days: int,
+    meters: int,
+    values: Sequence[str],
+    *,
+    unpriced: bool,
+) -> None:
+    key = {"provider": provider, "account": account}
+    spent: dict[date, Decimal] = {}
+    for back in reversed(range(days)):
+        day = TODAY - timedelta(days=back)
+        rhythm = Decimal(3 if day.weekday() > 4 else 10) + Decimal(days - back) / 50 + number % 7
+        whole = back > 0
+        for meter in range(meters):
+            odd = meter == 0 and back == 4
+            quantity = round(rhythm * 100 * (meter + 1) * (4 if odd else 1), 3)
+            cost = round(quantity / 300, 9)
+            spent[day.replace(day=1)] = spent.get(day.replace(day=1), Decimal(0)) + cost
+            unit = {"unit": ("page", "credit", "image")[meter % 3]}
+            usage = {**key, "meter": f"meter-{meter}", "date": day, **unit, "quantity": quantity, "is_complete": whole}
+            marts["usage_daily"].append(usage)
+            marts["usage_trends_daily"].append(
+                {
+                    **usage,
+                    "average_7d": round(rhythm * 100, 6),
+                    "average_28d": round(rhythm * 97, 6),
+                    "week_over_week": Decimal("0.125") if whole else None,
+                    "month_to_date": quantity * day.day,
+                    "anomaly_score": Decimal("8.5") if odd else Decimal("0.2"),
+                    "is_anomaly": odd,
+                }
+            )
+            sku = {"sku_id": f"{provider}/sku-{meter}", **unit, "currency": "USD"}
+            marts["cost_daily"].append(
+                {**key, **sku, "date": day, "billing_account": account, "quantity": quantity, "billed_cost": cost, "is_complete": whole}
+            )
+            for place, value in enumerate(values):
+                part = round(Decimal(place + 1) / sum(range(1, len(values) + 1)), 6)
+                marts["usage_by_dimension"].append(
+                    {
+                        **key,
+                        **unit,
+                        "dimension": "app_id",
+                        "value": value,
+                        "date": day,
+                        "quantity": round(quantity * part, 3),
+                        "allocated_cost": round(cost * part, 9),
+                        "currency": "USD",
+                    }
+                )
+    for month, cost in spent.items():
+        running = month == MONTH
+        marts["cost_monthly"].append(
+            {
+                **key,
+                "billing_account": account,
+                "sku_id": f"{provider}/sku-0",
+                "billing_month": month,
+                "billed_cost": cost,
+                "unit": "page",
+                "currency": "USD",
+            }
+        )
+        marts["cost_forecast_monthly"].append(
+            {
+                **key,
+                "billing_month": month,
+                "currency": "USD",
+                "cost_to_date": cost,
+                "forecast": cost * 3 / 2 if running else cost,
+                "forecast_low": cost * 7 / 5 if running else cost,
+                "forecast_high": cost * 8 / 5 if running else cost,
+                "is_final": not running,
+                "remaining_days": 12 if running else 0,
+                "learned_days": 56,
+                "as_of_date": TODAY,
+                "basis": "averages of weekdays" if running else "final",
+            }
+        )
+        marts["invoice_reconciliation"].append(
+            {
+                **key,
+                "billing_month": month,
+                "line": f"{provider}/sku-0",
+                "computed": round(cost, 2),
+                "invoiced": None if running else round(cost, 2) + number,
+                "difference": None if running else Decimal(number),
+                "tolerance": Decimal("0.05"),
+                "currency": "USD",
+                "status": "month still open" if running else "matched" if number == 0 else "over",
+                "what_to_do": "Wait." if running else "",
+            }
+        )
+    if unpriced:
+        marts["unpriced_usage"].append(
+            {**key, "meter": "mystery", "date": TODAY, "quantity": Decimal("7.5"), "reason": "unknown meter"}
+        )
+    for back in reversed(range(min(days, 40))):
+        left = Decimal(5000 - number * 10 + back * 100)
+        marts["credit_balance_daily"].append(
+            {
+                **key,
+                "date": TODAY - timedelta(days=back),
+                "unit": "credit",
+                "granted": Decimal(10000),
+                "used": 10000 - left,
+                "remaining": left,
+                "used_on_date": Decimal(100),
+                "overage": Decimal(0),
+                "days_left": Decimal(20 + number * 30),
+            }
+        )
+    marts["data_freshness"].append(
+        {
+            **key,
+            "resource": "usage",
+            "loaded_from": NOW - timedelta(days=days),
+            "complete_until": NOW - timedelta(hours=1),
+            "last_fetched_at": NOW,
+            "row_count": days * meters,
+            "hours_behind": 0,
+            "account_hours_behind": 0,
+            "status": "late" if number == 1 else "fresh",
+        }
+    )
+    marts["usage_gaps"] += [
+        {**key, "resource": "usage", "date": TODAY - timedelta(days=back), "kind": "never fetched"} for back in (30, 29, 20)
+    ]
