@@ -9,6 +9,8 @@ from typing import Any
 import altair as alt
 
 DAY = alt.X("utcyearmonthdate(date):T").title(None).axis(grid=False, format="%-d %b", labelFlush=True, labelOverlap=True)
+MIDDAY = DAY.bandPosition(0.5)
+"""Where a line or a mark meets the bar of its day."""
 MONTH = alt.X("month:O").sort(None).title(None).axis(grid=False, labelAngle=0, labelOverlap=True).scale(paddingInner=0.35)
 COLOR = alt.Color("color:N").scale(None)
 AMOUNT = alt.Y("value:Q").title(None).axis(tickCount=4, format="~s")
@@ -46,7 +48,7 @@ def _averages() -> Any:
         alt.Chart(alt.NamedData(name="averages"))
         .mark_line(strokeWidth=2, interpolate="monotone")
         .encode(
-            DAY,
+            MIDDAY,
             AMOUNT,
             COLOR,
             detail="name:N",
@@ -59,7 +61,7 @@ def _anomalies() -> Any:
     return (
         alt.Chart(alt.NamedData(name="anomalies"))
         .mark_point(shape="triangle-down", filled=True, size=90, opacity=1, yOffset=-9)
-        .encode(DAY, AMOUNT, COLOR, tooltip=[_tip("day", ""), _tip("text", "unusual")])
+        .encode(MIDDAY, AMOUNT, COLOR, tooltip=[_tip("day", ""), _tip("text", "unusual")])
     )
 
 

@@ -40,8 +40,11 @@
   const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
   const say = (text) => { byId("said").textContent = text; };
   /** A name from outside: it keeps to its own direction of writing, and is no longer than its place. */
-  const nameOf = (text) => el("bdi", { class: "name", title: text.length > 40 ? text : null }, text === "" ? "(empty)" : text);
+  const nameOf = (text) => el("bdi", { class: text.length > 24 ? "name" : "name brief", title: text.length > 40 ? text : null }, text === "" ? "(empty)" : text);
   const short = (text, most = 40) => { const all = [...text]; return all.length > most ? `${all.slice(0, most - 1).join("")}…` : text; };
+
+  /** Some of many names in a sentence, each kept to its own direction by the characters that isolate it. */
+  const some = (list) => { const all = unique(list); return all.slice(0, 4).map((one) => `\u2068${short(one, 36)}\u2069`).join(", ") + (all.length > 4 ? ` and ${all.length - 4} more` : ""); };
 
   /* ---------- days, which are texts such as 2026-01-31 ---------- */
   const DAY = 86400000;
@@ -121,7 +124,7 @@
   const TABLE_ROWS = 12;
   const sorts = new Map();
   /** Columns: title, get (the exact text, or what is sorted by), show (what is seen), kind: text, number or bar. */
-  const table = (key, caption, columns, rows, { empty = "Nothing here.", total = null, rowClass = null } = {}) => {
+  const table = (key, caption, columns, rows, { empty = "Nothing here.", total = null, rowClass = null, most = TABLE_ROWS } = {}) => {
     if (rows.length === 0) return el("p", { class: "empty" }, empty);
     const holder = el("div", { class: "table" });
     const isNumber = (column) => column.kind === "number";
@@ -134,7 +137,7 @@
         const order = isNumber(columns[by]) ? exact.compare(String(x), String(y)) : String(x).localeCompare(String(y));
         return down ? -order : order;
       });
-      const shown = all || sorted.length <= TABLE_ROWS + 3 ? sorted : sorted.slice(0, TABLE_ROWS);
+      const shown = all || sorted.length <= most + 3 ? sorted : sorted.slice(0, most);
       const head = columns.map((column, position) => {
         const state_ = by === position ? (down ? "descending" : "ascending") : "none";
         const click = () => {
@@ -209,19 +212,31 @@
       view: { stroke: null },
     };
   };
+  /** Two weeks at least, so that a single day does not become a wall: a bar of nothing holds the place. */
+  const pad = (bars) => {
+    const dates = bars.map((bar) => bar.date).sort(), first = plus(dates.at(-1), -13);
+    if (dates[0] > first) bars.push({ date: first, day: "", name: "", text: "", value: 0, color: "transparent", order: 0, faint: false });
+  };
+  /** The months that have bars, and so many before them that a bar does not become a wall. */
+  const axisMonths = (bars) => {
+    const first = bars.map((row) => row.date).sort()[0], all = thirteen();
+    return all.slice(Math.min(all.indexOf(first), all.length - 6)).map((month) => axisMonth.format(at(month)));
+  };
+  const thirteen = () => [...Array(13).keys()].map((back) => { const day = new Date(at(page.month)); day.setUTCMonth(day.getUTCMonth() - 12 + back); return day.toISOString().slice(0, 10); });
   const drawn = new Map();
   const chart = async (id, name, data, description) => {
     const holder = byId(id), former = drawn.get(id), round = (former?.round || 0) + 1;
     drawn.set(id, { ...former, round });
-    if (!Object.values(data).some((rows) => rows.length > 0)) {
+    if (!(data.bars ?? data.lines).length) {
       former?.view?.finalize();
       holder.replaceChildren(el("p", { class: "empty" }, "Nothing to draw for what is chosen."));
       return;
     }
     const spec = { ...structuredClone(specs[name]), datasets: data, description };
     spec.layer = spec.layer?.filter((one) => (data[one.data.name] || []).length > 0); // Vega warns of scales without data
-    if (name === "cost-by-month") spec.encoding.x.scale.domain = unique(data.bars.map((row) => row.month));
+    if (name === "cost-by-month") spec.encoding.x.scale.domain = axisMonths(data.bars);
     if (name === "drivers") spec.height = data.bars.length * 26;
+    if (name.endsWith("by-day")) pad(data.bars);
     const box = el("div", { class: "vega" });
     // Vega measures its place, so it has to be on the page already; the former chart stays until the new one is there.
     box.style.position = former?.view ? "absolute" : "";
@@ -279,7 +294,7 @@
     const byProvider = unique(series.map((one) => one.provider)).length > 1;
     const groups = new Map();
     for (const one of series) {
-      const name = byProvider ? one.provider : one.account || "as a whole";
+      const name = byProvider || several.get(one.provider).size < 2 ? one.provider : one.account || "as a whole";
       if (!groups.has(name)) groups.set(name, []);
       groups.get(name).push(one);
     }
@@ -314,7 +329,7 @@
     const lines_ = [...curve(week, "7-day average", style("--ink"), "solid"), ...curve(month, "28-day average", style("--muted"), "dashed")];
     const total = exact.sum(days.map((day) => sums.get(day) ?? null));
     const others = currencies().filter((one) => one !== currency);
-    byId("days-note").textContent = total === null ? "No cost by the day." : `${money(total, currency)} in ${between(days[0], days.at(-1)) + 1} days, ${showSpan(days[0], days.at(-1))}. Faint days are not whole yet; charges of a whole month are not in it.${others.length ? ` ${others.join(", ")} is in the table.` : ""}`;
+    byId("days-note").textContent = total === null ? "No cost by the day." : `${money(total, currency)} in ${plural(between(days[0], days.at(-1)) + 1, "day")}, ${showSpan(days[0], days.at(-1))}. Faint days are not whole yet; charges of a whole month are not in it.${others.length ? ` ${others.join(", ")} is in the table.` : ""}`;
     byId("days-note").dataset.exact = total ?? "";
     legend("days-legend", total === null ? [] : [...parts.map((part) => [part.name, part.color]), ["7-day average", style("--ink"), "line"], ["28-day average", style("--muted"), "line dashed"], ...(marks.length ? [["Unusual usage", style("--bad"), "mark"]] : [])]);
     chart("cost-by-day", "cost-by-day", { bars, averages: lines_, anomalies: marks }, `Cost by day in ${currency}, with its 7- and 28-day averages.`);
@@ -352,7 +367,7 @@
   const drawMonth = () => {
     const now = ofMonth(page.month), currency = mainCurrency();
     const without = now.filter((one) => one.forecast === null);
-    byId("month-note").textContent = now.length === 0 ? `Nothing was billed in ${showMonth(page.month)} yet.` : `${showMonth(page.month)}, billed so far and at its end.${without.length ? ` No forecast for ${unique(without.map(label)).join(", ")}: the totals hold what it has cost so far.` : ""}`;
+    byId("month-note").textContent = now.length === 0 ? `Nothing was billed in ${showMonth(page.month)} yet.` : `${showMonth(page.month)}, billed so far and at its end.${without.length ? ` No forecast for ${some(without.map(label))}: the totals hold what it has cost so far.` : ""}`;
     const bounds = (row) => (row.forecast === null || row.is_final ? null : `${money(row.forecast_low, row.currency)} – ${money(row.forecast_high, row.currency)}`);
     const totals = [...sumsBy(now, (row) => row.cost_to_date)].map(([one, cost]) => {
       const mine = now.filter((row) => row.currency === one), forecast = exact.sum(mine.map((row) => row.forecast ?? row.cost_to_date));
@@ -366,12 +381,12 @@
       number("Forecast", (row) => row.forecast, (row) => money(row.forecast, row.currency)),
       text("Likely range", bounds, (row) => el("span", { class: "nowrap" }, bounds(row) ?? "–")),
       number(monthName.format(at(lastMonth)), before, (row) => money(before(row), row.currency)),
-      text("How", (row) => row.basis, (row) => el("span", { class: "muted" }, row.basis + (row.is_cut ? " · loaded from within the month" : ""))),
+      text("How", (row) => row.basis, (row) => el("span", { class: "muted wraps" }, row.basis + (row.is_cut ? " · loaded from within the month" : ""))),
     ], now, { empty: "No cost in this month yet.", total: now.length > 1 ? totals : null }));
 
-    const months = [...Array(13).keys()].map((back) => { const day = new Date(at(page.month)); day.setUTCMonth(day.getUTCMonth() - 12 + back); return day.toISOString().slice(0, 10); });
+    const months = thirteen();
     const shown = forecasts.filter((one) => isShown(one) && one.currency === currency && months.includes(one.billing_month));
-    const byProvider = unique(shown.map((one) => one.provider)).length > 1;
+    const byProvider = unique(shown.map((one) => one.provider)).length > 1 || shown.every((one) => several.get(one.provider).size < 2);
     const keys = unique(shown.map((one) => (byProvider ? one.provider : one.account)));
     const weight = new Map(keys.map((key) => [key, float(exact.sum(shown.filter((one) => (byProvider ? one.provider : one.account) === key).map((one) => one.cost_to_date)))]));
     keys.sort((a, b) => weight.get(b) - weight.get(a));
@@ -383,7 +398,7 @@
       const rows = shown.filter((one) => one.billing_month === month && partOf(one) === part);
       const cost = exact.sum(rows.map((one) => one.cost_to_date));
       if (cost === null) continue;
-      const common = { month: axisMonth.format(at(month)), day: showMonth(month), name: short(part), color: colors(part) };
+      const common = { date: month, month: axisMonth.format(at(month)), day: showMonth(month), name: short(part), color: colors(part) };
       bars.push({ ...common, value: float(cost), text: money(cost, currency), faint: false, order: 0 });
       const rest = exact.sum(rows.filter((one) => one.forecast !== null).map((one) => exact.minus(one.forecast, one.cost_to_date)));
       if (rest !== null && exact.parse(rest) > 0n) bars.push({ ...common, value: float(rest), text: `${money(rest, currency)} still to come`, faint: true, order: 1 });
@@ -448,23 +463,23 @@
       const inMonth = lacking.filter((row) => exact.parse(row.quantity_of_month) !== 0n);
       boxes.push(el("section", { class: "callout bad", id: "unpriced", "aria-labelledby": "unpriced-title" },
         el("h2", { id: "unpriced-title" }, "Usage without a price"),
-        el("p", {}, `${unique(lacking.map(label)).join(", ")}: ${plural(lacking.length, "meter")} with usage that no price covers, ${inMonth.length ? `${inMonth.length} of them this month` : "none this month"}. It is in no cost on this page, so all totals are too low. Add a price, or a credit grant, to your billing files.`),
+        el("p", {}, `${some(lacking.map(label))}: ${plural(lacking.length, "meter")} with usage that no price covers, ${inMonth.length ? `${inMonth.length} of them this month` : "none this month"}. It is in no cost on this page, so all totals are too low. Add a price, or a credit grant, to your billing files.`),
         table("unpriced", "Usage without a price", [
           whoColumn(), text("Meter", (row) => row.meter),
           number("This month", (row) => row.quantity_of_month, (row) => `${count(row.quantity_of_month)} ${row.unit ? unit(row.unit, row.quantity_of_month) : "uses"}`),
           number("All time", (row) => row.quantity, (row) => `${count(row.quantity)} ${row.unit ? unit(row.unit, row.quantity) : "uses"}`),
           text("From", (row) => row.first_date, (row) => showDay(row.first_date)), text("Until", (row) => row.last_date, (row) => showDay(row.last_date)),
           text("Why", (row) => row.reason),
-        ], lacking)));
+        ], lacking, { most: 5 })));
     }
     const items = [];
     const late = sources.filter((row) => isShown(row) && row.status !== "fresh");
-    if (late.length) items.push(["#fresh", `${plural(late.length, "table")} not fresh: ${unique(late.map((row) => `${label(row)} (${row.status})`)).slice(0, 4).join(", ")}`]);
+    if (late.length) items.push(["#fresh", `${plural(late.length, "table")} not fresh: ${some(late.map((row) => `${label(row)} (${row.status})`))}`]);
     const never = gaps.filter((gap) => isShown(gap) && gap.kind === "never fetched");
-    if (never.length) items.push(["#fresh", `${plural(never.reduce((sum, gap) => sum + gap.days, 0), "day")} never fetched: ${unique(never.map(label)).slice(0, 4).join(", ")}`]);
+    if (never.length) items.push(["#fresh", `${plural(never.reduce((sum, gap) => sum + gap.days, 0), "day")} never fetched: ${some(never.map(label))}`]);
     const recent = [...anomaliesByDay(page.meters.filter(isShown))].filter(([day]) => day >= plus(page.today, -7)).sort().reverse();
-    for (const [day, found] of recent.slice(0, 3)) items.push(["#usage", `Unusual usage on ${shortDay.format(at(day))}: ${found.slice(0, 3).map((one) => `${label(one)} ${short(one.meter, 30)} (${exact.parse(one.score) > 0n ? "above" : "below"} by ${count(exact.abs(one.score))} deviations)`).join(", ")}${found.length > 3 ? ` and ${found.length - 3} more` : ""}`]);
-    for (const one of page.credits.filter(isBilled)) if (one.runs_out_on && between(page.today, one.runs_out_on) <= 30) items.push(["#credits", `Credits of ${label(one)} run out ${exact.parse(one.remaining) === 0n ? "– none are left" : `about ${showDay(one.runs_out_on)}`}`]);
+    for (const [day, found] of recent.slice(0, 3)) items.push(["#usage", `Unusual usage on ${shortDay.format(at(day))}: ${found.slice(0, 3).map((one) => `${some([`${label(one)} ${one.meter}`])} (${exact.parse(one.score) > 0n ? "above" : "below"} by ${count(exact.abs(one.score))} deviations)`).join(", ")}${found.length > 3 ? ` and ${found.length - 3} more` : ""}`]);
+    for (const one of page.credits.filter(isBilled)) if (one.runs_out_on && between(page.today, one.runs_out_on) <= 30) items.push(["#credits", `Credits of ${some([label(one)])} run out ${exact.parse(one.remaining) === 0n ? "– none are left" : `about ${showDay(one.runs_out_on)}`}`]);
     const off = lines.filter((row) => isBilled(row) && ["over", "under", "missing usage"].includes(row.status));
     if (off.length) items.push(["#invoices", `${plural(off.length, "line")} of invoices differ from what we compute`]);
     if (items.length) boxes.push(el("section", { class: "callout warn" }, el("h2", {}, "Worth a look"), el("ul", {}, items.map(([href, said]) => el("li", {}, el("a", { href }, said))))));
@@ -596,7 +611,7 @@
   /* ---------- credits, invoices, freshness ---------- */
   const drawCredits = () => {
     const mine = page.credits.filter(isBilled), { start, end } = period();
-    byId("credits-panel").hidden = mine.length === 0;
+    byId("credits-panel").hidden = !mine.some((one) => one.left_by_day.length > 1);
     const drawnOnes = mine.slice(0, SERIES);
     const rows = drawnOnes.flatMap((one, order) => one.left_by_day.map((left, position) => ({ left, day: plus(one.start, position) })).filter(({ left, day }) => left !== null && day >= start && day < end).map(({ left, day }) => ({ date: day, day: weekdayFormat.format(at(day)), value: float(left), text: `${count(left)} ${unit(one.unit, left)}`, name: short(label(one)), color: colorOf(order) })));
     legend("credits-legend", drawnOnes.map((one, order) => [label(one), colorOf(order), "line"]));
@@ -621,12 +636,12 @@
       number("Computed", (row) => row.computed, (row) => money(row.computed, row.currency)), number("Invoiced", (row) => row.invoiced, (row) => money(row.invoiced, row.currency)),
       number("Difference", (row) => row.difference, (row) => money(row.difference, row.currency, "exceptZero")),
       text("Status", (row) => row.status, (row) => el("span", { class: "nowrap", title: page.advice[row.advice] }, chip(row.status, TONES[row.status] || "plain"), row.has_unpriced_usage ? el("abbr", { title: "The month has usage without a price: what is computed is too little." }, "*") : null)),
-      text("What to do", (row) => page.advice[row.advice], (row) => el("span", { class: "muted" }, page.advice[row.advice] || "–")),
+      text("What to do", (row) => page.advice[row.advice], (row) => el("span", { class: "muted wraps" }, page.advice[row.advice] || "–")),
     ], mine, { empty: "No cost and no invoice yet. Name your invoices in billing/invoices.csv." }));
   };
   const drawFresh = () => {
     const mine = sources.filter(isShown), notFresh = mine.filter((row) => row.status !== "fresh").length;
-    byId("fresh-note").textContent = mine.length === 0 ? "Nothing was loaded yet." : notFresh ? `${notFresh} of ${plural(mine.length, "table")} behind.` : `All ${mine.length} tables are fresh.`;
+    byId("fresh-note").textContent = mine.length === 0 ? "Nothing was loaded yet." : notFresh ? `${notFresh} of ${plural(mine.length, "table")} behind.` : mine.length === 1 ? "The one table is fresh." : `All ${mine.length} tables are fresh.`;
     const worst = { "never loaded": 0, stale: 1, late: 2, fresh: 3 };
     fill("fresh-table", table("fresh", "Freshness of the tables", [
       whoColumn(), text("Table", (row) => row.resource), text("Status", (row) => row.status, (row) => chip(row.status, { fresh: "good", late: "warn" }[row.status] || "bad")),
@@ -643,15 +658,16 @@
   /* ---------- filters, theme, start ---------- */
   const draw = () => {
     const options = (id, list, chosen) => fill(id, list.map(([value, name]) => { const option = el("option", { value }, name); option.selected = value === chosen; return option; }));
-    options("provider", [["", "All providers"], ...providers.map((one) => [one, one])], state.provider);
+    options("provider", [["", "All"], ...providers.map((one) => [one, one])], state.provider);
     const known = accounts.filter((one) => state.provider === "" || one.provider === state.provider);
-    options("account", [["", "All accounts"], ...known.map((one) => [`${one.provider}/${one.account}`, short(state.provider ? one.account || "(empty)" : `${one.provider} · ${one.account || "(empty)"}`, 60)])], state.account);
+    options("account", [["", "All"], ...known.map((one) => [`${one.provider}/${one.account}`, short(state.provider ? one.account || "(empty)" : `${one.provider} · ${one.account || "(empty)"}`, 60)])], state.account);
     options("period", page.periods.map((one) => [one.key, one.label]), state.period);
     const isFiltered = state.provider !== "" || state.account !== "";
     byId("reset").hidden = !isFiltered;
     byId("chosen").textContent = showSpan(period().start, plus(period().end, -1));
     drawAttention(); drawCards(); drawMonth(); drawDays(); drawUsage(); drawChange(); drawSpent(); drawCredits(); drawInvoices(); drawFresh();
   };
+  const redraw = () => { if (accounts.length > 0) draw(); };
   const remember = () => {
     const hash = new URLSearchParams(Object.entries({ provider: state.provider, account: state.account, period: state.period }).filter(([, value]) => value));
     history.replaceState(null, "", `#${hash}`);
@@ -673,14 +689,19 @@
   byId("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("meterhouse-theme", root.dataset.theme); } catch { /* a page from disk may have no storage */ }
-    showTheme(); draw();
+    showTheme(); redraw();
   });
-  dark.addEventListener("change", () => { showTheme(); draw(); });
+  dark.addEventListener("change", () => { showTheme(); redraw(); });
   // Paper is white: what is dark on the screen is drawn light for the time of printing.
   let onScreen = null;
-  window.addEventListener("beforeprint", () => { onScreen = root.dataset.theme ?? ""; root.dataset.theme = "light"; draw(); });
-  window.addEventListener("afterprint", () => { if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme; draw(); });
+  window.addEventListener("beforeprint", () => { onScreen = root.dataset.theme ?? ""; root.dataset.theme = "light"; redraw(); });
+  window.addEventListener("afterprint", () => { if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme; redraw(); });
   showTheme();
-  draw();
+  if (accounts.length === 0) {
+    root.dataset.empty = "true";
+    fill("attention", el("section", { class: "panel start" }, el("h2", {}, "Nothing is loaded yet"), el("p", { class: "muted" }, "Set the credentials of a provider, then run ", el("code", {}, "meterhouse run"), " and make this page again. ", el("code", {}, "meterhouse check"), " says what is missing.")));
+  } else {
+    draw();
+  }
   root.dataset.ready = "true";
 })();
