@@ -1,6 +1,6 @@
 """The HTML report: one file that opens from disk, asks nothing of any network, and reads only the marts.
 
-`gather` reads the numbers into a `Page`, `charts` says what is drawn, and the template, style sheet and script in this
+`gathering` reads the numbers into a `Page`, `charts` says what is drawn, and the template, style sheet and script in this
 folder show it. The script filters and adds up; it knows no number that is not in the page.
 """
 
@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from pipelines.destination import Destination, LoadError
 from pipelines.reading import reading
-from pipelines.report.gather import gather
+from pipelines.report.gathering import gather
 from pipelines.report.model import Page
 from sources._core.http import ConfigurationError
 

@@ -224,7 +224,12 @@
   };
   const thirteen = () => [...Array(13).keys()].map((back) => { const day = new Date(at(page.month)); day.setUTCMonth(day.getUTCMonth() - 12 + back); return day.toISOString().slice(0, 10); });
   const drawn = new Map();
-  const chart = async (id, name, data, description) => {
+  const drawing = new Set();
+  const chart = (id, name, data, description) => {
+    const work = drawChart(id, name, data, description).finally(() => { drawing.delete(work); });
+    drawing.add(work);
+  };
+  const drawChart = async (id, name, data, description) => {
     const holder = byId(id), former = drawn.get(id), round = (former?.round || 0) + 1;
     drawn.set(id, { ...former, round });
     if (!(data.bars ?? data.lines).length) {
@@ -544,7 +549,7 @@
       number("Week before", (row) => row.cost_before, (row) => money(row.cost_before, row.currency)),
       number("Last week", (row) => row.cost_now, (row) => money(row.cost_now, row.currency)),
       number("Change", difference, (row) => money(difference(row), row.currency, "exceptZero")),
-      { ...number("", share, (row) => trend(share(row))), show: (row) => (isCompared(row) ? trend(share(row)) ?? "–" : chip(`${row.days_before + row.days_now} of 14 days are whole`, "warn")) },
+      { ...number("Change in %", share, (row) => trend(share(row))), show: (row) => (isCompared(row) ? trend(share(row)) ?? "–" : chip(`${row.days_before + row.days_now} of 14 days are whole`, "warn")) },
     ], priced, { empty: "No cost in these two weeks.", total: priced.length > 1 ? totals : null }));
 
     const scope = drivers.filter(inScope), key = (row) => JSON.stringify([row.provider, row.dimension, row.unit]);
@@ -703,5 +708,5 @@
   } else {
     draw();
   }
-  root.dataset.ready = "true";
+  Promise.all(drawing).then(() => { root.dataset.ready = "true"; });
 })();

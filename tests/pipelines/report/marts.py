@@ -25,7 +25,7 @@ Rows = Iterable[Mapping[str, Any]]
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 1'>",
-    "\u202eمرحبا بالعالم evil\u202c",
+    "\u202e\u0645\u0631\u062d\u0628\u0627 evil\u202c",
     "x" * 300,
     '"; DROP TABLE usage.charges; -- {{ 7 * 7 }} ${1 + 1}',
 )
@@ -138,7 +138,15 @@ def _account(
             )
             sku = {"sku_id": f"{provider}/sku-{meter}", **unit, "currency": "USD"}
             marts["cost_daily"].append(
-                {**key, **sku, "date": day, "billing_account": account, "quantity": quantity, "billed_cost": cost, "is_complete": whole}
+                {
+                    **key,
+                    **sku,
+                    "date": day,
+                    "billing_account": account,
+                    "quantity": quantity,
+                    "billed_cost": cost,
+                    "is_complete": whole,
+                }
             )
             for place, value in enumerate(values):
                 part = round(Decimal(place + 1) / sum(range(1, len(values) + 1)), 6)

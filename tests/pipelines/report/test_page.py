@@ -1,0 +1,264 @@
+"""The page in Chromium: what a person sees, does and gets, with no word on the console and no request to anyone."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from tests.pipelines.report.conftest import HOUSES, Eyes, Written
+from tests.pipelines.report.marts import HOSTILE, MONTH
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+COLOURS = """
+    names => {
+        const style = getComputedStyle(document.documentElement);
+        return Object.fromEntries(names.map(name => [name, style.getPropertyValue("--" + name).trim()]));
+    }
+"""
+DAYS = """
+    with days as (
+        select date, sum(billed_cost) as cost, bool_and(is_complete) as whole
+        from usage.cost_daily
+        where {where}
+        group by date
+    ),
+    whole as (select date, cost::decimal(38, 12) as cost from days where whole)
+    select cost, (select avg(cost) from whole where whole.date between days.date - 6 and days.date),
+        (select avg(cost) from whole where whole.date between days.date - 27 and days.date)
+    from days
+    where date >= '2026-04-23'
+    order by date desc
+"""
+WHERE = {"": "true", "reducto": "provider = 'reducto'", "reducto/east": "provider = 'reducto' and account = 'east'"}
+
+
+@pytest.fixture
+def small(pages: dict[str, Written]) -> Written:
+    return pages["small"]
+
+
+def ask(written: Written, query: str) -> Any:
+    with duckdb.connect(str(written.database), read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+def usd(amount: Decimal) -> str:
+    return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
+
+
+def cells(page: Page, holder: str) -> list[list[str]]:
+    """The texts of a table's rows, its foot included."""
+    texts: list[list[str]] = page.eval_on_selector_all(
+        f"{holder} tbody tr, {holder} tfoot tr", "rows => rows.map(r => [...r.cells].map(c => c.innerText.trim()))"
+    )
+    return texts
+
+
+def exact(page: Page, selector: str) -> list[Decimal]:
+    """The exact numbers behind what is shown."""
+    texts = page.eval_on_selector_all(selector, "all => all.map(one => one.dataset.exact).filter(Boolean)")
+    return [Decimal(text) for text in texts]
+
+
+def test_what_is_shown_is_what_the_marts_say(eyes: Eyes, small: Written) -> None:
+    """Of all, of a provider and of an account. What is chosen is part of the address, and cleared by one click."""
+    with eyes.on(small.file) as page:
+        page.select_option("#period", "28d")
+        for provider, account in (("", ""), ("reducto", ""), ("reducto", "reducto/east")):
+            page.select_option("#provider", provider)
+            page.select_option("#account", account)
+            shown_is_true(page, small, WHERE[account or provider])
+        chosen, of_east = page.evaluate("location.hash"), exact(page, ".card .big")
+        page.click("#reset")
+        assert exact(page, ".card .big") != of_east
+        assert page.input_value("#provider") == ""
+    with eyes.on(small.file, anchor=chosen) as page:
+        assert exact(page, ".card .big") == of_east
+
+
+def shown_is_true(page: Page, small: Written, where: str) -> None:
+    """Cards, totals, days with their averages, weeks and slices."""
+    month, last = f"date '{MONTH}'", f"date '{MONTH}' - interval 1 month"
+    cost = f"(select sum(cost_to_date) from usage.cost_forecast_monthly where {where} and billing_month = %s)"
+    ((so_far, forecast, before, week, weeks),) = ask(
+        small,
+        f"select {cost % month}, {(cost % month).replace('cost_to_date', 'forecast')},"
+        f" {cost % last}, sum(billed_cost) filter (date >= '2026-05-13' and date < '2026-05-20'),"
+        f" sum(billed_cost) filter (date >= '2026-05-06' and date < '2026-05-13') from usage.cost_daily where {where}",
+    )
+    assert exact(page, ".card .big") == [so_far, forecast, before, week]
+    assert page.locator(".card .big").all_inner_texts() == [usd(value) for value in (so_far, forecast, before, week)]
+
+    rows = ask(
+        small,
+        "select provider, account, cost_to_date, forecast, forecast_low, forecast_high from usage.cost_forecast_monthly"
+        f" where {where} and billing_month = {month} order by provider, account",
+    )
+    shown = cells(page, "#month-table")
+    assert [(row[0].split(), *row[1:4]) for row in shown if not row[0].startswith("All")] == [
+        ([provider_, account_], usd(cost_), usd(end), f"{usd(low)} – {usd(high)}")
+        for provider_, account_, cost_, end, low, high in rows
+    ]
+    if len(rows) > 1:
+        assert shown[-1][:3] == ["All (USD)", usd(so_far), usd(forecast)]
+        assert cells(page, "#change-table .table")[-1][1:3] == [usd(weeks), usd(week)]
+
+    if not page.is_visible("#days-behind table"):  # it stays open when the filter changes
+        page.click("#days-behind summary")
+    page.click("#days-behind .under button:has-text('Show all')")
+    found = page.eval_on_selector_all(
+        "#days-behind tbody tr", "rows => rows.map(r => [...r.cells].slice(-4, -1).map(c => c.dataset.exact))"
+    )
+    sums = ask(small, DAYS.format(where=where))
+    assert [Decimal(row[0]) for row in found] == [row[0] for row in sums]
+    for row, expected in zip(found, sums, strict=True):
+        assert [float(value) for value in row[1:]] == pytest.approx([float(value) for value in expected[1:]], abs=1e-8)
+    assert exact(page, "#days-note") == [sum(row[0] for row in sums)]
+
+    total = ask(small, f"select sum(billed_cost) from usage.cost_daily where {where} and date >= '2026-04-23'")[0][0]
+    assert sum(exact(page, "#spent-panels td:nth-child(3)")) == total
+    unpriced = ask(small, f"select provider, account from usage.unpriced_usage where {where} order by all")
+    assert [row[0].split() for row in cells(page, "#unpriced")] == [list(row) for row in unpriced]
+    assert page.locator("#usage-table tbody tr").count() == 2 * len(unpriced)
+    assert page.locator("#credits-table tbody tr").count() == len(unpriced)
+
+
+def test_money_is_added_up_without_floats(eyes: Eyes, small: Written) -> None:
+    """Sums and quotients as Decimal has them, rounded half away from zero to nine decimals."""
+    numbers = ["0.1", "0.2", "-0.000000001", "9999999999999999999.999999999", "12345.6789", "-7", "0", "3"]
+    with eyes.on(small.file) as page, localcontext(prec=60):
+        assert Decimal(page.evaluate("n => exact.sum(n)", numbers)) == sum(map(Decimal, numbers))
+        assert page.evaluate("exact.sum([null, null])") is None
+        found = page.evaluate(
+            "n => n.map(a => n.map(b => [exact.ratio(a, b), exact.minus(a, b), exact.compare(a, b)]))", numbers
+        )
+        for x, row in zip(map(Decimal, numbers), found, strict=True):
+            for y, (ratio, difference, order) in zip(map(Decimal, numbers), row, strict=True):
+                assert Decimal(difference) == x - y
+                assert order == (x > y) - (x < y)
+                expected = (x / y).quantize(Decimal("1e-9"), ROUND_HALF_UP) if y else None
+                assert ratio is None if expected is None else Decimal(ratio) == expected
+
+
+def test_tables_are_sorted_by_keyboard_and_copied_exactly(eyes: Eyes, small: Written) -> None:
+    """Enter on a head sorts, and says so to a screen reader; what is copied holds all digits."""
+    with eyes.on(small.file, permissions=["clipboard-read", "clipboard-write"]) as page:
+        head = page.locator("#month-table th button", has_text="So far")
+        head.focus()
+        orders = []
+        for _ in range(2):
+            page.keyboard.press("Enter")
+            orders.append(exact(page, "#month-table tbody td:nth-child(2)"))
+            assert page.evaluate("document.activeElement.textContent") == "So far"
+        assert orders[0] == sorted(orders[0], reverse=True)
+        assert orders[1] == sorted(orders[0])
+        assert page.get_attribute("#month-table th:nth-child(2)", "aria-sort") == "ascending"
+        assert page.inner_text("#said") == "Sorted by So far"
+
+        page.click("#month-table button:has-text('Copy')")
+        page.wait_for_selector("#month-table button:text('Copied')")
+        copied = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").split("\n")]
+        assert copied[0][:3] == ["Account", "So far", "Forecast"]
+        assert [Decimal(line[1]) for line in copied[1:]] == orders[1]
+
+        # Every chart has a table: beside it, or behind it.
+        lacking = "all => all.filter(c => !c.closest('.panel').querySelector('details, table')).map(c => c.id)"
+        assert page.eval_on_selector_all(".chart", lacking) == []
+        unlabelled = "all => all.filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim())).length"
+        assert page.eval_on_selector_all("select, button", unlabelled) == 0
+
+
+@pytest.mark.parametrize("name", HOUSES)
+def test_every_house_fits_its_screen(eyes: Eyes, pages: dict[str, Written], name: str) -> None:
+    """Nothing is wider than a desktop or a phone, nothing is said on the console, and no name does anything."""
+    with eyes.on(pages[name].file) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 1280
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("window.hacked") is None
+        text = page.inner_text("body")
+        assert not re.search(r"undefined|NaN|null|\[object|Infinity|1970", text.replace("null,", "")), text
+        if name == "empty":
+            assert "Nothing is loaded yet" in text
+        else:
+            assert page.locator("#cost-by-day svg").count() == page.locator("#cost-by-month svg").count() == 1
+            assert page.is_visible("#unpriced") == (name != "one provider")
+        if name == "hostile names":
+            assert set(HOSTILE) <= set(page.locator("#month-table .name").all_text_contents())
+            page.select_option("#account", f"mathpix/{HOSTILE[0]}")
+            assert page.locator("#month-table tbody tr").count() == 1
+        if name == "50 accounts":
+            assert page.locator("#month-table tbody tr").count() == 12
+            page.click("#month-table button:has-text('Show all 50')")
+            assert page.locator("#month-table tbody tr").count() == 50
+
+
+def test_colours_can_be_told_and_read(eyes: Eyes, small: Written) -> None:
+    """Both themes by the system and by the button, each with a contrast of at least 4.5 to 1 for all that is read."""
+    pairs = [
+        (ink, ground) for ink in ("ink", "soft", "muted", "accent", "bad", "good") for ground in ("ground", "panel", "hover")
+    ]
+    pairs += [(tone, f"{tone}-ground") for tone in ("bad", "warn", "good")] + [
+        ("soft", "bad-ground"),
+        ("ink", "warn-ground"),
+    ]
+    seen = {}
+    for theme in ("light", "dark"):
+        with eyes.on(small.file, theme=theme) as page:
+            colours = page.evaluate(COLOURS, sorted({name for pair in pairs for name in pair}))
+            for ink, ground in pairs:
+                assert _contrast(colours[ink], colours[ground]) >= 4.5, (theme, ink, ground)
+            before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            page.click("#theme")
+            after = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            seen[theme] = (before, after)
+            page.emulate_media(reduced_motion="reduce")
+            assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert seen["light"] == seen["dark"][::-1]
+    assert seen["light"][0] != seen["light"][1]
+
+
+def _contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_it_prints_and_lets_nothing_out(eyes: Eyes, small: Written, tmp_path: Path) -> None:
+    """On paper there is nothing to click. The policy lets no script run but the page's own, and no request out."""
+    with eyes.on(small.file, theme="dark") as page:
+        paper = tmp_path / "report.pdf"
+        page.pdf(path=paper, format="A4")
+        assert paper.stat().st_size > 30_000
+        page.emulate_media(media="print")
+        assert not page.is_visible(".bar")
+        assert not page.is_visible("#month-table .under button")
+        page.emulate_media(media="screen")
+        policy = page.get_attribute("meta[http-equiv='Content-Security-Policy']", "content") or ""
+        assert "default-src 'none'" in policy
+        assert "unsafe-eval" not in policy
+        assert "script-src 'sha256-" in policy
+        assert "'unsafe-inline'" not in policy.split("style-src-attr")[0]
+    image = "document.body.insertAdjacentHTML('beforeend', '<img src=\"http://127.0.0.1:9/a.png\">')"
+    script = "(s => { s.textContent = 'window.hacked = 1'; document.body.append(s); })(document.createElement('script'))"
+    with pytest.raises(AssertionError, match="Content Security Policy"):
+        _try(eyes, small, image, script)
+
+
+def _try(eyes: Eyes, small: Written, *attempts: str) -> None:
+    with eyes.on(small.file) as page:
+        for attempt in attempts:
+            page.evaluate(attempt)
+        assert page.evaluate("window.hacked") is None
