@@ -88,8 +88,7 @@ def test_a_signal_ends_a_run_within_two_seconds(
     if phase == "extract":
         sandbox.faults.add(Fault(path="/v3", stall=True))
         run = start(*LOAD)
-        while not sandbox.requests:
-            time.sleep(0.01)
+        run.until_asking(sandbox)
     else:
         run = start(*LOAD, at=STEPS_OF_A_FIRST_RUN * 7 // 10, action="stick")
         run.until_here()
@@ -155,8 +154,7 @@ def test_a_second_run_at_the_same_time_does_no_harm(few_days: House, sandbox: Sa
     """It ends in one line and status 1; the first one goes on and is whole."""
     sandbox.faults.add(Fault(path="/v3", times=1, delay=3))
     first = start(*LOAD)
-    while not sandbox.requests:
-        time.sleep(0.01)
+    first.until_asking(sandbox)
     few_days(*LOAD, status=1)
     assert "another run is at work" in few_days.output
     assert first.end() == 0
@@ -172,8 +170,7 @@ def test_a_working_directory_that_is_lost_meanwhile(
     sandbox.faults.add(Fault(path="/v3", times=1, delay=1))
     sandbox.requests.clear()
     run = start(*LOAD)
-    while not sandbox.requests:
-        time.sleep(0.01)
+    run.until_asking(sandbox)
     shutil.rmtree(own_dlt_data_dir)
     status = run.end()
     assert status in {0, 1}
