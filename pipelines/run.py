@@ -428,8 +428,8 @@ def run_all(
 ) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
 
-    Models that a build would not change are left as they are, except with `rebuild`. The user's own prices, credits and invoices
-    are loaded first, whatever else is: those that are configured, or those of `billing`.
+    Models that a build would not change are left as they are, except with `rebuild`. The user's own prices, credits and
+    invoices are loaded first, whatever else is: those that are configured, or those of `billing`.
     """
     if models:
         require_models(destination)

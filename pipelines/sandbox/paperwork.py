@@ -1,7 +1,8 @@
 """What the customer of the sandbox has on paper: plans, credits and invoices, as files for `[sources.billing]`.
 
-All of it is made up but Mathpix' prices. An invoice is worked out from what the sandbox has counted, not from what was loaded
-or modelled, so that `invoice_reconciliation` has something to find: one bills too many PDF pages, and the last has not come yet.
+All of it is made up but Mathpix' prices. An invoice is worked out from what the sandbox has counted, not from what was
+loaded or modelled, so that `invoice_reconciliation` has something to find: one bills too many PDF pages, and the last has
+not come yet.
 """
 
 import csv
@@ -23,10 +24,10 @@ PRICES = {
         ((0, "0"), (1_000, "0.01"), (100_000, "0.008"), (1_000_000, "0.005")),
     ),
 }
-"""By SKU: usage types, unit, and from how many of a month on one costs how many US dollars (mathpix.com/docs/convert/billing)."""
+"""By SKU: usage types, unit, and from how many of a month on one costs how many USD (mathpix.com/docs/convert/billing)."""
 
 OVERCHARGED = 5, Decimal("1.04")
-"""The how manieth invoice bills how much too much of PDF pages."""
+"""Which invoice bills too many PDF pages, and how many times as many."""
 
 Row = dict[str, Any]
 Count = Callable[[datetime, datetime, str], int]
@@ -46,7 +47,7 @@ def write_paperwork(folder: Path, count: Count, start: date, today: date) -> dic
         months.append(_next_month(months[-1]))
     closed = list(pairwise(months))[:-1]
     invoices = [list(_lines(count, *month, number)) for number, month in enumerate(closed[:-1], start=1)]
-    # Onepin tells the last 90 days and Scopix is asked for two months: their plans begin with the first whole month of those.
+    # Onepin tells the last 90 days and Scopix is asked for two months: their plans begin with the first whole one of those.
     onepin, scopix = closed[-2:][0][0], closed[-1][0]
     bought = closed[-5:][0][0]
     tables: dict[str, list[Row]] = {

@@ -252,7 +252,7 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
 ) -> None:
     """Whatever is configured, the demo asks its own sandbox under its own key, and ends with a cost by month.
 
-    All queries of the README have an answer in it, and the invoices of its customer are as the models compute them, but for one.
+    All queries of the README have an answer in it, and its invoices are as the models compute them, but for one line.
     """
     monkeypatch.setenv("SOURCES__BILLING__PRICES", "missing.csv")
     output = house("demo")
