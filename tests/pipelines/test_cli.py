@@ -170,6 +170,7 @@ def test_a_database_may_not_be_called_as_a_schema(house: House, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("providers", [("mathpix", "reducto", "onepin", "scopix")])
+@pytest.mark.thorough
 def test_the_python_of_the_readmes_runs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every python block of every README, as printed; they run today, and load the last days only."""
     for provider in PROVIDERS:
