@@ -10,6 +10,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,20 +85,21 @@ def demo(as_json: AsJson = False) -> None:
     from sources._core.windows import utc_now
 
     with terminal.reporting(as_json=as_json) as out:
-        with _sandbox().Sandbox() as server:
+        with _sandbox().Sandbox() as server, TemporaryDirectory() as paper:
             # A year and the running month, and no limit but the machine's. The sources take these settings before all
             # configuration, so that no real key is ever sent to the sandbox. Scopix is asked by the single day and key:
             # a year of it would be most of the demo's time, so that it keeps its own default of two months.
-            start = utc_now().start_of("month").subtract(years=1).to_date_string()
+            start = utc_now().start_of("month").subtract(years=1).date()
             settings = {provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()}
             for provider in settings.keys() - {"scopix"}:
-                settings[provider]["initial_date"] = start
+                settings[provider]["initial_date"] = start.isoformat()
             record = Record()
             sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
             out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
             with out.progress(record):
-                report = run_all(sources, target, record, models=True, billing=False)
+                billing = server.paperwork(Path(paper), start)
+                report = run_all(sources, target, record, models=True, billing=billing)
         if report.exit_status == 0:
             size = _report().write_report(target, Path("demo.html"))
             out.finish(report, f"report  demo.html, {size / 1e6:.1f} MB: open it in a browser")

@@ -325,8 +325,8 @@ def configured_billing() -> dict[str, str]:
     return {table: str(setting) for table, setting in settings.items() if setting}
 
 
-def open_billing(destination: Destination) -> DltSource:
-    """The user's money facts, read and checked.
+def open_billing(destination: Destination, configured: Mapping[str, str]) -> DltSource:
+    """The user's money facts, read and checked: by table a path or a `schema.table`.
 
     Raises:
         Faults: the files or tables are wrong.
@@ -338,7 +338,7 @@ def open_billing(destination: Destination) -> DltSource:
         return table_reader(destination.pipeline(BILLING))(name)
 
     with _without_bare_names(billing_source):
-        source: DltSource = billing_source(known_skus=known_skus(), read_table=read_table)
+        source: DltSource = billing_source(**configured, known_skus=known_skus(), read_table=read_table)
     return source
 
 
@@ -348,9 +348,9 @@ def billing_faults(destination: Destination) -> tuple[Fault, ...]:
     Raises:
         LoadError: the destination cannot be asked for a table.
     """
-    if configured_billing():
+    if configured := configured_billing():
         try:
-            open_billing(destination)
+            open_billing(destination, configured)
         except Faults as faults:
             return faults.faults
         except Exception as error:  # noqa: BLE001 - a table of the destination is read, which may fail in any way of its own
@@ -358,14 +358,13 @@ def billing_faults(destination: Destination) -> tuple[Fault, ...]:
     return ()
 
 
-def load_billing(destination: Destination, record: Record) -> None:
-    """Replaces the user's money facts by what is configured now; on a fault, which is on record, they stay as they were."""
-    configured = configured_billing()
+def load_billing(destination: Destination, record: Record, configured: Mapping[str, str]) -> None:
+    """Replaces the user's money facts by what is configured; on a fault, which is on record, they stay as they were."""
     try:
         pipeline = destination.pipeline(BILLING)
         if not configured and not _was_loaded(pipeline, destination):
             return
-        _load_one(pipeline, open_billing(destination), Lock())
+        _load_one(pipeline, open_billing(destination, configured), Lock())
         record.billing.update(configured)
     except Faults as faults:
         for fault in faults.faults:
@@ -424,20 +423,19 @@ def run_all(
     record: Record,
     *,
     models: bool,
-    billing: bool = True,
+    billing: Mapping[str, str] | None = None,
     rebuild: bool = False,
 ) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
 
-    Models that a build would not change are left as they are, except with `rebuild`. With `billing`, the user's own prices,
-    credits and invoices are loaded first, whatever else is.
+    Models that a build would not change are left as they are, except with `rebuild`. The user's own prices, credits and
+    invoices are loaded first, whatever else is: those that are configured, or those of `billing`.
     """
     if models:
         require_models(destination)
     with only_run(destination):
         require_open(destination)
-        if billing:
-            load_billing(destination, record)
+        load_billing(destination, record, configured_billing() if billing is None else billing)
         if sources:
             load(sources, destination, record)
         if not models:

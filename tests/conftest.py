@@ -30,6 +30,16 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without REQUIRE_ALL=1 the thorough tests are for those who name a file: the whole of the others takes minutes."""
+    if os.environ.get("REQUIRE_ALL") == "1" or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    if config.option.markexpr or config.option.keyword:
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
+    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What tests have measured and noted by `record_property`, also those of other processes."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):

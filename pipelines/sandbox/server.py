@@ -5,7 +5,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from starlette.routing import Route
 from pipelines.sandbox.faults import CONTROL, Fault, Faults
 from pipelines.sandbox.mathpix import Mathpix
 from pipelines.sandbox.onepin import Onepin
+from pipelines.sandbox.paperwork import write_paperwork
 from pipelines.sandbox.reducto import Reducto
 from pipelines.sandbox.scopix import Scopix
 from pipelines.sandbox.wire import Connection, Requests, Wire
@@ -105,6 +107,13 @@ class Sandbox:
     def settings(self) -> dict[str, dict[str, Any]]:
         """By source, the arguments that point it at this sandbox: for a run that must not meet anybody's real keys."""
         return {vendor.name: vendor.settings(self.url) for vendor in self._vendors}
+
+    def paperwork(self, folder: Path, start: date) -> dict[str, str]:
+        """Writes what the customer has on paper from the month `start` on; returns the arguments of `billing_source`."""
+        return write_paperwork(folder, self._count, start, self._clock().date())
+
+    def _count(self, start: datetime, end: datetime, usage_type: str) -> int:
+        return self.mathpix.usage.total(start, end, usage_type=usage_type)
 
     def _application(self) -> Wire:
         routes = [

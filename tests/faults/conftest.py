@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -40,6 +41,13 @@ class Started:
             if line == "here\n":
                 return
         pytest.fail(f"the run ended before that step: {self.process.stderr.read() if self.process.stderr else ''}")
+
+    def until_asking(self, sandbox: Sandbox) -> None:
+        """Returns when the sandbox has been asked for something."""
+        while not sandbox.requests:
+            if self.process.poll() is not None:
+                pytest.fail(f"the run ended before it asked: {self.process.communicate()}")
+            time.sleep(0.01)
 
     def end(self) -> int:
         """The exit status; whatever happened, there is no traceback."""

@@ -46,6 +46,7 @@ def moment(text: str) -> datetime:
     ],
     ids=["leap day", "no leap day", "end of January", "end of the year"],
 )
+@pytest.mark.thorough
 def test_runs_around_a_midnight_of_the_calendar(
     house: House,
     sandbox: Sandbox,

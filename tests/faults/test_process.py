@@ -50,7 +50,7 @@ def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: Hou
     require_whole(few_days, sandbox, TWO)
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", [pytest.param(n, marks=() if n == 6 else pytest.mark.thorough) for n in range(10)])
 def test_a_run_killed_at_any_tenth_is_repaired_by_the_next(
     few_days: House, sandbox: Sandbox, start: Start, tenth: int
 ) -> None:
@@ -88,8 +88,7 @@ def test_a_signal_ends_a_run_within_two_seconds(
     if phase == "extract":
         sandbox.faults.add(Fault(path="/v3", stall=True))
         run = start(*LOAD)
-        while not sandbox.requests:
-            time.sleep(0.01)
+        run.until_asking(sandbox)
     else:
         run = start(*LOAD, at=STEPS_OF_A_FIRST_RUN * 7 // 10, action="stick")
         run.until_here()
@@ -127,7 +126,7 @@ def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
     assert few_days.database.read_text() == "a short note"
 
 
-@pytest.mark.parametrize("room", ["16k", "600k", "3m"])
+@pytest.mark.parametrize("room", ["600k", *(pytest.param(room, marks=pytest.mark.thorough) for room in ("16k", "3m"))])
 def test_a_full_disk_is_told_and_repaired(
     few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
@@ -155,14 +154,14 @@ def test_a_second_run_at_the_same_time_does_no_harm(few_days: House, sandbox: Sa
     """It ends in one line and status 1; the first one goes on and is whole."""
     sandbox.faults.add(Fault(path="/v3", times=1, delay=3))
     first = start(*LOAD)
-    while not sandbox.requests:
-        time.sleep(0.01)
+    first.until_asking(sandbox)
     few_days(*LOAD, status=1)
     assert "another run is at work" in few_days.output
     assert first.end() == 0
     require_whole(few_days, sandbox, TWO)
 
 
+@pytest.mark.thorough
 def test_a_working_directory_that_is_lost_meanwhile(
     few_days: House, sandbox: Sandbox, start: Start, own_dlt_data_dir: Path
 ) -> None:
@@ -172,8 +171,7 @@ def test_a_working_directory_that_is_lost_meanwhile(
     sandbox.faults.add(Fault(path="/v3", times=1, delay=1))
     sandbox.requests.clear()
     run = start(*LOAD)
-    while not sandbox.requests:
-        time.sleep(0.01)
+    run.until_asking(sandbox)
     shutil.rmtree(own_dlt_data_dir)
     status = run.end()
     assert status in {0, 1}
@@ -183,6 +181,7 @@ def test_a_working_directory_that_is_lost_meanwhile(
     require_whole(few_days, sandbox, TWO)
 
 
+@pytest.mark.thorough
 def test_a_lost_state_is_repaired(few_days: House, sandbox: Sandbox, own_dlt_data_dir: Path) -> None:
     """Each of dlt's own tables emptied, with the working directory lost too or not: all is asked for again."""
     few_days(*LOAD)
@@ -202,6 +201,7 @@ def test_a_lost_state_is_repaired(few_days: House, sandbox: Sandbox, own_dlt_dat
         require_whole(few_days, sandbox, TWO)
 
 
+@pytest.mark.thorough
 def test_a_run_stopped_or_killed_in_dbt_is_repaired_by_the_next(few_days: House, sandbox: Sandbox, start: Start) -> None:
     """Slow, because dbt takes its seconds each time: the models say what is loaded, and the status what happened."""
     few_days(*LOAD)

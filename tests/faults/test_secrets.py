@@ -57,6 +57,7 @@ def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
         assert [name for name, secret in secrets.items() if secret.encode() in content] == [], file
 
 
+@pytest.mark.thorough
 def test_no_key_is_in_what_a_failing_run_says_or_writes(
     house: House, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

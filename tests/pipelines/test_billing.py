@@ -9,7 +9,7 @@ import duckdb
 import pytest
 import time_machine
 
-from pipelines.run import Record, load_billing
+from pipelines.run import Record, configured_billing, load_billing
 from sources.billing import TABLES, TEMPLATES
 from tests.conftest import House
 
@@ -144,7 +144,7 @@ def test_nothing_configured_does_nothing(house: House) -> None:
     from pipelines.destination import resolve_destination
 
     record = Record()
-    load_billing(resolve_destination(), record)
+    load_billing(resolve_destination(), record, configured_billing())
     assert (record.billing, record.failures) == ({}, [])
     assert not house.database.exists()
 

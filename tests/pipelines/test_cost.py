@@ -106,6 +106,7 @@ def test_an_unknown_usage_type_is_unpriced_and_never_zero(house: House, sandbox:
     assert billed(house) == Decimal("20.00")
 
 
+@pytest.mark.thorough
 def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each account is billed for its own 1.5 million images from the first tier on."""
     import json
@@ -124,6 +125,7 @@ def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkey
     ]
 
 
+@pytest.mark.thorough
 def test_two_keys_of_one_group_are_reported_as_counting_twice(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_two_keys_of_one_group_are_reported_as_counting_twice(
     assert house.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_restated_usage_is_priced_anew(house: House, sandbox: Sandbox) -> None:
     """A vendor that takes back 100,000 pages takes back their cost on the next run."""
     sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.pipelines.transform.warehouse import MARTS, Warehouse
 
 PREFIXES = {"staging": "stg_", "intermediate": "int_"}
@@ -14,6 +16,7 @@ def manifest(warehouse: Warehouse) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.thorough
 def test_the_database_and_dbts_pages_say_what_every_column_is(warehouse: Warehouse) -> None:
     """Every mart and column of one has its description as a comment, and the pages are one file that needs no network."""
     assert warehouse.dbt("seed").success

@@ -118,6 +118,7 @@ def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) 
     ) == [(0,)]
 
 
+@pytest.mark.thorough
 def test_what_a_grouping_does_not_reach_is_shown(short: House, sandbox: Sandbox) -> None:
     """Usage that the vendor restated after the apps were loaded belongs to no app, and none of it is spread over them."""
     counts = sandbox.mathpix.usage
@@ -227,6 +228,7 @@ def test_runs_count_for_the_local_day(built: Warehouse) -> None:
     ) == [("(unattributed)", date(2026, 5, 2), d("1"), None), ("u1", date(2026, 5, 2), d("2"), None)]
 
 
+@pytest.mark.thorough
 def test_postgresql_allocates_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """To the last decimal, and in the same order of values."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:

@@ -55,6 +55,7 @@ def downstream(tmp_path: Path) -> Downstream:
     return Downstream(tmp_path)
 
 
+@pytest.mark.thorough
 def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
     """Its variables reach our models, which land beside its own; its tests pass, and ours without our unit tests."""
     built = downstream.dbt("build", "--exclude", "package:meterhouse,resource_type:unit_test")
@@ -77,6 +78,7 @@ def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
 
 
 @pytest.mark.parametrize("private", ["int_usage__priced", "stg_mathpix__ocr_usage"])
+@pytest.mark.thorough
 def test_what_is_private_cannot_be_built_on(downstream: Downstream, private: str) -> None:
     """Only marts are promised to stay; dbt refuses everything else by name."""
     model = downstream.folder / "models" / "spend_by_quarter.sql"

@@ -146,6 +146,7 @@ def test_a_second_build_changes_nothing(built: Warehouse) -> None:
     assert built.marts() == before
 
 
+@pytest.mark.thorough
 def test_the_time_zone_of_the_session_changes_nothing(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """Timestamps with a zone would be cut into other days and months on another machine."""
     elsewhere = duckdb_warehouse(tmp_path, scratch, session_timezone="Pacific/Kiritimati")
@@ -204,6 +205,7 @@ def test_an_empty_database_builds_and_has_no_rows(warehouse: Warehouse) -> None:
     assert set(map(len, warehouse.marts().values())) == {0}
 
 
+@pytest.mark.thorough
 def test_a_provider_that_is_switched_off_has_no_rows(warehouse: Warehouse) -> None:
     """Its tables may well be there, from before."""
     warehouse.load(usage("2025-05-01 10:00", "image", 1))
@@ -211,6 +213,7 @@ def test_a_provider_that_is_switched_off_has_no_rows(warehouse: Warehouse) -> No
     assert set(map(len, warehouse.marts().values())) == {0}
 
 
+@pytest.mark.thorough
 def test_two_accounts_that_report_the_same_app_fail_the_build(warehouse: Warehouse) -> None:
     """Two keys of one group would bill everything twice."""
     warehouse.load(*(usage("2025-05-01 10:00", "image", 5, account=account, app_id="app") for account in ("one", "two")))
@@ -220,6 +223,7 @@ def test_two_accounts_that_report_the_same_app_fail_the_build(warehouse: Warehou
     assert warehouse.query("select count(*) from mathpix.ocr_usage_by_usage_type") == [(2,)]
 
 
+@pytest.mark.thorough
 def test_an_account_that_was_renamed_is_not_taken_for_two(warehouse: Warehouse) -> None:
     """The same app under two names, one after the other."""
     warehouse.load(
@@ -240,6 +244,7 @@ def test_an_account_that_was_renamed_is_not_taken_for_two(warehouse: Warehouse) 
         ([usage("2025-05-01 10:00", "image", -5)], "assert_no_usage_is_negative"),
     ],
 )
+@pytest.mark.thorough
 def test_what_should_be_looked_at_warns_and_does_not_stop_the_build(
     warehouse: Warehouse, statements: Sequence[str], test: str
 ) -> None:

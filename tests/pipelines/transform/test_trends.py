@@ -308,6 +308,7 @@ def test_the_running_month_is_forecast_and_those_before_are_final(built: Warehou
     assert cost <= low <= forecast
 
 
+@pytest.mark.thorough
 def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """No table depends on the time of its build, and none on the engine."""
     before = {mart: built.table(mart) for mart in MARTS}
@@ -325,6 +326,7 @@ def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: 
         assert elsewhere.query(backtest) == errors
 
 
+@pytest.mark.thorough
 def test_the_forecast_is_not_far_off_on_the_months_of_the_sandbox(
     house: House, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:

@@ -262,6 +262,7 @@ def test_an_error_that_is_null_is_none(house: House, sandbox: Sandbox) -> None:
     assert house.rows("select sum(total_requests) from scopix.usage_daily") == [(5,)]
 
 
+@pytest.mark.thorough
 def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sandbox) -> None:
     """A summary without `total_credits`: the marts are built, and its requests are listed as unpriced."""
 
@@ -293,6 +294,7 @@ def test_two_accounts_of_one_tenant_are_reported(house: House, sandbox: Sandbox,
     assert "FAILED" not in said.replace("FAILED  assert_scopix_accounts_do_not_overlap", "")
 
 
+@pytest.mark.thorough
 def test_months_that_are_not_their_days_are_reported(
     house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
