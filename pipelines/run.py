@@ -5,6 +5,7 @@ A provider that fails does not stop or undo the others; an account that fails do
 
 import inspect
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -87,6 +88,7 @@ class Expectation:
     account: str
     requests: int
     seconds: float
+    announced_at: float = field(default_factory=lambda: time.monotonic())  # a lambda, so that a test may set the clock
 
 
 @dataclass
@@ -98,10 +100,11 @@ class Record:
     gaps: list[Gap] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int | None] = field(default_factory=dict)
+    """What is left of each provider's budget of requests; None where no limit is known."""
     models: list[str] = field(default_factory=list)
     billing: dict[str, str] = field(default_factory=dict)
     """The tables of billing that were loaded, and what from."""
-    on_change: Callable[["Record"], None] = lambda record: None  # noqa: ARG005
     on_expectation: Callable[["Expectation"], None] = lambda expected: None  # noqa: ARG005
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -118,19 +121,17 @@ class Record:
                 case Expectation():
                     self.expectations.append(entry)
                     self.on_expectation(entry)
-            self.on_change(self)
 
-    def count_request(self, provider: str) -> None:
-        """Notes an answer of `provider`."""
+    def count_request(self, provider: str, left: int | None) -> None:
+        """Notes an answer of `provider`, and how many more requests its budget holds."""
         with self._lock:
+            self.left[provider] = left
             self.requests[provider] = self.requests.get(provider, 0) + 1
-            self.on_change(self)
 
     def note_model(self, name: str) -> None:
         """Notes a model or test that dbt has finished."""
         with self._lock:
             self.models.append(name)
-            self.on_change(self)
 
 
 class RecordingJournal(Journal):
@@ -139,9 +140,9 @@ class RecordingJournal(Journal):
     def __init__(self, provider: str, record: Record) -> None:
         self._provider, self._record = provider, record
 
-    def answered(self) -> None:
+    def answered(self, left: int | None) -> None:
         """Counts an answer."""
-        self._record.count_request(self._provider)
+        self._record.count_request(self._provider, left)
 
     def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
         """Notes a window."""

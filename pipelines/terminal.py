@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -32,18 +34,17 @@ class Terminal:
     as_json: bool
 
     def say(self, text: str) -> None:
-        """One line, however long: what a scheduler mails or a grep looks for must not be broken."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """One line, however long, but on a terminal: what a scheduler mails or a grep looks for must not be broken."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextmanager
     def progress(self, record: Record) -> Iterator[None]:
-        """A live line while the block works; nothing where nobody watches."""
+        """A line a provider, kept up to date while the block works; nothing where nobody watches."""
         record.on_expectation = self._announce
         if not self.console.is_terminal:
             yield
             return
-        with self.console.status("starting") as status:
-            record.on_change = lambda now: status.update(escape(_so_far(now)))
+        with Live(console=self.console, transient=True, get_renderable=lambda: so_far(record)):
             yield
 
     def _announce(self, expected: Expectation) -> None:
@@ -209,13 +210,31 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
         raise typer.Exit(status) from None
 
 
-def _so_far(record: Record) -> str:
+def so_far(record: Record) -> Table:
+    """What a run has done until now, a line a provider; it is drawn while others write to `record`."""
+    table = _table("", "provider", "pages", "left in budget", "rows", "loaded to", "to go")
+    fetched, expected = list(record.fetched), list(record.expectations)
+    for provider, requests in list(record.requests.items()):
+        mine = [entry for entry in fetched if entry.provider == provider]
+        left = record.left.get(provider)
+        last = max((entry.window.end for entry in mine), default=None)
+        awaited = [entry.announced_at + entry.seconds for entry in expected if entry.provider == provider]
+        table.add_row(
+            provider,
+            f"{requests:,}",
+            "no limit known" if left is None else f"{left:,}",
+            f"{sum(entry.rows for entry in mine):,}",
+            last.to_date_string() if last else "–",
+            _clock(max(awaited) - time.monotonic()) if awaited else "–",
+        )
     if record.models:
-        return f"models: {len(record.models)} built or tested, {record.models[-1]}"
-    rows = sum(entry.rows for entry in record.fetched)
-    asked = ", ".join(f"{provider} {count} requests" for provider, count in record.requests.items())
-    last = f", {record.fetched[-1].table} to {record.fetched[-1].window.end.to_date_string()}" if record.fetched else ""
-    return f"{asked}: {rows:,} rows{last}"
+        table.add_row("models", f"{len(record.models):,}", "", "", "", escape(record.models[-1][:30]))
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02}"
 
 
 def _loaded_table(loaded: Sequence[Fetched]) -> Table:
@@ -268,9 +287,9 @@ def _sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
-        right = name in {"rows", "quantity", "billed"}
+        right = name in {"rows", "quantity", "billed", "pages", "left in budget", "to go"}
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
     return table
 

@@ -420,8 +420,8 @@
 
   /* ---------- at a glance ---------- */
   const compared = () => changes.filter((one) => isShown(one) && one.days_before === 7 && one.days_now === 7 && one.currency !== null);
-  const trend = (share, currency, difference) => {
-    if (share === null) return difference === null ? null : el("span", { class: "trend" }, money(difference, currency, "exceptZero"));
+  const trend = (share) => {
+    if (share === null) return null;
     const up = exact.parse(share) > 0n, flat = exact.parse(share) === 0n;
     return el("span", { class: `trend ${flat ? "" : up ? "up" : "down"}` }, `${flat ? "" : up ? "▲ " : "▼ "}${percent(exact.abs(share))}`);
   };
@@ -448,13 +448,13 @@
     const both = compared(), weekNow = sumsBy(both, (row) => row.cost_now), weekBefore = sumsBy(both, (row) => row.cost_before);
     const series = costSeries().filter((one) => one.currency === currency);
     const fourWeeks = daysOf({ start: plus(page.weeks.end, -28), end: page.weeks.end }).map((day) => exact.sum(series.map((one) => costOn(one, day))));
-    const against = (sums, others) => (sums.has(currency) && others.get(currency) ? trend(exact.ratio(exact.minus(sums.get(currency), others.get(currency)), others.get(currency)), currency) : null);
+    const against = (sums, others) => (sums.has(currency) && others.get(currency) ? trend(exact.ratio(exact.minus(sums.get(currency), others.get(currency)), others.get(currency))) : null);
     const notIn = unique(unpriced.filter((row) => isShown(row) && exact.parse(row.quantity_of_month) !== 0n).map((row) => row.provider));
     fill("cards",
       card(`${month} so far`, soFar, split(now, (row) => row.cost_to_date) ?? el("p", { class: "sub" }, "Nothing billed yet."), notIn.length ? el("p", { class: "sub warn" }, `Without usage of ${notIn.join(", ")} that has no price`) : null),
       card(`${month}, forecast`, expected,
         expected.size ? el("p", { class: "sub" }, `${[...low].filter(([one]) => one === currency).map(([one, amount]) => money(amount, one)).join("")} – ${money(high.get(currency) ?? null, currency)}`) : null,
-        split(now, (row) => row.forecast ?? row.cost_to_date), el("p", { class: "sub" }, against(expected, last), last.size ? ` against ${monthName.format(at(lastMonth))}` : ""),
+        split(now, (row) => row.forecast ?? row.cost_to_date), el("p", { class: "sub" }, against(expected, last) ?? "", last.size ? ` against ${monthName.format(at(lastMonth))}` : ""),
         unforeseen.length ? el("p", { class: "sub warn" }, `${plural(unforeseen.length, "account")} without a forecast, counted as so far`) : null),
       card(monthName.format(at(lastMonth)), last, split(before, (row) => row.cost_to_date), el("p", { class: "sub" }, before.length && before.every((row) => row.is_final) ? "Over, and loaded whole" : before.length ? "Not all of it is loaded" : "Nothing billed")),
       card("Last 7 whole days", weekNow, el("p", { class: "sub" }, against(weekNow, weekBefore), weekBefore.size ? ` against the week before` : "No two whole weeks yet"), spark(fourWeeks, style("--accent"))));
@@ -558,9 +558,9 @@
     // What moved most money comes first; what has no cost is ordered by how much more or less of it there was.
     const cuts = unique(scope.map(key)).map((one) => ({ key: one, rows: scope.filter((row) => key(row) === one) })).map((one) => ({ ...one, costs: one.rows.some((row) => delta(row) !== null), moved: Math.max(...one.rows.map((row) => Math.abs(float(delta(row) ?? "0")))), value: one.rows[0] }));
     cuts.sort((a, b) => b.moved - a.moved || a.key.localeCompare(b.key));
-    const reasons = unique(cuts.filter((one) => one.costs).map((one) => one.value.provider)).map((provider) => {
+    const reasons = unique(cuts.filter((one) => one.moved > 0).map((one) => one.value.provider)).map((provider) => {
       const total = exact.sum(priced.filter((row) => row.provider === provider).map(difference));
-      const most = cuts.filter((one) => one.value.provider === provider && one.costs).slice(0, 3).map((one) => one.rows.reduce((a, b) => (Math.abs(float(delta(b) ?? "0")) > Math.abs(float(delta(a) ?? "0")) ? b : a)));
+      const most = cuts.filter((one) => one.value.provider === provider && one.moved > 0).slice(0, 3).map((one) => one.rows.reduce((a, b) => (Math.abs(float(delta(b) ?? "0")) > Math.abs(float(delta(a) ?? "0")) ? b : a)));
       return el("li", {}, dot(providerColor(provider)), el("div", {}, el("b", {}, provider), total === null ? "" : ` ${money(total, most[0].currency, "exceptZero")}`, most.map((row) => el("p", { class: "sub" }, `${words(row.dimension)} `, nameOf(row.value), ` ${money(delta(row), row.currency, "exceptZero")}`))));
     });
     byId("change-table").append(reasons.length ? el("h3", {}, "Where it moved most") : "", reasons.length ? el("ul", { class: "reasons" }, reasons) : "");
@@ -598,7 +598,7 @@
       const isCut = (one) => mine.filter((row) => (one === "sku" ? row.dimension === "sku" : key(row) === one)).length > 1;
       const preferred = state.dimension[provider], chosen = choices.includes(preferred) ? preferred : choices.find(isCut) ?? choices[0];
       const rows = mine.filter((row) => (chosen === "sku" ? row.dimension === "sku" : key(row) === chosen)).sort((a, b) => (a.value === null) - (b.value === null) || exact.compare(b.cost ?? "0", a.cost ?? "0") || exact.compare(b.quantity, a.quantity));
-      const currencies_ = unique(rows.map((row) => row.currency).filter(Boolean)), byCost = currencies_.length === 1 && rows.every((row) => row.cost !== null || exact.parse(row.quantity) === 0n || chosen !== "sku");
+      const currencies_ = unique(rows.map((row) => row.currency).filter(Boolean)), byCost = currencies_.length === 1 && rows.every((row) => row.cost !== null || exact.parse(row.quantity) === 0n || chosen !== "sku") && exact.parse(exact.sum(rows.map((row) => row.cost))) !== 0n;
       const amount = (row) => (byCost ? row.cost : row.quantity), total = exact.sum(rows.map(amount));
       const share = (row) => exact.ratio(amount(row), total);
       const select = el("select", { "aria-label": `Dimension of ${provider}`, onchange: (event) => { state.dimension[provider] = event.target.value; drawSpent(); byId("spent").querySelector(`[data-provider="${CSS.escape(provider)}"] select`).focus(); }, }, choices.map((one) => { const [dimension, unit_] = one.split("\n"); const option = el("option", { value: one }, words(dimension) + (dimension !== "sku" && cuts.filter((other) => other.startsWith(`${dimension}\n`)).length > 1 ? `, ${unit(unit_ || "use", "2")}` : "")); option.selected = one === chosen; return option; }));
@@ -617,14 +617,15 @@
   const drawCredits = () => {
     const mine = page.credits.filter(isBilled), { start, end } = period();
     byId("credits-panel").hidden = !mine.some((one) => one.left_by_day.length > 1);
-    const drawnOnes = mine.slice(0, SERIES);
-    const rows = drawnOnes.flatMap((one, order) => one.left_by_day.map((left, position) => ({ left, day: plus(one.start, position) })).filter(({ left, day }) => left !== null && day >= start && day < end).map(({ left, day }) => ({ date: day, day: weekdayFormat.format(at(day)), value: float(left), text: `${count(left)} ${unit(one.unit, left)}`, name: short(label(one)), color: colorOf(order) })));
-    legend("credits-legend", drawnOnes.map((one, order) => [label(one), colorOf(order), "line"]));
+    const drawnOnes = mine.slice(0, SERIES), own = unique(drawnOnes.map((one) => one.provider)).length === drawnOnes.length;
+    const color = (one, order) => (own ? providerColor(one.provider) : colorOf(order));
+    const rows = drawnOnes.flatMap((one, order) => one.left_by_day.map((left, position) => ({ left, day: plus(one.start, position) })).filter(({ left, day }) => left !== null && day >= start && day < end).map(({ left, day }) => ({ date: day, day: weekdayFormat.format(at(day)), value: float(left), text: `${count(left)} ${unit(one.unit, left)}`, name: short(label(one)), color: color(one, order) })));
+    legend("credits-legend", drawnOnes.map((one, order) => [label(one), color(one, order), "line"]));
     if (mine.length) chart("credits-chart", "credits", { lines: rows }, "Credits left by day.");
     behind("credits-behind", () => table("credit-days", "Credits left by day", [text("Day", (row) => row.date, (row) => row.day), text("Account", (row) => row.name), number("Left", (row) => String(row.left), (row) => row.text)], drawnOnes.flatMap((one) => one.left_by_day.map((left, position) => ({ left, date: plus(one.start, position), name: label(one) })).filter((row) => row.left !== null && row.date >= start && row.date < end).map((row) => ({ ...row, day: weekdayFormat.format(at(row.date)), text: count(row.left) }))).reverse()));
     const tone = (row) => (exact.parse(row.remaining) === 0n ? "bad" : row.runs_out_on && between(page.today, row.runs_out_on) <= 30 ? "warn" : "good");
     fill("credits-table", table("credits", "Credits left", [
-      whoColumn("Billing account"),
+      whoColumn("Billing account"), text("Last 90 days", () => null, (row) => spark(row.left_by_day.slice(-90), providerColor(row.provider)) ?? "–"),
       number("Granted", (row) => row.granted, (row) => count(row.granted)), number("Used", (row) => row.used, (row) => count(row.used)),
       number("Left", (row) => row.remaining, (row) => count(row.remaining)), number("Used beyond them", (row) => row.overage, (row) => count(row.overage)),
       number("Days left", (row) => row.days_left, (row) => count(row.days_left)),

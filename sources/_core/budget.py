@@ -52,6 +52,17 @@ class Budget:
                 turn = self._next_turn(turns, self._earliest(now, self._left - number))
             return turn - now
 
+    def left(self) -> int | None:
+        """How many requests may go out now without waiting; None where no limit is known."""
+        with self._lock:
+            now = self.clock()
+            told = max(0, self._left) if now < self._reset_at else None
+            if self.requests_per_minute is None:
+                return told
+            recent = sum(1 for turn in self._turns if turn + WINDOW > now)
+            left = max(0, self.requests_per_minute - recent)
+            return left if told is None else min(left, told)
+
     def observe(self, headers: Mapping[str, str]) -> None:
         """Lowers the budget to what the provider says is left (`X-RateLimit-Limit`, `-Remaining`, `-Reset`)."""
         limit = _number(headers.get("x-ratelimit-limit"))

@@ -253,7 +253,7 @@ class Client:
     judge: Judge
     budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits.from_config)
-    on_answer: Callable[[], None] = lambda: None
+    on_answer: Callable[[int | None], None] = lambda left: None  # noqa: ARG005
     sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def __post_init__(self) -> None:
@@ -341,7 +341,7 @@ class Client:
                 way_out=f"Check the network and sources.{self.provider}.base_url, then run again.",
             ) from None  # the cause's repr holds the request, and with it the headers
         self.budget.observe(answer.headers)
-        self.on_answer()
+        self.on_answer(self.budget.left())
         error = self.judge(answer) or _judge_by_status(answer) or (judge(answer) if judge else None)
         error = error or self._judge_by_clock(answer)
         if error is not None:

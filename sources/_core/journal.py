@@ -12,8 +12,8 @@ class Journal:
     failures, so that an account that fails does not keep the others from being loaded.
     """
 
-    def answered(self) -> None:
-        """An HTTP answer arrived."""
+    def answered(self, left: int | None) -> None:
+        """An HTTP answer arrived; `left` more requests may go out without waiting, None where no limit is known."""
 
     def fetching(self, table: str, account: str, window: Window) -> None:
         """A window is about to be asked for."""

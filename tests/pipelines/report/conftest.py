@@ -24,7 +24,7 @@ FOUR = ("mathpix", "reducto", "onepin", "scopix")
 HOUSES: dict[str, dict[str, Any]] = {
     "small": {"accounts": {"mathpix": ["default"], "reducto": ["east", "west"]}, "days": 70},
     "empty": {},
-    "one provider": {"accounts": {"onepin": ["default"]}, "days": 40, "unpriced": False},
+    "one provider": {"accounts": {"onepin": ["default"]}, "days": 40, "unpriced": False, "price": 0},
     "one day": {"accounts": {"scopix": ["default"]}, "days": 1},
     "50 accounts": {"accounts": {"mathpix": [f"team-{n:02}" for n in range(49)], "reducto": ["default"]}, "days": 60},
     "hostile names": {"accounts": {"mathpix": HOSTILE, "reducto": ["default"]}, "values": HOSTILE, "days": 40},

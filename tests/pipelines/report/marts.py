@@ -89,6 +89,7 @@ def house(
     meters: int = 2,
     values: Sequence[str] = ("alpha", "beta"),
     unpriced: bool = True,
+    price: int | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of all marts for these accounts of these providers: weeks with a rhythm, growth, and one day that stands out.
 
@@ -96,7 +97,7 @@ def house(
     """
     marts: dict[str, list[dict[str, Any]]] = {mart: [] for mart in contracts() if not mart.startswith("focus_")}
     for number, (provider, account) in enumerate((p, a) for p, names in accounts.items() for a in names):
-        _account(marts, provider, account, number, days, meters, values, unpriced=unpriced)
+        _account(marts, provider, account, number, days, meters, values, unpriced=unpriced, price=price)
     return marts
 
 
@@ -110,6 +111,7 @@ def _account(
     values: Sequence[str],
     *,
     unpriced: bool,
+    price: int | None,
 ) -> None:
     key = {"provider": provider, "account": account}
     spent: dict[date, Decimal] = {}
@@ -120,7 +122,7 @@ def _account(
         for meter in range(meters):
             odd = meter == 0 and back == 4
             quantity = round(rhythm * 100 * (meter + 1) * (4 if odd else 1), 3)
-            cost = round(quantity / 300, 9)
+            cost = round(quantity * (Decimal(price) if price is not None else 1 / Decimal(300)), 9)
             spent[day.replace(day=1)] = spent.get(day.replace(day=1), Decimal(0)) + cost
             unit = {"unit": ("page", "credit", "image")[meter % 3]}
             usage = {**key, "meter": f"meter-{meter}", "date": day, **unit, "quantity": quantity, "is_complete": whole}

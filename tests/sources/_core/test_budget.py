@@ -134,3 +134,16 @@ def test_how_long_requests_will_take_is_known_beforehand() -> None:
     assert list(sent(budget, clock, 20)) == [1_000.0] * 20
     assert [budget.seconds_for(requests) for requests in (10, 11)] == [0, WINDOW]
     assert Budget(None).seconds_for(1_000_000) == 0
+
+
+def test_what_is_left_is_told() -> None:
+    """What the minute still holds, less where the provider says less, and nothing is said where no limit is known."""
+    clock = Clock()
+    budget = Budget(30, clock=clock, sleep=clock.sleep)
+    list(sent(budget, clock, 12))
+    assert budget.left() == 18
+    budget.observe({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "20"})
+    assert budget.left() == 5
+    clock.sleep(WINDOW + 1)
+    assert budget.left() == 30
+    assert Budget(clock=clock).left() is None

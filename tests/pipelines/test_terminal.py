@@ -1,0 +1,226 @@
+"""What a person sees while a run works and at its end, on a terminal of 80 columns; and what a machine does not."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import typer
+from rich.cells import cell_len
+from rich.console import Console
+
+from pipelines.destination import Destination
+from pipelines.run import Expectation, Failure, Fetched, Gap, Record, RecordingJournal, Report
+from pipelines.terminal import Terminal, so_far
+from pipelines.transform import Outcome
+from sources._core.http import CredentialsRejected
+from sources._core.windows import Window, from_date
+from tests.conftest import House
+from tests.pipelines.report.marts import HOSTILE, fill
+from tests.pipelines.report.marts import house as filled
+
+WINDOW = Window(from_date(date(2026, 5, 1)), from_date(date(2026, 5, 20)))
+
+
+def screen(*, is_terminal: bool = True) -> tuple[Terminal, io.StringIO]:
+    text = io.StringIO()
+    return Terminal(Console(file=text, width=80, force_terminal=is_terminal, color_system=None), as_json=False), text
+
+
+def lines(text: io.StringIO) -> list[str]:
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip() for line in re.split(r"[\r\n]+", text.getvalue())]
+
+
+def busy() -> Record:
+    record = Record()
+    scopix, mathpix = RecordingJournal("scopix", record), RecordingJournal("mathpix", record)
+    for left in (30, 29, 28):
+        scopix.answered(left)
+    mathpix.answered(None)
+    scopix.fetched("usage_daily", "default", WINDOW, 1234)
+    scopix.fetched("usage_events", "default", Window(WINDOW.start, from_date(date(2026, 5, 11))), 4000)
+    return record
+
+
+def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages, what is left of the budget, rows, how far it is, and how long it takes."""
+    record = busy()
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    record.add(Expectation("scopix", "usage_daily", "default", requests=61, seconds=125.0))
+    monkeypatch.setattr(time, "monotonic", lambda: 1030.0)
+    terminal, text = screen()
+    terminal.console.print(so_far(record))
+    head, first, second = lines(text)[:3]
+    assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "to", "to", "go"]
+    assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-20", "1:35"]
+    assert second.split() == ["mathpix", "1", "no", "limit", "known", "0", "–", "–"]
+    record.note_model("usage_daily")
+    terminal.console.print(so_far(record))
+    assert "usage_daily" in text.getvalue()
+
+
+def test_it_is_live_on_a_terminal_and_silent_elsewhere() -> None:
+    """What is drawn goes when the work is done; a log gets nothing of it."""
+    for is_terminal in (True, False):
+        terminal, text = screen(is_terminal=is_terminal)
+        with terminal.progress(busy()):
+            pass
+        assert ("left in budget" in text.getvalue()) == is_terminal
+        assert is_terminal == bool(text.getvalue())
+
+
+def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
+    """With names of 300 characters, large sums and every kind of line there is."""
+    record = busy()
+    for name in HOSTILE:
+        record.add(Fetched("mathpix", "ocr_usage_by_request_args_hash", name, WINDOW, 123_456_789))
+        record.add(Failure("reducto", "usage_by_product", name, CredentialsRejected("no", way_out="Correct it.")))
+        record.add(Gap("onepin", "usage_daily", name, WINDOW))
+    cost = {
+        "billing_month": date(2026, 5, 1),
+        "provider": "mathpix",
+        "sku_id": "mathpix/strokes-session",
+        "quantity": Decimal(123_456_789),
+        "unit": "session",
+        "billed_cost": Decimal("12345678.905"),
+        "currency": "USD",
+        "is_complete": False,
+    }
+    unpriced = {
+        "provider": "onepin",
+        "account": HOSTILE[3],
+        "meter": "credits",
+        "unit": None,
+        "reason": "no price at that time",
+        "quantity": Decimal(12),
+        "first_date": date(2026, 5, 1),
+        "last_date": date(2026, 5, 20),
+    }
+    report = Report(
+        Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
+        record,
+        Outcome(80, 120, (), ("a warning " * 12,)),
+        [{**cost, "account": name} for name in HOSTILE],
+        [unpriced],
+    )
+    terminal, text = screen()
+    with pytest.raises(typer.Exit):
+        terminal.finish(report, "report  demo.html")
+    said = lines(text)
+    assert [line for line in said if cell_len(line) > 80] == []
+    assert any("12,345,678.91 USD" in line for line in said)
+    assert any(line.startswith("GAP") for line in said)
+
+    # A log has one line for each, so that it can be searched.
+    terminal, text = screen(is_terminal=False)
+    with pytest.raises(typer.Exit):
+        terminal.finish(report)
+    (line,) = [line for line in lines(text) if line.startswith("UNPRICED")]
+    assert HOSTILE[3] in line
+
+
+def test_status_fits_80_columns_and_says_what_the_marts_say(house: House) -> None:
+    """Cost, forecast, freshness and warnings; with `--json` all of it exactly."""
+    marts = filled({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
+    marts["cost_forecast_monthly"][-1]["forecast"] = None
+    fill(house.database, **marts)
+    said = house("status").splitlines()
+    assert [line for line in said if len(line) > 80] == []
+    month = "select cost_to_date from usage.cost_forecast_monthly where billing_month = '2026-05-01'"
+    costs = [cost for (cost,) in house.rows(f"{month} order by cost_to_date desc")]
+    shown = [line for line in said if " USD " in line]
+    assert [re.findall(r"[\d,]+\.\d\d", line)[0] for line in shown] == [f"{cost:,.2f}" for cost in (*costs, sum(costs))]
+    assert [line.count("–") for line in shown] == [1, 0, 0, 1]
+    assert len(re.findall("[▁▂▃▄▅▆▇█]", shown[0])) == 28
+    assert "fresh     2 of 3 tables; 1 late" in said
+    warnings = [line for line in said if line.startswith("WARNING")]
+    assert len(warnings) == 13
+    assert "more: meterhouse report" in warnings[-1]
+
+    seen = house.json("status")
+    assert sorted(Decimal(row["cost_to_date"]) for row in seen["costs"]) == sorted(costs)
+    for start in ("no price", "late", "never fetched", "unusual", "credits", "invoice over"):
+        assert any(line.startswith(start) for line in seen["warnings"]), start
+
+    fill(house.database)
+    assert "never loaded" in house("status")
+    assert house.json("status")["costs"] == []
+
+
+def test_a_query_is_answered_and_changes_nothing(house: House) -> None:
+    """As a table, as CSV and as JSON whose numbers are exact; what would write is refused with status 2."""
+    assert "there is no database" in house("query", "select 1", status=1)
+    fill(house.database, **filled({"mathpix": HOSTILE}, days=2))
+    sql = "select account, sum(billed_cost) cost, null nothing, max(date) as day from usage.cost_daily group by 1 order by 1"
+    rows = house.rows(sql)
+    assert [(row["account"], Decimal(row["cost"]), row["nothing"], row["day"]) for row in house.json("query", sql)] == [
+        (account, cost, None, day.isoformat()) for account, cost, _, day in rows
+    ]
+    head, *found = house("query", sql, "--csv").splitlines()
+    assert head == "account,cost,nothing,day"
+    assert len(found) == len(rows) == len(HOSTILE)
+    assert f"{rows[0][1]:f}".rstrip("0") in house("query", sql)
+    assert "5 rows" in house.output
+    before = house.database.read_bytes()
+    out = house.folder / "out.csv"
+    for change, why in (
+        ("create table x (i int)", "read-only"),
+        ("delete from usage.cost_daily", "read-only"),
+        (f"copy (select 1) to '{out}'", "disabled"),
+        ("attach 'other.duckdb'", "disabled"),
+        ("selec", "syntax error"),
+        ("from nowhere", "nowhere does not exist"),
+    ):
+        assert why in house("query", change, status=2), change
+    assert house.database.read_bytes() == before
+    assert not out.exists()
+    assert "exclude each other" in house("query", sql, "--csv", "--json", status=2)
+    assert json.loads(house("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_query"),
+    [
+        ("select 1", True),
+        ("with a as (select 1) select * from a union select 2", True),
+        ("delete from usage.charges", False),
+        ("select 1; drop table usage.charges", False),
+        ("with gone as (delete from usage.charges returning *) select * from gone", False),
+        ("select * into copied from usage.charges", False),
+        ("vacuum", False),
+        ("select (", False),
+    ],
+)
+def test_elsewhere_only_a_query_is_asked(sql: str, *, is_query: bool) -> None:
+    """What DuckDB refuses by itself is told by its grammar on another destination, before it is asked."""
+    from pipelines.asking import _require_query
+    from sources._core.http import ConfigurationError
+
+    if is_query:
+        _require_query(sql, "postgres")
+    else:
+        with pytest.raises(ConfigurationError):
+            _require_query(sql, "postgres")
+
+
+def test_the_ui_is_started_or_says_what_is_missing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """harlequin is on PATH, on our own, or not there; its exit status is ours."""
+    from pipelines import asking
+
+    assert "there is no database" in house("ui", status=1)
+    fill(house.database)
+    monkeypatch.setattr(asking, "find_spec", lambda _: None)
+    monkeypatch.setattr(asking, "which", lambda _: None)
+    assert "pip install 'meterhouse[ui]'" in house("ui", status=2)
+    client = house.folder / "harlequin"
+    client.write_text('#!/bin/sh\necho "$@" > asked\nexit 3\n')
+    client.chmod(0o755)
+    monkeypatch.setattr(asking, "which", lambda _: str(client))
+    house("ui", status=3)
+    assert (house.folder / "asked").read_text().split() == ["--adapter", "duckdb", "--read-only", str(house.database)]
