@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.destination import Destination, LoadError
 from pipelines.run import BILLING, Expectation, Fetched, Record, Report
 from pipelines.transform import Outcome
 from sources._core.configured import read_files
 from sources._core.http import ConfigurationError, SourceError
+from sources._core.windows import utc_now
 from sources.billing import Fault, write_templates
 
 
@@ -210,9 +212,9 @@ def reporting(*, as_json: bool) -> Iterator[Terminal]:
         raise typer.Exit(status) from None
 
 
-def so_far(record: Record) -> Table:
+def so_far(record: Record) -> Group:
     """What a run has done until now, a line a provider; it is drawn while others write to `record`."""
-    table = _table("", "provider", "pages", "left in budget", "rows", "loaded to", "to go")
+    table = _table("", "provider", "pages", "left in budget", "rows", "loaded until", "to go")
     fetched, expected = list(record.fetched), list(record.expectations)
     for provider, requests in list(record.requests.items()):
         mine = [entry for entry in fetched if entry.provider == provider]
@@ -224,12 +226,11 @@ def so_far(record: Record) -> Table:
             f"{requests:,}",
             "no limit known" if left is None else f"{left:,}",
             f"{sum(entry.rows for entry in mine):,}",
-            last.to_date_string() if last else "–",
+            min(last.subtract(microseconds=1), utc_now()).to_date_string() if last else "–",
             _clock(max(awaited) - time.monotonic()) if awaited else "–",
         )
-    if record.models:
-        table.add_row("models", f"{len(record.models):,}", "", "", "", escape(record.models[-1][:30]))
-    return table
+    models = [Text(f"models    {len(record.models)} built or tested, {record.models[-1]}"[:79])] if record.models else []
+    return Group(table, *models)
 
 
 def _clock(seconds: float) -> str:

@@ -468,7 +468,7 @@
       const inMonth = lacking.filter((row) => exact.parse(row.quantity_of_month) !== 0n);
       boxes.push(el("section", { class: "callout bad", id: "unpriced", "aria-labelledby": "unpriced-title" },
         el("h2", { id: "unpriced-title" }, "Usage without a price"),
-        el("p", {}, `${some(lacking.map(label))}: ${plural(lacking.length, "meter")} with usage that no price covers, ${inMonth.length ? `${inMonth.length} of them this month` : "none this month"}. It is in no cost on this page, so all totals are too low. Add a price, or a credit grant, to your billing files.`),
+        el("p", {}, `${some(lacking.map(label))}: ${plural(lacking.length, "meter")} with usage that no price covers, ${inMonth.length || "none"} this month. It is in no cost on this page, so all totals are too low. Add a price, or a credit grant, to your billing files.`),
         table("unpriced", "Usage without a price", [
           whoColumn(), text("Meter", (row) => row.meter),
           number("This month", (row) => row.quantity_of_month, (row) => `${count(row.quantity_of_month)} ${row.unit ? unit(row.unit, row.quantity_of_month) : "uses"}`),
@@ -497,7 +497,7 @@
   const drawUsage = () => {
     const meters = page.meters.filter(isShown);
     byId("usage-note").textContent = page.meters_from ? `Days before ${showDay(page.meters_from)} are left out, to keep this file small; they are in usage_trends_daily.` : "Every meter on its own: different units do not add up.";
-    if (!meters.some((one) => meterKey(one) === state.meter)) state.meter = meters.length ? meterKey([...meters].sort((a, b) => Object.keys(b.anomalies).length - Object.keys(a.anomalies).length)[0]) : "";
+    if (!meters.some((one) => meterKey(one) === state.meter)) state.meter = meters.length ? meterKey([...meters].sort((a, b) => Object.keys(b.anomalies).length - Object.keys(a.anomalies).length || (a.unit === null) - (b.unit === null))[0]) : "";
     fill("meter", meters.map((one) => { const option = el("option", { value: meterKey(one) }, short(`${label(one)} · ${one.meter}`, 70)); option.selected = meterKey(one) === state.meter; return option; }));
     byId("meter").parentElement.hidden = meters.length === 0;
     const chosen = meters.find((one) => meterKey(one) === state.meter);

@@ -57,12 +57,12 @@ def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     terminal, text = screen()
     terminal.console.print(so_far(record))
     head, first, second = lines(text)[:3]
-    assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "to", "to", "go"]
-    assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-20", "1:35"]
+    assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "until", "to", "go"]
+    assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-19", "1:35"]
     assert second.split() == ["mathpix", "1", "no", "limit", "known", "0", "–", "–"]
     record.note_model("usage_daily")
     terminal.console.print(so_far(record))
-    assert "usage_daily" in text.getvalue()
+    assert lines(text)[-2] == "models    1 built or tested, usage_daily"
 
 
 def test_it_is_live_on_a_terminal_and_silent_elsewhere() -> None:

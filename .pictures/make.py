@@ -1,0 +1,91 @@
+"""Makes the README's pictures from the demo.
+
+`python .pictures/make.py` wants the package with its extra `dev`, and Chromium (.ci/browser). The demo's days end with today,
+so that a new picture differs from the one before; it is made again when what it shows has changed.
+"""
+
+import io
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+HERE = Path(__file__).parent
+TOP = HERE.parent
+CHROMIUM = os.environ.get("METERHOUSE_CHROMIUM") or shutil.which("chromium") or "chromium"
+
+
+def main() -> None:
+    """Runs the demo and takes its pictures."""
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(TOP),
+            "DLT_DATA_DIR": str(folder / "dlt"),
+            "COLUMNS": "80",
+            "LINES": "60",
+        }
+        seen = on_terminal(["demo"], folder, environment)
+        environment["DESTINATION__DUCKDB__CREDENTIALS"] = str(folder / "demo.duckdb")
+        status = on_terminal(["status"], folder, environment)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        frames = [frame for frame in re.split(r"(?:\r|\x1b\[\d*[AK])+", seen) if "left in budget" in frame]
+        working = max(frames, key=lambda frame: frame.count("\n")).strip("\n")
+        terminal(browser, f"$ meterhouse run\n{working}", "run")
+        terminal(browser, f"$ meterhouse status\n{status.replace(str(folder), '/srv/costs')}", "status")
+        page(browser, folder / "demo.html", "report", width=1280, height=1180, theme="light")
+        page(browser, folder / "demo.html", "report-dark", width=1280, height=1080, theme="dark", at="#days")
+        browser.close()
+
+
+def on_terminal(arguments: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """What the command writes where it believes that somebody watches."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = io.BytesIO()
+        while True:
+            try:
+                said.write(os.read(ours, 65536))
+            except OSError:  # Linux says so when the other end is closed
+                break
+    if process.returncode:
+        raise SystemExit(said.getvalue().decode())
+    os.close(ours)
+    return said.getvalue().decode().replace("\r\n", "\n")
+
+
+def terminal(browser: Browser, text: str, name: str) -> None:
+    """A picture of a terminal with this text."""
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(text))
+    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="meterhouse", theme=MONOKAI), flags=re.DOTALL)
+    tab = browser.new_page(viewport={"width": 820, "height": 600})
+    tab.set_content(f"<style>body {{ margin: 0 }} svg {{ width: 820px; display: block }}</style>{svg}")
+    tab.locator("svg").first.screenshot(path=HERE / f"{name}.png", omit_background=True)
+
+
+def page(browser: Browser, file: Path, name: str, *, width: int, height: int, theme: str, at: str = "body") -> None:
+    """A picture of the report as it opens, or from a section on."""
+    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+    tab.goto(file.as_uri())
+    tab.wait_for_selector("html[data-ready]")
+    top = tab.locator(at).bounding_box()["y"]
+    tab.screenshot(
+        path=HERE / f"{name}.png", full_page=True, clip={"x": 0, "y": max(0, top - 24), "width": width, "height": height}
+    )
+
+
+if __name__ == "__main__":
+    main()
