@@ -29,20 +29,22 @@ def glance(destination: Destination) -> Glance:
         LoadError: the destination cannot be read, or has no marts.
     """
     with reading(destination) as ask:
-        (newest,) = ask("select max(last_fetched_at) as last_fetched_at from usage.data_freshness")
-        as_of: datetime | None = newest["last_fetched_at"]
-        (newest,) = ask("select max(billing_month) as billing_month from usage.cost_forecast_monthly")
-        month = as_of.date().replace(day=1) if as_of else newest["billing_month"]
-        costs = _costs(ask, month, as_of.date()) if as_of and month else []
-        freshness = ask("select status, count(*) as tables from usage.data_freshness group by status order by status")
-        return {
-            "location": destination.location,
-            "as_of": as_of,
-            "month": month,
-            "costs": costs,
-            "freshness": {row["status"]: row["tables"] for row in freshness},
-            "warnings": list(_warnings(ask, as_of)),
-        }
+        return {"location": destination.location, **glance_at(ask)}
+
+
+def glance_at(ask: Ask) -> Glance:
+    """The same, of whatever `ask` answers."""
+    (newest,) = ask("select max(last_fetched_at) as last_fetched_at from usage.data_freshness")
+    as_of: datetime | None = newest["last_fetched_at"]
+    month = as_of.date().replace(day=1) if as_of else None
+    freshness = ask("select status, count(*) as tables from usage.data_freshness group by status order by status")
+    return {
+        "as_of": as_of,
+        "month": month,
+        "costs": _costs(ask, month, as_of.date()) if as_of and month else [],
+        "freshness": {row["status"]: row["tables"] for row in freshness},
+        "warnings": list(_warnings(ask, as_of)),
+    }
 
 
 def _costs(ask: Ask, month: date, today: date) -> list[dict[str, Any]]:
@@ -62,7 +64,8 @@ def _warnings(ask: Ask, as_of: datetime | None) -> Iterable[str]:
         unit = row["meter"] if row["unit"] else f"uses of {row['meter']}"
         yield f"no price: {row['provider']} {row['account']}, {row['quantity']:,.0f} {unit} since {row['first_date']}"
     for row in ask(LATE):
-        yield f"{row['status']}: {row['provider']} {row['account']} {row['resource']}, {row['until']}"
+        until = f"complete until {row['complete_until']:%Y-%m-%d %H:%M}" if row["complete_until"] else "nothing complete"
+        yield f"{row['status']}: {row['provider']} {row['account']} {row['resource']}, {until}"
     for row in ask(GAPS):
         yield f"{row['kind']}: {row['provider']} {row['account']} {row['resource']}, {row['days']} days"
     if as_of:
@@ -163,8 +166,7 @@ UNPRICED = """
 """
 
 LATE = """
-    select provider, account, resource, status,
-        coalesce('complete until ' || cast(complete_until as varchar(16)), 'nothing complete') as until
+    select provider, account, resource, status, complete_until
     from usage.data_freshness
     where status <> 'fresh'
     order by provider, account, resource

