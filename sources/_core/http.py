@@ -224,7 +224,7 @@ def require_safe_url(url: str, *, provider: str) -> str:
         raise ConfigurationError(
             f"{setting} is not an address", way_out="Write it as https://host, without credentials in it."
         )
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not is_loopback(parsed.host):
         raise ConfigurationError(
             f"{setting} ({parsed.host}) is not HTTPS",
             way_out="Use https://; plain http is only for this machine (127.0.0.1, ::1, localhost).",
@@ -232,7 +232,8 @@ def require_safe_url(url: str, *, provider: str) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -277,7 +278,7 @@ class Client:
             httpx.Client(
                 auth=self.auth,
                 verify=_trusted(),
-                trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
+                trust_env=not is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
                 timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
                 follow_redirects=False,
                 headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},

@@ -303,7 +303,10 @@ def _foresee(
     journal: Journal,
 ) -> None:
     for part in parts:
-        with suppress(SourceError), _asking(table, part, journal):  # whatever is wrong will be so when it fetches, and is told then
+        with (
+            suppress(SourceError),
+            _asking(table, part, journal),
+        ):  # whatever is wrong will be so when it fetches, and is told then
             known = part.known()
             foresee(known.client, list(known.plan.windows(_stands_at(cursors, known), utc_now())))
 
