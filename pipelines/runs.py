@@ -5,6 +5,7 @@ way, statements of our own, would cost a third of that and would have to know ea
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -64,29 +65,32 @@ def count_rows(destination: Destination, sources: Mapping[str, DltSource], since
     """Of all tables that the sources load; None where the destination cannot be asked."""
     if destination.type == "duckdb" and not Path(destination.location).exists():
         return {}  # asking would make the file
-    counts: dict[Key, Count] = {}
+    keys = [(provider, table) for provider, source in sources.items() for table in source.selected_resources]
     try:
         with destination.pipeline(SCHEMA).sql_client() as client:
-            for provider, source in sources.items():
-                with client.with_alternative_dataset_name(provider):
-                    for table in source.selected_resources:
-                        counts |= {
-                            (provider, account, table): Count(rows, written)
-                            for account, rows, written in _counted(client, table, since)
-                        }
+            try:
+                return _counted(client, keys, since)
+            except DatabaseUndefinedRelation:  # a table that was never loaded; one question for each finds out which
+                counts: dict[Key, Count] = {}
+                for key in keys:
+                    with suppress(DatabaseUndefinedRelation):
+                        counts |= _counted(client, [key], since)
+                return counts
     except Exception:  # noqa: BLE001 - what is not known is null; the run itself says whether the destination is there
         return None
-    return counts
 
 
-def _counted(client: Any, table: str, since: datetime) -> Sequence[tuple[str, int, int]]:
-    name = client.make_qualified_table_name(table)
-    query = f"select account, count(*), count(case when fetched_at >= %s then 1 end) from {name} group by account"  # noqa: S608
-    try:
-        answer: Sequence[tuple[str, int, int]] = client.execute_sql(query, since)
-    except DatabaseUndefinedRelation:
-        return ()
-    return answer
+def _counted(client: Any, keys: Sequence[tuple[str, str]], since: datetime) -> dict[Key, Count]:
+    selects = []
+    for provider, table in keys:
+        with client.with_alternative_dataset_name(provider):
+            name = client.make_qualified_table_name(table)
+        selects.append(
+            f"select '{provider}', account, '{table}', count(*), count(case when fetched_at >= %s then 1 end)"  # noqa: S608
+            f" from {name} group by account"
+        )
+    answer = client.execute_sql(" union all ".join(selects), *[since] * len(keys)) if keys else ()
+    return {(provider, account, table): Count(rows, written) for provider, account, table, rows, written in answer or ()}
 
 
 def run_rows(record: Record, before: Counts | None, after: Counts | None) -> list[dict[str, Any]]:
