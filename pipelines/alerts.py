@@ -153,7 +153,7 @@ class Alerts:
             )
             with keep_deadlines(client) as http, until(time.monotonic() + PATIENCE):
                 status = http.post(self.webhook, json={"text": text}).status_code
-        except httpx.HTTPError as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it must not turn a run that has loaded into a failed one
             said = f"it cannot be reached ({type(fault).__name__})"  # whatever else the error says may name the address
         else:
             if 200 <= status < 300:

@@ -16,6 +16,7 @@ import time_machine
 from dlt.common.runtime.run_context import active
 
 from pipelines.alerts import Alerts, Budget, _overruns
+from pipelines.logs import LogFormat, interrupted, log_lines
 from pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 
@@ -129,6 +130,17 @@ def test_a_log_has_no_line_that_is_none(house: House, monkeypatch: pytest.Monkey
     (odd,) = [line for line in log(house, *LOAD) if line["event"] == "log"]
     assert (odd["logger"], odd["message"], odd["level"]) == ("dlt", "dlt is\nodd", "critical")
     assert house.json(*LOAD, "--log-format", "json")["status"] == "ok"
+
+
+def test_a_signal_is_the_last_line_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the status that the process ends with; where no lines are written, there is none."""
+    with log_lines(LogFormat.JSON, "a-run"):
+        assert interrupted("SIGTERM", 143)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["interrupted_by"], line["exit_status"]) == ("finished", "SIGTERM", 143)
+    with log_lines(LogFormat.TEXT, "a-run"):
+        assert not interrupted("SIGINT", 130)
+    assert capsys.readouterr().err == ""
 
 
 def test_runs_say_what_each_table_got(
