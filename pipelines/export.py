@@ -133,6 +133,10 @@ def _write_csv(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> int
     return rows
 
 
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""How a text begins that a spreadsheet would compute; the wide ones are those of East Asian keyboards."""
+
+
 def _as_texts(column: pa.ChunkedArray) -> Sequence[str | None]:
     # Most columns repeat a few values: each is put into words once.
     encoded = column.combine_chunks().dictionary_encode()
@@ -149,5 +153,7 @@ def _as_text(value: Any) -> str | None:
             return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
         case bool():
             return "true" if value else "false"
+        case str() if value.startswith(FORMULA):
+            return f"'{value}"  # names are others' to choose; a number that is negative is no text
         case _:
             return None if value is None else str(value)
