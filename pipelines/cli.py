@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.focus import Dataset, Format, Version
+from pipelines.logs import LogFormat
 from pipelines.stopping import stop_by_exception, stopping_at_once
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 DestinationName = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Any dlt destination; duckdb.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One machine-readable object on stdout; human text on stderr.")]
+LogLines = Annotated[LogFormat, typer.Option("--log-format", help="json: stderr is one object a line, and no human text.")]
 
 
 def _version(wanted: bool) -> None:
@@ -60,19 +62,23 @@ def run(
     no_models: Annotated[bool, typer.Option("--no-models", help="Load, and leave the SQL models as they are.")] = False,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Begin at initial_date again.")] = False,
     as_json: AsJson = False,
+    log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Extract, load and build the models of all enabled providers, or of those named."""
     from pipelines import terminal
+    from pipelines.alerts import Alerts
     from pipelines.destination import resolve_destination
-    from pipelines.run import Record, open_sources, run_all, select
+    from pipelines.record import Record
+    from pipelines.run import PROVIDERS, open_sources, run_all, select
 
-    with terminal.reporting(as_json=as_json) as out:
-        record = Record()
-        sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
-        target = resolve_destination(destination)
-        out.say(f"loading {', '.join(sources)} into {target.location}")
-        with out.progress(record):
-            report = run_all(sources, target, record, models=not no_models)
+    with terminal.reporting("run", as_json=as_json, log_format=log_format) as out:
+        record, alerts = Record(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
+        with out.stops_told(alerts, record):
+            sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
+            target = resolve_destination(destination)
+            out.say(f"loading {', '.join(sources)} into {target.location}")
+            with out.progress(record):
+                report = run_all(sources, target, record, models=not no_models, alerts=alerts)
         out.finish(report)
 
 
@@ -81,10 +87,11 @@ def demo(as_json: AsJson = False) -> None:
     """Run against the sandbox into demo.duckdb: no key, no network, made-up usage, what it costs, and demo.html."""
     from pipelines import terminal
     from pipelines.destination import resolve_destination
-    from pipelines.run import Record, open_sources, run_all
+    from pipelines.record import Record
+    from pipelines.run import open_sources, run_all
     from sources._core.windows import utc_now
 
-    with terminal.reporting(as_json=as_json) as out:
+    with terminal.reporting("demo", as_json=as_json) as out:
         with _sandbox().Sandbox() as server, TemporaryDirectory() as paper:
             # A year and the running month, and no limit but the machine's. The sources take these settings before all
             # configuration, so that no real key is ever sent to the sandbox. Scopix is asked by the single day and key:
@@ -93,7 +100,7 @@ def demo(as_json: AsJson = False) -> None:
             settings = {provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()}
             for provider in settings.keys() - {"scopix"}:
                 settings[provider]["initial_date"] = start.isoformat()
-            record = Record()
+            record = Record(run_id=out.run_id)
             sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
             out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
@@ -113,7 +120,7 @@ def status(destination: DestinationName = None, as_json: AsJson = False) -> None
     from pipelines.destination import resolve_destination
     from pipelines.glance import glance, show
 
-    with terminal.reporting(as_json=as_json) as out:
+    with terminal.reporting("status", as_json=as_json) as out:
         seen = glance(resolve_destination(destination))
         if as_json:
             out.object(seen)
@@ -132,7 +139,7 @@ def report(
     from pipelines import terminal
     from pipelines.destination import resolve_destination
 
-    with terminal.reporting(as_json=False) as out:
+    with terminal.reporting("report") as out:
         size = _report().write_report(resolve_destination(destination), file)
         out.say(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
 
@@ -152,7 +159,7 @@ def query(
     from pipelines.destination import resolve_destination
     from sources._core.http import ConfigurationError
 
-    with terminal.reporting(as_json=as_json) as out:
+    with terminal.reporting("query", as_json=as_json) as out:
         if as_csv and as_json:
             raise ConfigurationError("--csv and --json exclude each other", way_out="Take one.")
         names, rows = answer(resolve_destination(destination), sql)
@@ -166,7 +173,7 @@ def ui(destination: DestinationName = None) -> None:
     from pipelines.asking import open_client
     from pipelines.destination import resolve_destination
 
-    with terminal.reporting(as_json=False):
+    with terminal.reporting("ui"):
         stop_by_exception()
         raise typer.Exit(open_client(resolve_destination(destination)))
 
@@ -176,21 +183,25 @@ def models(
     destination: DestinationName = None,
     path: Annotated[bool, typer.Option("--path", help="Print where the dbt project is, and do nothing else.")] = False,
     as_json: AsJson = False,
+    log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Build and test the SQL models on what is loaded."""
     from pipelines import terminal
+    from pipelines.alerts import Alerts
     from pipelines.destination import resolve_destination
-    from pipelines.run import Record, run_all
+    from pipelines.record import Record
+    from pipelines.run import PROVIDERS, run_all
     from pipelines.transform import PROJECT
 
     if path:
         typer.echo(PROJECT)
         return
-    with terminal.reporting(as_json=as_json) as out:
-        target = resolve_destination(destination)
-        record = Record()
-        with out.progress(record):
-            report = run_all({}, target, record, models=True, rebuild=True)
+    with terminal.reporting("models", as_json=as_json, log_format=log_format) as out:
+        record, alerts = Record(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
+        with out.stops_told(alerts, record):
+            target = resolve_destination(destination)
+            with out.progress(record):
+                report = run_all({}, target, record, models=True, rebuild=True, alerts=alerts)
         out.finish(report)
 
 
@@ -201,13 +212,21 @@ def check(
         str | None,
         typer.Option(metavar="FOLDER", help="Write example files of your prices, credits and invoices there, and no more."),
     ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option("--max-age", metavar="SPAN", help="Status 1 if a loaded table is older, such as 36h or '2 days'."),
+    ] = None,
     as_json: AsJson = False,
+    log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Resolve the configuration, check your billing files, make one cheap call a provider; say what is missing."""
     from pipelines import terminal
+    from pipelines.alerts import Alerts
     from pipelines.destination import require_open, resolve_destination
+    from pipelines.freshness import stale_tables
+    from pipelines.record import Record
     from pipelines.run import (
-        Record,
+        PROVIDERS,
         billing_faults,
         check_credentials,
         configured_billing,
@@ -215,12 +234,15 @@ def check(
         open_sources,
     )
     from sources._core.http import NotConfigured
+    from sources._core.settings import parse_span
 
     os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # whoever checks is waiting for the answer
-    with terminal.reporting(as_json=as_json) as out:
+    with terminal.reporting("check", as_json=as_json, log_format=log_format) as out:
         if billing_templates is not None:
             out.templates(billing_templates)
             return
+        oldest = parse_span(max_age, setting="--max-age") if max_age is not None else None
+        Alerts.from_config(tuple(PROVIDERS))
         try:
             sources = open_sources([], Record())
         except NotConfigured:
@@ -230,8 +252,9 @@ def check(
         target = resolve_destination(destination)
         require_open(target)
         faults = billing_faults(target)
+        stale = stale_tables(target, sources, oldest) if oldest is not None else None
         credentials = list(check_credentials(sources))
-        out.checked(credentials, missing_providers(sources), target, configured_billing(), faults)
+        out.checked(credentials, missing_providers(sources), target, configured_billing(), faults, stale)
 
 
 export = typer.Typer(help="Write what the models computed into a file, for other tools.", no_args_is_help=True)
@@ -256,7 +279,7 @@ def focus(
     from pipelines.destination import resolve_destination
     from pipelines.export import export_focus
 
-    with terminal.reporting(as_json=False) as out:
+    with terminal.reporting("export") as out:
         target = resolve_destination(destination)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format)
         out.say(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
@@ -272,7 +295,7 @@ def sandbox(
     from pipelines import terminal
 
     stop_by_exception()
-    with terminal.reporting(as_json=False) as out:
+    with terminal.reporting("sandbox") as out:
         out.serving(partial(_sandbox().serve, documented_limits=limits), port, seed)
 
 

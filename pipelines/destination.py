@@ -14,6 +14,7 @@ import duckdb
 import fasteners
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from pipelines.lookups import make_quick, remembering_capabilities
 from sources._core.http import ConfigurationError
@@ -47,12 +48,12 @@ class Destination:
         digest = hashlib.sha256(f"{self.type} {self.location}".encode()).hexdigest()[:12]
         return Path(get_dlt_pipelines_dir()) / f"meterhouse-{self.type}-{digest}"
 
-    def pipeline(self, provider: str) -> dlt.Pipeline:
-        """The pipeline that loads `provider` into the dataset of the same name."""
+    def pipeline(self, provider: str, *, dataset: str | None = None) -> dlt.Pipeline:
+        """The pipeline that loads `provider` into the dataset of the same name, or of another one."""
         return dlt.pipeline(
             provider,
             destination=self.dlt_destination,
-            dataset_name=provider,
+            dataset_name=dataset or provider,
             pipelines_dir=str(self.working_dir),
         )
 
@@ -161,6 +162,16 @@ def only_run(destination: Destination) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def query_rows(client: Any, query: str, *parameters: Any) -> list[dict[str, Any]]:
+    """What a query answers; nothing where its table was never built, which is for others to say."""
+    try:
+        with client.execute_query(query, *parameters) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except DatabaseUndefinedRelation:
+        return []
 
 
 def in_words(error: BaseException, destination: Destination) -> str:

@@ -16,7 +16,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 
 from pipelines.destination import Destination, LoadError, in_words
 from pipelines.focus import Dataset, Format, Version
-from pipelines.reading import not_built
+from pipelines.reading import as_data, not_built
 from sources._core.http import ConfigurationError
 
 CHUNK = 20_000
@@ -147,4 +147,4 @@ def _as_text(value: Any) -> str | None:
         case bool():
             return "true" if value else "false"
         case _:
-            return None if value is None else str(value)
+            return None if value is None else as_data(value, str(value))

@@ -71,3 +71,15 @@ def _answer(cursor: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
 def not_built(what: str) -> LoadError:
     """The error of whoever asks before there is anything to ask for."""
     return LoadError(f"{what}. Build the models first: meterhouse run, or meterhouse models")
+
+
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""How a text begins that a spreadsheet would compute; the wide ones are those of East Asian keyboards."""
+
+
+def as_data(value: Any, text: str) -> str:
+    """`text`, which stands for `value` in a table, such that no spreadsheet takes it for a formula.
+
+    Names are others' to choose; a number that is negative is no text.
+    """
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from threading import Lock, Thread
@@ -16,19 +16,21 @@ from types import MappingProxyType
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
-from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
+from pipelines import runs
+from pipelines.alerts import ALERTS, Alerts
+from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, query_rows, require_open
+from pipelines.logs import ERROR, INFO, tell
 from pipelines.lookups import make_quick
+from pipelines.record import Failure, Fetched, Record, RecordingJournal
 from pipelines.transform import Outcome, build, built_already, known_skus, require_models
 from sources._core import check
 from sources._core.configured import require_known, require_known_sections
 from sources._core.http import ConfigurationError, Limits, NotConfigured, SourceError
-from sources._core.journal import Journal
-from sources._core.windows import Window
 from sources.billing import TABLES, Fault, Faults, billing_source, table_reader
 
 PROVIDERS: Mapping[str, str] = {
@@ -46,119 +48,6 @@ HTTP = "http"
 """The section of the limits of all providers' requests."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """One window that was read whole: `rows` of one account's table."""
-
-    provider: str
-    table: str
-    account: str
-    window: Window
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What kept a table, or with table '' a whole provider, from being loaded."""
-
-    provider: str
-    table: str
-    account: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Time that a provider does not tell any more and that no regular run has loaded."""
-
-    provider: str
-    table: str
-    account: str
-    window: Window
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """A table that takes its time: how many requests are to come, and how many seconds they take at the allowed pace."""
-
-    provider: str
-    table: str
-    account: str
-    requests: int
-    seconds: float
-    announced_at: float = field(default_factory=lambda: time.monotonic())  # a lambda, so that a test may set the clock
-
-
-@dataclass
-class Record:
-    """What a run has done so far. Several providers write to it at once."""
-
-    fetched: list[Fetched] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    expectations: list[Expectation] = field(default_factory=list)
-    requests: dict[str, int] = field(default_factory=dict)
-    left: dict[str, int | None] = field(default_factory=dict)
-    """What is left of each provider's budget of requests; None where no limit is known."""
-    models: list[str] = field(default_factory=list)
-    billing: dict[str, str] = field(default_factory=dict)
-    """The tables of billing that were loaded, and what from."""
-    on_expectation: Callable[["Expectation"], None] = lambda expected: None  # noqa: ARG005
-    _lock: Lock = field(default_factory=Lock, repr=False)
-
-    def add(self, entry: Fetched | Failure | Gap | Expectation) -> None:
-        """Notes what happened."""
-        with self._lock:
-            match entry:
-                case Fetched():
-                    self.fetched.append(entry)
-                case Failure():
-                    self.failures.append(entry)
-                case Gap():
-                    self.gaps.append(entry)
-                case Expectation():
-                    self.expectations.append(entry)
-                    self.on_expectation(entry)
-
-    def count_request(self, provider: str, left: int | None) -> None:
-        """Notes an answer of `provider`, and how many more requests its budget holds."""
-        with self._lock:
-            self.left[provider] = left
-            self.requests[provider] = self.requests.get(provider, 0) + 1
-
-    def note_model(self, name: str) -> None:
-        """Notes a model or test that dbt has finished."""
-        with self._lock:
-            self.models.append(name)
-
-
-class RecordingJournal(Journal):
-    """Writes what a source tells into the run's record, and lets it go on after a failure."""
-
-    def __init__(self, provider: str, record: Record) -> None:
-        self._provider, self._record = provider, record
-
-    def answered(self, left: int | None) -> None:
-        """Counts an answer."""
-        self._record.count_request(self._provider, left)
-
-    def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
-        """Notes a window."""
-        self._record.add(Fetched(self._provider, table, account, window, rows))
-
-    def gap(self, table: str, account: str, window: Window) -> None:
-        """Notes a gap."""
-        self._record.add(Gap(self._provider, table, account, window))
-
-    def expecting(self, table: str, account: str, requests: int, seconds: float) -> None:
-        """Notes how long a table will take."""
-        self._record.add(Expectation(self._provider, table, account, requests, seconds))
-
-    def failed(self, table: str, account: str, error: SourceError) -> None:
-        """Notes a failure and returns, so that the other accounts are loaded."""
-        self._record.add(Failure(self._provider, table, account, error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +165,10 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
     one_at_a_time = Lock()
 
     def load_one(provider: str) -> None:
+        began = time.monotonic()
         try:
             _load_one(destination.pipeline(provider), sources[provider], one_at_a_time)
+            tell("loaded", provider=provider, seconds=round(time.monotonic() - began, 3))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must neither stop nor hide the other providers
             record.add(Failure(provider, "", "", _as_load_error(provider, error, destination)))
 
@@ -304,16 +195,24 @@ def _load_one(pipeline: dlt.Pipeline, source: DltSource, one_at_a_time: Lock) ->
             pipeline.load(raise_on_failed_jobs=True)
 
 
+def root_of(error: BaseException) -> BaseException:
+    """The first cause of an error, or the first of a source's own."""
+    cause = error
+    while (inner := cause.__cause__ or getattr(cause, "exception", None)) is not None and inner is not cause:
+        cause = inner
+        if isinstance(cause, SourceError):
+            break
+    return cause
+
+
 def _as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:
     """The first cause that says something, in one line; dlt wraps it in several exceptions with long explanations.
 
     What goes wrong before anything is written is no fault of the destination.
     """
-    cause: BaseException = error
-    while (inner := cause.__cause__ or getattr(cause, "exception", None)) is not None and inner is not cause:
-        cause = inner
-        if isinstance(cause, SourceError):
-            return cause
+    cause = root_of(error)
+    if isinstance(cause, SourceError):
+        return cause
     if isinstance(error, PipelineStepFailed) and error.step in {"extract", "normalize"}:
         said = " ".join(f"{type(cause).__name__} {cause}".split())[:300]
         return LoadError(f"{provider}: what it answered could not be made into tables ({said}). Please report it")
@@ -413,9 +312,14 @@ class Report:
         return [entry for entry in self.record.fetched if entry.provider not in lost]
 
     @property
+    def failed_models(self) -> tuple[str, ...]:
+        """A line for each model or test that failed."""
+        return self.outcome.failures if self.outcome else ()
+
+    @property
     def exit_status(self) -> int:
         """0 all done, 1 a provider, model or test failed."""
-        return 1 if self.record.failures or (self.outcome and self.outcome.failures) else 0
+        return 1 if self.record.failures or self.failed_models else 0
 
 
 def run_all(
@@ -426,28 +330,59 @@ def run_all(
     models: bool,
     billing: Mapping[str, str] | None = None,
     rebuild: bool = False,
+    alerts: Alerts | None = None,
 ) -> Report:
     """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
 
     Models that a build would not change are left as they are, except with `rebuild`. The user's own prices, credits and
-    invoices are loaded first, whatever else is: those that are configured, or those of `billing`.
+    invoices are loaded first, whatever else is: those that are configured, or those of `billing`. What was done is
+    kept in `meterhouse.runs`, and what somebody should know is told to `alerts`.
     """
     if models:
         require_models(destination)
     with only_run(destination):
         require_open(destination)
+        before = runs.count_rows(destination, sources, record.started_at)
         load_billing(destination, record, configured_billing() if billing is None else billing)
         if sources:
             load(sources, destination, record)
-        if not models:
-            return Report(destination, record, None, None, None)
-        outcome = None if rebuild else built_already(destination)
-        return _report(destination, record, outcome or build(destination, on_node=record.note_model))
+        rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
+        report = Report(destination, record, None, None, None)
+        if models:
+            began = time.monotonic()
+            report = _report(destination, record, _models(destination, record, rebuild=rebuild))
+            rows.append(runs.models_row(record, report.failed_models, time.monotonic() - began))
+        _keep(report, rows, alerts)
+        return report
+
+
+def _models(destination: Destination, record: Record, *, rebuild: bool) -> Outcome:
+    outcome = None if rebuild else built_already(destination)
+    outcome = outcome or build(destination, on_node=record.note_model)
+    level = ERROR if outcome.failures else INFO
+    said = {"failures": outcome.failures, "warnings": outcome.warnings, "up_to_date": outcome.up_to_date}
+    tell("models", level, built=outcome.built, tests_passed=outcome.tested, **said)
+    return outcome
+
+
+def _keep(report: Report, rows: Sequence[Mapping[str, Any]], alerts: Alerts | None) -> None:
+    """Sends alerts, and writes what the run did and what was told; failing in that is a warning, and no failed run."""
+    told = (
+        alerts.send(report.destination, report.record, report.failed_models, models=report.outcome is not None)
+        if alerts
+        else []
+    )
+    tables = {"runs": pa.Table.from_pylist(list(rows), runs.RUNS), "alerts": pa.Table.from_pylist(told, ALERTS)}
+    try:
+        runs.write(report.destination, tables)
+    except Exception as error:  # noqa: BLE001 - whatever the destination has against it
+        said = in_words(root_of(error), report.destination)
+        report.record.warn(f"what this run did could not be written into {runs.SCHEMA}.runs: {said}")
 
 
 def _report(destination: Destination, record: Record, outcome: Outcome) -> Report:
     with destination.pipeline(next(iter(PROVIDERS))).sql_client() as client:
-        return Report(destination, record, outcome, _rows(client, COST_MONTHLY), _rows(client, UNPRICED_USAGE))
+        return Report(destination, record, outcome, query_rows(client, COST_MONTHLY), query_rows(client, UNPRICED_USAGE))
 
 
 COST_MONTHLY = """
@@ -461,12 +396,3 @@ UNPRICED_USAGE = """
     group by provider, account, meter, unit, reason
     order by provider, account, meter, reason
 """
-
-
-def _rows(client: Any, query: str) -> list[dict[str, Any]]:
-    try:
-        with client.execute_query(query) as cursor:
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    except DatabaseUndefinedRelation:
-        return []  # dbt failed before it built the mart; its outcome says so

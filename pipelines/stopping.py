@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread, current_thread, main_thread
 
+from pipelines.logs import interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 1.0
 """Seconds for the last words, which a reader that does not read must not turn into a hang."""
@@ -69,6 +71,7 @@ def _last_words(status: int, as_json: bool) -> None:  # noqa: FBT001 - a thread'
             os.write(1, b"\x1b[?25h\n")  # the live line has hidden the cursor
         if as_json:
             os.write(1, (json.dumps({"status": "failed", "exit_status": status, "error": said}) + "\n").encode())
-        os.write(2, f"{said}\n".encode())
+        if not interrupted(signal.Signals(status - 128).name, status):
+            os.write(2, f"{said}\n".encode())
     if (shared := sys.modules.get("multiprocessing.util")) is not None:
         shared._run_finalizers(0)  # noqa: SLF001 - dbt's semaphores, which would be complained about as leaked

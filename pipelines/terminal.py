@@ -3,11 +3,11 @@
 import csv
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,10 +19,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.alerts import Alerts
 from pipelines.destination import Destination, LoadError
-from pipelines.run import BILLING, Expectation, Fetched, Record, Report
+from pipelines.freshness import Stale
+from pipelines.logs import ERROR, WARNING, LogFormat, log_lines, new_run_id, plain, tell
+from pipelines.reading import as_data
+from pipelines.record import Expectation, Fetched, Record
+from pipelines.run import BILLING, Report
 from pipelines.transform import Outcome
-from sources._core.configured import read_files
+from sources._core.configured import read_files, readable_by_others
 from sources._core.http import ConfigurationError, SourceError
 from sources._core.windows import utc_now
 from sources.billing import Fault, write_templates
@@ -30,20 +35,33 @@ from sources.billing import Fault, write_templates
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where human text goes: stdout, or stderr where stdout is for a machine."""
+    """Where human text goes: stdout, or stderr where stdout is for a machine, or nowhere where stderr is, too."""
 
     console: Console
     as_json: bool
+    run_id: str = field(default_factory=new_run_id)
+    warnings: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """One line, however long, but on a terminal: what a scheduler mails or a grep looks for must not be broken."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
+    def complain(self, text: str) -> None:
+        """One line on stderr, wherever the other text goes."""
+        if not self.console.quiet:
+            typer.echo(text, err=True)
+
+    def warn(self, warning: str) -> None:
+        """Says at once what may be wrong and stops nothing."""
+        self.warnings.append(warning)
+        tell("warning", WARNING, warning=warning)
+        self.complain(f"WARNING  {warning}")
+
     @contextmanager
     def progress(self, record: Record) -> Iterator[None]:
         """A line a provider, kept up to date while the block works; nothing where nobody watches."""
         record.on_expectation = self._announce
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.quiet:
             yield
             return
         with Live(console=self.console, transient=True, get_renderable=lambda: so_far(record)):
@@ -56,9 +74,20 @@ class Terminal:
             "the pace that the provider allows"
         )
 
+    @contextmanager
+    def stops_told(self, alerts: Alerts | None, record: Record) -> Iterator[None]:
+        """What ends the block before anything could be done is told, too, each time: there is nowhere to remember it."""
+        try:
+            yield
+        except (SourceError, LoadError) as error:
+            if alerts is not None and "failures" in alerts.kinds and not alerts.post([f"STOPPED {error}"], record):
+                self.complain(f"WARNING  {record.warnings[-1]}")
+            raise
+
     def finish(self, report: Report, last: str | None = None) -> NoReturn:
         """Prints the summary, and a last line, and ends the command with the run's exit status."""
-        self.object(_as_dict(report))
+        answer = _as_dict(report)
+        self.object({**answer, "warnings": [*self.warnings, *answer["warnings"]]})
         self._summary(report)
         if last:
             self.say(last)
@@ -67,18 +96,20 @@ class Terminal:
     def object(self, answer: Any) -> None:
         """Prints the one object for a machine, if there is one to print it for."""
         if self.as_json:
-            typer.echo(json.dumps(answer, default=_plain))
+            typer.echo(json.dumps(answer, default=plain))
 
     def rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
         """Prints what a query answers on stdout: as `table`, `csv` or `json`."""
         if form == "json":
             if len(set(names)) < len(names):
                 raise ConfigurationError("two columns have the same name", way_out="Name them apart, with as.")
-            typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=_plain))
+            typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=plain))
         elif form == "csv":
             text = io.StringIO(newline="")
             writer = csv.writer(text)
-            writer.writerows([names, *([None if value is None else _shown(value) for value in row] for row in rows)])
+            writer.writerows(
+                [names, *([None if value is None else as_data(value, _shown(value)) for value in row] for row in rows)]
+            )
             typer.echo(text.getvalue(), nl=False)
         else:
             table = Table(box=None, pad_edge=False)
@@ -98,9 +129,18 @@ class Terminal:
         destination: Destination,
         billing: Mapping[str, str],
         faults: Sequence[Fault],
+        stale: Sequence[Stale] | None,
     ) -> None:
-        """Prints what `check` found and ends the command: with 2 where the configuration is wrong, 1 where a key is."""
-        status = 2 if faults or not results else 1 if any(error for _, _, error in results) else 0
+        """Prints what `check` found and ends the command: with 2 where the configuration is wrong, 1 where a key is.
+
+        Also with 1 where something is `stale`; None where nobody asked for that.
+        """
+        status = 2 if faults or not results else 1 if stale or any(error for _, _, error in results) else 0
+        for provider, account, error in results:
+            tell("checked", ERROR if error else logging.INFO, provider=provider, account=account, error=error and str(error))
+        for old in stale or ():
+            place = {"provider": old.provider, "account": old.account, "resource": old.resource}
+            tell("stale", ERROR, **place, known_until=old.known_until, hours=old.hours)
         if self.as_json:
             answer = {
                 "status": "failed" if status else "ok",
@@ -110,6 +150,19 @@ class Terminal:
                     for provider, account, error in results
                 ],
                 "not_configured": list(missing),
+                "stale": None
+                if stale is None
+                else [
+                    {
+                        "provider": old.provider,
+                        "account": old.account,
+                        "table": old.resource,
+                        "known_until": old.known_until,
+                        "hours": old.hours,
+                    }
+                    for old in stale
+                ],
+                "warnings": self.warnings,
                 "billing": {
                     "configured": billing,
                     "faults": [
@@ -124,7 +177,7 @@ class Terminal:
                     ],
                 },
             }
-            typer.echo(json.dumps(answer))
+            typer.echo(json.dumps(answer, default=plain))
         self.say(f"destination  {destination.name}  {destination.location}")
         for provider, account, error in results:
             self.say(f"{provider}  {account}  {error or 'ok'}")
@@ -135,7 +188,10 @@ class Terminal:
             if table not in wrong:
                 self.say(f"{BILLING}  {table}  {source}  ok")
         for fault in faults:
+            tell("billing_fault", ERROR, table=fault.table, error=str(fault))
             self.say(f"{BILLING}  {fault.table}  {fault}")
+        for old in stale or ():
+            self.say(f"STALE  {old}")
         raise typer.Exit(status)
 
     def templates(self, folder: str) -> None:
@@ -182,7 +238,9 @@ class Terminal:
         if report.outcome is not None:
             self._models(report.outcome)
         for failure in _distinct(record):
-            typer.echo(f"FAILED  {failure}", err=True)
+            self.complain(f"FAILED  {failure}")
+        for warning in record.warnings:
+            self.complain(f"WARNING  {warning}")
         self.say(f"{'done' if report.exit_status == 0 else 'not all done'}: {report.destination.location}")
 
     def _models(self, outcome: Outcome) -> None:
@@ -194,22 +252,46 @@ class Terminal:
         for line in outcome.warnings:
             self.say(f"WARNING  {line}")
         for line in outcome.failures:
-            typer.echo(f"FAILED  {line}", err=True)
+            self.complain(f"FAILED  {line}")
 
 
 @contextmanager
-def reporting(*, as_json: bool) -> Iterator[Terminal]:
+def reporting(command: str, *, as_json: bool = False, log_format: LogFormat = LogFormat.TEXT) -> Iterator[Terminal]:
     """Ends the command with one line and status 2 where the configuration is wrong, 1 where a source fails."""
-    terminal = Terminal(Console(stderr=as_json, soft_wrap=False), as_json)
+    for_machines = log_format is LogFormat.JSON
+    terminal = Terminal(Console(stderr=as_json, soft_wrap=False, quiet=for_machines), as_json)
+    with log_lines(log_format, terminal.run_id), _logged(command, for_machines=for_machines):
+        try:
+            for file in readable_by_others(read_files()):  # before dlt reads them, whose message names no line
+                terminal.warn(f"{file} can be read by others on this machine: chmod 600 {file}")
+            yield terminal
+        except (SourceError, LoadError) as error:
+            status = 2 if isinstance(error, ConfigurationError) else 1
+            if as_json:
+                typer.echo(json.dumps({"status": "failed", "exit_status": status, "error": str(error)}))
+            tell("stopped", ERROR, kind=type(error).__name__, error=str(error))
+            terminal.complain(f"meterhouse: {error}")
+            raise typer.Exit(status) from None
+
+
+@contextmanager
+def _logged(command: str, *, for_machines: bool) -> Iterator[None]:
+    """The first line of a log and its last, with the status that the command ends with."""
+    began, status = time.monotonic(), 0
+    tell("started", command=command)
     try:
-        read_files()  # before dlt does, whose message names no line
-        yield terminal
-    except (SourceError, LoadError) as error:
-        status = 2 if isinstance(error, ConfigurationError) else 1
-        if as_json:
-            typer.echo(json.dumps({"status": "failed", "exit_status": status, "error": str(error)}))
-        typer.echo(f"meterhouse: {error}", err=True)
-        raise typer.Exit(status) from None
+        yield
+    except typer.Exit as end:
+        status = end.exit_code
+        raise
+    except Exception as fault:
+        status = 1
+        if not for_machines:
+            raise
+        logging.getLogger("meterhouse").critical("crashed", exc_info=True, extra={"fields": {"error": str(fault)}})
+        raise typer.Exit(status) from None  # a traceback in between would not be a line
+    finally:
+        tell("finished", exit_status=status, seconds=round(time.monotonic() - began, 3))
 
 
 def so_far(record: Record) -> Group:
@@ -315,6 +397,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
     return {
         "status": "ok" if report.exit_status == 0 else "failed",
         "exit_status": report.exit_status,
+        "run_id": report.record.run_id,
         "destination": {"name": report.destination.name, "location": report.destination.location},
         "loaded": [
             {
@@ -327,6 +410,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
             }
             for entry in report.loaded
         ],
+        "warnings": report.record.warnings,
         "billing": report.record.billing,
         "requests": report.record.requests,
         "gaps": [
@@ -365,14 +449,5 @@ def _as_dict(report: Report) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     """A value in a table: a number without the zeros that a column's scale puts behind it."""
-    text = _plain(value)
+    text = plain(value)
     return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
-
-
-def _plain(value: Any) -> str:
-    # Money and quantities leave as text: a JSON number is a float to most readers.
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)

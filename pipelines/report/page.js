@@ -156,8 +156,9 @@
       })));
       const foot = total ? el("tfoot", {}, total.map((sums) => el("tr", {}, columns.map((column, position) => el(position === 0 ? "th" : "td", { scope: position === 0 ? "row" : null, class: isNumber(column) ? "number" : null, "data-exact": sums.exact?.[position] ?? null }, sums.cells[position] ?? ""))))) : null;
       const copy = async (event) => {
-        const clean = (text) => text.replace(/[\t\r\n]+/g, " ");
-        const grid = [columns.map((column) => column.title), ...sorted.map((row) => columns.map((column) => clean(plainText(column, row))))];
+        // A cell is one line, and a name that looks like a formula is none.
+        const clean = (text) => text.replace(/[\t\r\n]+/g, " "), safe = (text) => clean(text).replace(/^(?=[=+\-@\uff1d\uff0b\uff0d\uff20])/, "'");
+        const grid = [columns.map((column) => column.title), ...sorted.map((row) => columns.map((column) => (isNumber(column) ? clean : safe)(plainText(column, row))))];
         await toClipboard(grid.map((one) => one.join("\t")).join("\n"));
         event.target.textContent = "Copied";
         say(`${plural(sorted.length, "row")} copied`);

@@ -6,6 +6,7 @@ dlt ignores a setting that nothing asks for, so that a misspelled `lookbak` woul
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ from dlt.common.runtime.run_context import RunContext
 
 from sources._core.http import ConfigurationError
 
-FILES = ("config.toml", "secrets.toml")
+SECRETS = "secrets.toml"
+FILES = ("config.toml", SECRETS)
 OF_DLT = frozenset({"schema", "extract", "normalize", "load", "data_writer", "destination"})
 """Tables that dlt itself looks for in a source's section."""
 
@@ -29,6 +31,12 @@ def read_files() -> dict[Path, Mapping[str, Any]]:
     context = RunContext(".")  # not dlt's own, which reads the files when it is first asked for
     folders = dict.fromkeys((Path(context.settings_dir), Path(context.global_dir)))
     return {folder / name: _parsed(folder / name) for folder in folders for name in FILES if (folder / name).is_file()}
+
+
+def readable_by_others(files: Iterable[Path]) -> list[Path]:
+    """The files of secrets among them that the group, or everybody on this machine, may read."""
+    secrets = [file for file in files if file.name == SECRETS] if os.name == "posix" else []
+    return [file for file in secrets if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
 
 
 def _parsed(file: Path) -> Mapping[str, Any]:

@@ -30,8 +30,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, Protocol
 
 import dlt
 import httpx
@@ -224,7 +224,7 @@ def require_safe_url(url: str, *, provider: str) -> str:
         raise ConfigurationError(
             f"{setting} is not an address", way_out="Write it as https://host, without credentials in it."
         )
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not is_loopback(parsed.host):
         raise ConfigurationError(
             f"{setting} ({parsed.host}) is not HTTPS",
             way_out="Use https://; plain http is only for this machine (127.0.0.1, ::1, localhost).",
@@ -232,11 +232,22 @@ def require_safe_url(url: str, *, provider: str) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class Listener(Protocol):
+    """Who hears of requests; a source's journal."""
+
+    def requested(self, left: int | None) -> None:
+        """A request is sent, for the first time or again."""
+
+    def retrying(self, endpoint: str, error: str, attempt: int, wait: float) -> None:
+        """The attempt of this number has failed, and another one follows after so many seconds."""
 
 
 @dataclass
@@ -253,7 +264,7 @@ class Client:
     judge: Judge
     budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits.from_config)
-    on_answer: Callable[[int | None], None] = lambda left: None  # noqa: ARG005
+    heard_by: Listener | None = None
     sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def __post_init__(self) -> None:
@@ -267,7 +278,7 @@ class Client:
             httpx.Client(
                 auth=self.auth,
                 verify=_trusted(),
-                trust_env=not _is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
+                trust_env=not is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
                 timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
                 follow_redirects=False,
                 headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
@@ -315,6 +326,7 @@ class Client:
             | tenacity.stop_before_delay(self.limits.total),
             wait=_wait,
             sleep=self.sleep,
+            before_sleep=partial(self._tell_retry, endpoint),
             reraise=True,
         )
         try:
@@ -323,6 +335,11 @@ class Client:
             self._lost_patience = True
             raise
 
+    def _tell_retry(self, endpoint: str, state: tenacity.RetryCallState) -> None:
+        if self.heard_by is not None and state.outcome is not None and state.next_action is not None:
+            error, wait = state.outcome.exception(), state.next_action.sleep
+            self.heard_by.retrying(endpoint, str(error), state.attempt_number, wait)
+
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
@@ -330,6 +347,8 @@ class Client:
         self.budget.wait()
         with self._lock:
             self.requests_sent += 1
+        if self.heard_by is not None:
+            self.heard_by.requested(self.budget.left())
         try:
             with until(deadline):
                 answer = self._send(method, endpoint, content)
@@ -341,7 +360,6 @@ class Client:
                 way_out=f"Check the network and sources.{self.provider}.base_url, then run again.",
             ) from None  # the cause's repr holds the request, and with it the headers
         self.budget.observe(answer.headers)
-        self.on_answer(self.budget.left())
         error = self.judge(answer) or _judge_by_status(answer) or (judge(answer) if judge else None)
         error = error or self._judge_by_clock(answer)
         if error is not None:

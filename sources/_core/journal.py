@@ -1,5 +1,7 @@
 """What a source tells about itself while it works, and what it does about an account that fails."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from sources._core.http import SourceError
 from sources._core.windows import Window
 
@@ -12,8 +14,15 @@ class Journal:
     failures, so that an account that fails does not keep the others from being loaded.
     """
 
-    def answered(self, left: int | None) -> None:
-        """An HTTP answer arrived; `left` more requests may go out without waiting, None where no limit is known."""
+    def asking(self, table: str, account: str) -> AbstractContextManager[None]:
+        """What is requested in the block is for this table of this account."""
+        return nullcontext()
+
+    def requested(self, left: int | None) -> None:
+        """A request is sent, for the first time or again; `left` more may follow at once, None where no limit is known."""
+
+    def retrying(self, endpoint: str, error: str, attempt: int, wait: float) -> None:
+        """The attempt of this number has failed, and another one follows after so many seconds."""
 
     def fetching(self, table: str, account: str, window: Window) -> None:
         """A window is about to be asked for."""

@@ -173,7 +173,8 @@ class _Load(Generic[C]):
             while rest is not None:
                 self.journal.fetching(self.table.name, part.account, rest)
                 asked_at = utc_now()
-                reading = _read(self.table, self.fetch, part.client, rest)
+                with _asking(self.table, part, self.journal):
+                    reading = self.fetch(part.client, rest)
                 if reading.window is None and not told:
                     break
                 if reading.window is None:
@@ -259,11 +260,13 @@ def replaced_by_window(
         cursors: dict[str, dict[str, str]] = dlt.current.resource_state().setdefault("cursors", {})
         load = _Load(table, fetch, journal, cursors)
         if foresee is not None:
-            _foresee(table, parts, cursors, foresee)
+            _foresee(table, parts, cursors, foresee, journal)
             yield None  # to dlt this is no item, and the next resource's turn
         for part in parts:
             try:
-                yield from load.read(_known(table, part))
+                with _asking(table, part, journal):
+                    known = part.known()
+                yield from load.read(known)
             except SourceError as error:
                 # What was read before stays, with a scope and a cursor that end where the reading ended.
                 journal.failed(table.name, part.account, error)
@@ -282,21 +285,12 @@ def replaced_by_window(
     return dlt.resource(windows, name=table.name, primary_key=key, write_disposition=_merge(None))
 
 
-def _read(table: Table, fetch: Callable[[C, Window], Reading], client: C, asked: Window) -> Reading:
-    with _in_words(table):
-        return fetch(client, asked)
-
-
-def _known(table: Table, part: Part[C]) -> Part[C]:
-    with _in_words(table):
-        return part.known()
-
-
 @contextmanager
-def _in_words(table: Table) -> Iterator[None]:
-    """An answer of a form that nobody foresaw is this table's failure, and no other's."""
+def _asking(table: Table, part: Part[Any], journal: Journal) -> Iterator[None]:
+    """What is asked is for this part; an answer of a form that nobody foresaw is this table's failure, and no other's."""
     try:
-        yield
+        with journal.asking(table.name, part.account):
+            yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as surprise:
         raise table.unexpected(f"the answer cannot be read ({type(surprise).__name__}: {surprise})") from None
 
@@ -306,9 +300,13 @@ def _foresee(
     parts: Sequence[Part[C]],
     cursors: Mapping[str, dict[str, str]],
     foresee: Callable[[C, Sequence[Window]], None],
+    journal: Journal,
 ) -> None:
     for part in parts:
-        with suppress(SourceError), _in_words(table):  # whatever is wrong will be so when it fetches, and is told then
+        with (
+            suppress(SourceError),
+            _asking(table, part, journal),
+        ):  # whatever is wrong will be so when it fetches, and is told then
             known = part.known()
             foresee(known.client, list(known.plan.windows(_stands_at(cursors, known), utc_now())))
 

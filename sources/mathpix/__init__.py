@@ -87,7 +87,7 @@ def mathpix_source(
             auth=HeaderAuth(account.credentials),
             judge=judge,
             budget=Budget(pace),
-            on_answer=journal.answered,
+            heard_by=journal,
         )
         for account in resolve_accounts(
             "mathpix",

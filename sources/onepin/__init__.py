@@ -190,7 +190,7 @@ def _workspace(account: Account, pace: int, journal: Journal) -> Workspace:
         auth=BearerAuth(account.credentials["api_key"], {"X-Workspace-Id": workspace_id} if workspace_id else None),
         judge=judge,
         budget=Budget(pace),
-        on_answer=journal.answered,
+        heard_by=journal,
     )
     return Workspace(client, _timezone(account.settings["timezone"]))
 

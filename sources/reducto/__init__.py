@@ -112,7 +112,7 @@ def _exports(account: Account, pace: int, journal: Journal) -> list[Export]:
         auth=BearerAuth(account.credentials["api_key"]),
         judge=judge,
         budget=Budget(pace),
-        on_answer=journal.answered,
+        heard_by=journal,
     )
     names = {
         setting: parse_names(settings[setting], setting=f"sources.reducto.{setting}") for setting in ("org_ids", *FILTERS)

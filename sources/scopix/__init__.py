@@ -250,9 +250,7 @@ def _askers(accounts: Sequence[Account], paces: tuple[int, int], journal: Journa
         budgets, forecast = shared[key, url]
         tenant = str(account.settings["tenant_id"] or "")
         auth = BearerAuth(key, {"X-Tenant-ID": tenant} if tenant else {})
-        usage, check = (
-            Client("scopix", url, auth=auth, judge=judge, budget=budget, on_answer=journal.answered) for budget in budgets
-        )
+        usage, check = (Client("scopix", url, auth=auth, judge=judge, budget=budget, heard_by=journal) for budget in budgets)
         askers[account.name] = Asker(account.name, usage, check, journal, forecast)
     return askers
 

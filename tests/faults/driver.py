@@ -27,7 +27,7 @@ import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from pipelines import cli
-from pipelines.run import Record
+from pipelines.record import Record, RecordingJournal
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background would ignore it
 at, action = int(sys.argv.pop(1)), sys.argv.pop(1)
@@ -65,7 +65,7 @@ def counted(owner: Any, name: str) -> None:
     setattr(owner, name, outer)
 
 
-counted(Record, "count_request")
+counted(RecordingJournal, "requested")
 counted(Record, "note_model")
 counted(DuckDbSqlClient, "execute_query")
 counted(DuckDbSqlClient, "commit_transaction")

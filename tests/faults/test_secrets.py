@@ -33,7 +33,7 @@ def keys(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dic
     return found
 
 
-def command(*arguments: str) -> str:
+def command(*arguments: str, status: int = 1) -> str:
     """All that the command says, in a process of its own, with its log."""
     finished = subprocess.run(
         [sys.executable, "-m", "pipelines.cli", *arguments],
@@ -43,8 +43,15 @@ def command(*arguments: str) -> str:
         check=False,
         timeout=100,
     )
-    assert finished.returncode == 1, finished.stderr
+    assert finished.returncode == status, finished.stderr
     return finished.stdout + finished.stderr
+
+
+def all_that_is_stored(house: House) -> str:
+    """Every value of every table, dlt's own included, as text: DuckDB packs what stands in its file."""
+    tables = house.rows("select schema_name, table_name from duckdb_tables()")
+    assert {"_dlt_pipeline_state", "_dlt_version", "runs"} <= {table for _, table in tables}
+    return "\n".join(str(house.rows(f'select * from {schema}."{table}"')) for schema, table in tables)
 
 
 def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
@@ -77,11 +84,31 @@ def test_no_key_is_in_what_a_failing_run_says_or_writes(
             sandbox.faults.add(Fault(path=path, **faults[(number + turn) % len(faults)](keys[provider])))
         said += command(*words)
         sandbox.faults.clear()
+    for number, (provider, path) in enumerate(PATHS.items()):
+        sandbox.faults.add(Fault(path=path, after=1, **faults[number](keys[provider])))
+    said += command("run", "--no-models", "--log-format", "json")
+    assert '"event": "failed"' in said
+    assert '"logger": "dlt"' in said
     for provider in ALL:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__BASE_URL", "http://127.0.0.1:9")
     said += command("run")
     assert said.count("FAILED") > len(ALL)
-    require_unseen(keys, said, house.folder, own_dlt_data_dir)
+    require_unseen(keys, said + all_that_is_stored(house), house.folder, own_dlt_data_dir)
+    assert house.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [(len(ALL),)]
+
+
+def test_no_key_is_in_what_a_good_run_writes_and_exports(
+    house: House, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the address of a webhook that is not there, nor in a FOCUS file."""
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
+    monkeypatch.setenv("ALERTS__WEBHOOK", "http://127.0.0.1:9/services/webhook-of-somebody")
+    monkeypatch.setenv("ALERTS__BUDGETS__TOTAL", "0.01 USD")
+    said = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
+    assert "alerts.webhook did not take" in said
+    said += command("export", "focus", "focus.csv", status=0)
+    secrets = keys | {"webhook": "webhook-of-somebody"}
+    require_unseen(secrets, said + all_that_is_stored(house), house.folder, own_dlt_data_dir)
 
 
 def test_no_password_of_a_database_is_in_what_a_failing_run_says_or_writes(

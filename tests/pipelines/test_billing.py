@@ -9,7 +9,8 @@ import duckdb
 import pytest
 import time_machine
 
-from pipelines.run import Record, configured_billing, load_billing
+from pipelines.record import Record
+from pipelines.run import configured_billing, load_billing
 from sources.billing import TABLES, TEMPLATES
 from tests.conftest import House
 

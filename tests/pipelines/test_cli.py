@@ -248,6 +248,28 @@ def test_secrets_are_in_no_output_file_or_table(house: House, sandbox: Sandbox, 
             assert key not in str(rows)
 
 
+BILLS_IN_FOCUS = """
+    with bills as (
+        select
+            "InvoiceId" as invoice_id, "BillingAccountId" as account, "BillingPeriodStart"::date as billing_month, "SkuId",
+            round(sum("BilledCost"), 2) as line
+        from usage.focus_1_2_cost_and_usage
+        where "InvoiceId" is not null and "ProviderName" = 'Mathpix'
+        group by all
+    ),
+
+    invoices as (select invoice_id, account, billing_month, sum(line) as billed from bills group by all)
+
+    select invoice_id, billed, sum(computed) as computed
+    from invoices
+    left join usage.invoice_reconciliation as lines
+        on lines.provider = 'mathpix' and lines.account = invoices.account and lines.billing_month = invoices.billing_month
+    group by all
+    order by all
+"""
+"""By invoice what FOCUS bills, rounded line by line as an invoice is, and what the reconciliation computes."""
+
+
 def test_the_demo_needs_nothing_and_sends_no_real_key(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +296,9 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(
     assert "report  demo.html" in house.output
     assert b"Usage and cost" in (house.folder / "demo.html").read_bytes()
     assert {"matched": 32, "over": 1, "missing invoice": 3}.items() <= dict(statuses).items()
+    bills = house.rows(BILLS_IN_FOCUS)
+    assert len(bills) == 11
+    assert all(billed == computed > 0 for _, billed, computed in bills)
     assert all(f"\n{provider}" in output for provider in PROVIDERS)
     assert "UNPRICED" in output
 

@@ -221,3 +221,28 @@ def test_a_wrong_command_line_does_nothing(year: Exported, tmp_path: Path, argum
     """Status 2, and what to write instead."""
     assert said in year.export(*arguments, status=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_has_no_formula_of_anybodys_choosing(
+    tmp_path: Path, empty_working_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that a spreadsheet would compute begin with an apostrophe; numbers stay numbers, and Parquet is as it was."""
+    database = tmp_path / "costs.duckdb"
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
+    computed = ["=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
+    harmless = ["a=1", " = 1", "'=1", "", "1-2"]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("create schema usage")
+        connection.execute(
+            'create table usage.focus_1_2_cost_and_usage ("ChargeDescription" text, "BilledCost" decimal(28, 9))'
+        )
+        connection.executemany(
+            "insert into usage.focus_1_2_cost_and_usage values (?, -5.5)", [[text] for text in computed + harmless]
+        )
+    exported = Exported(database, tmp_path)
+    with exported.to(tmp_path / "focus.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [text for text, _ in rows] == [f"'{text}" for text in computed] + harmless
+    assert {cost for _, cost in rows} == {"-5.500000000"}
+    table = pq.read_table(exported.to(tmp_path / "focus.parquet"))
+    assert table.column("ChargeDescription").to_pylist() == computed + harmless

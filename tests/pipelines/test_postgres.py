@@ -1,7 +1,7 @@
 """What a run does to raw tables on PostgreSQL: there, too, a window replaces a window, and a second run changes no row."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -130,3 +130,35 @@ def test_withdrawn_events_are_gone(postgres: Warehouse, sandbox: Sandbox, load: 
         assert postgres.query("select id from scopix.usage_events order by id") == [
             (name,) for name in sorted(event.id for event in sandbox.scopix.usage.events("default", START))
         ]
+
+
+def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
+    house: House, postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]
+) -> None:
+    """As in DuckDB, with exact counts; a run without news changes nothing, and a restated past counts both ways."""
+    start = datetime(2026, 4, 1, 10, tzinfo=UTC)
+    counted = (
+        "resource, outcome, rows_changed, rows_gone from meterhouse.runs where provider = 'reducto' and started_at >= '{}'"
+    )
+    with time_machine.travel(start) as clock:
+        load("reducto")
+        clock.shift(timedelta(hours=1))
+        load("reducto")
+        without_news = postgres.query("select " + counted.format(start + timedelta(hours=1)))
+        assert len(without_news) == 4
+        before = rows(postgres, "reducto")
+        sandbox.reducto.usage.restate("2026-03-25", factor=3)
+        sandbox.reducto.usage.vanish("2026-03-26")
+        clock.shift(timedelta(hours=1))
+        load("reducto")
+        after = rows(postgres, "reducto")
+        for table, outcome, came, gone in postgres.query("select " + counted.format(start + timedelta(hours=2))):
+            was, now = set(before[table]), set(after[table])
+            assert (outcome, came, gone) == ("ok", len(now - was), len(was - now)), table
+            assert gone > came > 0
+        answer = house.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        assert not [old for old in answer["stale"] if old["provider"] == "reducto"]
+        clock.shift(timedelta(days=3))
+        answer = house.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        stale = {old["table"]: round(old["hours"]) for old in answer["stale"] if old["provider"] == "reducto"}
+        assert stale == dict.fromkeys(before, 72)

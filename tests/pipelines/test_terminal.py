@@ -16,7 +16,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pipelines.destination import Destination
-from pipelines.run import Expectation, Failure, Fetched, Gap, Record, RecordingJournal, Report
+from pipelines.record import Expectation, Failure, Fetched, Gap, Record, RecordingJournal
+from pipelines.run import Report
 from pipelines.terminal import Terminal, so_far
 from pipelines.transform import Outcome
 from sources._core.http import CredentialsRejected
@@ -40,9 +41,11 @@ def lines(text: io.StringIO) -> list[str]:
 def busy() -> Record:
     record = Record()
     scopix, mathpix = RecordingJournal("scopix", record), RecordingJournal("mathpix", record)
-    for left in (30, 29, 28):
-        scopix.answered(left)
-    mathpix.answered(None)
+    with scopix.asking("usage_daily", "default"):
+        for left in (30, 29, 28):
+            scopix.requested(left)
+    with mathpix.asking("ocr_usage_by_app_id", "default"):
+        mathpix.requested(None)
     scopix.fetched("usage_daily", "default", WINDOW, 1234)
     scopix.fetched("usage_events", "default", Window(WINDOW.start, from_date(date(2026, 5, 11))), 4000)
     return record
@@ -165,8 +168,9 @@ def test_a_query_is_answered_and_changes_nothing(house: House) -> None:
     head, *found = house("query", sql, "--csv").splitlines()
     assert head == "account,cost,nothing,day"
     assert len(found) == len(rows) == len(HOSTILE)
+    assert any(line.startswith("'=HYPERLINK") for line in found)  # a spreadsheet must not compute a name
     assert f"{rows[0][1]:f}".rstrip("0") in house("query", sql)
-    assert "5 rows" in house.output
+    assert f"{len(HOSTILE)} rows" in house.output
     before = house.database.read_bytes()
     out = house.folder / "out.csv"
     for change, why in (

@@ -27,6 +27,7 @@ HOSTILE = (
     "<img src=x onerror='window.hacked = 1'>",
     "\u202e\u0645\u0631\u062d\u0628\u0627 evil\u202c",
     "x" * 300,
+    "=HYPERLINK(1)",
     '"; DROP TABLE usage.charges; -- {{ 7 * 7 }} ${1 + 1}',
 )
 

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 
 import sources.scopix
-from pipelines.run import RecordingJournal
+from pipelines.record import RecordingJournal
 from pipelines.sandbox import Sandbox
 from pipelines.sandbox.scopix import Event
 from sources._core.budget import Budget
