@@ -11,6 +11,7 @@ from sources._core.http import UnexpectedValue
 from sources._core.tables import (
     Column,
     Table,
+    at_once,
     computed,
     count,
     day,
@@ -246,10 +247,10 @@ TIMES = st.one_of(
 @given(values=st.one_of(st.lists(NUMBERS), st.lists(TIMES), st.lists(NUMBERS | TIMES | st.text(max_size=3) | st.none())))
 def test_a_page_at_once_is_what_its_values_are_one_by_one(column: Column, values: list[Any]) -> None:
     """Where Arrow reads all of them, it reads them as `parse` does; where that refuses one, it leaves them all to it."""
-    at_once = column.array(values)
+    together = at_once(column, values)
     try:
         one_by_one = pa.array([column.parse(value) for value in values], column.type)
     except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
-        assert at_once is None
+        assert together is None
     else:
-        assert at_once is None or at_once.equals(one_by_one)
+        assert together is None or together.equals(one_by_one)
