@@ -18,6 +18,7 @@ time on is in it from that time on, and one that it answered only up to a time i
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -30,7 +31,7 @@ from pendulum import DateTime
 from sources._core.http import ConfigurationError, IncompleteAnswer, SourceError
 from sources._core.journal import Journal
 from sources._core.tables import TIMESTAMP, Table, computed, count, duplicates, instant, schema_of, version_of
-from sources._core.windows import Cursor, Plan, Unit, Window, after, floor, from_date, utc_now
+from sources._core.windows import Cursor, Plan, Unit, Window, after, from_date, utc_now
 
 C = TypeVar("C")
 
@@ -383,9 +384,18 @@ def _stamped(rows: pa.Table, table: Table, part: Part[Any], asked_at: DateTime) 
 
 
 def _bucket_ends(starts: pa.ChunkedArray, unit: Unit) -> pa.Array:
-    encoded = starts.combine_chunks().dictionary_encode()
-    ends = [after(floor(from_date(start), unit), unit) for start in encoded.dictionary.to_pylist()]
-    return pa.array(ends, TIMESTAMP).take(encoded.indices)
+    encoded = starts.cast(TIMESTAMP).combine_chunks().dictionary_encode()
+    begun = _floors(encoded.dictionary, unit)
+    if unit == "month":  # the one that has no length of its own
+        ends = pa.array([after(from_date(start), unit) for start in begun.to_pylist()], TIMESTAMP)
+    else:
+        ends = pc.add(begun, pa.scalar(timedelta(**{f"{unit}s": 1}), pa.duration("us")))
+    return ends.take(encoded.indices)
+
+
+def _floors(starts: pa.Array, unit: Unit) -> pa.Array:
+    """The starts of the UTC buckets that hold these times; `windows.floor` for a whole column."""
+    return pc.floor_temporal(starts, unit=unit, week_starts_monday=True)
 
 
 def _require_inside(rows: pa.Table, table: Table, window: Window, unit: Unit) -> None:
@@ -393,10 +403,12 @@ def _require_inside(rows: pa.Table, table: Table, window: Window, unit: Unit) ->
 
     A bucket that begins elsewhere is cut by another calendar than the one that its length is reckoned by.
     """
-    for start in pc.unique(rows.column(table.time)).to_pylist():
-        if not window.start <= from_date(start) < window.end:
+    starts = pc.unique(rows.column(table.time).cast(TIMESTAMP))
+    for start in (found.as_py() for found in pc.min_max(starts).values()):
+        if start is not None and not window.start <= start < window.end:
             raise table.unexpected(f"a row is of {start.isoformat()}, outside the window {window} that was asked for")
-        if not table.is_event and floor(from_date(start), unit) != from_date(start):
+    if not table.is_event:
+        for start in starts.filter(pc.not_equal(starts, _floors(starts, unit))).to_pylist():
             raise table.unexpected(f"a bucket begins at {start.isoformat()}, which is not the start of a {unit} in UTC")
 
 

@@ -1,13 +1,17 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sources._core.http import UnexpectedValue
 from sources._core.tables import (
+    Column,
     Table,
+    at_once,
     computed,
     count,
     day,
@@ -209,3 +213,44 @@ def test_values_of_another_type_are_refused(field: str, value: Any) -> None:
     """Each type refuses what it cannot hold exactly."""
     with pytest.raises(UnexpectedValue, match=f"field {field} holds"):
         EVERYTHING.rows([{"date": "2026-01-31", "share": 1} | {field: value}])
+
+
+KINDS = (
+    dimension("a", "a"),
+    count("a", "a"),
+    count("a", "a", nullable=True),
+    decimal("a", "a"),
+    decimal("a", "a", nullable=True),
+    instant("a", "a"),
+    instant("a", "a", nullable=True),
+    day("a", "a"),
+    text("a", "a"),
+    flag("a", "a"),
+)
+NUMBERS = st.one_of(
+    st.integers(-(2**65), 2**65),
+    st.decimals(allow_nan=True, allow_infinity=True),
+    st.decimals(-(10**19), 10**19, places=9),
+    st.booleans(),
+)
+TIMES = st.one_of(
+    st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=5, minutes=30))])).map(datetime.isoformat),
+    st.dates().map(date.isoformat),
+    st.sampled_from(
+        ["2026-03-10T10:00Z", "2026-03-10T10:00:00.123Z", "2026-03-10 10:00:00", "2026-W11-2", "20260310", "10000-01-01", ""]
+    ),
+    st.text("0123456789-:TZ+. ", max_size=30),
+)
+
+
+@pytest.mark.parametrize("column", KINDS, ids=lambda column: f"{column.type}{' or null' if column.nullable else ''}")
+@given(values=st.one_of(st.lists(NUMBERS), st.lists(TIMES), st.lists(NUMBERS | TIMES | st.text(max_size=3) | st.none())))
+def test_a_page_at_once_is_what_its_values_are_one_by_one(column: Column, values: list[Any]) -> None:
+    """Where Arrow reads all of them, it reads them as `parse` does; where that refuses one, it leaves them all to it."""
+    together = at_once(column, values)
+    try:
+        one_by_one = pa.array([column.parse(value) for value in values], column.type)
+    except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
+        assert together is None
+    else:
+        assert together is None or together.equals(one_by_one)
