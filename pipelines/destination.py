@@ -129,6 +129,24 @@ def require_open(destination: Destination) -> None:
         raise LoadError(in_words(error, destination)) from None
 
 
+STORAGE_VERSION = "v1.4.0"
+"""Of the files that are made here: whatever wrote them, the DuckDB 1.4 that many BI tools carry can open them."""
+
+
+def make_database(destination: Destination) -> None:
+    """Makes the DuckDB file where there is none yet: dlt and dbt would make one that only their own DuckDB can open.
+
+    Raises:
+        LoadError: it cannot be made.
+    """
+    if destination.type != "duckdb" or Path(destination.location).exists():
+        return
+    try:
+        duckdb.connect(destination.location, config={"storage_compatibility_version": STORAGE_VERSION}).close()
+    except duckdb.Error as error:
+        raise LoadError(in_words(error, destination)) from None
+
+
 HEADERS = 3 * 4096
 """Bytes with which a DuckDB file begins; no shorter one holds any data."""
 

@@ -20,7 +20,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
-from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, require_open
+from pipelines.destination import Destination, LoadError, first_line, in_words, make_database, only_run, require_open
 from pipelines.lookups import make_quick
 from pipelines.transform import Outcome, build, built_already, known_skus, require_models
 from sources._core import check
@@ -436,6 +436,7 @@ def run_all(
         require_models(destination)
     with only_run(destination):
         require_open(destination)
+        make_database(destination)
         if billing:
             load_billing(destination, record)
         if sources:
