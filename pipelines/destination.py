@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from pipelines.lookups import make_quick, remembering_capabilities
 from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
+
+SETTINGS = {"filesystem": {"preferred_table_format": "delta"}}
+"""What goes before dlt's own. To plain files dlt can only append, and a window fetched again would be there twice."""
 
 RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "billing", "usage"})
 """The schemas of the raw tables and of the marts."""
@@ -65,7 +69,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     """
     make_quick()
     name = name or "duckdb"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = dict(SETTINGS.get(name, {}))
     if name == "duckdb":
         key = "destination.duckdb.credentials"
         configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
@@ -89,6 +93,10 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             f"the destination {name!r} cannot be used ({first_line(error)})",
             way_out=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
         ) from None
+    if resolved.destination_type.endswith("filesystem") and find_spec("deltalake") is None:
+        raise ConfigurationError(
+            "files are written as Delta tables, and deltalake is not installed", way_out="pip install 'meterhouse[delta]'."
+        )
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
     return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, remembering_capabilities(destination))
