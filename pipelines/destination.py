@@ -77,11 +77,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             settings["credentials"] = database or DEFAULT_DATABASE
     try:
         destination = dlt.destination(name, **settings)
-        initial: Any = destination.spec()
-        initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001 - there is no public way without a pipeline
-        if hasattr(initial, "local_dir"):
-            initial.local_dir = str(Path.cwd())
-        resolved = destination.configuration(initial)
+        resolved = configuration_of(destination, name)
         location = str(resolved.data_location())
     except UnknownDestinationModule:
         raise ConfigurationError(
@@ -100,6 +96,15 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
     return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, remembering_capabilities(destination))
+
+
+def configuration_of(dlt_destination: Any, name: str) -> Any:
+    """What dlt makes of the configuration of a destination, credentials included."""
+    initial: Any = dlt_destination.spec()
+    initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001 - there is no public way without a pipeline
+    if hasattr(initial, "local_dir"):
+        initial.local_dir = str(Path.cwd())
+    return dlt_destination.configuration(initial)
 
 
 def _require_writable(file: Path) -> None:
