@@ -75,7 +75,7 @@ def test_the_image_is_built_from_what_the_wheel_needs(installed: Path, tmp_path:
         if line.startswith("!"):
             seen = TOP / line[1:]
             (shutil.copytree if seen.is_dir() else shutil.copy)(seen, tmp_path / line[1:])
-    hatchling = [installed / "build" / "bin" / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"]
+    hatchling = [str(installed / "build" / "bin" / "python"), "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"]
     subprocess.run(hatchling, cwd=tmp_path, capture_output=True, check=True)
     (same,) = (tmp_path / "dist").glob("*.whl")
     assert names(same) == names(wheel)
