@@ -69,7 +69,8 @@ def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
     ]
     counted = downstream.rows("select table_schema, count(*) from information_schema.tables group by 1")
     schemas = {row[0]: row[1] for row in counted}
-    assert schemas.keys() == {"finance", "finance_staging", "finance_intermediate", "finance_seeds", "vendor_mathpix", "finance_semantic"}
+    layers = ("_staging", "_intermediate", "_seeds", "_semantic")
+    assert schemas.keys() == {"finance", "vendor_mathpix", *(f"finance{layer}" for layer in layers)}
     assert schemas["finance"] == len(MARTS) + 1
     results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
     kinds = {result["unique_id"].rsplit(".")[0] for result in results}
