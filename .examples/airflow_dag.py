@@ -16,7 +16,7 @@ BACKFILLED = "{{{{ data_interval_{bound}.isoformat() if dag_run.run_type == 'bac
 
 with DAG(
     "meterhouse",
-    schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC"),
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # One run at a time writes to a destination, and a second one is refused.

@@ -22,7 +22,18 @@ TARGET = Path(".dagster-dbt").absolute()
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01")
 
 if not (TARGET / "manifest.json").exists():
-    dbt = ["dbt", "parse", "--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", TARGET, "--log-path", TARGET]
+    dbt = [
+        "dbt",
+        "parse",
+        "--project-dir",
+        PROJECT,
+        "--profiles-dir",
+        PROJECT,
+        "--target-path",
+        TARGET,
+        "--log-path",
+        TARGET,
+    ]
     subprocess.run(dbt, check=True)
 
 
