@@ -17,24 +17,14 @@ from dagster_dlt import DagsterDltResource, dlt_assets
 
 from pipelines.transform import PROJECT
 
-DATABASE = Path(os.environ.setdefault("METERHOUSE_DUCKDB", "meterhouse.duckdb")).absolute()
+DATABASE = Path(os.environ.get("METERHOUSE_DUCKDB", "meterhouse.duckdb")).absolute()
+os.environ["METERHOUSE_DUCKDB"] = str(DATABASE)  # dbt works in another folder
 TARGET = Path(".dagster-dbt").absolute()
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01")
 
 if not (TARGET / "manifest.json").exists():
-    dbt = [
-        "dbt",
-        "parse",
-        "--project-dir",
-        PROJECT,
-        "--profiles-dir",
-        PROJECT,
-        "--target-path",
-        TARGET,
-        "--log-path",
-        TARGET,
-    ]
-    subprocess.run(dbt, check=True)
+    parse = f"dbt parse --project-dir {PROJECT} --profiles-dir {PROJECT} --target-path {TARGET} --log-path {TARGET}"
+    subprocess.run(parse.split(), check=True)
 
 
 def raw_tables(provider: str):  # noqa: ANN201 - whatever dagster-dlt makes of it

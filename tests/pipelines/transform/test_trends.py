@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import time_machine
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tests.conftest import House
 from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse, postgres_warehouse
