@@ -1,6 +1,6 @@
 """Makes the README's pictures from the demo.
 
-`python .pictures/make.py` wants the package with its extra `dev`, and Chromium (.ci/browser). The demo's days end with
+`python .pictures/make.py` wants the package with its extra `dev`, and Chromium (.ci/chromium). The demo's days end with
 today, so that a new picture differs from the one before; it is made again when what it shows has changed.
 """
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from pipelines.lookups import make_quick, remembering_capabilities
 from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
+
+SETTINGS = {"filesystem": {"preferred_table_format": "delta"}}
+"""What goes before dlt's own. To plain files dlt can only append, and a window fetched again would be there twice."""
 
 RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "billing", "usage"})
 """The schemas of the raw tables and of the marts."""
@@ -66,7 +70,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     """
     make_quick()
     name = name or "duckdb"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = dict(SETTINGS.get(name, {}))
     if name == "duckdb":
         key = "destination.duckdb.credentials"
         configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
@@ -74,11 +78,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             settings["credentials"] = database or DEFAULT_DATABASE
     try:
         destination = dlt.destination(name, **settings)
-        initial: Any = destination.spec()
-        initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001 - there is no public way without a pipeline
-        if hasattr(initial, "local_dir"):
-            initial.local_dir = str(Path.cwd())
-        resolved = destination.configuration(initial)
+        resolved = configuration_of(destination, name)
         location = str(resolved.data_location())
     except UnknownDestinationModule:
         raise ConfigurationError(
@@ -90,9 +90,22 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             f"the destination {name!r} cannot be used ({first_line(error)})",
             way_out=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
         ) from None
+    if resolved.destination_type.endswith("filesystem") and find_spec("deltalake") is None:
+        raise ConfigurationError(
+            "files are written as Delta tables, and deltalake is not installed", way_out="pip install 'meterhouse[delta]'."
+        )
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
     return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, remembering_capabilities(destination))
+
+
+def configuration_of(dlt_destination: Any, name: str) -> Any:
+    """What dlt makes of the configuration of a destination, credentials included."""
+    initial: Any = dlt_destination.spec()
+    initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001 - there is no public way without a pipeline
+    if hasattr(initial, "local_dir"):
+        initial.local_dir = str(Path.cwd())
+    return dlt_destination.configuration(initial)
 
 
 def _require_writable(file: Path) -> None:
@@ -126,6 +139,24 @@ def require_open(destination: Destination) -> None:
     _remove_stump(Path(destination.location))
     try:
         duckdb.connect(destination.location).close()
+    except duckdb.Error as error:
+        raise LoadError(in_words(error, destination)) from None
+
+
+STORAGE_VERSION = "v1.4.0"
+"""Of the files that are made here: whatever wrote them, the DuckDB 1.4 that many BI tools carry can open them."""
+
+
+def make_database(destination: Destination) -> None:
+    """Makes the DuckDB file where there is none yet: dlt and dbt would make one that only their own DuckDB can open.
+
+    Raises:
+        LoadError: it cannot be made.
+    """
+    if destination.type != "duckdb" or Path(destination.location).exists():
+        return
+    try:
+        duckdb.connect(destination.location, config={"storage_compatibility_version": STORAGE_VERSION}).close()
     except duckdb.Error as error:
         raise LoadError(in_words(error, destination)) from None
 

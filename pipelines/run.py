@@ -23,7 +23,16 @@ from dlt.sources import DltSource
 
 from pipelines import runs
 from pipelines.alerts import ALERTS, Alerts
-from pipelines.destination import Destination, LoadError, first_line, in_words, only_run, query_rows, require_open
+from pipelines.destination import (
+    Destination,
+    LoadError,
+    first_line,
+    in_words,
+    make_database,
+    only_run,
+    query_rows,
+    require_open,
+)
 from pipelines.logs import ERROR, INFO, tell
 from pipelines.lookups import make_quick
 from pipelines.record import Failure, Fetched, Record, RecordingJournal
@@ -342,6 +351,7 @@ def run_all(
         require_models(destination)
     with only_run(destination):
         require_open(destination)
+        make_database(destination)
         before = runs.count_rows(destination, sources, record.started_at)
         load_billing(destination, record, configured_billing() if billing is None else billing)
         if sources:

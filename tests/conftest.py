@@ -17,6 +17,9 @@ from pipelines.sandbox import Sandbox
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
 
+FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
+"""Settings of whoever runs the tests, which are not the tests'."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
@@ -64,7 +67,7 @@ def empty_working_directory(dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch)
     It is the same folder for every test, with an empty database each time: dbt knows by the path of the database whether
     it has to parse the project again. What dlt has left behind of the test before is taken away.
     """
-    for name in [name for name in os.environ if name.startswith(("SOURCES__", "DESTINATION__", "METERHOUSE_"))]:
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
     folder = dlt_data_dir.with_name("house")
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,6 @@
 """Runs the dbt project of this folder, in this process, on what a destination holds."""
 
 import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,7 @@ from typing import Any
 
 from pipelines.destination import Destination
 from pipelines.transform.built import Built, forget, last_build, note
+from pipelines.transform.connection import VARIABLES, connected
 from sources._core.http import ConfigurationError
 
 PROJECT = Path(__file__).parent
@@ -44,22 +44,28 @@ def require_models(destination: Destination) -> None:
 
     The extra is not installed, or the models do not run on the destination by command.
     """
-    if destination.type != "duckdb":
+    if destination.type not in VARIABLES:
         raise ConfigurationError(
-            f"the SQL models do not run on {destination.type} by command yet",
-            way_out="Load with --no-models and run dbt on pipelines/transform, as the README says.",
+            f"the SQL models do not run on {destination.type} by command",
+            way_out="Load with --no-models and run dbt on what `meterhouse models --path` prints, as the README says.",
         )
     try:  # importing it would tell for certain, and takes seconds
-        version("dbt-core"), version("dbt-duckdb")
+        version("dbt-core"), version(f"dbt-{destination.type}")
     except PackageNotFoundError:
+        extra = "dbt" if destination.type == "duckdb" else destination.type
         raise ConfigurationError(
-            "the SQL models need dbt, which is not installed",
-            way_out="pip install 'meterhouse[dbt]', or load without them: --no-models.",
+            f"the SQL models need dbt-{destination.type}, which is not installed",
+            way_out=f"pip install 'meterhouse[{extra}]', or load without them: --no-models.",
         ) from None
 
 
 def built_already(destination: Destination) -> Outcome | None:
-    """What the last build said, where another one would make the same again; None where that is not certain."""
+    """What the last build said, where another one would make the same again; None where that is not certain.
+
+    Which it is only on DuckDB: whoever else writes to a server leaves no trace that could be looked at as quickly.
+    """
+    if destination.type != "duckdb":
+        return None
     known = last_build(Path(destination.location), PROJECT)
     return Outcome(known.built, known.tested, (), known.warnings, up_to_date=True) if known else None
 
@@ -73,10 +79,10 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     require_models(destination)
     from dbt.cli.main import dbtRunner
 
-    database = Path(destination.location)
-    forget(database)
+    database = Path(destination.location) if destination.type == "duckdb" else None
+    if database is not None:
+        forget(database)
     work = destination.working_dir / "transform"
-    os.environ["METERHOUSE_DUCKDB"] = destination.location
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
     arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
@@ -89,9 +95,10 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
             on_node(getattr(getattr(event, "data", None), "name", ""))
 
     try:
-        result = dbtRunner(callbacks=[heard]).invoke(arguments)
+        with connected(destination):
+            result = dbtRunner(callbacks=[heard]).invoke(arguments)
     finally:
-        _let_go_of_the_database()
+        _let_go_of_the_database(destination)
     if result.exception is not None and getattr(result, "result", None) is None:
         return Outcome(0, 0, (f"dbt: {_one_line(str(result.exception))}",), ())
     nodes = list(getattr(result.result, "results", []))
@@ -101,7 +108,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
         failures=tuple(_described(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
         warnings=tuple(_described(node) for node in nodes if node.status == "warn"),
     )
-    if result.success:
+    if result.success and database is not None:
         note(database, PROJECT, Built(outcome.built, outcome.tested, outcome.warnings))
     return outcome
 
@@ -116,10 +123,12 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def _let_go_of_the_database() -> None:
+def _let_go_of_the_database(destination: Destination) -> None:
     """dbt-duckdb keeps its handle until the process ends, and DuckDB lets no other process in while it does."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.adapters.factory import reset_adapters
 
     reset_adapters()  # type: ignore[no-untyped-call]
-    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    if destination.type == "duckdb":
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]

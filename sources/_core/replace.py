@@ -9,6 +9,8 @@ Three ways were measured on dlt 1.31 with 350,000 rows on DuckDB 2.0, the same w
 So the strategy is `cdc`: one MERGE that inserts new rows, updates those whose `row_version` differs, and deletes the rows of
 the scope that the answer no longer holds. A second run of the same window changes no row, and `fetched_at` says when a row
 came to read as it does; when a window was last asked for stands in `fetched_windows`.
+Redshift, ClickHouse and some others have no such MERGE in dlt: there it is delete-insert, with the same totals, which writes
+every row of the window again.
 
 The scope is a resource's last word, not its first: it names, for each part of the table, exactly the windows that were read
 whole. A part that failed is not in it, so nothing of it is deleted; a window that the provider answered only from a later
@@ -25,6 +27,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.common.pipeline import current_pipeline
 from dlt.sources import DltResource
 from pendulum import DateTime
 
@@ -274,7 +277,7 @@ def replaced_by_window(
         if load.replaced:
             yield dlt.mark.with_hints(
                 _schema(table).empty_table(),
-                dlt.mark.make_hints(write_disposition=_merge(_scope(table, load.replaced))),
+                dlt.mark.make_hints(write_disposition=_merge(table, load.replaced)),
             )
         if load.asked:
             yield dlt.mark.with_hints(
@@ -283,7 +286,7 @@ def replaced_by_window(
                 create_table_variant=True,
             )
 
-    return dlt.resource(windows, name=table.name, primary_key=key, write_disposition=_merge(None))
+    return dlt.resource(windows, name=table.name, primary_key=key, write_disposition="merge")
 
 
 @contextmanager
@@ -316,17 +319,27 @@ def _stands_at(cursors: Mapping[str, dict[str, str]], part: Part[Any]) -> Cursor
     return Cursor.from_state(cursors[part.slot]) if part.slot in cursors else None
 
 
-def _merge(scope: str | None) -> Any:
-    disposition: dict[str, Any] = {
+def _merge(table: Table, replaced: Sequence[_Replaced]) -> Any:
+    destination = getattr(current_pipeline(), "destination", None)
+    if destination is None:
+        scope, strategies = _scope(table, replaced), ["cdc"]
+    else:
+        # Delta's MERGE has the columns of two tables in view, so that each has to say whose it is; elsewhere the scope is
+        # part of a DELETE, where not every engine takes the name of the table before that of a column.
+        whose = "{table}." if destination.destination_type.endswith(".filesystem") else ""
+        scope, strategies = _scope(table, replaced, whose), destination.capabilities().supported_merge_strategies
+    if "cdc" not in strategies and "delete-insert" in strategies:
+        return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
+    return {
         "disposition": "merge",
         "strategy": "cdc",
+        "destination_scope": scope,
         "skip_unchanged_rows": True,
         "row_version_column_name": "row_version",
     }
-    return disposition | ({"destination_scope": scope} if scope else {})
 
 
-def _scope(table: Table, replaced: Sequence[_Replaced]) -> str:
+def _scope(table: Table, replaced: Sequence[_Replaced], whose: str = "") -> str:
     """The rows that the answers stand for, as SQL. It holds account names and bounds, nothing that a provider sent."""
     spans: list[tuple[Part[Any], Window]] = []
     for done in replaced:
@@ -335,18 +348,18 @@ def _scope(table: Table, replaced: Sequence[_Replaced]) -> str:
         else:
             spans.append((done.part, done.window))
     # dlt joins the scope to other conditions with AND, which binds more strongly than OR.
-    return "(" + " OR ".join(f"({_condition(table, part, span)})" for part, span in spans) + ")"
+    return "(" + " OR ".join(f"({_condition(table, part, span, whose)})" for part, span in spans) + ")"
 
 
-def _condition(table: Table, part: Part[Any], span: Window) -> str:
+def _condition(table: Table, part: Part[Any], span: Window, whose: str) -> str:
     fixed = {ACCOUNT.name: part.account, **part.where}
     start, end = (
         (span.start.to_date_string(), span.end.to_date_string())
         if pa.types.is_date(table.type_of(table.time))
         else (span.start.to_iso8601_string(), span.end.to_iso8601_string())
     )
-    equal = " AND ".join(f"{name} = {_literal(value)}" for name, value in fixed.items())
-    return f"{equal} AND {table.time} >= '{start}' AND {table.time} < '{end}'"
+    equal = " AND ".join(f"{whose}{name} = {_literal(value)}" for name, value in fixed.items())
+    return f"{equal} AND {whose}{table.time} >= '{start}' AND {whose}{table.time} < '{end}'"
 
 
 def _literal(text: str) -> str:

@@ -1,11 +1,13 @@
 """Settings: from what a user wrote to a value, or to an error that names the setting and the way to write it."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import dlt
 import pendulum
 from pendulum import DateTime
 
@@ -75,9 +77,14 @@ def parse_unit(text: str, *, setting: str) -> Unit:
 def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
     """The window of a backfill, [since, until); with the running bucket where only `since` is given, None without both.
 
+    Without both, what a scheduler has set for dlt counts: DLT_INTERVAL_START and DLT_INTERVAL_END; and with
+    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval, which every task there has, asked for or not.
+
     Raises:
-        ConfigurationError: a bound is no date, `until` stands alone, or the window is empty or still to come.
+        ConfigurationError: a bound is no date, one stands alone, or the window is empty or still to come.
     """
+    if since is None and until is None:
+        since, until = _scheduled()
     if since is None and until is None:
         return None
     if since is None:
@@ -93,6 +100,25 @@ def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window 
             way_out="until is excluded: to load one day, give the next one.",
         )
     return Window(start, end)
+
+
+INTERVAL = ("DLT_INTERVAL_START", "DLT_INTERVAL_END")
+
+
+def _scheduled() -> tuple[str | None, str | None]:
+    named = [os.environ.get(name, "") for name in INTERVAL]
+    if all(named) or os.environ.get("DLT_ALLOW_EXTERNAL_SCHEDULERS", "").lower() in {"true", "1"}:
+        try:
+            interval = dlt.current.interval()
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{' or '.join(INTERVAL)} is no time ({error})", way_out="Write both as 2026-01-31T00:00:00Z."
+            ) from None
+        if interval is not None:
+            return interval.start.isoformat(), interval.end.isoformat()
+    elif any(named):
+        raise ConfigurationError(f"of {' and '.join(INTERVAL)} only one is set", way_out="Set both, or none.")
+    return None, None
 
 
 def parse_number(value: int, *, setting: str, least: int = 1, most: int | None = None) -> int:

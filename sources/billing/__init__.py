@@ -9,9 +9,10 @@ from dlt.sources import DltResource
 
 from sources._core.tables import TIMESTAMP, schema_of
 from sources._core.windows import utc_now
-from sources.billing.checks import check
-from sources.billing.columns import TABLES, Fault, Faults, Row
-from sources.billing.reading import ReadTable, read, table_reader
+
+from .checks import check
+from .columns import TABLES, Fault, Faults, Row
+from .reading import ReadTable, read, table_reader
 
 __all__ = ["TABLES", "Fault", "Faults", "ReadTable", "billing_source", "table_reader", "write_templates"]
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from sources.billing.columns import TABLES, Fault, Row
+from .columns import TABLES, Fault, Row
 
 Tables = Mapping[str, Sequence[Row]]
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from sources._core.http import ConfigurationError
 from sources._core.tables import DECIMAL, Column
-from sources.billing.currencies import CURRENCIES
+
+from .currencies import CURRENCIES
 
 PROVIDERS = ("mathpix", "reducto", "onepin", "scopix")
 

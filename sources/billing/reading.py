@@ -13,7 +13,8 @@ import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from sources._core.tables import Column
-from sources.billing.columns import TABLES, Fault, Row
+
+from .columns import TABLES, Fault, Row
 
 ReadTable = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
 """Column names and rows of an existing table, by its name `schema.table`; LookupError where there is none."""

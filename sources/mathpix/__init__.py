@@ -16,9 +16,10 @@ from sources._core.replace import Part, replaced_by_window
 from sources._core.settings import backfill_window, parse_moment, parse_number, parse_span, parse_unit
 from sources._core.tables import Table
 from sources._core.windows import Plan, Window, floor, utc_now
-from sources.mathpix.answers import judge
-from sources.mathpix.pages import page_params, read_window
-from sources.mathpix.settings import (
+
+from .answers import judge
+from .pages import page_params, read_window
+from .settings import (
     BASE_URL,
     COLUMNS,
     ENDPOINT,

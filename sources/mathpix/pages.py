@@ -23,7 +23,8 @@ from sources._core.pages import overlapping_page
 from sources._core.replace import Reading
 from sources._core.tables import Table, duplicates
 from sources._core.windows import Unit, Window, after, floor
-from sources.mathpix.settings import ENDPOINT, MAX_PAGE
+
+from .settings import ENDPOINT, MAX_PAGE
 
 READS = 3
 """How often a window is read again whose rows moved from one page to another meanwhile."""

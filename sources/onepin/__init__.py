@@ -20,9 +20,10 @@ from sources._core.replace import Part, Reading, replaced_by_window
 from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
 from sources._core.tables import Table
 from sources._core.windows import Plan, Unit, Window, ceil, floor
-from sources.onepin.activity import read_activity
-from sources.onepin.answers import judge
-from sources.onepin.settings import (
+
+from .activity import read_activity
+from .answers import judge
+from .settings import (
     ACTIONS,
     ACTIVITY,
     ACTIVITY_COLUMNS,
@@ -48,7 +49,7 @@ from sources.onepin.settings import (
     SUMMARY_KEY,
     VIEWS,
 )
-from sources.onepin.workspace import Workspace
+from .workspace import Workspace
 
 Read = Callable[[Window], Reading]
 

@@ -15,8 +15,9 @@ from sources._core.http import Client, IncompleteAnswer
 from sources._core.replace import Reading
 from sources._core.tables import Table
 from sources._core.windows import Window, utc_now
-from sources.onepin.answers import flat
-from sources.onepin.settings import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
+
+from .answers import flat
+from .settings import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
 
 
 def read_activity(

@@ -18,8 +18,9 @@ from sources._core.http import Client, UnexpectedValue
 from sources._core.replace import Reading
 from sources._core.tables import Table
 from sources._core.windows import Unit, Window, after, floor, from_date, utc_now
-from sources.onepin.answers import flat
-from sources.onepin.settings import BUCKET_VIEWS, BY_LANGUAGE, LONGEST_RANGE, SUMMARY, VIEW_OF, WHOAMI, Range, View
+
+from .answers import flat
+from .settings import BUCKET_VIEWS, BY_LANGUAGE, LONGEST_RANGE, SUMMARY, VIEW_OF, WHOAMI, Range, View
 
 _IDENTIFIER = re.compile(r"[\w.:@-]{1,128}")
 

@@ -16,9 +16,10 @@ from sources._core.replace import Part, Reading, replaced_by_window
 from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
 from sources._core.tables import Table
 from sources._core.windows import Plan, Window
-from sources.reducto.answers import judge
-from sources.reducto.export import Export
-from sources.reducto.settings import (
+
+from .answers import judge
+from .export import Export
+from .settings import (
     BASE_URL,
     FILTERS,
     GROUPINGS,

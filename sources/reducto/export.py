@@ -23,7 +23,8 @@ from sources._core.http import Client, IncompleteAnswer, RequestRejected, Source
 from sources._core.replace import Reading
 from sources._core.tables import Table, day, duplicates
 from sources._core.windows import Window, floor, from_date, utc_now
-from sources.reducto.settings import ENDPOINT
+
+from .settings import ENDPOINT
 
 MARGIN = timedelta(days=1)
 _ORG_ID = re.compile(r"[\w.:@-]{1,128}")

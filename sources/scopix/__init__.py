@@ -19,11 +19,12 @@ from sources._core.replace import Part, Reading, replaced_by_window
 from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
 from sources._core.tables import Table
 from sources._core.windows import Plan, Unit, Window, ceil, floor, utc_now
-from sources.scopix import settings, tables
-from sources.scopix.answers import judge
-from sources.scopix.asker import Ask, Asker, Forecast
-from sources.scopix.lists import foresee_events, read_created, read_events
-from sources.scopix.series import (
+
+from . import settings, tables
+from .answers import judge
+from .asker import Ask, Asker, Forecast
+from .lists import foresee_events, read_created, read_events
+from .series import (
     buckets,
     read_by_period,
     read_daily_activity,
@@ -31,7 +32,7 @@ from sources.scopix.series import (
     read_tokens_monthly,
     read_usage_daily,
 )
-from sources.scopix.snapshots import (
+from .snapshots import (
     asked_operation,
     read_breakdown,
     read_check,

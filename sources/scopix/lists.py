@@ -25,8 +25,9 @@ from sources._core.pages import overlapping_page
 from sources._core.replace import Reading
 from sources._core.tables import Table
 from sources._core.windows import Window, utc_now
-from sources.scopix.answers import moment
-from sources.scopix.asker import Ask, Asker, end_text, start_text
+
+from .answers import moment
+from .asker import Ask, Asker, end_text, start_text
 
 READS = 4
 """How often a list is read that moves each time: once, and three times again."""

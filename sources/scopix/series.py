@@ -10,9 +10,10 @@ from sources._core.http import IncompleteAnswer, Params, RequestRejected
 from sources._core.replace import Reading
 from sources._core.tables import Table, duplicates
 from sources._core.windows import Unit, Window, after, ceil, floor, from_date, utc_now
-from sources.scopix.answers import flattened, moment
-from sources.scopix.asker import Ask, Asker, end_text, start_text
-from sources.scopix.settings import BY_PERIOD, DASHBOARD, DASHBOARD_DAYS, SUMMARY, TOKENS
+
+from .answers import flattened, moment
+from .asker import Ask, Asker, end_text, start_text
+from .settings import BY_PERIOD, DASHBOARD, DASHBOARD_DAYS, SUMMARY, TOKENS
 
 LONG_AGO = DateTime(2000, 1, 1)
 """A day on which nobody can have used Scopix."""

@@ -9,9 +9,10 @@ from sources._core.http import Params
 from sources._core.replace import Reading
 from sources._core.tables import TIMESTAMP, Table
 from sources._core.windows import Window, floor
-from sources.scopix.answers import flattened
-from sources.scopix.asker import Ask, end_text, start_text
-from sources.scopix.settings import BREAKDOWN, CHECK, DASHBOARD, PLAN, SUMMARY, TOP_ENDPOINTS
+
+from .answers import flattened
+from .asker import Ask, end_text, start_text
+from .settings import BREAKDOWN, CHECK, DASHBOARD, PLAN, SUMMARY, TOP_ENDPOINTS
 
 
 def read_summary(ask: Ask, window: Window, *, table: Table) -> Reading:

@@ -19,7 +19,8 @@ from sources._core.tables import (
     instant,
     text,
 )
-from sources.scopix import settings
+
+from . import settings
 
 _table = partial(Table, "scopix")
 

@@ -1,5 +1,6 @@
 """What a run does to raw tables on PostgreSQL: there, too, a window replaces a window, and a second run changes no row."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from tests.pipelines.transform.warehouse import Warehouse, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
+PASSWORD = "a-password-that-the-server-does-not-ask-for"
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +30,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ("reducto", "onepin", "scopix")
+    return ("mathpix", "reducto", "onepin", "scopix")
 
 
 @pytest.fixture
-def load(house: House, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Runs one provider into the server."""
+def connected(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt's own credentials of the server."""
     where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
     # The server listens on a socket in a folder; dlt wants a host, and the driver takes the later one.
     at = f"localhost:{where['port']}/{where['database']}?host={quote(where['host'], safe='')}"
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://{where['user']}:none@{at}")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://{where['user']}:{PASSWORD}@{at}")
+
+
+@pytest.fixture
+def load(house: House, connected: None) -> Callable[[str], None]:
+    """Runs one provider into the server."""
 
     def load(provider: str) -> None:
         house("run", provider, "--no-models", "--destination", "postgres")
@@ -162,3 +169,30 @@ def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
         answer = house.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         stale = {old["table"]: round(old["hours"]) for old in answer["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
+
+
+def test_the_models_are_built_by_command(
+    postgres: Warehouse, house: House, connected: None, dlt_data_dir: Path, tmp_path: Path
+) -> None:
+    """With dlt's own credentials, which are left nowhere; costs and FOCUS file are DuckDB's, to the last digit."""
+    costs = """
+        select billing_month, sku_id, quantity, list_cost, billed_cost, currency from usage.cost_monthly
+        where provider = 'mathpix' order by 1, 2, 3
+    """
+    exported = {}
+    with time_machine.travel(NOW, tick=False):
+        for name in ("postgres", "duckdb"):
+            before = dict(os.environ)
+            said = house.json("run", "mathpix", "--destination", name)
+            assert dict(os.environ) == before
+            assert said["models"]["built"] > 80
+            assert said["models"]["failures"] == []
+            exported[name] = tmp_path / f"{name}.csv"
+            house("export", "focus", str(exported[name]), "--destination", name)
+    assert said["cost_monthly"]
+    assert postgres.query(costs) == house.rows(costs)
+    of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
+    assert of_mathpix[0] == of_mathpix[1]
+    files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
+    assert any(file.name == "partial_parse.msgpack" for file in files)
+    assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]

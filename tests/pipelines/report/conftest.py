@@ -91,7 +91,7 @@ class Eyes:
 def eyes() -> Iterator[Eyes]:
     """Chromium, without a window."""
     if not CHROMIUM:
-        pytest.skip("there is no Chromium; .ci/browser installs Debian's")
+        pytest.skip("there is no Chromium; .ci/chromium installs Debian's")
     from playwright.sync_api import sync_playwright
 
     # As root, and in a container, Chromium has no sandbox of its own to go into.

@@ -22,6 +22,8 @@ STORIES = (
     window("2025-03-01 00:00", "2025-05-02 00:00"),
 )
 
+METRICS = {"list_cost", "billed_cost", "effective_cost", "used_quantity"}
+
 
 class Downstream:
     """The project in a folder of its own, with the package installed, and its database."""
@@ -68,12 +70,19 @@ def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
     ]
     counted = downstream.rows("select table_schema, count(*) from information_schema.tables group by 1")
     schemas = {row[0]: row[1] for row in counted}
-    assert schemas.keys() == {"finance", "finance_staging", "finance_intermediate", "finance_seeds", "vendor_mathpix"}
+    layers = ("_staging", "_intermediate", "_seeds", "_semantic")
+    assert schemas.keys() == {"finance", "vendor_mathpix", *(f"finance{layer}" for layer in layers)}
     assert schemas["finance"] == len(MARTS) + 1
     results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
     kinds = {result["unique_id"].rsplit(".")[0] for result in results}
     assert kinds == {"model", "seed", "test"}
     assert {result["status"] for result in results} == {"success", "pass"}
+    manifest = json.loads((downstream.folder / "target" / "manifest.json").read_text())
+    assert {metric["name"] for metric in manifest["metrics"].values()} == METRICS
+    public = {node["name"]: node for node in manifest["nodes"].values() if node.get("access") == "public"}
+    assert set(MARTS) <= public.keys()
+    assert all(public[name]["version"] == public[name]["latest_version"] == 1 for name in MARTS)
+    assert all(public[name]["contract"]["enforced"] for name in MARTS)
     assert {path.name for path in PROJECT.iterdir()}.isdisjoint({"target", "logs", "dbt_packages"})
 
 

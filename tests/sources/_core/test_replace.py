@@ -58,11 +58,13 @@ class Loaded:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.capabilities: dict[str, Any] = {}
 
     def run(self, *parts: Part[Any], table: Table = TABLE) -> Heard:
         heard = Heard()
         resource = replaced_by_window(table, parts=parts, fetch=lambda answer, window: answer(window), journal=heard)
-        pipeline = dlt.pipeline("vendor", destination=dlt.destinations.duckdb(str(self.file)), dataset_name="vendor")
+        destination = dlt.destinations.duckdb(str(self.file), **self.capabilities)
+        pipeline = dlt.pipeline("vendor", destination=destination, dataset_name="vendor")
         pipeline.run(resource)
         return heard
 
@@ -262,6 +264,33 @@ def test_an_answer_of_unforeseen_form_fails_its_table_alone(house: Loaded, surpr
     heard = house.run(Part("a", raising, plan("03-19")), learning, Part("c", whole, plan("03-19")))
     assert [type(error) for error in heard.errors] == [UnexpectedValue] * 2
     assert house.rows("select distinct account from vendor.usage") == [("c",)]
+
+
+@pytest.mark.parametrize("strategies", [["delete-insert", "scd2"], ["delete-insert", "upsert", "cdc"]])
+def test_a_window_is_replaced_by_whatever_the_destination_can(
+    house: Loaded, clock: time_machine.Traveller, strategies: list[str]
+) -> None:
+    """Redshift and ClickHouse can only delete and insert: there, too, vanished days vanish, and all else stays."""
+    house.capabilities = {"supported_merge_strategies": strategies}
+
+    def of(team: str, used: int, days: Answer = whole) -> Answer:
+        def answer(window: Window) -> Reading:
+            _, told = days(window)
+            return Reading(usage(told, used, team).slice(1) if told else TABLE.rows([]), told)
+
+        return answer
+
+    house.run(Part("a", of("x", 1), plan("03-10", longest=100)), Part("b", of("y", 1), plan("03-10", longest=100)))
+    assert len(house.days()) == 20
+    before = house.rows("select fetched_at from vendor.usage where account = 'b'")
+    clock.move_to("2026-03-20T11:30:00Z")
+    backfill = plan("03-10", longest=100, backfill=Window(at("03-14"), at("03-17")))
+    house.run(Part("a", of("x", 5), backfill))
+    assert house.days("account = 'a' and used = 1") == ["03-11", "03-12", "03-13", "03-17", "03-18", "03-19", "03-20"]
+    assert house.days("account = 'a' and used = 5") == ["03-15", "03-16"]
+    assert house.rows("select fetched_at from vendor.usage where account = 'b'") == before
+    strategy = house.rows("select schema from vendor._dlt_version order by version desc limit 1")[0][0]
+    assert f'"x-merge-strategy":"{strategies[-1] if "cdc" in strategies else "delete-insert"}"' in strategy.replace(" ", "")
 
 
 def test_only_what_was_kept_is_said_to_be_loaded(house: Loaded) -> None:

@@ -66,6 +66,23 @@ def test_backfill_bounds_are_checked() -> None:
     assert backfill_window(None, None, "hour") is None
 
 
+def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of dlt's variables, in UTC; what the caller says goes before them, and half an interval is none."""
+    monkeypatch.setenv("DLT_INTERVAL_START", "2026-01-01T05:00:00+05:00")
+    with pytest.raises(ConfigurationError, match="only one is set"):
+        backfill_window(None, None, "day")
+    monkeypatch.setenv("DLT_INTERVAL_END", "2026-01-03")
+    window = backfill_window(None, None, "day")
+    assert window == backfill_window("2026-01-01", "2026-01-03", "day")
+    assert backfill_window("2026-02-01", "2026-02-02", "day") != window
+    monkeypatch.setenv("DLT_INTERVAL_END", "tomorrow")
+    with pytest.raises(ConfigurationError, match="is no time"):
+        backfill_window(None, None, "day")
+    monkeypatch.setenv("DLT_INTERVAL_END", "")
+    monkeypatch.setenv("DLT_INTERVAL_START", "")
+    assert backfill_window(None, None, "day") is None
+
+
 def test_numbers_and_units_are_checked() -> None:
     """What is out of range is told with the range."""
     assert parse_number(5, setting="x", most=5) == 5

@@ -1,0 +1,58 @@
+"""meterhouse in Dagster: the raw tables of each provider as assets with a partition a day, and the models below them.
+
+`dagster dev -f dagster_definitions.py`, in a folder that has .dlt/secrets.toml. A partition is exactly its day, loaded again
+as often as you like; so schedule it over the last days, because vendors restate them.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import dlt
+from dagster import AssetExecutionContext, DailyPartitionsDefinition, Definitions
+from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dlt import DagsterDltResource, dlt_assets
+
+from pipelines.transform import PROJECT
+
+DATABASE = Path(os.environ.get("METERHOUSE_DUCKDB", "meterhouse.duckdb")).absolute()
+os.environ["METERHOUSE_DUCKDB"] = str(DATABASE)  # dbt works in another folder
+TARGET = Path(".dagster-dbt").absolute()
+DAYS = DailyPartitionsDefinition(start_date="2026-01-01")
+
+if not (TARGET / "manifest.json").exists():
+    parse = f"dbt parse --project-dir {PROJECT} --profiles-dir {PROJECT} --target-path {TARGET} --log-path {TARGET}"
+    subprocess.run(parse.split(), check=True)
+
+
+def raw_tables(provider: str):  # noqa: ANN201 - whatever dagster-dlt makes of it
+    """The tables of one provider, each an asset."""
+    source = getattr(import_module(f"sources.{provider}"), f"{provider}_source")
+    pipeline = dlt.pipeline(provider, destination=dlt.destinations.duckdb(str(DATABASE)), dataset_name=provider)
+
+    @dlt_assets(dlt_source=source(), dlt_pipeline=pipeline, name=provider, group_name=provider, partitions_def=DAYS)
+    def load(context: AssetExecutionContext, resource: DagsterDltResource) -> Iterator:
+        day = context.partition_time_window
+        days = source(since=day.start.isoformat(), until=day.end.isoformat())
+        yield from resource.run(context=context, dlt_source=days)
+
+    return load
+
+
+@dbt_assets(manifest=TARGET / "manifest.json")
+def models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
+    """Seeds, models and tests."""
+    build = ["build", "--exclude-resource-type", "unit_test"]
+    yield from dbt.cli(build, context=context, target_path=TARGET).stream()
+
+
+# Those whose credentials you have: a source without is an error.
+definitions = Definitions(
+    assets=[*(raw_tables(provider) for provider in os.environ.get("PROVIDERS", "mathpix,reducto").split(",")), models],
+    resources={
+        "resource": DagsterDltResource(),
+        "dbt": DbtCliResource(project_dir=str(PROJECT), profiles_dir=str(PROJECT)),
+    },
+)

@@ -1,0 +1,153 @@
+"""The examples of schedulers: each does what it says, in the scheduler itself where it has one."""
+
+import configparser
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sources._core.windows import utc_now
+from tests.conftest import House
+from tests.test_project import TOP
+
+SCHEDULERS = os.environ.get("METERHOUSE_SCHEDULERS")
+"""The folder of their environments, which .ci/schedulers makes."""
+
+EXAMPLES = TOP / ".examples"
+HERE = Path(__file__).parent
+PROVIDERS = ("mathpix", "reducto", "onepin", "scopix")
+
+
+@pytest.fixture
+def schedulers() -> Path:
+    if not SCHEDULERS:
+        pytest.skip("METERHOUSE_SCHEDULERS is not set: .ci/schedulers FOLDER makes what it has to name")
+    return Path(SCHEDULERS)
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A command `meterhouse` that notes what it is called with, and in which interval; onepin fails."""
+    command = tmp_path / "bin" / "meterhouse"
+    command.parent.mkdir()
+    command.write_text(
+        '#!/bin/sh\necho "$*" "$DLT_INTERVAL_START" "$DLT_INTERVAL_END" >> "$CALLS"\ncase "$*" in *onepin*) exit 1;; esac\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    return tmp_path / "calls"
+
+
+def run(python: Path, script: str, *arguments: Any, folder: Path, **variables: str) -> Any:
+    """What a script of this folder answers in an environment: the last line that it prints, as JSON."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"DO_NOT_TRACK": "1", "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", **variables}
+    finished = subprocess.run(
+        [str(python), str(HERE / script), *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def of_its_commands() -> list[tuple[str, str]]:
+    """Every command line of cron, systemd and GitHub Actions that runs meterhouse, and the example that it is in."""
+    (line,) = [line for line in (EXAMPLES / "crontab").read_text().splitlines() if not line.startswith("#")]
+    minute, hour, day, month, weekday, command = line.split(maxsplit=5)
+    assert (minute, hour, day, month, weekday) == ("7", "*", "*", "*", "*")
+    service = configparser.ConfigParser(interpolation=None, strict=False)
+    service.read(EXAMPLES / "meterhouse.service")
+    workflow = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())
+    steps = [step["run"] for step in workflow["jobs"]["run"]["steps"] if step.get("run", "").startswith("meterhouse")]
+    return [
+        ("crontab", command),
+        ("meterhouse.service", service["Service"]["ExecStart"]),
+        *(("actions", run) for run in steps),
+    ]
+
+
+@pytest.mark.parametrize(("example", "command"), of_its_commands())
+def test_the_command_of_an_example_runs(house: House, example: str, command: str) -> None:
+    """As its scheduler would start it, with empty variables where there is no interval; into DuckDB, without models."""
+    installed = Path(sys.executable).parent
+    for there, here in (
+        ("/srv/costs", str(house.folder)),
+        ("/opt/meterhouse/bin", str(installed)),
+        ("meterhouse run", "meterhouse run --no-models"),
+        ("--destination postgres", ""),
+    ):
+        command = command.replace(there, here)
+    since = utc_now().subtract(days=3)
+    environment = os.environ | {
+        "PATH": f"{installed}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(TOP),
+        "DLT_INTERVAL_START": since.to_date_string() if example == "actions" else "",
+        "DLT_INTERVAL_END": since.add(days=1).to_date_string() if example == "actions" else "",
+        "SOURCES__MATHPIX__INITIAL_DATE": since.subtract(days=1).to_date_string(),
+    }
+    subprocess.run(["sh", "-c", command], env=environment, cwd=house.folder, check=True, capture_output=True)
+    ((days,),) = house.rows("select count(distinct bucket_start::date) from mathpix.ocr_usage_by_usage_type")
+    assert days == (1 if example == "actions" else 5)
+
+
+def test_the_timer_belongs_to_the_service_and_no_secret_to_an_example() -> None:
+    """What a unit, a workflow or a script names exists; keys come from the environment."""
+    timer = configparser.ConfigParser(interpolation=None)
+    timer.read(EXAMPLES / "meterhouse.timer")
+    assert timer["Timer"]["OnCalendar"] == "hourly"
+    for file in EXAMPLES.iterdir():
+        for line in file.read_text().splitlines():
+            if "_KEY:" in line or "CREDENTIALS:" in line:
+                assert "${{ secrets." in line, line
+
+
+def test_airflow(schedulers: Path, tmp_path: Path) -> None:
+    """A task a provider, then the models whatever failed; only a backfill has an interval."""
+    said = run(schedulers / "airflow/bin/python", "in_airflow.py", EXAMPLES / "airflow_dag.py", folder=tmp_path,
+               AIRFLOW_HOME=str(tmp_path / "airflow"))  # fmt: skip
+    assert said["commands"] == {
+        **{provider: f"meterhouse run {provider} --no-models" for provider in PROVIDERS},
+        "models": "meterhouse models",
+    }
+    assert said["models"] == ["all_done", *sorted(PROVIDERS)]
+    assert sorted(said["leaves"]) == ["all_loaded", "models"]
+    assert said["at_once"] == [1, 1]
+    assert said["scheduled"] == {"DLT_INTERVAL_START": "", "DLT_INTERVAL_END": ""}
+    assert said["backfill"] == {
+        "DLT_INTERVAL_START": "2026-01-01T00:00:00+00:00",
+        "DLT_INTERVAL_END": "2026-01-02T00:00:00+00:00",
+    }
+
+
+def test_prefect(schedulers: Path, calls: Path, tmp_path: Path) -> None:
+    """The flow runs: every provider, one of which fails, then the models; and it has failed."""
+    said = run(schedulers / "prefect/bin/python", "in_prefect.py", EXAMPLES / "prefect_flow.py", folder=tmp_path,
+               PREFECT_HOME=str(tmp_path / "prefect"))  # fmt: skip
+    assert said == "FAILED"
+    bounds = "--since 2026-01-01 --until 2026-01-02"
+    assert [shlex.join(shlex.split(line)) for line in calls.read_text().splitlines()] == [
+        *(f"run {provider} --no-models {bounds}" for provider in PROVIDERS),
+        "models",
+    ]
+
+
+def test_dagster(schedulers: Path, house: House) -> None:
+    """A partition of the provider's assets is loaded, which is exactly its day, and the models are built from it."""
+    day = utc_now().subtract(days=2).to_date_string()
+    said = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
+               folder=house.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(house.database),
+               DAGSTER_HOME=str(house.folder))  # fmt: skip
+    assert said == [True, True]
+    assert house.rows("select distinct date::text from usage.usage_daily") == [(day,)]
+    assert house.rows("select count(*) > 0 from usage.cost_daily where billed_cost > 0") == [(True,)]

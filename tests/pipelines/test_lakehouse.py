@@ -1,0 +1,105 @@
+"""What a run does to Delta tables in a folder: the tables and rows of DuckDB, and there, too, a window replaces one."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import time_machine
+from deltalake import DeltaTable
+
+from pipelines import destination
+from pipelines.sandbox import Sandbox
+from tests.conftest import House
+from tests.test_project import TOP
+
+NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
+
+Tables = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def providers() -> tuple[str, ...]:
+    return ("mathpix", "reducto", "onepin", "scopix")
+
+
+@pytest.fixture
+def lake(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that dlt's filesystem destination is pointed at; there are fees to load, too."""
+    folder = house.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
+    shutil.copy(TOP / "sources/billing/templates/fees.csv", house.folder)
+    monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
+    for provider in providers:
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-12")
+    return folder
+
+
+def in_duckdb(house: House) -> Tables:
+    """Every row of every raw table, without what dlt adds."""
+    with duckdb.connect(str(house.database), read_only=True) as connection:
+        tables = connection.sql("select table_schema, table_name from information_schema.tables").fetchall()
+        named = [
+            (schema, table) for schema, table in tables if not (table.startswith("_dlt") or schema.endswith("_staging"))
+        ]
+        return {f"{schema}.{table}": _in_order(connection.sql(f"from {schema}.{table}")) for schema, table in named}
+
+
+def in_delta(lake: Path) -> Tables:
+    """The same of the Delta tables of a folder."""
+    tables = {}
+    for log in lake.glob("*/*/_delta_log"):
+        rows = DeltaTable(log.parent).to_pyarrow_table()
+        tables[f"{log.parent.parent.name}.{log.parent.name}"] = _in_order(duckdb.from_arrow(rows))
+    return tables
+
+
+def of_usage(tables: Tables) -> Tables:
+    """Without the log of windows, which grows with every run."""
+    return {table: rows for table, rows in tables.items() if not table.endswith("fetched_windows")}
+
+
+def _in_order(relation: Any) -> list[tuple[Any, ...]]:
+    columns = ", ".join(f'"{name}"' for name in sorted(relation.columns) if not name.startswith("_dlt"))
+    return sorted(relation.query("unordered", f"select {columns} from unordered").fetchall(), key=repr)
+
+
+def test_delta_tables_hold_what_duckdb_holds(house: House, sandbox: Sandbox, lake: Path) -> None:
+    """After a first run, one that changes nothing, and one that mirrors what the vendors restated and withdrew."""
+
+    def both() -> tuple[Tables, Tables]:
+        house("run", "--no-models")
+        house("run", "--no-models", "--destination", "filesystem")
+        return in_duckdb(house), in_delta(lake)
+
+    with time_machine.travel(NOW, tick=False):
+        first, same = both()
+        assert same.keys() == first.keys()
+        assert same == first
+        house("run", "--no-models", "--destination", "filesystem")
+        assert of_usage(in_delta(lake)) == of_usage(first)
+    sandbox.reducto.usage.restate("2026-03-15", factor=3)
+    sandbox.reducto.usage.vanish("2026-03-16")
+    sandbox.onepin.usage.vanish("2026-03-18")
+    sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
+    (house.folder / "fees.csv").write_text((house.folder / "fees.csv").read_text().replace("350", "375"))
+    with time_machine.travel(NOW + timedelta(hours=1), tick=False):
+        then, same = both()
+        assert of_usage(same) == of_usage(then)
+    changed = {table for table in first if then[table] != first[table]}
+    assert {"reducto.usage_by_product", "onepin.usage_daily", "scopix.usage_events", "billing.fees"} <= changed
+
+
+def test_what_it_cannot_do_is_said_beforehand(
+    house: House, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No models by command, and nothing at all without the library that merges; nobody is asked in vain."""
+    assert "the SQL models do not run on filesystem by command" in house("run", "--destination", "filesystem", status=2)
+    monkeypatch.setattr(destination, "find_spec", {}.get)
+    said = house("run", "--no-models", "--destination", "filesystem", status=2)
+    assert "deltalake is not installed" in said
+    assert "meterhouse[delta]" in said
+    assert len(sandbox.requests) == 0
+    assert not lake.exists()
