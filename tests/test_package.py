@@ -62,7 +62,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     run(*meterhouse, "demo")
     with duckdb.connect(tmp_path / "demo.duckdb", read_only=True) as connection:
         costs = connection.sql("select provider, sum(billed_cost) from usage.cost_monthly group by all").fetchall()
-    assert {provider for provider, cost in costs if cost > 0} == {"mathpix", "reducto"}
+    assert {provider for provider, cost in costs if cost > 0} == {"mathpix", "reducto", "onepin", "scopix"}
     assert {file for file in project.rglob("*") if file.suffix != ".pyc"} == before
     run(*meterhouse, "check", "--billing-templates", "billing")
     assert len(list((tmp_path / "billing").glob("*.csv"))) == len(list((TOP / "sources/billing/templates").glob("*.csv")))

@@ -26,7 +26,7 @@ def providers() -> tuple[str, ...]:
     return TWO
 
 
-STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 85, 56
+STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 94, 56
 
 
 def restated(sandbox: Sandbox) -> None:

@@ -100,13 +100,13 @@ def test_no_key_is_in_what_a_failing_run_says_or_writes(
 def test_no_key_is_in_what_a_good_run_writes_and_exports(
     house: House, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor the address of a webhook that is not there, nor in a FOCUS file."""
+    """Nor the address of a webhook that is not there, nor in a FOCUS file or the report."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
     monkeypatch.setenv("ALERTS__WEBHOOK", "http://127.0.0.1:9/services/webhook-of-somebody")
     monkeypatch.setenv("ALERTS__BUDGETS__TOTAL", "0.01 USD")
     said = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
     assert "alerts.webhook did not take" in said
-    said += command("export", "focus", "focus.csv", status=0)
+    said += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
     secrets = keys | {"webhook": "webhook-of-somebody"}
     require_unseen(secrets, said + all_that_is_stored(house), house.folder, own_dlt_data_dir)
 

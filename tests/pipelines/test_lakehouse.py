@@ -11,6 +11,7 @@ import time_machine
 from deltalake import DeltaTable
 
 from pipelines import destination
+from pipelines.run import PROVIDERS
 from pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.test_project import TOP
@@ -37,20 +38,21 @@ def lake(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPat
     return folder
 
 
+SCHEMAS = (*PROVIDERS, "billing")
+
+
 def in_duckdb(house: House) -> Tables:
     """Every row of every raw table, without what dlt adds."""
     with duckdb.connect(str(house.database), read_only=True) as connection:
         tables = connection.sql("select table_schema, table_name from information_schema.tables").fetchall()
-        named = [
-            (schema, table) for schema, table in tables if not (table.startswith("_dlt") or schema.endswith("_staging"))
-        ]
+        named = [(schema, table) for schema, table in tables if schema in SCHEMAS and not table.startswith("_dlt")]
         return {f"{schema}.{table}": _in_order(connection.sql(f"from {schema}.{table}")) for schema, table in named}
 
 
 def in_delta(lake: Path) -> Tables:
     """The same of the Delta tables of a folder."""
     tables = {}
-    for log in lake.glob("*/*/_delta_log"):
+    for log in (log for schema in SCHEMAS for log in lake.glob(f"{schema}/*/_delta_log")):
         rows = DeltaTable(log.parent).to_pyarrow_table()
         tables[f"{log.parent.parent.name}.{log.parent.name}"] = _in_order(duckdb.from_arrow(rows))
     return tables
