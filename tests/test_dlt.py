@@ -16,6 +16,8 @@ from sources._core.windows import utc_now
 from tests.conftest import House
 from tests.test_project import TOP, tracked
 
+pytestmark = pytest.mark.thorough
+
 SOURCES = (*PROVIDERS, "billing")
 
 

@@ -16,6 +16,8 @@ from sources._core.windows import utc_now
 from tests.conftest import House
 from tests.test_project import TOP
 
+pytestmark = pytest.mark.thorough
+
 SCHEDULERS = os.environ.get("METERHOUSE_SCHEDULERS")
 """The folder of their environments, which .ci/schedulers makes."""
 

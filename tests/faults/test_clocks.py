@@ -11,6 +11,8 @@ from pipelines.sandbox import Sandbox
 from pipelines.sandbox.onepin import Run
 from tests.conftest import House
 
+pytestmark = pytest.mark.thorough
+
 ALL = ("mathpix", "reducto", "onepin", "scopix")
 NAMED = ("mathpix", "reducto", "onepin.usage_daily", "scopix.usage_events", "scopix.usage_daily")
 

@@ -10,6 +10,8 @@ from pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 from tests.faults.conftest import LOAD, require_whole
 
+pytestmark = pytest.mark.thorough
+
 ALL = ("mathpix", "reducto", "onepin", "scopix")
 HOSTILE = "'; drop schema {provider} cascade; --\"{{}}\\%s$1[/red]\n"
 COLUMN = 'x"; drop schema {provider} cascade; --'

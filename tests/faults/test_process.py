@@ -66,6 +66,7 @@ def test_a_run_killed_at_any_tenth_is_repaired_by_the_next(
 
 
 @pytest.mark.parametrize("providers", [ALL])
+@pytest.mark.thorough
 def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: House, sandbox: Sandbox, start: Start) -> None:
     """Those that were loaded stay as they are, the others come; the one that never answered kept nobody waiting."""
     sandbox.faults.add(Fault(path="/api/v2", stall=True))  # Scopix

@@ -12,6 +12,8 @@ import time_machine
 from sources._core import http
 from tests.conftest import House
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 ALL = ("mathpix", "reducto", "onepin", "scopix")
 

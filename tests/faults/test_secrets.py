@@ -97,6 +97,7 @@ def test_no_key_is_in_what_a_failing_run_says_or_writes(
     assert house.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [(len(ALL),)]
 
 
+@pytest.mark.thorough
 def test_no_key_is_in_what_a_good_run_writes_and_exports(
     house: House, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

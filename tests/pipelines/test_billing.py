@@ -119,6 +119,7 @@ def test_check_lists_the_faults(house: House, files: Path, monkeypatch: pytest.M
     assert not house.database.exists()
 
 
+@pytest.mark.thorough
 def test_models_load_billing_and_stage_it(house: House, files: Path) -> None:
     """Also without a provider, so that a price that changed counts at the next build."""
     house("models")

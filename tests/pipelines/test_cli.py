@@ -218,6 +218,7 @@ def test_models_say_where_they_are(house: House) -> None:
     assert (Path(house("models", "--path").strip()) / "dbt_project.yml").exists()
 
 
+@pytest.mark.thorough
 def test_models_run_on_what_is_loaded(house: House) -> None:
     """Loading and modelling may be two steps."""
     house(*LOAD)

@@ -70,6 +70,7 @@ def test_the_vendors_own_totals(house: House, sandbox: Sandbox, monkeypatch: pyt
     assert house.rows("select count(*) from usage.unpriced_usage") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sandbox) -> None:
     """Each with its own price and quantity, together the hour."""
     hour = datetime(2026, 4, 3, 7, tzinfo=UTC)
@@ -89,6 +90,7 @@ def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sand
     ]
 
 
+@pytest.mark.thorough
 def test_an_unknown_usage_type_is_unpriced_and_never_zero(house: House, sandbox: Sandbox) -> None:
     """It stands in unpriced_usage and in the run's summary, and in no table of cost."""
     rows = month_of("image", 10_000, "2026-04") + month_of("hologram", 5000, "2026-04")

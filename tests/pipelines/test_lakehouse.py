@@ -16,6 +16,8 @@ from pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.test_project import TOP
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 
 Tables = dict[str, list[tuple[Any, ...]]]

@@ -58,6 +58,7 @@ def test_the_marts_hold_what_the_vendors_count(house: House, sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize(("provider", "path"), [("onepin", "/api/v1/usage/summary"), ("scopix", "/api/v2")])
+@pytest.mark.thorough
 def test_one_provider_that_fails(
     house: House, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]
 ) -> None:

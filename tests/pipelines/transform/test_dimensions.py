@@ -68,6 +68,7 @@ def told(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal
     return {value: amount for value, amount in amounts.items() if amount}
 
 
+@pytest.mark.thorough
 def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) -> None:
     """All four providers, against the truth of the sandbox; and what it cost goes to the values without a rest."""
     short("run", *TABLES)

@@ -165,6 +165,7 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scr
         assert elsewhere.comments() == built.comments()
 
 
+@pytest.mark.thorough
 def test_a_month_costs_what_the_closed_formula_says(warehouse: Warehouse) -> None:
     """However usage is spread over hours, apps and the two meters of a SKU, the month's total decides."""
     hours = [
@@ -186,6 +187,7 @@ def test_a_month_costs_what_the_closed_formula_says(warehouse: Warehouse) -> Non
     assert warehouse.query("select billed_cost from usage.cost_monthly") == [(expected,)]
 
 
+@pytest.mark.thorough
 def test_a_billing_time_zone_moves_the_late_hours_of_a_month(warehouse: Warehouse) -> None:
     """Where billing is by New York, what is used at 3 o'clock UTC on the first belongs to the month before."""
     warehouse.load(usage("2025-06-01 03:00", "image", 1), usage("2025-06-01 04:00", "image", 2))
