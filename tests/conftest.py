@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from typer.testing import CliRunner
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from pipelines.cli import app
 from pipelines.sandbox import Sandbox
@@ -17,8 +18,33 @@ from pipelines.sandbox import Sandbox
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
 
+MODELS = (
+    "test_cli.",
+    "test_export.",
+    "test_focus.",
+    "test_money.",
+    "test_billing.",
+    "test_up_to_date.",
+    "transform/",
+    "report/",
+)
+"""Under tests/pipelines, what builds the models: by one process, which has then parsed the dbt project for all of them."""
+
 FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
 """Settings of whoever runs the tests, which are not the tests'."""
+
+
+class ByFile(LoadScopeScheduling):
+    """What is made for a module is made once, and so is what all that build the models share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "models" if file.removeprefix("tests/pipelines/").startswith(MODELS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How the tests are dealt to the processes of `-n 2`."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -38,6 +38,7 @@ def restated(sandbox: Sandbox) -> None:
     sandbox.mathpix.usage.vanish(gone, usage_type="pdf-page")
 
 
+@pytest.mark.thorough
 def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: House, sandbox: Sandbox, start: Start) -> None:
     """Else a kill at nine tenths would be of a run that is over, or nowhere near its end."""
     first = start(*LOAD)
@@ -80,8 +81,15 @@ def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: Ho
     require_whole(few_days, sandbox, ALL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("phase", ["extract", "load"])
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [
+        ("extract", signal.SIGINT),
+        ("load", signal.SIGTERM),
+        pytest.param("extract", signal.SIGTERM, marks=pytest.mark.thorough),
+        pytest.param("load", signal.SIGINT, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_signal_ends_a_run_within_two_seconds(
     few_days: House, sandbox: Sandbox, start: Start, phase: str, number: signal.Signals
 ) -> None:
@@ -111,7 +119,7 @@ def test_a_signal_before_anything_has_begun(start: Start) -> None:
     assert run.end() in {143, -signal.SIGTERM}
 
 
-@pytest.mark.parametrize("size", [4096, 8192])
+@pytest.mark.parametrize("size", [pytest.param(4096, marks=pytest.mark.thorough), 8192])
 def test_a_database_that_could_not_even_be_begun(few_days: House, sandbox: Sandbox, size: int) -> None:
     """What a full disk or a kill leaves of a new file's headers holds nothing, and is in nobody's way."""
     duckdb.connect(str(few_days.database)).close()
@@ -127,7 +135,8 @@ def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
     assert few_days.database.read_text() == "a short note"
 
 
-@pytest.mark.parametrize("room", ["600k", *(pytest.param(room, marks=pytest.mark.thorough) for room in ("16k", "3m"))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("room", ["16k", "600k", "3m"])
 def test_a_full_disk_is_told_and_repaired(
     few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:

@@ -125,6 +125,7 @@ def test_a_database_in_no_folder(house: House, monkeypatch: pytest.MonkeyPatch) 
     assert "there is no folder" in line
 
 
+@pytest.mark.thorough
 def test_a_database_that_another_process_holds_stays_as_it_was(house: House) -> None:
     """The line says who is in the way."""
     house(*LOAD)
@@ -201,6 +202,7 @@ def test_check_says_what_is_configured_and_whether_it_works(
     assert "no app_key" in house("check", status=2)
 
 
+@pytest.mark.thorough
 def test_json_is_one_object_on_stdout(house: House) -> None:
     """Numbers of money are text there, and the human text is not in it."""
     report = house.json("run")
@@ -226,12 +228,14 @@ def test_models_run_on_what_is_loaded(house: House) -> None:
     assert house.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_models_on_nothing_are_empty(house: House) -> None:
     """A new database has all marts, without rows."""
     house("models")
     assert house.rows("select count(*) from usage.charges") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_secrets_are_in_no_output_file_or_table(house: House, sandbox: Sandbox, dlt_data_dir: Path) -> None:
     """After good runs and bad ones, the key is in nothing that was said or written."""
     key = sandbox.mathpix.credential().app_key

@@ -51,6 +51,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.thorough
 def test_the_vendors_own_totals(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worked examples of mathpix.com/docs/convert/billing, and the prices of their time, come out to the cent."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2024-11-01")

@@ -117,6 +117,7 @@ def drawn_by_hand() -> dict[str, Decimal]:
     }
 
 
+@pytest.mark.thorough
 def test_money_facts_become_charges(facts: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contracts, credits, fees and invoices; then a restated closed month; then the files are taken away again."""
     costs = dict(

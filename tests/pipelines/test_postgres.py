@@ -171,6 +171,7 @@ def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
         assert stale == dict.fromkeys(before, 72)
 
 
+@pytest.mark.thorough
 def test_the_models_are_built_by_command(
     postgres: Warehouse, house: House, connected: None, dlt_data_dir: Path, tmp_path: Path
 ) -> None:

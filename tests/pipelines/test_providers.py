@@ -29,6 +29,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 METERED = "select provider, meter, sum(quantity), max(date) from usage.usage_daily group by 1, 2 order by 1, 2"
 
 
+@pytest.mark.thorough
 def test_the_marts_hold_what_the_vendors_count(house: House, sandbox: Sandbox) -> None:
     """From the sandbox over HTTP, through dlt and dbt: every meter of every provider is the vendor's own sum."""
     mathpix, reducto = sandbox.mathpix.usage, sandbox.reducto.usage

@@ -229,6 +229,7 @@ def test_an_account_that_fails_does_not_stop_or_undo_the_others(
     assert total(house, "account = 'print'") == sandbox.mathpix.usage.total("2026-03-01", later, account="press")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "fault",
     [

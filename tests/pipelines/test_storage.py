@@ -40,6 +40,7 @@ def storage_version(house: House) -> str:
     return str(tags["storage_version"])
 
 
+@pytest.mark.thorough
 def test_a_file_is_made_in_an_old_storage_version(house: House) -> None:
     """A file that was there is taken as it is."""
     house("run", "--no-models")

@@ -141,6 +141,7 @@ def test_a_build_that_has_begun_leaves_no_mark_until_it_has_passed(database: Pat
     assert not (tmp_path / "none.duckdb").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_says_that_the_models_are_up_to_date(
     house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ beside README ("How the numbers come about") and sources/billing/README.md.
 from __future__ import annotations
 
 import csv
+from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -647,7 +648,7 @@ def anniversary(fee: Fee, month: date) -> date:
     """The day of this month on which a year of the fee begins, if one does."""
     if fee.valid_from.month != month.month:
         return date.min
-    return fee.valid_from.replace(year=month.year, day=min(fee.valid_from.day, 28 if month.month == 2 else 31))
+    return month.replace(day=min(fee.valid_from.day, monthrange(month.year, month.month)[1]))
 
 
 def midnight_after(moment: datetime) -> datetime:

@@ -18,6 +18,8 @@ from pipelines.sandbox.scopix.world import CREDENTIALS as SCOPIX
 from tests.conftest import House
 from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse, usage, window
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 START = "2026-03-16"
 KEYS = [credential.api_key_id for credential in SCOPIX if credential.account == "default"]
@@ -68,7 +70,6 @@ def told(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal
     return {value: amount for value, amount in amounts.items() if amount}
 
 
-@pytest.mark.thorough
 def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) -> None:
     """All four providers, against the truth of the sandbox; and what it cost goes to the values without a rest."""
     short("run", *TABLES)
@@ -119,7 +120,6 @@ def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) 
     ) == [(0,)]
 
 
-@pytest.mark.thorough
 def test_what_a_grouping_does_not_reach_is_shown(short: House, sandbox: Sandbox) -> None:
     """Usage that the vendor restated after the apps were loaded belongs to no app, and none of it is spread over them."""
     counts = sandbox.mathpix.usage
@@ -229,7 +229,6 @@ def test_runs_count_for_the_local_day(built: Warehouse) -> None:
     ) == [("(unattributed)", date(2026, 5, 2), d("1"), None), ("u1", date(2026, 5, 2), d("2"), None)]
 
 
-@pytest.mark.thorough
 def test_postgresql_allocates_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """To the last decimal, and in the same order of values."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:

@@ -6,6 +6,8 @@ import pytest
 
 from tests.pipelines.transform.warehouse import WINDOW_COLUMNS, Outcome, Warehouse, duckdb_warehouse
 
+pytestmark = pytest.mark.thorough
+
 GROUPINGS = ("product", "feature", "api_key", "file_type")
 
 

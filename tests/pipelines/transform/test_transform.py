@@ -139,6 +139,7 @@ def test_what_was_still_running_is_marked_at_every_grain(built: Warehouse) -> No
     assert built.query("select distinct is_complete from usage.cost_monthly where account <> 'running'") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_a_second_build_changes_nothing(built: Warehouse) -> None:
     """The keys of charges included."""
     before = built.marts()
@@ -155,6 +156,7 @@ def test_the_time_zone_of_the_session_changes_nothing(built: Warehouse, tmp_path
     assert elsewhere.marts() == built.marts()
 
 
+@pytest.mark.thorough
 def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """Everything is built and tested there as well, unit tests included."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:
@@ -199,6 +201,7 @@ def test_a_billing_time_zone_moves_the_late_hours_of_a_month(warehouse: Warehous
     ]
 
 
+@pytest.mark.thorough
 def test_an_empty_database_builds_and_has_no_rows(warehouse: Warehouse) -> None:
     """Nobody has loaded anything yet: no raw schema, no error."""
     warehouse.execute(["select 1"])

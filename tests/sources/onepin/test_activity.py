@@ -109,6 +109,7 @@ def test_the_feed_can_be_narrowed(
     assert {name for (name,) in loaded(house, "usage_activity", "id")} == chosen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pagination", [{}, {"next": {"cursor": "x"}}, {"next": 7}, None])
 def test_a_feed_that_does_not_say_whether_it_ends(
     house: House, load: Callable[..., Any], sandbox: Sandbox, pagination: Any

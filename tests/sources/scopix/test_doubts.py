@@ -282,6 +282,7 @@ def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sa
     ]
 
 
+@pytest.mark.thorough
 def test_two_accounts_of_one_tenant_are_reported(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys of one tenant see the same usage; only its own ids tell."""
     import json

@@ -79,6 +79,7 @@ def test_many_windows_with_hardly_an_event(
     assert only.requests + only.asked == len(sandbox.requests)
 
 
+@pytest.mark.thorough
 def test_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first word comes after one request, not after one a key, and a second run's is right, too."""
     keys = [str(UUID(int=4 << 76 | 1 << 63 | number)) for number in range(1, 101)]

@@ -142,6 +142,7 @@ def arrivals(sandbox: Sandbox, times: int, change: Callable[[int], None]) -> Non
     sandbox.scopix.options.before_page = before_page
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("envelope", ["offset", "page"])
 @pytest.mark.parametrize("totals", [True, False])
 @pytest.mark.parametrize("what", ["arrives", "vanishes", "both"])
