@@ -17,7 +17,7 @@ import typer
 
 from pipelines.focus import Dataset, Format, Version
 from pipelines.logs import LogFormat
-from pipelines.stopping import stop_by_exception, stopping_at_once
+from pipelines.stopping import ending_quickly, stop_by_exception, stopping_at_once
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -328,7 +328,7 @@ def main() -> None:
     # Telemetry is off, as in .dlt/config.toml, wherever the command is run; dlt's log is for those who ask for it.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    with stopping_at_once(as_json="--json" in sys.argv):
+    with stopping_at_once(as_json="--json" in sys.argv), ending_quickly():
         app()
 
 

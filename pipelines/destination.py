@@ -3,9 +3,9 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,16 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Destination:
-    """A resolved destination. `location` is a DuckDB file's path, or host and database; it holds no credentials."""
+    """A resolved destination. `location` is a DuckDB file's path, or host and database; it holds no credentials.
+
+    `options` are those with which dlt opens a DuckDB file: in one process, all that have it open must agree on them.
+    """
 
     name: str
     type: str
     location: str
     dlt_destination: Any
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def working_dir(self) -> Path:
@@ -94,9 +98,14 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         raise ConfigurationError(
             "files are written as Delta tables, and deltalake is not installed", way_out="pip install 'meterhouse[delta]'."
         )
+    options: dict[str, str] = {}
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
-    return Destination(name, resolved.destination_type.rsplit(".", 1)[-1], location, remembering_capabilities(destination))
+        options = {
+            key: value for key, value in (resolved.credentials.global_config or {}).items() if key == "custom_user_agent"
+        }
+    kind = resolved.destination_type.rsplit(".", 1)[-1]
+    return Destination(name, kind, location, remembering_capabilities(destination), options)
 
 
 def configuration_of(dlt_destination: Any, name: str) -> Any:
@@ -134,13 +143,30 @@ def require_open(destination: Destination) -> None:
     Raises:
         LoadError: another process has it open, or it is no database.
     """
+    if destination.type == "duckdb" and Path(destination.location).exists():
+        _remove_stump(Path(destination.location))
+    with kept_open(destination):
+        pass
+
+
+@contextmanager
+def kept_open(destination: Destination) -> Iterator[None]:
+    """Within the block a DuckDB file that exists stays open; dlt opens it for each question and each job, 25 ms a time.
+
+    No other process can open it meanwhile, which is why no block waits for a provider.
+
+    Raises:
+        LoadError: another process has it open, or it is no database.
+    """
     if destination.type != "duckdb" or not Path(destination.location).exists():
+        yield
         return
-    _remove_stump(Path(destination.location))
     try:
-        duckdb.connect(destination.location).close()
+        connection = duckdb.connect(destination.location, config=dict(destination.options))
     except duckdb.Error as error:
         raise LoadError(in_words(error, destination)) from None
+    with connection:
+        yield
 
 
 STORAGE_VERSION = "v1.4.0"

@@ -28,6 +28,7 @@ from pipelines.destination import (
     LoadError,
     first_line,
     in_words,
+    kept_open,
     make_database,
     only_run,
     query_rows,
@@ -176,7 +177,7 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
     def load_one(provider: str) -> None:
         began = time.monotonic()
         try:
-            _load_one(destination.pipeline(provider), sources[provider], one_at_a_time)
+            _load_one(destination, provider, sources[provider], one_at_a_time)
             tell("loaded", provider=provider, seconds=round(time.monotonic() - began, 3))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must neither stop nor hide the other providers
             record.add(Failure(provider, "", "", _as_load_error(provider, error, destination)))
@@ -189,16 +190,16 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
         thread.join()
 
 
-def _load_one(pipeline: dlt.Pipeline, source: DltSource, one_at_a_time: Lock) -> None:
+def _load_one(destination: Destination, name: str, source: DltSource, one_at_a_time: Lock) -> None:
     """Waiting for a provider is done side by side, writing one after the other: DuckDB has one writer, and it is quick."""
-    with one_at_a_time:
+    with kept_open(destination), one_at_a_time:
         # The destination is the only truth. dlt would prefer a newer state in the working directory, whose cursors are of
         # rows that a database restored from a backup no longer has; and a package that a killed run left behind would be
         # loaded although the windows that it stands for are asked for again.
-        pipeline = pipeline.drop()
+        pipeline = destination.pipeline(name).drop()
         pipeline.sync_destination()
     pipeline.extract(source)
-    with one_at_a_time:
+    with kept_open(destination), one_at_a_time:
         if pipeline.has_pending_data:
             pipeline.normalize()
             pipeline.load(raise_on_failed_jobs=True)
@@ -270,10 +271,9 @@ def billing_faults(destination: Destination) -> tuple[Fault, ...]:
 def load_billing(destination: Destination, record: Record, configured: Mapping[str, str]) -> None:
     """Replaces the user's money facts by what is configured; on a fault, which is on record, they stay as they were."""
     try:
-        pipeline = destination.pipeline(BILLING)
-        if not configured and not _was_loaded(pipeline, destination):
+        if not configured and not _was_loaded(destination, BILLING):
             return
-        _load_one(pipeline, open_billing(destination, configured), Lock())
+        _load_one(destination, BILLING, open_billing(destination, configured), Lock())
         record.billing.update(configured)
     except Faults as faults:
         for fault in faults.faults:
@@ -283,11 +283,11 @@ def load_billing(destination: Destination, record: Record, configured: Mapping[s
         record.add(Failure(BILLING, "", "", _as_load_error(BILLING, error, destination)))
 
 
-def _was_loaded(pipeline: dlt.Pipeline, destination: Destination) -> bool:
+def _was_loaded(destination: Destination, name: str) -> bool:
     """Whether the destination has the tables: those of a user who has taken the configuration away are to be emptied."""
     if destination.type == "duckdb" and not Path(destination.location).exists():
         return False
-    pipeline = pipeline.drop()
+    pipeline = destination.pipeline(name).drop()
     pipeline.sync_destination()
     return bool(pipeline.schema_names)
 
@@ -352,11 +352,13 @@ def run_all(
     with only_run(destination):
         require_open(destination)
         make_database(destination)
-        before = runs.count_rows(destination, sources, record.started_at)
-        load_billing(destination, record, configured_billing() if billing is None else billing)
+        with kept_open(destination):
+            before = runs.count_rows(destination, sources, record.started_at)
+            load_billing(destination, record, configured_billing() if billing is None else billing)
         if sources:
             load(sources, destination, record)
-        rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
+        with kept_open(destination):
+            rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
         report = Report(destination, record, None, None, None)
         if models:
             began = time.monotonic()
@@ -384,7 +386,8 @@ def _keep(report: Report, rows: Sequence[Mapping[str, Any]], alerts: Alerts | No
     )
     tables = {"runs": pa.Table.from_pylist(list(rows), runs.RUNS), "alerts": pa.Table.from_pylist(told, ALERTS)}
     try:
-        runs.write(report.destination, tables)
+        with kept_open(report.destination):
+            runs.write(report.destination, tables)
     except Exception as error:  # noqa: BLE001 - whatever the destination has against it
         said = in_words(root_of(error), report.destination)
         report.record.warn(f"what this run did could not be written into {runs.SCHEMA}.runs: {said}")

@@ -5,6 +5,7 @@ interpreter from ending, and a main thread that waits for DuckDB hears of a sign
 DuckDB's to undo, as after a kill; the lock of the run goes with the process.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -43,6 +44,29 @@ def stopping_at_once(*, as_json: bool) -> Iterator[None]:
         os.close(told)
         listener.join()
         os.close(heard)
+
+
+@contextmanager
+def ending_quickly() -> Iterator[None]:
+    """The end of the block is that of the process, with the status of its SystemExit: a quarter of a second earlier.
+
+    So long does the interpreter take apart, object by object, what dlt and dbt have imported. Before, what is registered
+    for the end is done, and what has been said is written. An exception that is no exit ends the process as ever.
+    """
+    status = 0
+    try:
+        yield
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        status = ended.code or 0
+    atexit._run_exitfuncs()  # noqa: SLF001 - logs, semaphores; the interpreter itself calls the same
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except OSError:  # whoever read it is gone
+        status = status or 1
+    os._exit(status)
 
 
 def stop_by_exception() -> None:

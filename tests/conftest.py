@@ -34,7 +34,7 @@ FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
 """Settings of whoever runs the tests, which are not the tests'."""
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """What is made for a module is made once, and so is what all that build the models share."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -13,6 +13,7 @@ step AT (0 for never), ACTION is one of
 At the end of a run that lives the number of steps stands on stdout.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -72,7 +73,12 @@ counted(DuckDbSqlClient, "commit_transaction")
 for phase in ("extract", "normalize", "load"):
     counted(dlt.Pipeline, phase)
 
-try:
-    cli.main()
-finally:
+
+@atexit.register
+def last() -> None:
+    """Says how many steps there were."""
+    sys.stdout.flush()
     os.write(1, f"{taken}\n".encode())
+
+
+cli.main()

@@ -16,6 +16,7 @@ import time_machine
 from dlt.common.runtime.run_context import active
 
 from pipelines.alerts import Alerts, Budget, _overruns
+from pipelines.destination import Destination
 from pipelines.logs import LogFormat, interrupted, log_lines
 from pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
@@ -191,8 +192,8 @@ def test_runs_say_what_each_table_got(
 def test_a_provider_that_is_read_and_not_loaded_has_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its error is that of the load; nothing has come in."""
 
-    def load_one(pipeline: Any, source: Any, lock: Any) -> None:
-        pipeline.extract(source)
+    def load_one(destination: Destination, provider: str, source: Any, lock: Any) -> None:
+        destination.pipeline(provider).extract(source)
         raise OSError("no space left")
 
     monkeypatch.setattr("pipelines.run._load_one", load_one)
