@@ -140,8 +140,9 @@ def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
 def test_a_full_disk_is_told_and_repaired(
     few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str, status: int
 ) -> None:
-    """When making the tables and amid the load: status 1 and a line. After it, when only what the run did is left to be
-    written: a warning, and all is there. With room again, all is there in any case.
+    """When making the tables and amid the load: status 1 and a line.
+
+    When only what the run did is left to be written: a warning, and all is there. With room again, all is there anyway.
     """
     disk = few_days.folder / "disk"
     disk.mkdir()
