@@ -128,29 +128,25 @@ def _read_pages(client: Client, window: Window, table: Table, group_by: str, uni
     first = table.rows(items, timespan=unit)
     if _pages_to_expect(first, window, unit) > MAX_PAGE:
         raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
-    pages, keys = [first], _keys(first, table)
+    pages, keys = [first], first.select(table.key)
     # No answer says how long a full page is: the server may have a cap of its own. So the first page is always followed by
     # a second, and no further one asks for more rows than the first had: one that is shorter is the last.
     is_last = not first.num_rows
     while not is_last:
-        asked = overlapping_page(len(keys), min(first.num_rows, page_size), MAX_PAGE)
+        asked = overlapping_page(keys.num_rows, min(first.num_rows, page_size), MAX_PAGE)
         if asked is None:
             raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
         page = table.rows(ask(*asked), timespan=unit)
-        found, start = _keys(page, table), (asked[0] - 1) * asked[1]
-        if start and found and found[0] == keys[0]:
+        found, start = page.select(table.key), (asked[0] - 1) * asked[1]
+        if start and found.num_rows and found.slice(0, 1).equals(keys.slice(0, 1)):
             raise _Repeats(items, first)
-        known = keys[start:]
-        if found[: len(known)] != known:
+        known = keys.slice(start)
+        if not found.slice(0, known.num_rows).equals(known):
             raise _Moved
-        pages.append(page.slice(len(known)))
-        is_last = len(found) < asked[1] or len(found) == len(known)
-        keys += found[len(known) :]
+        pages.append(page.slice(known.num_rows))
+        is_last = found.num_rows < asked[1] or found.num_rows == known.num_rows
+        keys = pa.concat_tables([keys, found.slice(known.num_rows)])
     return pa.concat_tables(pages, promote_options="default")
-
-
-def _keys(page: pa.Table, table: Table) -> list[tuple[Any, ...]]:
-    return list(zip(*(page.column(name).to_pylist() for name in table.key), strict=True))
 
 
 def page_params(window: Window, group_by: str, unit: Unit, page: int, per_page: int) -> Params:
