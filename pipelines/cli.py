@@ -328,6 +328,8 @@ def main() -> None:
     # Telemetry is off, as in .dlt/config.toml, wherever the command is run; dlt's log is for those who ask for it.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    # Arrow's own pool keeps what it was given back: 170 MB of the 580 that two years of hours take.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with stopping_at_once(as_json="--json" in sys.argv), ending_quickly():
         app()
 
