@@ -30,8 +30,10 @@ WINDOW = Window(from_date(date(2026, 5, 1)), from_date(date(2026, 5, 20)))
 
 
 def screen(*, is_terminal: bool = True) -> tuple[Terminal, io.StringIO]:
-    text = io.StringIO()
-    return Terminal(Console(file=text, width=80, force_terminal=is_terminal, color_system=None), as_json=False), text
+    """Of 80 columns, whatever the terminal of whoever runs the tests can do."""
+    text, environment = io.StringIO(), {"TERM": "xterm"}
+    console = Console(file=text, width=80, force_terminal=is_terminal, color_system=None, _environ=environment)
+    return Terminal(console, as_json=False), text
 
 
 def lines(text: io.StringIO) -> list[str]:
