@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -60,11 +60,16 @@ class Expectation:
 
 @dataclass
 class Tally:
-    """What was asked for one account's table: windows from `start` to `end`, and for how many seconds that took."""
+    """What was asked for one account's table: windows from `start` to `end`, and for how many seconds that took.
+
+    `planned` is how much time of usage is to be read, `read` how much of it has been.
+    """
 
     requests: int = 0
     retries: int = 0
     seconds: float = 0.0
+    planned: timedelta = timedelta()
+    read: timedelta = timedelta()
     start: datetime | None = None
     end: datetime | None = None
 
@@ -187,12 +192,19 @@ class RecordingJournal(Journal):
         }
         tell("retry", WARNING, **place, attempt=attempt, wait=round(wait, 3), error=error)
 
+    def planned(self, table: str, account: str, window: Window) -> None:
+        """Notes how much is to be read."""
+        length = window.end - window.start
+        self._record.change(self._provider, account, table, lambda tally: setattr(tally, "planned", tally.planned + length))
+
     def fetching(self, table: str, account: str, window: Window) -> None:
         """Notes a window that is asked for."""
         self._record.change(self._provider, account, table, lambda tally: tally.widen(window))
 
     def fetched(self, table: str, account: str, window: Window, rows: int) -> None:
         """Notes a window."""
+        length = window.end - window.start
+        self._record.change(self._provider, account, table, lambda tally: setattr(tally, "read", tally.read + length))
         self._record.add(Fetched(self._provider, table, account, window, rows))
 
     def gap(self, table: str, account: str, window: Window) -> None:

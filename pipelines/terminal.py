@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -297,22 +298,33 @@ def _logged(command: str, *, for_machines: bool) -> Iterator[None]:
 def so_far(record: Record) -> Group:
     """What a run has done until now, a line a provider; it is drawn while others write to `record`."""
     table = _table("", "provider", "pages", "left in budget", "rows", "loaded until", "to go")
-    fetched, expected = list(record.fetched), list(record.expectations)
+    fetched = list(record.fetched)
     for provider, requests in list(record.requests.items()):
         mine = [entry for entry in fetched if entry.provider == provider]
         left = record.left.get(provider)
         last = max((entry.window.end for entry in mine), default=None)
-        awaited = [entry.announced_at + entry.seconds for entry in expected if entry.provider == provider]
+        to_go = _to_go(record, provider)
         table.add_row(
             provider,
             f"{requests:,}",
             "no limit known" if left is None else f"{left:,}",
             f"{sum(entry.rows for entry in mine):,}",
             min(last.subtract(microseconds=1), utc_now()).to_date_string() if last else "–",
-            _clock(max(awaited) - time.monotonic()) if awaited else "–",
+            "–" if to_go is None else _clock(to_go),
         )
     models = [Text(f"models    {len(record.models)} built or tested, {record.models[-1]}"[:79])] if record.models else []
     return Group(table, *models)
+
+
+def _to_go(record: Record, provider: str) -> float | None:
+    """Seconds: those that the source has announced, or what the rest takes if it takes as long as what has been read."""
+    awaited = [entry.announced_at + entry.seconds for entry in list(record.expectations) if entry.provider == provider]
+    if awaited:
+        return max(awaited) - time.monotonic()
+    tallies = [tally for (name, _, _), tally in list(record.asked.items()) if name == provider]
+    read = sum((tally.read for tally in tallies), timedelta())
+    rest = max(timedelta(), sum((tally.planned for tally in tallies), timedelta()) - read)
+    return sum(tally.seconds for tally in tallies) * (rest / read) if read else None
 
 
 def _clock(seconds: float) -> str:

@@ -24,6 +24,9 @@ class Journal:
     def retrying(self, endpoint: str, error: str, attempt: int, wait: float) -> None:
         """The attempt of this number has failed, and another one follows after so many seconds."""
 
+    def planned(self, table: str, account: str, window: Window) -> None:
+        """All of `window` is going to be asked for, in parts."""
+
     def fetching(self, table: str, account: str, window: Window) -> None:
         """A window is about to be asked for."""
 

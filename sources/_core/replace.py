@@ -143,6 +143,7 @@ class _Load(Generic[C]):
         windows = list(plan.windows(cursor, utc_now()))
         if windows:
             self.asked.append(part)
+            self.journal.planned(self.table.name, part.account, Window(windows[0].start, windows[-1].end))
         read_until: DateTime | None = None
         for asked, (rows, window), asked_at in self._answers(part, windows):
             rows = self._of_part(rows, part)
