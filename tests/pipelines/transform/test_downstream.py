@@ -28,10 +28,12 @@ METRICS = {"list_cost", "billed_cost", "effective_cost", "used_quantity"}
 class Downstream:
     """The project in a folder of its own, with the package installed, and its database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, packages: str | None = None) -> None:
         self.folder = folder / "finance"
         self.database = folder / "finance_costs.duckdb"
         shutil.copytree(Path(__file__).parent / "downstream", self.folder)
+        if packages is not None:
+            (self.folder / "packages.yml").write_text(packages)
         with duckdb.connect(self.database) as connection:
             for statement in (*RAW_SCHEMA, *STORIES):
                 connection.execute(re.sub(r"(?<= )mathpix\b", "vendor_mathpix", statement))
@@ -55,6 +57,19 @@ class Downstream:
 @pytest.fixture
 def downstream(tmp_path: Path) -> Downstream:
     return Downstream(tmp_path)
+
+
+@pytest.mark.thorough
+def test_it_is_installed_from_git(tmp_path: Path) -> None:
+    """As the README has it, with `subdirectory`; what dbt clones here is this checkout's own last commit."""
+    top = PROJECT.parents[1]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=top, capture_output=True, text=True, check=True).stdout.strip()
+    source = f'packages:\n  - git: "file://{top}"\n    revision: {head}\n    subdirectory: pipelines/transform\n'
+    finance = Downstream(tmp_path, source)
+    assert (finance.folder / "dbt_packages" / "meterhouse" / "dbt_project.yml").is_file()
+    listed = finance.dbt("ls", "--quiet", "--resource-type", "model", "--select", "charges+", "--output", "name")
+    assert listed.returncode == 0, listed.stdout
+    assert {"cost_monthly.v1", "spend_by_quarter"} <= set(listed.stdout.split()), listed.stdout
 
 
 @pytest.mark.thorough
