@@ -1,9 +1,10 @@
 """Makes the README's pictures from the demo.
 
-`python .pictures/make.py` wants the package with its extra `dev`, and Chromium (.ci/chromium). The demo's days end with
-today, so that a new picture differs from the one before; it is made again when what it shows has changed.
+`python .pictures/make.py` wants the package with its extras `dev` and `ui`, and Chromium (.ci/chromium). The demo's days
+end with today, so that a new picture differs from the one before; it is made again when what it shows has changed.
 """
 
+import asyncio
 import io
 import os
 import pty
@@ -12,8 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harlequin import Harlequin
+from harlequin_duckdb import DuckDbAdapter
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
@@ -21,6 +25,11 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 TOP = HERE.parent
+QUERY = """select billing_month, provider, round(sum(billed_cost), 2) as billed
+from usage.cost_monthly
+where billing_month >= current_date - interval 3 month
+group by all
+order by 1, 2"""
 CHROMIUM = os.environ.get("METERHOUSE_CHROMIUM") or shutil.which("chromium") or "chromium"
 
 
@@ -38,11 +47,17 @@ def main() -> None:
         seen = on_terminal(["demo"], folder, environment)
         environment["DESTINATION__DUCKDB__CREDENTIALS"] = str(folder / "demo.duckdb")
         status = on_terminal(["status"], folder, environment)
+        answer = on_terminal(["query", QUERY], folder, environment)
+        with ThreadPoolExecutor() as beside:  # this thread's loop is Playwright's
+            client = beside.submit(lambda: asyncio.run(in_harlequin(folder / "demo.duckdb"))).result()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         frames = [frame for frame in re.split(r"(?:\r|\x1b\[\d*[AK])+", seen) if "left in budget" in frame]
         working = max(frames, key=lambda frame: frame.count("\n")).strip("\n")
         terminal(browser, f"$ meterhouse run\n{working}", "run")
         terminal(browser, f"$ meterhouse status\n{status.replace(str(folder), '/srv/costs')}", "status")
+        quoted = QUERY.replace("\n", "\n  ")
+        terminal(browser, f'$ meterhouse query "\n  {quoted}"\n{answer}', "query")
+        picture(browser, client, "ui", width=1100)
         page(browser, folder / "demo.html", "report", width=1280, height=1180, theme="light")
         page(browser, folder / "demo.html", "report-dark", width=1280, height=1080, theme="dark", at="#days")
         browser.close()
@@ -70,9 +85,25 @@ def terminal(browser: Browser, text: str, name: str) -> None:
     """A picture of a terminal with this text."""
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(text))
-    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="meterhouse", theme=MONOKAI), flags=re.DOTALL)
-    tab = browser.new_page(viewport={"width": 820, "height": 600})
-    tab.set_content(f"<style>body {{ margin: 0 }} svg {{ width: 820px; display: block }}</style>{svg}")
+    picture(browser, console.export_svg(title="meterhouse", theme=MONOKAI), name, width=820)
+
+
+async def in_harlequin(database: Path) -> str:
+    """What `meterhouse ui` shows when the query has been typed and run, as SVG."""
+    client = Harlequin(adapter=DuckDbAdapter([str(database)], read_only=True))
+    async with client.run_test(size=(110, 32)) as pilot:
+        await pilot.pause(3)  # until it has connected
+        client.editor.text = QUERY
+        await pilot.press("ctrl+j")
+        await pilot.pause(3)  # until the rows are there
+        return client.export_screenshot(title="meterhouse ui")
+
+
+def picture(browser: Browser, svg: str, name: str, *, width: int) -> None:
+    """A picture of an SVG, with this machine's fonts in the place of those that it would load."""
+    drawing = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    tab = browser.new_page(viewport={"width": width, "height": 600})
+    tab.set_content(f"<style>body {{ margin: 0 }} svg {{ width: {width}px; display: block }}</style>{drawing}")
     tab.locator("svg").first.screenshot(path=HERE / f"{name}.png", omit_background=True)
 
 
