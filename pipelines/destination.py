@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +37,8 @@ class LoadError(Exception):
 class Destination:
     """A resolved destination. `location` is a DuckDB file's path, or host and database; it holds no credentials.
 
-    `options` are those with which dlt opens a DuckDB file: in one process, all that have it open must agree on them.
+    `options` are those with which dlt opens a DuckDB file: in one process, all that have it open must agree on them. It may
+    not stay open where the user has it say statements at each opening, such as ATTACH, that cannot be said twice.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Destination:
     location: str
     dlt_destination: Any
     options: Mapping[str, str] = field(default_factory=dict)
+    may_stay_open: bool = True
 
     @property
     def working_dir(self) -> Path:
@@ -99,13 +101,15 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             "files are written as Delta tables, and deltalake is not installed", way_out="pip install 'meterhouse[delta]'."
         )
     options: dict[str, str] = {}
+    may_stay_open = True
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
         options = {
             key: value for key, value in (resolved.credentials.global_config or {}).items() if key == "custom_user_agent"
         }
+        may_stay_open = not resolved.credentials.statements
     kind = resolved.destination_type.rsplit(".", 1)[-1]
-    return Destination(name, kind, location, remembering_capabilities(destination), options)
+    return Destination(name, kind, location, remembering_capabilities(destination), options, may_stay_open)
 
 
 def configuration_of(dlt_destination: Any, name: str) -> Any:
@@ -145,28 +149,29 @@ def require_open(destination: Destination) -> None:
     """
     if destination.type == "duckdb" and Path(destination.location).exists():
         _remove_stump(Path(destination.location))
-    with kept_open(destination):
-        pass
+        _opened(destination).close()
 
 
 @contextmanager
 def kept_open(destination: Destination) -> Iterator[None]:
     """Within the block a DuckDB file that exists stays open; dlt opens it for each question and each job, 25 ms a time.
 
-    No other process can open it meanwhile, which is why no block waits for a provider.
+    No other process can open it meanwhile, which is why no block waits for a provider. In this process nobody may open it
+    while it is being closed, which DuckDB refuses: threads enter the block one after the other.
 
     Raises:
         LoadError: another process has it open, or it is no database.
     """
-    if destination.type != "duckdb" or not Path(destination.location).exists():
+    is_there = destination.type == "duckdb" and Path(destination.location).exists()
+    with _opened(destination) if is_there and destination.may_stay_open else nullcontext():
         yield
-        return
+
+
+def _opened(destination: Destination) -> duckdb.DuckDBPyConnection:
     try:
-        connection = duckdb.connect(destination.location, config=dict(destination.options))
+        return duckdb.connect(destination.location, config=dict(destination.options))
     except duckdb.Error as error:
         raise LoadError(in_words(error, destination)) from None
-    with connection:
-        yield
 
 
 STORAGE_VERSION = "v1.4.0"
@@ -233,6 +238,8 @@ def query_rows(client: Any, query: str, *parameters: Any) -> list[dict[str, Any]
 
 def in_words(error: BaseException, destination: Destination) -> str:
     """What a destination's error says, in one line."""
+    if isinstance(error, LoadError):  # which says so already
+        return str(error)
     said = " ".join(str(error).split()) or type(error).__name__
     if "Could not set lock" in said or "being used by another process" in said:
         return f"another process has {destination.location} open. Close it, then run again"

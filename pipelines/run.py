@@ -192,14 +192,14 @@ def load(sources: Mapping[str, DltSource], destination: Destination, record: Rec
 
 def _load_one(destination: Destination, name: str, source: DltSource, one_at_a_time: Lock) -> None:
     """Waiting for a provider is done side by side, writing one after the other: DuckDB has one writer, and it is quick."""
-    with kept_open(destination), one_at_a_time:
+    with one_at_a_time, kept_open(destination):
         # The destination is the only truth. dlt would prefer a newer state in the working directory, whose cursors are of
         # rows that a database restored from a backup no longer has; and a package that a killed run left behind would be
         # loaded although the windows that it stands for are asked for again.
         pipeline = destination.pipeline(name).drop()
         pipeline.sync_destination()
     pipeline.extract(source)
-    with kept_open(destination), one_at_a_time:
+    with one_at_a_time, kept_open(destination):
         if pipeline.has_pending_data:
             pipeline.normalize()
             pipeline.load(raise_on_failed_jobs=True)
@@ -357,8 +357,7 @@ def run_all(
             load_billing(destination, record, configured_billing() if billing is None else billing)
         if sources:
             load(sources, destination, record)
-        with kept_open(destination):
-            rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
+        rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
         report = Report(destination, record, None, None, None)
         if models:
             began = time.monotonic()

@@ -61,11 +61,12 @@ def ending_quickly() -> Iterator[None]:
             raise
         status = ended.code or 0
     atexit._run_exitfuncs()  # noqa: SLF001 - logs, semaphores; the interpreter itself calls the same
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-    except OSError:  # whoever read it is gone
-        status = status or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # closed by whoever started us
+                stream.flush()
+        except (OSError, ValueError):  # whoever read it is gone
+            status = status or 1
     os._exit(status)
 
 

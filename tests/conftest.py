@@ -42,6 +42,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         return "models" if file.removeprefix("tests/pipelines/").startswith(MODELS) else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """How the tests are dealt to the processes of `-n 2`."""
     return ByFile(config, log)

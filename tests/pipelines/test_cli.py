@@ -353,3 +353,10 @@ def test_the_version_is_the_changelogs() -> None:
     version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
     assert house_version() == version
     assert f"## {version}" in (TOP / "CHANGELOG.md").read_text()
+
+
+def test_a_process_without_an_output_ends_as_any_other() -> None:
+    """Some supervisors close stdout or stderr."""
+    for closed in (">&-", "2>&-"):
+        command = ["sh", "-c", f'"$0" -m pipelines.cli --version {closed}', sys.executable]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 0

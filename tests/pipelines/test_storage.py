@@ -63,3 +63,11 @@ def test_duckdb_1_4_reads_what_a_run_made(house: House, monkeypatch: pytest.Monk
     assert version.startswith("1.4.")
     assert as_read["usage.charges"]
     assert as_read == read_all(sys.executable, house)[1]
+
+
+def test_what_is_said_at_each_opening_may_be_said_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own ATTACH fails where its alias is there already: such a file is opened anew each time."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__DATABASE", str(house.database))
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__STATEMENTS", "[\"attach ':memory:' as other\"]")
+    house("run", "mathpix.ocr_usage_by_app_id", "--no-models")
+    assert house.rows("select count(*) > 0 from mathpix.ocr_usage_by_app_id") == [(True,)]
