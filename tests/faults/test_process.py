@@ -136,13 +136,13 @@ def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("room", "status"), [("16k", 1), ("150k", 1), ("300k", 1), ("3m", 0)])
+@pytest.mark.parametrize("room", ["16k", "150k", "300k", "3m"])
 def test_a_full_disk_is_told_and_repaired(
-    few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str, status: int
+    few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
-    """When making the tables and amid the load: status 1 and a line.
+    """When making the tables and amid the load: status 1 and a line; with room again, all is there.
 
-    When only what the run did is left to be written: a warning, and all is there. With room again, all is there anyway.
+    Near the end it may be that only what the run did is left to be written: then a warning, status 0, and all is there.
     """
     disk = few_days.folder / "disk"
     disk.mkdir()
@@ -153,7 +153,8 @@ def test_a_full_disk_is_told_and_repaired(
         few_days.database = disk / "meterhouse.duckdb"
         monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(few_days.database))
         run = start(*LOAD)
-        assert run.end() == status
+        status = run.end()
+        assert status == 1 or (status == 0 and room == "3m")
         assert ("FAILED" if status else "WARNING") in run.complained
         assert "No space left on device" in run.complained
         if status == 0:
