@@ -102,6 +102,11 @@ def test_a_name_twice_in_an_object_is_no_answer_and_a_text_that_looks_like_one_i
     sandbox.faults.add(Fault(path=PATH, body='{"list": [{"b": 1, "b": 2}]}'))
     with pytest.raises(MalformedAnswer, match="two fields of one name"):
         ask(client)
+    sandbox.faults.clear()
+    # A colon more, because it was not written as one, where the second name makes for one less.
+    sandbox.faults.add(Fault(path=PATH, body='{"said": "a\\u003a b", "list": [{"b": 1, "b": 2}]}'))
+    with pytest.raises(MalformedAnswer, match="two fields of one name"):
+        ask(client)
 
 
 def test_an_outage_of_twenty_seconds_is_survived(client: Client, waits: list[float], sandbox: Sandbox) -> None:
