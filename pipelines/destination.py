@@ -3,9 +3,9 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,14 @@ class LoadError(Exception):
 class Destination:
     """A resolved destination. `location` is a DuckDB file's path, or host and database; it holds no credentials.
 
-    `options` are those with which dlt opens a DuckDB file: in one process, all that have it open must agree on them. It may
-    not stay open where the user has it say statements at each opening, such as ATTACH, that cannot be said twice.
+    A DuckDB file may not stay open where the user has dlt say statements at each opening, such as ATTACH, that cannot be
+    said twice, or open it with an option: in one process, all that have it open must agree on those.
     """
 
     name: str
     type: str
     location: str
     dlt_destination: Any
-    options: Mapping[str, str] = field(default_factory=dict)
     may_stay_open: bool = True
 
     @property
@@ -100,16 +99,13 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         raise ConfigurationError(
             "files are written as Delta tables, and deltalake is not installed", way_out="pip install 'meterhouse[delta]'."
         )
-    options: dict[str, str] = {}
     may_stay_open = True
     if resolved.destination_type.endswith("duckdb"):
         _require_writable(Path(location))
-        options = {
-            key: value for key, value in (resolved.credentials.global_config or {}).items() if key == "custom_user_agent"
-        }
-        may_stay_open = not resolved.credentials.statements
+        credentials = resolved.credentials
+        may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
     kind = resolved.destination_type.rsplit(".", 1)[-1]
-    return Destination(name, kind, location, remembering_capabilities(destination), options, may_stay_open)
+    return Destination(name, kind, location, remembering_capabilities(destination), may_stay_open)
 
 
 def configuration_of(dlt_destination: Any, name: str) -> Any:
@@ -169,7 +165,7 @@ def kept_open(destination: Destination) -> Iterator[None]:
 
 def _opened(destination: Destination) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(destination.location, config=dict(destination.options))
+        return duckdb.connect(destination.location)
     except duckdb.Error as error:
         raise LoadError(in_words(error, destination)) from None
 
