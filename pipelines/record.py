@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 from pipelines.logs import ERROR, WARNING, new_run_id, tell
@@ -55,16 +55,17 @@ class Expectation:
     account: str
     requests: int
     seconds: float
-    announced_at: float = field(default_factory=lambda: time.monotonic())  # a lambda, so that a test may set the clock
+    announced_at: float = field(default_factory=lambda: time.monotonic())  # as that of `Tally`
 
 
 @dataclass
 class Tally:
     """What was asked for one account's table: windows from `start` to `end`, and for how many seconds that took.
 
-    `planned` is how much time of usage is to be read, `read` how much of it has been.
+    `planned` is how much time of usage is to be read, `read` how much of it has been, and `began` when (`time.monotonic`).
     """
 
+    began: float = field(default_factory=lambda: time.monotonic())  # a lambda, so that a test may set the clock
     requests: int = 0
     retries: int = 0
     seconds: float = 0.0
@@ -157,24 +158,24 @@ def _tell(entry: Fetched | Failure | Gap | Expectation) -> None:
 class RecordingJournal(Journal):
     """Writes what a source tells into the run's record, and lets it go on after a failure.
 
-    All of a provider's requests are sent by one thread, so that it is known for which table each is.
+    Tables are read in several threads, and a thread asks for one table at a time: so it is known for which a request is.
     """
 
     def __init__(self, provider: str, record: Record) -> None:
         self._provider, self._record = provider, record
-        self._account = self._table = ""
+        self._asking = local()
 
     @contextmanager
     def asking(self, table: str, account: str) -> Iterator[None]:
         """Counts what is requested in the block, and for how long."""
         began = time.monotonic()
-        self._account, self._table = account, table
+        self._asking.place = account, table
         try:
             yield
         finally:
             seconds = time.monotonic() - began
             self._note(lambda tally: setattr(tally, "seconds", tally.seconds + seconds))
-            self._account = self._table = ""
+            del self._asking.place
 
     def requested(self, left: int | None) -> None:
         """Counts a request."""
@@ -184,10 +185,11 @@ class RecordingJournal(Journal):
     def retrying(self, endpoint: str, error: str, attempt: int, wait: float) -> None:
         """Counts a request that is sent again."""
         self._note(lambda tally: setattr(tally, "retries", tally.retries + 1))
+        account, table = self._place()
         place: dict[str, Any] = {
             "provider": self._provider,
-            "resource": self._table,
-            "account": self._account,
+            "resource": table,
+            "account": account,
             "endpoint": endpoint,
         }
         tell("retry", WARNING, **place, attempt=attempt, wait=round(wait, 3), error=error)
@@ -220,4 +222,9 @@ class RecordingJournal(Journal):
         self._record.add(Failure(self._provider, table, account, error))
 
     def _note(self, note: Callable[[Tally], object]) -> None:
-        self._record.change(self._provider, self._account, self._table, note)
+        self._record.change(self._provider, *self._place(), note)
+
+    def _place(self) -> tuple[str, str]:
+        """Account and table that this thread asks for; '' for what is of none, such as a look at the credentials."""
+        place: tuple[str, str] = getattr(self._asking, "place", ("", ""))
+        return place

@@ -316,9 +316,13 @@ class Report:
 
     @property
     def loaded(self) -> list[Fetched]:
-        """The windows whose provider was loaded; what could not be written is not there, however well it was read."""
+        """The windows whose provider was loaded; what could not be written is not there, however well it was read.
+
+        They came in side by side, and stand by provider and table here, the windows of a table in order of time.
+        """
         lost = {failure.provider for failure in self.record.failures if not failure.table}
-        return [entry for entry in self.record.fetched if entry.provider not in lost]
+        loaded = (entry for entry in self.record.fetched if entry.provider not in lost)
+        return sorted(loaded, key=lambda entry: (entry.provider, entry.table))
 
     @property
     def failed_models(self) -> tuple[str, ...]:

@@ -317,14 +317,17 @@ def so_far(record: Record) -> Group:
 
 
 def _to_go(record: Record, provider: str) -> float | None:
-    """Seconds: those that the source has announced, or what the rest takes if it takes as long as what has been read."""
+    """Seconds: those that the source has announced, or what the rest takes if it takes as long as what has been read.
+
+    Tables are read side by side, so that it is the time since the first of them began which counts, not that of each.
+    """
     awaited = [entry.announced_at + entry.seconds for entry in list(record.expectations) if entry.provider == provider]
     if awaited:
         return max(awaited) - time.monotonic()
     tallies = [tally for (name, _, _), tally in list(record.asked.items()) if name == provider]
     read = sum((tally.read for tally in tallies), timedelta())
     rest = max(timedelta(), sum((tally.planned for tally in tallies), timedelta()) - read)
-    return sum(tally.seconds for tally in tallies) * (rest / read) if read else None
+    return (time.monotonic() - min(tally.began for tally in tallies)) * (rest / read) if read else None
 
 
 def _clock(seconds: float) -> str:
@@ -335,7 +338,7 @@ def _clock(seconds: float) -> str:
 def _loaded_table(loaded: Sequence[Fetched]) -> Table:
     table = _table("loaded", "table", "account", "from", "to", "rows")
     by_table: dict[tuple[str, str, str], list[Fetched]] = {}
-    for entry in sorted(loaded, key=lambda entry: entry.provider):  # they came in side by side
+    for entry in loaded:
         by_table.setdefault((entry.provider, entry.table, entry.account), []).append(entry)
     previous = None
     for (provider, name, account), entries in by_table.items():

@@ -318,13 +318,14 @@ class Client:
                 endpoint=endpoint,
                 way_out="The next run goes on from where this one stopped; raise sources.http.run if it needs longer.",
             )
+        self.budget.wait()  # before the deadline begins: with many threads and a low limit a turn is long in coming
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
             stop=tenacity.stop_after_attempt(1 if self._lost_patience else self.limits.attempts)
             | tenacity.stop_before_delay(self.limits.total),
             wait=_wait,
-            sleep=self.sleep,
+            sleep=self._pause,
             before_sleep=partial(self._tell_retry, endpoint),
             reraise=True,
         )
@@ -333,6 +334,10 @@ class Client:
         except TransientError:
             self._lost_patience = True
             raise
+
+    def _pause(self, seconds: float) -> None:
+        self.sleep(seconds)
+        self.budget.wait()
 
     def _tell_retry(self, endpoint: str, state: tenacity.RetryCallState) -> None:
         if self.heard_by is not None and state.outcome is not None and state.next_action is not None:
@@ -343,7 +348,6 @@ class Client:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
     def _ask(self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any], deadline: float) -> Any:
-        self.budget.wait()
         with self._lock:
             self.requests_sent += 1
         if self.heard_by is not None:

@@ -28,6 +28,7 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.pipeline import current_pipeline
+from dlt.extract.utils import wrap_parallel_iterator
 from dlt.sources import DltResource
 from pendulum import DateTime
 
@@ -251,13 +252,17 @@ def replaced_by_window(
 ) -> DltResource:
     """A dlt resource that keeps `table` equal to what the provider says of each window.
 
+    The windows of a table are read one after the other, because each moves its cursor; the tables of a source are read side
+    by side, as many at a time as dlt's `extract.workers` says, and the budget of their client is theirs together.
+
     Args:
         table: name, columns, key and time column.
         parts: whom to ask and which windows, each part by a cursor of its own.
-        fetch: reads one window whole, as a table of the declared columns without the stamps, or raises SourceError.
+        fetch: reads one window whole, as a table of the declared columns without the stamps, or raises SourceError; it is
+            called in several threads at once where it is given to several tables.
         journal: hears of windows, gaps and failures.
-        foresee: hears of each part which windows are to come. All tables of a source foresee before any of them fetches,
-            so that it can be said beforehand how long all of them take together.
+        foresee: hears of each part which windows are to come. All tables of a source foresee, one after the other, before
+            any of them fetches, so that it can be said beforehand how long all of them take together.
     """
     key = [ACCOUNT.name, *table.key]
 
@@ -267,6 +272,9 @@ def replaced_by_window(
         if foresee is not None:
             _foresee(table, parts, cursors, foresee, journal)
             yield None  # to dlt this is no item, and the next resource's turn
+        yield from wrap_parallel_iterator(read)(load)  # what dlt makes of a resource that is `parallelized`
+
+    def read(load: _Load[C]) -> Iterator[Any]:
         for part in parts:
             try:
                 with _asking(table, part, journal):

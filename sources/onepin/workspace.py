@@ -1,13 +1,14 @@
 """One workspace: what is asked of it, and each answer asked for once.
 
-A summary holds totals of a range, its days, and the buckets of a view, which are three of our tables. So a table takes the
-answer that another one has asked for, unless it has had it already, or the local day has changed since.
+A summary holds totals of a range, its days, and the buckets of a view, which are three of our tables: they share it, unless
+the local day changes meanwhile.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from threading import Lock
 from typing import Any
 
 import pendulum
@@ -16,6 +17,7 @@ from pendulum import DateTime
 
 from sources._core.http import Client, UnexpectedValue
 from sources._core.replace import Reading
+from sources._core.shared import Shared
 from sources._core.tables import Table
 from sources._core.windows import Unit, Window, after, floor, from_date, utc_now
 
@@ -26,20 +28,14 @@ _IDENTIFIER = re.compile(r"[\w.:@-]{1,128}")
 
 
 @dataclass
-class _Kept:
-    answer: dict[str, Any]
-    day: date
-    readers: set[str]
-
-
-@dataclass
 class Workspace:
     """An API key's workspace, seen on the calendar of `timezone`."""
 
     client: Client
     timezone: str
-    _kept: dict[Range, _Kept] = field(default_factory=dict, init=False)
+    _summaries: Shared[dict[str, Any]] = field(default_factory=Shared, init=False)
     _id: str = field(default="", init=False)
+    _identifying: Lock = field(default_factory=Lock, init=False)
 
     def identity(self) -> Mapping[str, str]:
         """The workspace that the key is bound to, which only the provider can tell; asked for once.
@@ -49,18 +45,21 @@ class Workspace:
         Raises:
             SourceError: see `sources._core.http`.
         """
-        if not self._id:
-            told = self.client.get(WHOAMI, {})["data"]
-            own = told.get("workspace_id") if isinstance(told, dict) else None
-            if not isinstance(own, str) or not _IDENTIFIER.fullmatch(own):  # it becomes SQL
-                raise UnexpectedValue(
-                    f"workspace_id is {own!r}, which is no identifier",
-                    provider=self.client.provider,
-                    endpoint=WHOAMI,
-                    way_out="Use an API key, which is bound to a workspace, and not a session's token.",
-                )
-            self._id = own
+        with self._identifying:
+            self._id = self._id or self._identify()
         return {"workspace_id": self._id}
+
+    def _identify(self) -> str:
+        told = self.client.get(WHOAMI, {})["data"]
+        own = told.get("workspace_id") if isinstance(told, dict) else None
+        if not isinstance(own, str) or not _IDENTIFIER.fullmatch(own):  # it becomes SQL
+            raise UnexpectedValue(
+                f"workspace_id is {own!r}, which is no identifier",
+                provider=self.client.provider,
+                endpoint=WHOAMI,
+                way_out="Use an API key, which is bound to a workspace, and not a session's token.",
+            )
+        return own
 
     def daily(self, window: Window, *, table: Table) -> Reading:
         """The days of the longest range that lie in `window`."""
@@ -125,13 +124,8 @@ class Workspace:
 
     def _summary(self, range_: Range, table: Table) -> dict[str, Any]:
         today = utc_now().in_timezone(self.timezone).date()
-        reader = f"{table.name} {range_}"
-        kept = self._kept.get(range_)
-        if kept is None or kept.day != today or reader in kept.readers:
-            answer = self._ask(SUMMARY, {"range": range_, "activity_view": VIEW_OF[range_]}, table)
-            kept = self._kept[range_] = _Kept(answer, today, set())
-        kept.readers.add(reader)
-        return kept.answer
+        asked = {"range": range_, "activity_view": VIEW_OF[range_]}
+        return self._summaries.take(range_, table.name, today, lambda: self._ask(SUMMARY, asked, table))
 
     def _ask(self, endpoint: str, asked: Mapping[str, str], table: Table) -> dict[str, Any]:
         """The `data` of an answer that says it is to the question that was asked."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +40,7 @@ class Export:
     org_id: str = ""
     filters: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     _own: str = field(default="", init=False)
+    _learning: Lock = field(default_factory=Lock, init=False)
 
     def own_organisation(self) -> Mapping[str, str]:
         """The organisation that the key belongs to, which only an answer tells; asked for once.
@@ -48,11 +50,12 @@ class Export:
         Raises:
             SourceError: see `sources._core.http`.
         """
-        if not self._own:
-            own = self.probe()["orgId"]
-            if not _ORG_ID.fullmatch(own):  # it becomes SQL
-                raise self._unexpected(f"orgId is {own!r}, which is no identifier")
-            self._own = own
+        with self._learning:
+            if not self._own:
+                own = self.probe()["orgId"]
+                if not _ORG_ID.fullmatch(own):  # it becomes SQL
+                    raise self._unexpected(f"orgId is {own!r}, which is no identifier")
+                self._own = own
         return {"org_id": self._own}
 
     def probe(self) -> dict[str, Any]:

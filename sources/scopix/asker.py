@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pendulum import DateTime
@@ -18,7 +19,9 @@ from sources._core.http import (
     SourceError,
 )
 from sources._core.journal import Journal
+from sources._core.shared import Shared
 from sources._core.tables import Table
+from sources._core.windows import utc_now
 
 A_MINUTE = 60.0
 MORE = 1.2
@@ -30,13 +33,17 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 @dataclass
 class Forecast:
-    """What the accounts of one API key have to ask and have asked; they share its budget, and so its waits."""
+    """What the accounts of one API key have to ask and have asked; they share its budget, and so its waits.
+
+    Several threads count at once, each under `lock`.
+    """
 
     foreseen: int = 0
     sent: int = 0
     looked_at: int = 0
     """How much was foreseen when last it was looked at whether there is something to say."""
     tables: set[str] = field(default_factory=set)
+    lock: Lock = field(default_factory=Lock)
 
 
 @dataclass
@@ -55,6 +62,7 @@ class Asker:
     show it, because no token was ever used."""
     includes_end: bool = False
     """Whether the server is known to answer of the last day of such a question, too."""
+    _dashboards: Shared[dict[str, Any]] = field(default_factory=Shared)
     _looks_at_keys: set[str] = field(default_factory=set)
     _counted: set[str] = field(default_factory=set)
 
@@ -68,6 +76,11 @@ class Asker:
             return MalformedAnswer(f"the answer has no list {answers}", way_out="Run again later; check base_url.")
 
         return self._ask(endpoint, params, has_list)
+
+    def dashboard(self, period: str, table: Table) -> dict[str, Any]:
+        """The dashboard of a period: its totals and its days are two tables, which share the answer."""
+        day = utc_now().date()
+        return self._dashboards.take(period, table.name, day, lambda: self.get(table.endpoint, {"period": period}))
 
     def check(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to the question whether an operation would be let through."""
@@ -97,8 +110,9 @@ class Asker:
 
     def foresee(self, table: str, requests: int) -> None:
         """Counts requests that `table` is known to need, before any table has begun."""
-        self.forecast.tables.add(table)
-        self.forecast.foreseen += requests
+        with self.forecast.lock:
+            self.forecast.tables.add(table)
+            self.forecast.foreseen += requests
 
     def peek(self, table: Table, params: Params) -> dict[str, Any]:
         """As `get`, to find out beforehand how long a list is, so that its own pages have nothing to `discover`."""
@@ -116,7 +130,8 @@ class Asker:
             self.foresee(table.name, requests)
 
     def _ask(self, endpoint: str, params: Params, judge: Judge | None = None) -> dict[str, Any]:
-        self.forecast.sent += 1
+        with self.forecast.lock:
+            self.forecast.sent += 1
         given = {name: value for name, value in params.items() if value != ""}
         payload: dict[str, Any] = self.client.get(endpoint, given, judge=judge)
         return payload
@@ -124,10 +139,11 @@ class Asker:
     def _announce(self) -> None:
         """Says how long all that is foreseen takes, if it is more than a minute: beforehand, and where it becomes more."""
         forecast = self.forecast
-        if forecast.foreseen <= forecast.looked_at * MORE:
-            return
-        forecast.looked_at = forecast.foreseen
-        to_come = max(0, forecast.foreseen - forecast.sent)
+        with forecast.lock:
+            if forecast.foreseen <= forecast.looked_at * MORE:
+                return
+            forecast.looked_at = forecast.foreseen
+            to_come = max(0, forecast.foreseen - forecast.sent)
         seconds = self.client.budget.seconds_for(to_come)
         if seconds > A_MINUTE:
             (table,) = forecast.tables if len(forecast.tables) == 1 else ("*",)

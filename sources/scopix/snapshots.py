@@ -12,7 +12,7 @@ from sources._core.windows import Window, floor
 
 from .answers import flattened
 from .asker import Ask, end_text, start_text
-from .settings import BREAKDOWN, CHECK, DASHBOARD, PLAN, SUMMARY, TOP_ENDPOINTS
+from .settings import BREAKDOWN, CHECK, PLAN, SUMMARY, TOP_ENDPOINTS
 
 
 def read_summary(ask: Ask, window: Window, *, table: Table) -> Reading:
@@ -49,9 +49,9 @@ def read_top_endpoints(ask: Ask, window: Window, *, table: Table, limit: int) ->
 
 def read_dashboard(ask: Ask, window: Window, *, table: Table) -> Reading:
     """The totals of the dashboard; its days are the table `dashboard_daily_activity`."""
-    payload = dict(ask.asker.get(DASHBOARD, {"period": ask.of("period")}))
-    payload.pop("daily_activity", None)
-    return _one(table, window, payload, period=ask.of("period"))
+    payload = ask.asker.dashboard(ask.of("period"), table)
+    totals = {name: value for name, value in payload.items() if name != "daily_activity"}
+    return _one(table, window, totals, period=ask.of("period"))
 
 
 def read_plan(ask: Ask, window: Window, *, table: Table, include_projections: bool) -> Reading:

@@ -85,6 +85,7 @@ def test_a_first_run_asks_for_the_widest_windows(quick: House, sandbox: Sandbox)
     assert requests["tokens/files"] == scopix_pages(rows_read(quick, "scopix.file_tokens", time="created_at"))
     # Days, the month, and a day in the year 2000, which tells whether the server heeds the dates.
     assert requests["tokens/monthly"] == 20 + 1 + 1
+    assert requests["dashboard-analytics"] == 3  # week, month, year; its days are those of one of them
     for once in ("check", "breakdown", "plan", "top-endpoints"):
         assert requests[once] == 1, once
 

@@ -65,11 +65,11 @@ def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "until", "to", "go"]
     assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-19", "1:35"]
     assert second.split() == ["mathpix", "1", "no", "limit", "known", "0", "–", "–"]
-    # Without a word of the source: four of ten days took eight seconds.
+    # Without a word of the source: four of ten days took eight seconds, in however many threads.
     mathpix, start = RecordingJournal("mathpix", record), WINDOW.start
     mathpix.planned("ocr_usage_by_app_id", "default", Window(start, start.add(days=10)))
     mathpix.fetched("ocr_usage_by_app_id", "default", Window(start, start.add(days=4)), 7)
-    record.asked["mathpix", "default", "ocr_usage_by_app_id"].seconds = 8.0
+    record.asked["mathpix", "default", "ocr_usage_by_app_id"].began = 1022.0
     terminal.console.print(so_far(record))
     assert lines(text)[-2].split()[-2:] == [start.add(days=3).to_date_string(), "0:12"]
     record.note_model("usage_daily")

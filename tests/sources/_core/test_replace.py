@@ -1,8 +1,10 @@
 """How windows replace windows, with a provider that says whatever a test wants it to, on a real DuckDB file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import dlt
@@ -13,6 +15,7 @@ import time_machine
 from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
+from pipelines.record import Record, RecordingJournal
 from sources._core.http import IncompleteAnswer, ServiceUnavailable, SourceError, UnexpectedValue
 from sources._core.journal import Journal
 from sources._core.replace import Part, Reading, replaced_by_window
@@ -63,10 +66,12 @@ class Loaded:
     def run(self, *parts: Part[Any], table: Table = TABLE) -> Heard:
         heard = Heard()
         resource = replaced_by_window(table, parts=parts, fetch=lambda answer, window: answer(window), journal=heard)
-        destination = dlt.destinations.duckdb(str(self.file), **self.capabilities)
-        pipeline = dlt.pipeline("vendor", destination=destination, dataset_name="vendor")
-        pipeline.run(resource)
+        self.pipeline().run(resource)
         return heard
+
+    def pipeline(self) -> dlt.Pipeline:
+        destination = dlt.destinations.duckdb(str(self.file), **self.capabilities)
+        return dlt.pipeline("vendor", destination=destination, dataset_name="vendor")
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.file), read_only=True) as connection:
@@ -326,6 +331,51 @@ def test_names_of_parts_cannot_be_confused(house: Loaded) -> None:
     assert Part("a b", whole, plan("03-19"), {"team": "c"}).slot != Part("a", whole, plan("03-19"), {"team": "b c"}).slot
     where: Mapping[str, str] = {"team": "day", "kind": ""}
     assert Part("a", whole, plan("03-19"), where).name == "day"
+
+
+def test_tables_are_read_side_by_side(house: Loaded) -> None:
+    """Each of three tables gets its answer only when the other two have asked, too; what is asked is noted for each."""
+    all_three = Barrier(3, timeout=60)
+    record = Record()
+
+    def fetch(answer: Answer, window: Window) -> Reading:
+        all_three.wait()
+        journal.requested(None)
+        return answer(window)
+
+    journal = RecordingJournal("vendor", record)
+    tables = [replace(TABLE, name=name) for name in ("by_product", "by_key", "by_team")]
+    parts = [Part("a", whole, plan("03-18"))]
+    house.pipeline().run([replaced_by_window(table, parts=parts, fetch=fetch, journal=journal) for table in tables])
+    assert not record.failures
+    for table in tables:
+        assert house.rows(f"select count(*) from vendor.{table.name}") == [(3,)]
+        assert record.asked["vendor", "a", table.name].requests == len(heard_windows(record, table))
+
+
+def heard_windows(record: Record, table: Table) -> list[Window]:
+    return [entry.window for entry in record.fetched if entry.table == table.name]
+
+
+def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
+    """However many threads there are."""
+    told: list[str] = []
+
+    def foresee(answer: Answer, windows: Sequence[Window]) -> None:
+        told.append("foreseen")
+
+    def fetch(answer: Answer, window: Window) -> Reading:
+        told.append("read")
+        return answer(window)
+
+    tables = [replace(TABLE, name=f"by_{number}") for number in range(8)]
+    parts = [Part("a", whole, plan("03-18"))]
+    house.pipeline().run(
+        [replaced_by_window(table, parts=parts, fetch=fetch, journal=Heard(), foresee=foresee) for table in tables]
+    )
+    assert told[:8] == ["foreseen"] * 8
+    assert "foreseen" not in told[8:]
+    assert len(told) > 8
 
 
 def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 class Minutes:
-    """A clock for both sides that only the source's waiting moves."""
+    """A clock for both sides that only the source's waiting moves; for one thread, because each would move it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -56,6 +56,7 @@ class Minutes:
 @pytest.fixture
 def minutes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Minutes:
     """The vendor's own limits, and the source's defaults."""
+    monkeypatch.setenv("EXTRACT__WORKERS", "1")
     minutes = Minutes()
     options = sandbox.scopix.options
     options.clock, options.requests_per_minute, options.check_requests_per_minute = minutes, 30, 60
