@@ -10,12 +10,27 @@
     {%- set whole_units = nine_decimals_as_whole_number(whole) -%}
     cast(
         cast(
-            sign({{ amount }}) * sign({{ cumulative }}) * sign({{ whole }}) * {{ integer_quotient(
+            {{ signum(amount) }} * {{ signum(cumulative) }} * {{ signum(whole) }} * {{ integer_quotient(
                 '2 * abs(' ~ amount_units ~ ') * abs(' ~ cumulative_units ~ ') + abs(' ~ whole_units ~ ')',
                 'nullif(2 * abs(' ~ whole_units ~ '), 0)',
             ) }} as numeric(28, 0)
-        ) * cast(0.000000001 as numeric(28, 9)) as numeric(28, 9)
+        ) * cast(0.000000001 as numeric(9, 9)) as numeric(28, 9)
     )
+{%- endmacro %}
+
+
+{# 1, 0 or -1. #}
+{% macro signum(value) %}
+    {{- return(adapter.dispatch('signum', 'meterhouse')(value)) -}}
+{% endmacro %}
+
+{% macro default__signum(value) -%}
+    sign({{ value }})
+{%- endmacro %}
+
+{# Spark's own is a double, and so would be whatever is multiplied by it. #}
+{% macro spark__signum(value) -%}
+    cast(sign({{ value }}) as integer)
 {%- endmacro %}
 
 

@@ -31,7 +31,7 @@
     dates as (
 
         select
-            cast({{ dbt.dateadd('day', 'number', "cast('2018-01-01' as date)") }} as date) as date,
+            cast({{ later('day', 'number', "cast('2018-01-01' as date)") }} as date) as date,
             mod(number, 7) + 1 as weekday
         from numbers
 
@@ -43,7 +43,7 @@
             date,
             cast(weekday as integer) as weekday,
             cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
-            cast({{ dbt.dateadd('month', -1, 'date') }} as date) as date_a_month_before
+            cast({{ later('month', -1, 'date') }} as date) as date_a_month_before
         from dates
 
     )

@@ -1,15 +1,50 @@
 {#
-    The quotient of two decimals of nine places, rounded half away from zero to nine places. DuckDB divides decimals as
-    doubles, whose sixteen digits are not enough for money, so that there it is computed in whole numbers.
+    The quotient of two decimals of nine places, rounded half away from zero to so many places; null where the denominator is
+    zero. It is computed in whole numbers, because DuckDB divides decimals as doubles, whose sixteen digits are not enough for
+    money, and Spark rounds a quotient before anybody can say how.
 #}
-{% macro divided(numerator, denominator) %}
-    {{- return(adapter.dispatch('divided', 'meterhouse')(numerator, denominator)) -}}
-{% endmacro %}
-
-{% macro default__divided(numerator, denominator) -%}
-    cast({{ numerator }} / {{ denominator }} as numeric(28, 9))
+{% macro divided(numerator, denominator, places=9) -%}
+    {%- if places == 9 -%}
+    {{ allocated(numerator, 1, denominator) }}
+    {%- else -%}
+    {%- set last_place = '0.' ~ '0' * (8 - places) ~ '1' -%}
+    cast({{ 10 ** (9 - places) }} * {{ allocated(numerator, last_place, denominator) }} as numeric(28, 9))
+    {%- endif -%}
 {%- endmacro %}
 
-{% macro duckdb__divided(numerator, denominator) -%}
-    {{ allocated(numerator, 1, denominator) }}
+
+{#
+    A decimal for statistics, which are doubles where the engine's deviations are. Spark would divide a decimal by a double of
+    its own accord, but not before it has rounded the decimal.
+#}
+{% macro as_statistic(value) %}
+    {{- return(adapter.dispatch('as_statistic', 'meterhouse')(value)) -}}
+{% endmacro %}
+
+{% macro default__as_statistic(value) -%}
+    ({{ value }})
+{%- endmacro %}
+
+{% macro spark__as_statistic(value) -%}
+    cast({{ value }} as double)
+{%- endmacro %}
+
+
+{#
+    What has to be said to a session before it computes with decimals. Spark gives up their last places so that the largest
+    conceivable result would fit, unless it is told to keep them and to fail where a result does not fit. On Databricks that
+    cannot be said to a SQL warehouse.
+#}
+{% macro exact_decimals() %}
+    {{- return(adapter.dispatch('exact_decimals', 'meterhouse')()) -}}
+{% endmacro %}
+
+{% macro default__exact_decimals() -%}
+{%- endmacro %}
+
+{% macro spark__exact_decimals() -%}
+    set spark.sql.decimalOperations.allowPrecisionLoss = false
+{%- endmacro %}
+
+{% macro databricks__exact_decimals() -%}
 {%- endmacro %}

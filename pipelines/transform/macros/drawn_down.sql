@@ -2,14 +2,46 @@
     What a stream draws from grants: CTEs that end in `drawn`, one row per row of the stream and grant that it draws on.
 
     `grants`: provider, billing_account, unit, grant_key, amount, starts_on, expires_on (excluded, null for never) and
-    `turn`, their order from 1 within provider, billing_account and unit.
+    `turn`, their order from 1 within provider, billing_account and unit; no two of a turn are valid on the same day.
     `stream`: provider, billing_account, unit, row_key, row_order (unique, in the order of use), date and quantity.
+    `granted`: the relation that the grants are from.
 
     A row takes from the first grant, in their order, that is valid on its date and has something left. Because the order
     does not depend on time, that is the same as letting one grant after the other draw all that it can from what those
-    before it have left: each turn of the recursion is one grant. A negative row gives back what was drawn before it.
+    before it have left: turn by turn. A negative row gives back what was drawn before it.
+
+    DuckDB and PostgreSQL take turns by recursion. Spark, Snowflake, BigQuery and others allow no window function in one, so
+    that each turn is a CTE there: as many as `granted` has when the model is compiled.
 #}
-{% macro drawn_down(stream, grants) %}
+{% macro drawn_down(stream, grants, granted) %}
+    {{- return(adapter.dispatch('drawn_down', 'meterhouse')(stream, grants, granted)) -}}
+{% endmacro %}
+
+{% macro duckdb__drawn_down(stream, grants, granted) -%}
+    {{ recursively_drawn_down(stream, grants) }}
+{%- endmacro %}
+
+{% macro postgres__drawn_down(stream, grants, granted) -%}
+    {{ recursively_drawn_down(stream, grants) }}
+{%- endmacro %}
+
+{% macro redshift__drawn_down(stream, grants, granted) -%}
+    {{ meterhouse.default__drawn_down(stream, grants, granted) }}
+{%- endmacro %}
+
+
+{% macro recursively_drawn_down(stream, grants) %}
+    turns_to_take as (
+
+        select distinct
+            provider,
+            billing_account,
+            unit,
+            turn
+        from {{ grants }}
+
+    ),
+
     turns as (
 
         select
@@ -35,60 +67,27 @@
             row_key,
             row_order,
             date,
-            cast(left_over - (drawn_after - drawn_before) as numeric(28, 9)) as left_over,
-            turn,
-            grant_key,
-            cast(drawn_after - drawn_before as numeric(28, 9)) as drawn,
-            cast(drawn_after as numeric(28, 9)) as drawn_after
+            cast(left_over - (until_after - until_before) as numeric(28, 9)) as left_over,
+            next_turn as turn,
+            taken_from as grant_key,
+            cast(until_after - until_before as numeric(28, 9)) as drawn,
+            cast(until_after as numeric(28, 9)) as drawn_after
         from (
-            select
-                wanted.*,
-                least(amount, wanted_after - least(0, wanted_after, coalesce(least_before, 0))) as drawn_after,
-                least(amount, wanted_after - wanted - least(0, coalesce(least_before, 0))) as drawn_before
-            from (
+            {%- set following %}
+            (
                 select
-                    summed.*,
-                    min(wanted_after) over (
-                        partition by provider, billing_account, unit
-                        order by row_order
-                        rows between unbounded preceding and 1 preceding
-                    ) as least_before
-                from (
-                    select
-                        eligible.*,
-                        sum(wanted) over (
-                            partition by provider, billing_account, unit
-                            order by row_order
-                            rows between unbounded preceding and current row
-                        ) as wanted_after
-                    from (
-                        select
-                            turns.provider,
-                            turns.billing_account,
-                            turns.unit,
-                            turns.row_key,
-                            turns.row_order,
-                            turns.date,
-                            turns.left_over,
-                            grants.turn,
-                            grants.grant_key,
-                            grants.amount,
-                            case
-                                when turns.date >= grants.starts_on
-                                    and (turns.date < grants.expires_on or grants.expires_on is null)
-                                    then turns.left_over
-                                else 0
-                            end as wanted
-                        from turns
-                        inner join {{ grants }} as grants
-                            on turns.provider = grants.provider
-                            and turns.billing_account = grants.billing_account
-                            and turns.unit = grants.unit
-                            and turns.turn + 1 = grants.turn
-                    ) as eligible
-                ) as summed
-            ) as wanted
-        ) as cumulated
+                    turns.*,
+                    turns_to_take.turn as next_turn
+                from turns
+                inner join turns_to_take
+                    on turns.provider = turns_to_take.provider
+                    and turns.billing_account = turns_to_take.billing_account
+                    and turns.unit = turns_to_take.unit
+                    and turns.turn + 1 = turns_to_take.turn
+            )
+            {%- endset %}
+            {{- drawn_in_turn(following, grants, 'turns.next_turn') }}
+        ) as drawn_in_turn
 
     ),
 
@@ -107,6 +106,135 @@
 
     )
 {%- endmacro %}
+
+
+{#
+    The rows of a turn are the stream's, with what is left of them, and beside them, with the key of a grant, what was drawn in
+    the turns until then. Nothing is left of the latter, so that they want nothing and make no difference to the sums.
+#}
+{% macro default__drawn_down(stream, grants, granted) %}
+    {%- set turns = most_turns(granted) %}
+    halves as (
+
+        select 1 as half
+        union all
+        select 2 as half
+
+    ),
+
+    turn_0 as (
+
+        select
+            provider,
+            billing_account,
+            unit,
+            row_key,
+            row_order,
+            date,
+            cast(quantity as numeric(28, 9)) as left_over,
+            cast('' as {{ dbt.type_string() }}) as grant_key,
+            cast(0 as numeric(28, 9)) as drawn,
+            cast(0 as numeric(28, 9)) as drawn_after
+        from {{ stream }}
+
+    ),
+
+    {% for turn in range(1, turns + 1) %}
+    turn_{{ turn }} as (
+
+        select
+            provider,
+            billing_account,
+            unit,
+            row_key,
+            row_order,
+            date,
+            cast(case when half = 1 then left_over - (until_after - until_before) else 0 end as numeric(28, 9)) as left_over,
+            case when half = 1 then grant_key else taken_from end as grant_key,
+            cast(case when half = 1 then drawn else until_after - until_before end as numeric(28, 9)) as drawn,
+            cast(case when half = 1 then drawn_after else until_after end as numeric(28, 9)) as drawn_after
+        from (
+            {{- drawn_in_turn('turn_' ~ (turn - 1), grants, turn) }}
+        ) as drawn_in_turn
+        cross join halves
+        where half = 1 or until_after <> until_before
+
+    ),
+
+    {% endfor %}
+    drawn as (
+
+        select
+            provider,
+            billing_account,
+            unit,
+            row_key,
+            grant_key,
+            drawn,
+            drawn_after
+        from turn_{{ turns }}
+        where grant_key <> ''
+
+    )
+{%- endmacro %}
+
+
+{#
+    The rows with the grant of the turn that is valid on their date, `taken_from` (null for none), and how much has been drawn
+    from it with them, `until_after`, and was before, `until_before`.
+#}
+{% macro drawn_in_turn(rows, grants, turn) %}
+            select
+                wanted.*,
+                case
+                    when taken_from is not null
+                        then least(amount, wanted_after - least(0, wanted_after, coalesce(least_before, 0)))
+                    else 0
+                end as until_after,
+                case
+                    when taken_from is not null
+                        then least(amount, wanted_after - left_over - least(0, coalesce(least_before, 0)))
+                    else 0
+                end as until_before
+            from (
+                select
+                    summed.*,
+                    min(wanted_after) over (
+                        partition by provider, billing_account, unit, taken_from
+                        order by row_order
+                        rows between unbounded preceding and 1 preceding
+                    ) as least_before
+                from (
+                    select
+                        turns.*,
+                        grants.grant_key as taken_from,
+                        grants.amount,
+                        sum(turns.left_over) over (
+                            partition by turns.provider, turns.billing_account, turns.unit, grants.grant_key
+                            order by turns.row_order
+                            rows between unbounded preceding and current row
+                        ) as wanted_after
+                    from {{ rows }} as turns
+                    left join {{ grants }} as grants
+                        on turns.provider = grants.provider
+                        and turns.billing_account = grants.billing_account
+                        and turns.unit = grants.unit
+                        and {{ turn }} = grants.turn
+                        and turns.date >= grants.starts_on
+                        and (turns.date < grants.expires_on or grants.expires_on is null)
+                ) as summed
+            ) as wanted
+{%- endmacro %}
+
+
+{# How many turns there are at most. Where dbt may not ask (`--no-introspect`), or there is nothing yet to ask, it is one. #}
+{% macro most_turns(granted) %}
+    {%- if not execute or not flags.INTROSPECT
+        or adapter.get_relation(granted.database, granted.schema, granted.identifier) is none -%}
+        {{- return(1) -}}
+    {%- endif -%}
+    {{- return(run_query('select coalesce(max(turn), 0) as turns from ' ~ granted).columns[0].values()[0] | int) -}}
+{% endmacro %}
 
 
 {# What names one row of `int_usage__metered`. #}

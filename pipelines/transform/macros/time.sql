@@ -19,8 +19,9 @@
     datetime({{ timestamptz }}, 'UTC')
 {%- endmacro %}
 
+{# By the clock of the session, as Spark would have it, an hour is missing and another is there twice each year. #}
 {% macro spark__to_utc(timestamptz) -%}
-    cast(to_utc_timestamp({{ timestamptz }}, current_timezone()) as {{ type_utc() }})
+    timestampadd(microsecond, unix_micros({{ timestamptz }}), timestamp_ntz'1970-01-01 00:00:00')
 {%- endmacro %}
 
 
@@ -118,4 +119,52 @@
         when {{ timezone }} = 'UTC' then cast({{ utc_timestamp }} as date)
         else cast({{ from_utc(utc_timestamp, timezone) }} as date)
     end
+{%- endmacro %}
+
+
+{#
+    So many hours, days, months or years after a time or the start of a date, as a time. dbt's own goes by the clock of the
+    session on Spark.
+#}
+{% macro later(part, count, moment) %}
+    {{- return(adapter.dispatch('later', 'meterhouse')(part, count, moment)) -}}
+{% endmacro %}
+
+{% macro default__later(part, count, moment) -%}
+    {{ dbt.dateadd(part, count, moment) }}
+{%- endmacro %}
+
+{% macro spark__later(part, count, moment) -%}
+    timestampadd({{ part }}, {{ count }}, cast({{ moment }} as {{ type_utc() }}))
+{%- endmacro %}
+
+
+{# The start of the hour that holds a time. #}
+{% macro hour_of(moment) %}
+    {{- return(adapter.dispatch('hour_of', 'meterhouse')(moment)) -}}
+{% endmacro %}
+
+{% macro default__hour_of(moment) -%}
+    cast({{ dbt.date_trunc('hour', moment) }} as {{ type_utc() }})
+{%- endmacro %}
+
+{% macro spark__hour_of(moment) -%}
+    ({{ moment }} - make_dt_interval(0, 0, minute({{ moment }}), extract(second from {{ moment }})))
+{%- endmacro %}
+
+
+{# How many hours lie between the hours of two times: engines do not agree how to count those that are not full. #}
+{% macro hours_between(first, second) %}
+    {{- return(adapter.dispatch('hours_between', 'meterhouse')(first, second)) -}}
+{% endmacro %}
+
+{% macro default__hours_between(first, second) -%}
+    {{ dbt.datediff(hour_of(first), hour_of(second), 'hour') }}
+{%- endmacro %}
+
+{% macro spark__hours_between(first, second) -%}
+    (
+        24 * extract(day from {{ hour_of(second) }} - {{ hour_of(first) }})
+        + extract(hour from {{ hour_of(second) }} - {{ hour_of(first) }})
+    )
 {%- endmacro %}

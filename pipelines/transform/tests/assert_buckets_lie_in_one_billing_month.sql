@@ -26,7 +26,7 @@ final as (
     where
         timespan <> 'hour'
         and {{ dbt.date_trunc('month', billing_date('bucket_start', 'billing_timezone')) }}
-        <> {{ dbt.date_trunc('month', billing_date(dbt.dateadd('second', -1, 'bucket_end'), 'billing_timezone')) }}
+        <> {{ dbt.date_trunc('month', billing_date(later('second', -1, 'bucket_end'), 'billing_timezone')) }}
 
 )
 

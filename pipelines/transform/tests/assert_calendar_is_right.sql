@@ -44,7 +44,7 @@ cut as (
 
     select max(date) as date
     from calendar
-    having count(*) <> 10000 or max(date) <> {{ dbt.dateadd('day', 9999, 'min(date)') }}
+    having count(*) <> 10000 or max(date) <> {{ later('day', 9999, 'min(date)') }}
 
 ),
 

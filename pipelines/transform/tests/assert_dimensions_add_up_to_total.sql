@@ -79,7 +79,7 @@ totals as (
     from charges
     where
         charge_category = 'Usage'
-        and charge_period_end <= {{ dbt.dateadd('day', 1, 'cast(charge_period_start as date)') }}
+        and charge_period_end <= {{ later('day', 1, 'cast(charge_period_start as date)') }}
 
 ),
 

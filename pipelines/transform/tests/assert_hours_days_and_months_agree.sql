@@ -1,6 +1,6 @@
 -- One row per comparison, provider, account and meter or SKU whose total is not the same on both sides.
 
-{%- set within_a_day = 'charge_period_end <= ' ~ dbt.dateadd('day', 1, 'cast(charge_period_start as date)') -%}
+{%- set within_a_day = 'charge_period_end <= ' ~ later('day', 1, 'cast(charge_period_start as date)') -%}
 
 {%- set sides = [
     ('usage of hours', 1, ref('int_usage__metered'), 'meter', 'quantity', "timespan = 'hour'"),

@@ -50,7 +50,7 @@ recent as (
     select
         provider,
         account,
-        {{ dbt.dateadd('day', -7, 'max(fetched_at)') }} as since
+        {{ later('day', -7, 'max(fetched_at)') }} as since
     from windows
     group by provider, account
 

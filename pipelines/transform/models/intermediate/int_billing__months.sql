@@ -114,7 +114,7 @@ months as (
 
     select
         spans.*,
-        cast({{ dbt.dateadd('month', 'cast(numbers.generated_number as integer) - 1', 'spans.first_month') }} as date)
+        cast({{ later('month', 'cast(numbers.generated_number as integer) - 1', 'spans.first_month') }} as date)
             as billing_month
     from spans
     inner join numbers
@@ -126,7 +126,7 @@ bounded as (
 
     select
         *,
-        cast({{ dbt.dateadd('month', 1, 'billing_month') }} as date) as next_month
+        cast({{ later('month', 1, 'billing_month') }} as date) as next_month
     from months
 
 ),

@@ -50,7 +50,7 @@ later as (
         and forecasts.account = cost_daily.account
         and forecasts.currency = cost_daily.currency
         and cost_daily.date >= forecasts.as_of_date
-        and cost_daily.date < {{ dbt.dateadd('month', 1, 'forecasts.billing_month') }}
+        and cost_daily.date < {{ later('month', 1, 'forecasts.billing_month') }}
     group by
         forecasts.provider, forecasts.account, forecasts.currency, forecasts.billing_month, forecasts.as_of_date
 
@@ -92,7 +92,7 @@ final as (
         end as numeric(28, 9)) as forecast_low,
         cast(known_cost + expected_cost + {{ var('forecast_deviations') }} * deviation as numeric(28, 9)) as forecast_high,
         cast(cost as numeric(28, 9)) as cost,
-        cast(round((known_cost + expected_cost - cost) / nullif(cost, 0), 6) as numeric(28, 9)) as relative_error
+        {{ divided('known_cost + expected_cost - cost', 'cost', 6) }} as relative_error
     from joined
 
 )

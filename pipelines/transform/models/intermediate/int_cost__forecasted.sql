@@ -104,7 +104,7 @@ points as (
         account,
         currency,
         billing_month,
-        cast({{ dbt.dateadd('day', known_days, 'billing_month') }} as date) as as_of_date,
+        cast({{ later('day', known_days, 'billing_month') }} as date) as as_of_date,
         false as is_running
     from monthly
     where is_final
@@ -117,8 +117,8 @@ bounded_points as (
     select
         points.*,
         firsts.first_date,
-        cast({{ dbt.dateadd('day', -56, 'points.as_of_date') }} as date) as learned_from,
-        cast({{ dbt.dateadd('month', 1, 'points.billing_month') }} as date) as next_month
+        cast({{ later('day', -56, 'points.as_of_date') }} as date) as learned_from,
+        cast({{ later('month', 1, 'points.billing_month') }} as date) as next_month
     from points
     inner join firsts
         on points.provider = firsts.provider
@@ -182,7 +182,7 @@ overall as (
         currency,
         as_of_date,
         count(*) as days,
-        avg(billed_cost) as mean,
+        {{ divided('sum(billed_cost)', 'count(*)') }} as mean,
         var_samp(billed_cost) as variance
     from learned
     group by provider, account, currency, as_of_date
@@ -198,7 +198,7 @@ by_weekday as (
         as_of_date,
         weekday,
         count(*) as days,
-        avg(billed_cost) as mean,
+        {{ divided('sum(billed_cost)', 'count(*)') }} as mean,
         var_samp(billed_cost) as variance
     from learned
     group by provider, account, currency, as_of_date, weekday

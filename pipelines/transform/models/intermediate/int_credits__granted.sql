@@ -1,5 +1,6 @@
 -- One row per provider, billing account and credit grant; a grant that renews is one row a billing month.
--- `turn` is the order in which usage draws on the grants of one unit: by priority, then what lapses first.
+-- `turn` is the order in which usage draws on the grants of one unit: by priority, then what lapses first. Grants of which no
+-- day could use both, such as those of two months, may have the same turn, so that years of renewals are no long queue.
 
 with
 
@@ -36,7 +37,7 @@ given_once as (
         priority,
         coalesce(cost, 0) as cost,
         nullif(currency, '') as currency,
-        false as is_recurring
+        cast(null as date) as renewed_in
     from grants
     where coalesce(renews, '') = ''
 
@@ -57,7 +58,7 @@ renewed as (
         grants.priority,
         coalesce(grants.cost, 0) as cost,
         nullif(grants.currency, '') as currency,
-        true as is_recurring
+        months.billing_month as renewed_in
     from grants
     inner join months
         on grants.provider = months.provider
@@ -83,7 +84,7 @@ signed_up as (
         2 as priority,
         0 as cost,
         currency,
-        false as is_recurring
+        cast(null as date) as renewed_in
     from signups
     where kind = 'credit'
 
@@ -96,6 +97,45 @@ unioned as (
     select * from renewed
     union all
     select * from signed_up
+
+),
+
+placed as (
+
+    select
+        *,
+        row_number() over (
+            partition by provider, billing_account, unit
+            order by priority, coalesce(expires_on, cast('9999-12-31' as date)), starts_on, grant_key
+        ) as place
+    from unioned
+
+),
+
+-- Between two grants that are given once, those that renew wait for each other only within a month.
+grouped as (
+
+    select
+        *,
+        count(case when renewed_in is null then 1 end) over (
+            partition by provider, billing_account, unit
+            order by place
+            rows between unbounded preceding and current row
+        ) - case when renewed_in is null then 1 else 0 end as given_once_before,
+        case when renewed_in is null then 2 else 1 end as renewed_first
+    from placed
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by provider, billing_account, unit, given_once_before, renewed_first, renewed_in
+            order by place
+        ) as place_in_month
+    from grouped
 
 ),
 
@@ -113,12 +153,12 @@ final as (
         expires_on,
         cast(cost as numeric(28, 9)) as cost,
         currency,
-        is_recurring,
-        cast(row_number() over (
+        renewed_in is not null as is_recurring,
+        cast(dense_rank() over (
             partition by provider, billing_account, unit
-            order by priority, coalesce(expires_on, cast('9999-12-31' as date)), starts_on, grant_key
+            order by given_once_before, renewed_first, place_in_month
         ) as integer) as turn
-    from unioned
+    from ranked
 
 )
 

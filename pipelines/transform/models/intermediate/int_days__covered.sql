@@ -107,7 +107,7 @@ days as (
         extents.parts,
         calendar.date,
         cast(calendar.date as {{ type_utc() }}) as day_start,
-        {{ dbt.dateadd('day', 1, 'cast(calendar.date as ' ~ type_utc() ~ ')') }} as day_end
+        {{ later('day', 1, 'cast(calendar.date as ' ~ type_utc() ~ ')') }} as day_end
     from extents
     inner join calendar
         on calendar.date >= extents.first_date

@@ -40,7 +40,7 @@ stream as (
 
 ),
 
-{{ drawn_down('stream', 'granted') }},
+{{ drawn_down('stream', 'granted', ref('int_credits__granted')) }},
 
 final as (
 

@@ -68,7 +68,7 @@ in_month as (
         months.month_start,
         months.month_end,
         months.is_complete,
-        {{ dbt.dateadd(
+        {{ later(
             'month', dbt.datediff('all_fees.valid_from', 'months.billing_month', 'month'), 'all_fees.valid_from'
         ) }} as monthly_return
     from all_fees
@@ -120,8 +120,8 @@ paid as (
         billing_month,
         case when kind = 'one_time' then cast(valid_from as {{ type_utc() }}) else month_start end as charge_period_start,
         case
-            when kind = 'one_time' then {{ dbt.dateadd('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }}
-            when kind = 'yearly' then {{ dbt.dateadd('year', 1, 'month_start') }}
+            when kind = 'one_time' then {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }}
+            when kind = 'yearly' then {{ later('year', 1, 'month_start') }}
             else month_end
         end as charge_period_end,
         true as is_complete

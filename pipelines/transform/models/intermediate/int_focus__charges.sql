@@ -65,11 +65,11 @@ unit_prices as (
         coalesce(
             list_unit_price,
             case when list_cost = contracted_cost then unit_price end,
-            case when charge_category = 'Purchase' and quantity > 0 then cast(list_cost / quantity as numeric(28, 9)) end
+            case when charge_category = 'Purchase' and quantity > 0 then {{ divided('list_cost', 'quantity') }} end
         ) as found_list_unit_price,
         coalesce(
             unit_price,
-            case when charge_category = 'Purchase' and quantity > 0 then cast(contracted_cost / quantity as numeric(28, 9)) end
+            case when charge_category = 'Purchase' and quantity > 0 then {{ divided('contracted_cost', 'quantity') }} end
         ) as found_unit_price
     from named_units
 
@@ -126,9 +126,10 @@ final as (
         pricing.billing_account,
         nullif(pricing.account, '') as account,
         -- A billing account that is no longer in the accounts file has no months, but may have been billed.
-        coalesce(months.month_start, cast(pricing.billing_month as timestamp)) as billing_period_start,
+        coalesce(months.month_start, cast(pricing.billing_month as {{ type_utc() }})) as billing_period_start,
         coalesce(
-            months.month_end, {{ dbt.dateadd('month', 1, 'cast(pricing.billing_month as timestamp)') }}
+            months.month_end,
+            cast({{ later('month', 1, 'pricing.billing_month') }} as {{ type_utc() }})
         ) as billing_period_end,
         pricing.charge_period_start,
         pricing.charge_period_end,

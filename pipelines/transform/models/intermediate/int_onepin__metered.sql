@@ -157,7 +157,7 @@ final as (
         meter,
         'day' as timespan,
         cast(date as {{ type_utc() }}) as bucket_start,
-        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
+        cast({{ later('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
         quantity,
         cast(null as bigint) as request_count,
         is_complete

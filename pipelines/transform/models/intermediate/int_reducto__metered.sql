@@ -46,7 +46,7 @@ final as (
         meter,
         'day' as timespan,
         cast(date as {{ type_utc() }}) as bucket_start,
-        cast({{ dbt.dateadd('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
+        cast({{ later('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
         quantity,
         request_count,
         is_complete

@@ -232,8 +232,8 @@ final as (
         bucket_start,
         cast(
             case
-                when timespan = 'hour' then {{ dbt.dateadd('hour', 1, 'bucket_start') }}
-                else {{ dbt.dateadd('day', 1, 'bucket_start') }}
+                when timespan = 'hour' then {{ later('hour', 1, 'bucket_start') }}
+                else {{ later('day', 1, 'bucket_start') }}
             end as {{ type_utc() }}
         ) as bucket_end,
         quantity,

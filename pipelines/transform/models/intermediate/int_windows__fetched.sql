@@ -60,7 +60,7 @@ final as (
         complete_until,
         row_count,
         fetched_at,
-        part_fetched_at >= {{ dbt.dateadd('day', -7, 'table_fetched_at') }} as is_current
+        part_fetched_at >= {{ later('day', -7, 'table_fetched_at') }} as is_current
     from dated
 
 )

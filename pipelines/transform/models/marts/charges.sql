@@ -157,7 +157,7 @@ corrections as (
         differences.charge_period_start,
         differences.charge_period_end,
         cast(coalesce(
-            open_months.billing_month, open_months.next_month, {{ dbt.dateadd('month', 1, 'differences.closed_month') }}
+            open_months.billing_month, open_months.next_month, {{ later('month', 1, 'differences.closed_month') }}
         ) as date) as billing_month,
         differences.quantity,
         differences.unit,

@@ -2,7 +2,7 @@
 -- Only charges that lie within one day: a charge for a week or a month has no date of its own, and spread evenly over
 -- its days it would be a guess. It stands in `cost_monthly` alone.
 
-{%- set within_a_day %}{{ dbt.dateadd('day', 1, 'cast(charge_period_start as date)') }}{% endset %}
+{%- set within_a_day %}{{ later('day', 1, 'cast(charge_period_start as date)') }}{% endset %}
 
 with
 

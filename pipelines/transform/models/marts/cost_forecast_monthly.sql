@@ -98,7 +98,7 @@ described as (
             when totals.is_final and forecasts.billing_month is null then 'final'
             when forecasts.expected_cost is not null and forecasts.fallback_days > 0 then 'average of all days'
             when forecasts.expected_cost is not null then 'averages of weekdays'
-            when {{ dbt.dateadd('month', 1, 'totals.billing_month') }} <= accounts.complete_before_billing_date
+            when {{ later('month', 1, 'totals.billing_month') }} <= accounts.complete_before_billing_date
                 then 'over, not loaded whole'
             when forecasts.remaining_days is null then 'no cost by the day'
             else 'too few days'

@@ -78,7 +78,7 @@ days as (
     select
         spans.provider,
         spans.billing_account,
-        cast({{ dbt.dateadd('day', 'cast(numbers.generated_number as integer) - 1', 'spans.first_date') }} as date) as date
+        cast({{ later('day', 'cast(numbers.generated_number as integer) - 1', 'spans.first_date') }} as date) as date
     from spans
     inner join numbers
         on numbers.generated_number <= {{ dbt.datediff('spans.first_date', 'spans.last_date', 'day') }} + 1

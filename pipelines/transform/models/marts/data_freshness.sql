@@ -60,8 +60,14 @@ newest as (
 
     select
         *,
-        max(last_fetched_at) over (partition by provider, account) as account_fetched_at,
-        max(last_fetched_at) over () as newest_fetched_at
+        max(last_fetched_at) over (partition by provider, account) as account_fetched_at
+    from tables
+
+),
+
+of_all as (
+
+    select max(last_fetched_at) as newest_fetched_at
     from tables
 
 ),
@@ -69,14 +75,15 @@ newest as (
 measured as (
 
     select
-        *,
+        newest.*,
         case
             when known_until is not null
-                then greatest({{ dbt.datediff('known_until', 'account_fetched_at', 'hour') }}, 0)
+                then greatest({{ hours_between('known_until', 'account_fetched_at') }}, 0)
         end as hours_behind,
-        greatest({{ dbt.datediff('account_fetched_at', 'newest_fetched_at', 'hour') }}, 0) as account_hours_behind,
-        greatest({{ dbt.datediff('known_until', 'newest_fetched_at', 'hour') }}, 0) as hours_behind_all
+        greatest({{ hours_between('account_fetched_at', 'newest_fetched_at') }}, 0) as account_hours_behind,
+        greatest({{ hours_between('known_until', 'newest_fetched_at') }}, 0) as hours_behind_all
     from newest
+    cross join of_all
 
 ),
 

@@ -136,15 +136,15 @@ windowed as (
 
     select
         *,
-        avg(complete_quantity) over ({{ last_7 }}) as average_7d,
+        sum(complete_quantity) over ({{ last_7 }}) as sum_7d,
         count(complete_quantity) over ({{ last_7 }}) as average_7d_days,
-        avg(complete_quantity) over ({{ last_28 }}) as average_28d,
+        sum(complete_quantity) over ({{ last_28 }}) as sum_28d,
         count(complete_quantity) over ({{ last_28 }}) as average_28d_days,
         lag(complete_quantity, 7) over ({{ series }}) as quantity_a_week_before,
         sum(quantity) over ({{ month_to_date }}) as month_to_date,
         count(complete_quantity) over ({{ month_to_date }}) as month_to_date_days,
         count(complete_quantity) over ({{ before }}) as baseline_days,
-        avg(complete_quantity) over ({{ before }}) as baseline_mean,
+        sum(complete_quantity) over ({{ before }}) as baseline_sum,
         stddev_samp(complete_quantity) over ({{ before }}) as baseline_stddev
     from completed
 
@@ -154,6 +154,7 @@ compared as (
 
     select
         windowed.*,
+        {{ divided('windowed.baseline_sum', 'windowed.baseline_days') }} as baseline_mean,
         month_before.complete_quantity as quantity_a_month_before
     from windowed
     left join completed as month_before
@@ -171,9 +172,9 @@ scored as (
         *,
         case
             when baseline_days >= {{ var('anomaly_min_days') }} then round(
-                (complete_quantity - baseline_mean) / nullif(greatest(
+                {{ as_statistic('complete_quantity - baseline_mean') }} / nullif(greatest(
                     baseline_stddev,
-                    abs(baseline_mean) * {{ var('anomaly_floor_share') }},
+                    {{ as_statistic('abs(baseline_mean)') }} * {{ var('anomaly_floor_share') }},
                     {{ var('anomaly_floor_units') }}
                 ), 0), 6
             )
@@ -193,16 +194,12 @@ final as (
         unit,
         is_complete,
         quantity is null as is_gap,
-        cast(round(average_7d, 6) as numeric(28, 9)) as average_7d,
+        {{ divided('sum_7d', 'average_7d_days', 6) }} as average_7d,
         cast(average_7d_days as integer) as average_7d_days,
-        cast(round(average_28d, 6) as numeric(28, 9)) as average_28d,
+        {{ divided('sum_28d', 'average_28d_days', 6) }} as average_28d,
         cast(average_28d_days as integer) as average_28d_days,
-        cast(round(
-            (complete_quantity - quantity_a_week_before) / nullif(quantity_a_week_before, 0), 6
-        ) as numeric(28, 9)) as week_over_week,
-        cast(round(
-            (complete_quantity - quantity_a_month_before) / nullif(quantity_a_month_before, 0), 6
-        ) as numeric(28, 9)) as month_over_month,
+        {{ divided('complete_quantity - quantity_a_week_before', 'quantity_a_week_before', 6) }} as week_over_week,
+        {{ divided('complete_quantity - quantity_a_month_before', 'quantity_a_month_before', 6) }} as month_over_month,
         cast(month_to_date as numeric(28, 9)) as month_to_date,
         cast(month_to_date_days as integer) as month_to_date_days,
         cast(anomaly_score as numeric(28, 9)) as anomaly_score,

@@ -1,0 +1,47 @@
+# ruff: noqa: INP001 - a program for an environment of its own
+"""Builds the models with dbt-spark in a Spark of this process, and writes what came of it as files.
+
+`spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for each
+mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Whatever Spark warns of is on stderr.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from dbt.cli.main import dbtRunner
+from pyspark.sql import SparkSession
+
+lake, out, project = (Path(argument).resolve() for argument in sys.argv[1:4])
+settings = {
+    "spark.sql.warehouse.dir": str(out / "warehouse"),
+    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out}",  # where it keeps the names of tables
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.memory": os.environ.get("SPARK_MEMORY", "2g"),
+    "spark.sql.shuffle.partitions": os.environ.get("SPARK_PARTITIONS", "2"),
+    "spark.sql.session.timeZone": "America/New_York",  # the models hold whatever it is
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+spark = SparkSession.builder.master("local[2]").config(map=settings).enableHiveSupport().getOrCreate()
+for table in sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*.parquet"))):
+    spark.sql(f"create schema if not exists {table.parent.name}")
+    spark.sql(f"create table if not exists {table.parent.name}.{table.name} using parquet location '{table}'")
+
+result = dbtRunner().invoke(
+    [
+        *("--no-use-colors", "--no-version-check", "build", *sys.argv[4:], "--project-dir", str(project), "--target", "spark"),
+        *("--profiles-dir", str(Path(__file__).parent), "--target-path", str(out / "target"), "--log-path", str(out / "logs")),
+    ]
+)
+if not result.success:
+    sys.exit(1)
+
+for row in spark.sql("show tables in usage").collect():
+    spark.table(f"usage.{row.tableName}").write.parquet(str(out / "marts" / row.tableName))
+(out / "plans").mkdir()
+for path in (out / "target" / "compiled").rglob("models/*/*.sql"):
+    (plan,) = spark.sql(f"explain formatted {path.read_text()}").first()
+    (out / "plans" / f"{path.stem}.txt").write_text(plan)
+spark.stop()
