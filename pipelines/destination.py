@@ -22,8 +22,8 @@ from sources._core.http import ConfigurationError
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
 
-SETTINGS = {"filesystem": {"preferred_table_format": "delta"}}
-"""What goes before dlt's own. To plain files dlt can only append, and a window fetched again would be there twice."""
+TABLE_FORMAT = "delta"
+"""Of files. To plain ones dlt can only append, and from Iceberg's it deletes nothing that a vendor has withdrawn."""
 
 RESERVED = frozenset({"mathpix", "reducto", "onepin", "scopix", "billing", "usage"})
 """The schemas of the raw tables and of the marts."""
@@ -75,7 +75,9 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     """
     make_quick()
     name = name or "duckdb"
-    settings: dict[str, Any] = dict(SETTINGS.get(name, {}))
+    settings: dict[str, Any] = {}
+    if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("filesystem"):
+        settings["preferred_table_format"] = _table_format(name)
     if name == "duckdb":
         key = "destination.duckdb.credentials"
         configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
@@ -106,6 +108,16 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
     kind = resolved.destination_type.rsplit(".", 1)[-1]
     return Destination(name, kind, location, remembering_capabilities(destination), may_stay_open)
+
+
+def _table_format(name: str) -> str:
+    setting = f"destination.{name}.preferred_table_format"
+    if dlt.config.get(setting, str) not in {None, TABLE_FORMAT}:
+        raise ConfigurationError(
+            f"{setting} is {dlt.config.get(setting, str)!r}, where a window that is fetched again could not replace itself",
+            way_out=f"Take it out, or set it to {TABLE_FORMAT!r}.",
+        )
+    return TABLE_FORMAT
 
 
 def configuration_of(dlt_destination: Any, name: str) -> Any:

@@ -96,6 +96,26 @@ def test_delta_tables_hold_what_duckdb_holds(house: House, sandbox: Sandbox, lak
     assert {"reducto.usage_by_product", "onepin.usage_daily", "scopix.usage_events", "billing.fees"} <= changed
 
 
+def test_a_folder_by_a_name_of_ones_own_has_delta_tables_too(
+    house: House, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is fetched again replaces what was there, however the destination is called; nothing else can do it."""
+    monkeypatch.setenv("DESTINATION__ARCHIVE__DESTINATION_TYPE", "filesystem")
+    monkeypatch.setenv("DESTINATION__ARCHIVE__BUCKET_URL", lake.as_uri())
+    run = ("run", "reducto.usage_by_product", "--no-models", "--destination", "archive")
+    with time_machine.travel(NOW, tick=False):
+        house(*run)
+        first = of_usage(in_delta(lake))["reducto.usage_by_product"]
+        house(*run)
+        assert of_usage(in_delta(lake))["reducto.usage_by_product"] == first
+    sandbox.requests.clear()
+    for table_format in ("iceberg", "native"):
+        monkeypatch.setenv("DESTINATION__ARCHIVE__PREFERRED_TABLE_FORMAT", table_format)
+        said = house(*run, status=2)
+        assert f"destination.archive.preferred_table_format is '{table_format}'" in said
+    assert len(sandbox.requests) == 0
+
+
 def test_what_it_cannot_do_is_said_beforehand(
     house: House, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

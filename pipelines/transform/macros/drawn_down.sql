@@ -227,6 +227,22 @@
 {%- endmacro %}
 
 
+{# What has to be said to a session before it takes turns: Spark gives up on what is nested as deeply as twenty of them. #}
+{% macro many_turns() %}
+    {{- return(adapter.dispatch('many_turns', 'meterhouse')()) -}}
+{% endmacro %}
+
+{% macro default__many_turns() -%}
+{%- endmacro %}
+
+{% macro spark__many_turns() -%}
+    set spark.sql.analyzer.maxIterations = 10000
+{%- endmacro %}
+
+{% macro databricks__many_turns() -%}
+{%- endmacro %}
+
+
 {# How many turns there are at most. Where dbt may not ask (`--no-introspect`), or there is nothing yet to ask, it is one. #}
 {% macro most_turns(granted) %}
     {%- if not execute or not flags.INTROSPECT

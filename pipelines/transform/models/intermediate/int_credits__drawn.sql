@@ -2,6 +2,8 @@
 -- `effective_cost` is the share of what the grant cost, by running totals: however it is cut, a grant that is used up has
 -- passed on exactly its cost.
 
+{{ config(pre_hook='{{ many_turns() }}') }}
+
 with recursive
 
 metered_usage as (

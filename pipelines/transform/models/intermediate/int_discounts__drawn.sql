@@ -1,5 +1,7 @@
 -- One row per provider, billing account, billing month and money credit that the month's usage draws on.
 
+{{ config(pre_hook='{{ many_turns() }}') }}
+
 with recursive
 
 priced_usage as (

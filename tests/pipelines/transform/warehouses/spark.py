@@ -1,8 +1,7 @@
-# ruff: noqa: INP001 - a program for an environment of its own
 """Builds the models with dbt-spark in a Spark of this process, and writes what came of it as files.
 
-`spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for each
-mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Whatever Spark warns of is on stderr.
+`spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for
+each mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Whatever Spark warns of is on stderr.
 """
 
 import os
@@ -29,12 +28,14 @@ for table in sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*
     spark.sql(f"create schema if not exists {table.parent.name}")
     spark.sql(f"create table if not exists {table.parent.name}.{table.name} using parquet location '{table}'")
 
-result = dbtRunner().invoke(
-    [
-        *("--no-use-colors", "--no-version-check", "build", *sys.argv[4:], "--project-dir", str(project), "--target", "spark"),
-        *("--profiles-dir", str(Path(__file__).parent), "--target-path", str(out / "target"), "--log-path", str(out / "logs")),
-    ]
-)
+folders = {
+    "project-dir": project,
+    "profiles-dir": Path(__file__).parent,
+    "target-path": out / "target",
+    "log-path": out / "logs",
+}
+options = [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
+result = dbtRunner().invoke(["--no-use-colors", "--no-version-check", "build", "--target", "spark", *options, *sys.argv[4:]])
 if not result.success:
     sys.exit(1)
 
