@@ -318,7 +318,7 @@ class Report:
     def loaded(self) -> list[Fetched]:
         """The windows whose provider was loaded; what could not be written is not there, however well it was read.
 
-        They came in side by side, and stand by provider and table here, the windows of a table in order of time.
+        They came in side by side, and stand by provider and table here; those of a table as they came.
         """
         lost = {failure.provider for failure in self.record.failures if not failure.table}
         loaded = (entry for entry in self.record.fetched if entry.provider not in lost)

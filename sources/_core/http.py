@@ -26,7 +26,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -272,6 +272,7 @@ class Client:
         self._lost_patience = False
         self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
+        self._lanes, self._in_flight, self._was_limited = threading.Condition(), 0, False
         # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
         self._http = keep_deadlines(
             httpx.Client(
@@ -318,6 +319,26 @@ class Client:
                 endpoint=endpoint,
                 way_out="The next run goes on from where this one stopped; raise sources.http.run if it needs longer.",
             )
+        with self._lane():
+            return self._patiently(method, endpoint, judge, content)
+
+    @contextmanager
+    def _lane(self) -> Iterator[None]:
+        """Side by side with other threads; one after the other as soon as the provider has said once that it is too much.
+
+        Else they would use up each other's attempts: what is left for one would go to those that have not waited for it.
+        """
+        with self._lanes:
+            self._lanes.wait_for(lambda: not (self._was_limited and self._in_flight))
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lanes:
+                self._in_flight -= 1
+                self._lanes.notify_all()
+
+    def _patiently(self, method: str, endpoint: str, judge: Judge | None, content: Mapping[str, Any]) -> Any:
         self.budget.wait()  # before the deadline begins: with many threads and a low limit a turn is long in coming
         deadline = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
@@ -366,6 +387,7 @@ class Client:
         error = self.judge(answer) or _judge_by_status(answer) or (judge(answer) if judge else None)
         error = error or self._judge_by_clock(answer)
         if error is not None:
+            self._was_limited = self._was_limited or isinstance(error, RateLimited)
             raise self._placed(error, endpoint, answer)
         return answer.payload
 

@@ -28,7 +28,6 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.pipeline import current_pipeline
-from dlt.extract.utils import wrap_parallel_iterator
 from dlt.sources import DltResource
 from pendulum import DateTime
 
@@ -272,7 +271,7 @@ def replaced_by_window(
         if foresee is not None:
             _foresee(table, parts, cursors, foresee, journal)
             yield None  # to dlt this is no item, and the next resource's turn
-        yield from wrap_parallel_iterator(read)(load)  # what dlt makes of a resource that is `parallelized`
+        yield from _in_threads(read(load))
 
     def read(load: _Load[C]) -> Iterator[Any]:
         for part in parts:
@@ -296,6 +295,32 @@ def replaced_by_window(
             )
 
     return dlt.resource(windows, name=table.name, primary_key=key, write_disposition="merge")
+
+
+def _in_threads(steps: Iterator[Any]) -> Iterator[Callable[[], Any] | None]:
+    """Each step as a function, which dlt calls in a thread of its pool; None, another table's turn, while one is at work.
+
+    As dlt's own `parallelized`, which closes the steps where another table has failed: an error while one is at work, which
+    would be told in place of the failure.
+    """
+    is_busy = is_done = False
+
+    def step() -> Any:
+        nonlocal is_busy, is_done
+        try:
+            return next(steps)
+        except StopIteration:
+            is_done = True
+            return None
+        finally:
+            is_busy = False
+
+    while not is_done:
+        if is_busy:
+            yield None
+        else:
+            is_busy = True
+            yield step
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def scopix_source(
     yield resource(tables.USAGE_CHECKS, read_check, [(present, {})], None, operation=operation)  # by a budget of its own
     yield resource(tables.TOP_ENDPOINTS, read_top_endpoints, [(present, {})], a_window, limit=limit)
     yield resource(tables.DASHBOARD_ANALYTICS, read_dashboard, of_present(dashboards), a_window)
-    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})], a_window)
+    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})], None)  # of the same answers
     yield resource(tables.PLAN_UTILIZATION, read_plan, of_present(plans), a_window, include_projections=include_projections)
     yield resource(tables.TOKENS_DAILY, read_tokens_daily, [(plan, {})], a_day)
     yield resource(tables.TOKENS_MONTHLY, read_tokens_monthly, months, a_month)

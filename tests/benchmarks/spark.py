@@ -48,7 +48,7 @@ def make_lake(folder: Path, accounts: int, apps: int) -> int:
 def main() -> None:
     """Builds the models on both, and compares them."""
     apps, accounts = [*map(int, sys.argv[1:]), *(960, 200)[len(sys.argv) - 1 :]]
-    environment = {"SPARK_MEMORY": "8g", "SPARK_PARTITIONS": "64"} | dict(os.environ)
+    environment = {"SPARK_MEMORY": "8g", "SPARK_PARTITIONS": "64", "SPARK_MARTS": "cost_monthly"} | dict(os.environ)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = make_lake(folder, accounts, apps)

@@ -2,7 +2,8 @@
     What falls to the first `cumulative` of `whole`, out of an amount of nine decimals, rounded half away from zero to nine
     decimals. A part is the difference of two of these: however the parts are rounded, together they are exactly the
     amount, and none is more than one unit of the last place from its exact share. It is computed in whole numbers, because
-    DuckDB divides decimals as doubles. The product of an amount and a quantity has to stay below 10^20.
+    DuckDB divides decimals as doubles. The product of an amount and a quantity has to stay below 8 * 10^19, and on Spark a
+    result below 10^15.
 #}
 {% macro allocated(amount, cumulative, whole) -%}
     {%- set amount_units = nine_decimals_as_whole_number(amount) -%}
@@ -19,17 +20,8 @@
 {%- endmacro %}
 
 
-{# 1, 0 or -1. #}
-{% macro signum(value) %}
-    {{- return(adapter.dispatch('signum', 'meterhouse')(value)) -}}
-{% endmacro %}
-
-{% macro default__signum(value) -%}
-    sign({{ value }})
-{%- endmacro %}
-
-{# Spark's own is a double, and so would be whatever is multiplied by it. #}
-{% macro spark__signum(value) -%}
+{# 1, 0 or -1. On Spark, and of whole numbers on PostgreSQL, `sign` is a double, and so would be whatever it multiplies. #}
+{% macro signum(value) -%}
     cast(sign({{ value }}) as integer)
 {%- endmacro %}
 
@@ -72,6 +64,7 @@
     (({{ dividend }} - mod({{ dividend }}, {{ divisor }})) / {{ divisor }})
 {%- endmacro %}
 
+{# The fewer digits a divisor can have, the more Spark leaves to the quotient; twice a numeric(28, 9) has 29 in whole numbers. #}
 {% macro spark__integer_quotient(dividend, divisor) -%}
-    (({{ dividend }} - mod({{ dividend }}, {{ divisor }})) / {{ divisor }})
+    (({{ dividend }} - mod({{ dividend }}, {{ divisor }})) / cast({{ divisor }} as numeric(29, 0)))
 {%- endmacro %}

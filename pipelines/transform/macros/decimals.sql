@@ -32,8 +32,8 @@
 
 {#
     What has to be said to a session before it computes with decimals. Spark gives up their last places so that the largest
-    conceivable result would fit, unless it is told to keep them and to fail where a result does not fit. On Databricks that
-    cannot be said to a SQL warehouse.
+    conceivable result would fit, unless it is told to keep them. What does not fit then, which takes amounts of 10^15, is an
+    error, or null where ANSI mode is off, as dbt-spark has it. On Databricks nothing of it can be said to a SQL warehouse.
 #}
 {% macro exact_decimals() %}
     {{- return(adapter.dispatch('exact_decimals', 'meterhouse')()) -}}

@@ -156,6 +156,16 @@ def test_the_time_zone_of_the_session_changes_nothing(built: Warehouse, tmp_path
     assert elsewhere.marts() == built.marts()
 
 
+QUOTIENTS = {
+    "{{ divided('cast(12345678.123456789 as numeric(28, 9))', 'cast(3 as bigint)') }}": "4115226.041152263",
+    "{{ divided('cast(1000000000000 as numeric(28, 9))', 'cast(-7 as bigint)') }}": "-142857142857.142857143",
+    "{{ divided('cast(1000000000000 as bigint)', 'cast(7 as bigint)', 6) }}": "142857142857.142857",
+    "{{ divided('cast(0.0000005 as numeric(28, 9))', '1', 6) }}": "0.000001",
+    "{{ divided('cast(0.000000499 as numeric(28, 9))', '1', 6) }}": "0",
+}
+"""More digits than a double has, and halves, which go away from zero."""
+
+
 @pytest.mark.thorough
 def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """Everything is built and tested there as well, unit tests included."""
@@ -165,6 +175,9 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scr
         assert outcome.having("error", "fail", "skipped", "warn") == []
         assert elsewhere.marts() == built.marts()
         assert elsewhere.comments() == built.comments()
+        for engine in (built, elsewhere):
+            for expression, exact in QUOTIENTS.items():
+                assert engine.value(expression) == d(exact), (engine.target, expression)
 
 
 @pytest.mark.thorough

@@ -88,10 +88,11 @@ def window(start: str, end: str, *, account: str = "default") -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a dbt command did: whether it succeeded, and the status of each node by its name."""
+    """What a dbt command did: whether it succeeded, and by the name of each node its status and its compiled SQL."""
 
     success: bool
     statuses: Mapping[str, str]
+    queries: Mapping[str, str]
 
     def having(self, *statuses: str) -> list[str]:
         """The names of the nodes with one of these statuses."""
@@ -133,7 +134,17 @@ class Warehouse:
         if result.exception is not None:
             raise result.exception
         nodes: Sequence[Any] = getattr(result.result, "results", ())
-        return Outcome(result.success, {node.node.name: str(node.status) for node in nodes})
+        return Outcome(
+            result.success,
+            {node.node.name: str(node.status) for node in nodes},
+            {node.node.name: getattr(node.node, "compiled_code", "") for node in nodes},
+        )
+
+    def value(self, expression: str) -> Any:
+        """What an expression in the words of the project comes to."""
+        (query,) = self.dbt("compile", "--inline", f"select {expression} as value").queries.values()
+        ((value,),) = self.query(query)
+        return value
 
     def table(self, mart: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
         """The rows of one mart, in an order that does not depend on the engine."""

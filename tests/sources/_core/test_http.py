@@ -1,5 +1,7 @@
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -331,3 +333,28 @@ def test_a_post_is_sent_and_asked_again_like_a_get(sandbox: Sandbox, client: Cli
     assert client.post("/asked", {"item_count": 1}) == {"said": 1}
     assert [(request.method, request.headers["content-length"]) for request in sandbox.requests] == [("POST", "16")] * 2
     assert len(waits) == 1
+
+
+def test_who_is_told_to_ask_less_asks_one_after_the_other(sandbox: Sandbox, client: Client) -> None:
+    """Side by side until the provider says that it is too much; then no thread takes what another one has waited for."""
+    together, counting, in_flight, most = threading.Barrier(3, timeout=60), threading.Lock(), 0, 0
+
+    def counted(answer: Answer) -> SourceError | None:
+        nonlocal in_flight, most
+        with counting:
+            in_flight += 1
+            most = max(most, in_flight)
+        if answer.status == 429:
+            together.wait()
+        with counting:
+            in_flight -= 1
+        return by_status(answer)
+
+    client.judge = counted
+    sandbox.faults.add(Fault(path=PATH, status=429, times=3))
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: ask(client), range(3)))
+        assert most == 3
+        most = 0
+        list(pool.map(lambda _: ask(client), range(9)))
+    assert most == 1

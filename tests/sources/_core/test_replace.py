@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Timer
 from typing import Any
 
 import dlt
@@ -389,3 +389,26 @@ def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: 
     destination = dlt.destinations.duckdb(str(tmp_path / "house.duckdb"))
     with pytest.raises(PipelineStepFailed, match="tells nothing"):
         dlt.pipeline("vendor", destination=destination, dataset_name="vendor").run(resource)
+
+
+def test_a_failure_is_told_while_another_table_is_still_asking(house: Loaded) -> None:
+    """In a pipeline of one's own: what went wrong, and not what dlt could not close on its account."""
+    failed = Event()
+
+    def fetch(answer: Answer, window: Window) -> Reading:
+        if answer is whole:
+            failed.wait(timeout=60)
+            return whole(window)
+        raise ServiceUnavailable("down", way_out="Wait.")
+
+    parts: dict[str, Part[Answer]] = {
+        "waits": Part("a", whole, plan("03-19")),
+        "fails": Part("a", only(until="03-14"), plan("03-19")),
+    }
+    tables = [
+        replaced_by_window(replace(TABLE, name=name), parts=[part], fetch=fetch, journal=Journal())
+        for name, part in parts.items()
+    ]
+    Timer(4, failed.set).start()  # dlt waits 2 seconds for what is at work
+    with pytest.raises(PipelineStepFailed, match="down"):
+        house.pipeline().run(tables)

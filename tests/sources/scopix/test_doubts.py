@@ -217,6 +217,21 @@ def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(house: Ho
     assert house.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]
 
 
+def test_a_dashboard_that_has_lost_its_days_is_asked_again(house: House, sandbox: Sandbox, edit: Edit) -> None:
+    """Its totals can do without them."""
+    answers: list[dict[str, Any]] = []
+
+    def first_without(body: dict[str, Any]) -> None:
+        answers.append(body)
+        if len(answers) == 1:
+            del body["daily_activity"]
+
+    edit(DASHBOARD, first_without)
+    house("run", "scopix.dashboard_daily_activity", "--no-models")
+    assert len(answers) == 2
+    assert house.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
+
+
 def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(house: House, sandbox: Sandbox) -> None:
     """It has nothing to tell of a single day."""
     house(*TOKENS)

@@ -43,7 +43,7 @@ class Said:
 
 @pytest.fixture
 def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
-    """What is said at the documented pace, on a clock that only the source's waiting moves."""
+    """What is said at the documented pace, on a clock that only the source's waiting moves, in one thread."""
     heard: list[Said] = []
     now = 1_000.0
 
@@ -60,6 +60,7 @@ def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
     monkeypatch.setattr(sources.scopix, "Budget", partial(Budget, clock=lambda: now, sleep=sleep))
     monkeypatch.setattr(RecordingJournal, "expecting", expecting)
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "30")
+    monkeypatch.setenv("EXTRACT__WORKERS", "1")
     return heard
 
 
