@@ -271,7 +271,11 @@ def replaced_by_window(
         if foresee is not None:
             _foresee(table, parts, cursors, foresee, journal)
             yield None  # to dlt this is no item, and the next resource's turn
-        yield from _in_threads(read(load))
+        with _one_after_the_other(dlt.current.source_state()) as is_ones_turn:
+            yield from _in_threads(read(load))
+            while not is_ones_turn():
+                yield None
+            yield from last_words(load)
 
     def read(load: _Load[C]) -> Iterator[Any]:
         for part in parts:
@@ -282,6 +286,8 @@ def replaced_by_window(
             except SourceError as error:
                 # What was read before stays, with a scope and a cursor that end where the reading ended.
                 journal.failed(table.name, part.account, error)
+
+    def last_words(load: _Load[C]) -> Iterator[Any]:
         if load.replaced:
             yield dlt.mark.with_hints(
                 _schema(table).empty_table(),
@@ -295,6 +301,27 @@ def replaced_by_window(
             )
 
     return dlt.resource(windows, name=table.name, primary_key=key, write_disposition="merge")
+
+
+_queues: dict[int, list[object]] = {}
+"""Of each source that is being read, by its state: the tables that have not said their last words."""
+
+
+@contextmanager
+def _one_after_the_other(state: object) -> Iterator[Callable[[], bool]]:
+    """A turn among the tables of a source: they take it in the order in which they have begun, whichever is read first.
+
+    dlt's schema names the table that has written last into `fetched_windows`, and a schema that changed would be stored in
+    the destination anew, with each run in which another table is the last.
+    """
+    me, queue = object(), _queues.setdefault(id(state), [])
+    queue.append(me)
+    try:
+        yield lambda: queue[0] is me
+    finally:
+        queue.remove(me)
+        if not queue:
+            _queues.pop(id(state), None)
 
 
 def _in_threads(steps: Iterator[Any]) -> Iterator[Callable[[], Any] | None]:

@@ -412,3 +412,37 @@ def test_a_failure_is_told_while_another_table_is_still_asking(house: Loaded) ->
     Timer(4, failed.set).start()  # dlt waits 2 seconds for what is at work
     with pytest.raises(PipelineStepFailed, match="down"):
         house.pipeline().run(tables)
+
+
+@pytest.mark.parametrize("first", ["by_product", "by_team"])
+def test_whichever_table_is_read_first_the_schema_stays_the_same(house: Loaded, first: str) -> None:
+    """A schema that changed with each run would be stored with each run."""
+    read, names = {name: Event() for name in ("by_product", "by_key", "by_team")}, ["by_product", "by_key", "by_team"]
+
+    def load(last_first: bool) -> None:
+        for event in read.values():
+            event.clear()
+        turns = names[::-1] if last_first else names
+
+        def fetch_of(name: str) -> Callable[[Answer, Window], Reading]:
+            def fetch(answer: Answer, window: Window) -> Reading:
+                before = turns[turns.index(name) - 1] if name != turns[0] else ""
+                assert not before or read[before].wait(timeout=60)
+                read[name].set()
+                return answer(window)
+
+            return fetch
+
+        parts = [Part("a", whole, plan("03-19"))]
+        tables = [
+            replaced_by_window(replace(TABLE, name=name), parts=parts, fetch=fetch_of(name), journal=Heard())
+            for name in names
+        ]
+        house.pipeline().run(tables)
+
+    load(first == "by_team")
+    load(first == "by_team")
+    stored = house.rows("select count(*) from vendor._dlt_version")
+    load(first != "by_team")
+    load(first == "by_team")
+    assert house.rows("select count(*) from vendor._dlt_version") == stored
