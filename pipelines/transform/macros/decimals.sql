@@ -31,20 +31,12 @@
 
 
 {#
-    What has to be said to a session before it computes with decimals. Spark gives up their last places so that the largest
-    conceivable result would fit, unless it is told to keep them. What does not fit then, which takes amounts of 10^15, is an
-    error, or null where ANSI mode is off, as dbt-spark has it. On Databricks nothing of it can be said to a SQL warehouse.
+    A setting of the session, for Spark alone; on Databricks it cannot be said to a SQL warehouse.
+
+    Every model has to have its decimals exact. Spark gives up their last places so that the largest conceivable result would
+    fit, unless it is told to keep them. What does not fit then, which takes amounts of 10^15, is an error, or null where ANSI
+    mode is off, as dbt-spark has it.
 #}
-{% macro exact_decimals() %}
-    {{- return(adapter.dispatch('exact_decimals', 'meterhouse')()) -}}
-{% endmacro %}
-
-{% macro default__exact_decimals() -%}
-{%- endmacro %}
-
-{% macro spark__exact_decimals() -%}
-    set spark.sql.decimalOperations.allowPrecisionLoss = false
-{%- endmacro %}
-
-{% macro databricks__exact_decimals() -%}
+{% macro on_spark(setting) -%}
+    {%- if target.type == 'spark' %}set {{ setting }}{% endif -%}
 {%- endmacro %}

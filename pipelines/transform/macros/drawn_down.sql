@@ -14,35 +14,7 @@
     that each turn is a CTE there: as many as `granted` has when the model is compiled.
 #}
 {% macro drawn_down(stream, grants, granted) %}
-    {{- return(adapter.dispatch('drawn_down', 'meterhouse')(stream, grants, granted)) -}}
-{% endmacro %}
-
-{% macro duckdb__drawn_down(stream, grants, granted) -%}
-    {{ recursively_drawn_down(stream, grants) }}
-{%- endmacro %}
-
-{% macro postgres__drawn_down(stream, grants, granted) -%}
-    {{ recursively_drawn_down(stream, grants) }}
-{%- endmacro %}
-
-{% macro redshift__drawn_down(stream, grants, granted) -%}
-    {{ meterhouse.default__drawn_down(stream, grants, granted) }}
-{%- endmacro %}
-
-
-{% macro recursively_drawn_down(stream, grants) %}
-    turns_to_take as (
-
-        select distinct
-            provider,
-            billing_account,
-            unit,
-            turn
-        from {{ grants }}
-
-    ),
-
-    turns as (
+    before_turns as (
 
         select
             provider,
@@ -52,44 +24,14 @@
             row_order,
             date,
             cast(quantity as numeric(28, 9)) as left_over,
-            cast(0 as integer) as turn,
             cast('' as {{ dbt.type_string() }}) as grant_key,
             cast(0 as numeric(28, 9)) as drawn,
             cast(0 as numeric(28, 9)) as drawn_after
         from {{ stream }}
 
-        union all
-
-        select
-            provider,
-            billing_account,
-            unit,
-            row_key,
-            row_order,
-            date,
-            cast(left_over - (until_after - until_before) as numeric(28, 9)) as left_over,
-            next_turn as turn,
-            taken_from as grant_key,
-            cast(until_after - until_before as numeric(28, 9)) as drawn,
-            cast(until_after as numeric(28, 9)) as drawn_after
-        from (
-            {%- set following %}
-            (
-                select
-                    turns.*,
-                    turns_to_take.turn as next_turn
-                from turns
-                inner join turns_to_take
-                    on turns.provider = turns_to_take.provider
-                    and turns.billing_account = turns_to_take.billing_account
-                    and turns.unit = turns_to_take.unit
-                    and turns.turn + 1 = turns_to_take.turn
-            )
-            {%- endset %}
-            {{- drawn_in_turn(following, grants, 'turns.next_turn') }}
-        ) as drawn_in_turn
-
     ),
+
+    {{ turns_taken(grants, granted) }},
 
     drawn as (
 
@@ -108,21 +50,44 @@
 {%- endmacro %}
 
 
-{#
-    The rows of a turn are the stream's, with what is left of them, and beside them, with the key of a grant, what was drawn in
-    the turns until then. Nothing is left of the latter, so that they want nothing and make no difference to the sums.
-#}
-{% macro default__drawn_down(stream, grants, granted) %}
-    {%- set turns = most_turns(granted) %}
-    halves as (
+{# CTEs that end in `turns`: the rows of `before_turns` after all turns, and what each of them has drawn from a grant. #}
+{% macro turns_taken(grants, granted) %}
+    {{- return(adapter.dispatch('turns_taken', 'meterhouse')(grants, granted)) -}}
+{% endmacro %}
 
-        select 1 as half
-        union all
-        select 2 as half
+{% macro duckdb__turns_taken(grants, granted) -%}
+    {{ turns_taken_by_recursion(grants) }}
+{%- endmacro %}
+
+{% macro postgres__turns_taken(grants, granted) -%}
+    {{ turns_taken_by_recursion(grants) }}
+{%- endmacro %}
+
+{% macro redshift__turns_taken(grants, granted) -%}
+    {{ meterhouse.default__turns_taken(grants, granted) }}
+{%- endmacro %}
+
+
+{% macro turns_taken_by_recursion(grants) %}
+    turns_to_take as (
+
+        select distinct
+            provider,
+            billing_account,
+            unit,
+            turn
+        from {{ grants }}
 
     ),
 
-    turn_0 as (
+    turns as (
+
+        select
+            *,
+            cast(0 as integer) as turn
+        from before_turns
+
+        union all
 
         select
             provider,
@@ -131,11 +96,43 @@
             row_key,
             row_order,
             date,
-            cast(quantity as numeric(28, 9)) as left_over,
-            cast('' as {{ dbt.type_string() }}) as grant_key,
-            cast(0 as numeric(28, 9)) as drawn,
-            cast(0 as numeric(28, 9)) as drawn_after
-        from {{ stream }}
+            cast(left_over - (until_after - until_before) as numeric(28, 9)) as left_over,
+            taken_from as grant_key,
+            cast(until_after - until_before as numeric(28, 9)) as drawn,
+            cast(until_after as numeric(28, 9)) as drawn_after,
+            next_turn as turn
+        from (
+            {%- set following %}
+            (
+                select
+                    turns.*,
+                    turns_to_take.turn as next_turn
+                from turns
+                inner join turns_to_take
+                    on turns.provider = turns_to_take.provider
+                    and turns.billing_account = turns_to_take.billing_account
+                    and turns.unit = turns_to_take.unit
+                    and turns.turn + 1 = turns_to_take.turn
+            )
+            {%- endset %}
+            {{- drawn_in_turn(following, grants, 'turns.next_turn') }}
+        ) as drawn_in_turn
+
+    )
+{%- endmacro %}
+
+
+{#
+    The rows of a turn are the stream's, with what is left of them, and beside them, with the key of a grant, what was drawn in
+    the turns until then. Nothing is left of the latter, so that they want nothing and make no difference to the sums.
+#}
+{% macro default__turns_taken(grants, granted) %}
+    {%- set turns = most_turns(granted) %}
+    halves as (
+
+        select 1 as half
+        union all
+        select 2 as half
 
     ),
 
@@ -154,7 +151,7 @@
             cast(case when half = 1 then drawn else until_after - until_before end as numeric(28, 9)) as drawn,
             cast(case when half = 1 then drawn_after else until_after end as numeric(28, 9)) as drawn_after
         from (
-            {{- drawn_in_turn('turn_' ~ (turn - 1), grants, turn) }}
+            {{- drawn_in_turn('before_turns' if turn == 1 else 'turn_' ~ (turn - 1), grants, turn) }}
         ) as drawn_in_turn
         cross join halves
         where half = 1 or until_after <> until_before
@@ -162,18 +159,9 @@
     ),
 
     {% endfor %}
-    drawn as (
+    turns as (
 
-        select
-            provider,
-            billing_account,
-            unit,
-            row_key,
-            grant_key,
-            drawn,
-            drawn_after
-        from turn_{{ turns }}
-        where grant_key <> ''
+        select * from {{ 'turn_' ~ turns if turns else 'before_turns' }}
 
     )
 {%- endmacro %}
@@ -224,22 +212,6 @@
                         and (turns.date < grants.expires_on or grants.expires_on is null)
                 ) as summed
             ) as wanted
-{%- endmacro %}
-
-
-{# What has to be said to a session before it takes turns: Spark gives up on what is nested as deeply as twenty of them. #}
-{% macro many_turns() %}
-    {{- return(adapter.dispatch('many_turns', 'meterhouse')()) -}}
-{% endmacro %}
-
-{% macro default__many_turns() -%}
-{%- endmacro %}
-
-{% macro spark__many_turns() -%}
-    set spark.sql.analyzer.maxIterations = 10000
-{%- endmacro %}
-
-{% macro databricks__many_turns() -%}
 {%- endmacro %}
 
 

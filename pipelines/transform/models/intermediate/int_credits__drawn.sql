@@ -2,7 +2,8 @@
 -- `effective_cost` is the share of what the grant cost, by running totals: however it is cut, a grant that is used up has
 -- passed on exactly its cost.
 
-{{ config(pre_hook='{{ many_turns() }}') }}
+-- Spark gives up on what is nested as deeply as twenty turns, unless it is told not to.
+{{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
 
 with recursive
 

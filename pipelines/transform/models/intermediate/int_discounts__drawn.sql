@@ -1,6 +1,7 @@
 -- One row per provider, billing account, billing month and money credit that the month's usage draws on.
 
-{{ config(pre_hook='{{ many_turns() }}') }}
+-- Spark gives up on what is nested as deeply as twenty turns, unless it is told not to.
+{{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
 
 with recursive
 
