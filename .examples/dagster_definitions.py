@@ -15,7 +15,7 @@ from dagster import AssetExecutionContext, DailyPartitionsDefinition, Definition
 from dagster_dbt import DbtCliResource, dbt_assets
 from dagster_dlt import DagsterDltResource, dlt_assets
 
-from pipelines.transform import PROJECT
+from meterhouse.pipelines.transform import PROJECT
 
 DATABASE = Path(os.environ.get("METERHOUSE_DUCKDB", "meterhouse.duckdb")).absolute()
 os.environ["METERHOUSE_DUCKDB"] = str(DATABASE)  # dbt works in another folder
@@ -29,7 +29,7 @@ if not (TARGET / "manifest.json").exists():
 
 def raw_tables(provider: str):  # noqa: ANN201 - whatever dagster-dlt makes of it
     """The tables of one provider, each an asset."""
-    source = getattr(import_module(f"sources.{provider}"), f"{provider}_source")
+    source = getattr(import_module(f"meterhouse.sources.{provider}"), f"{provider}_source")
     pipeline = dlt.pipeline(provider, destination=dlt.destinations.duckdb(str(DATABASE)), dataset_name=provider)
 
     @dlt_assets(dlt_source=source(), dlt_pipeline=pipeline, name=provider, group_name=provider, partitions_def=DAYS)

@@ -66,7 +66,7 @@ def main() -> None:
 def on_terminal(arguments: list[str], folder: Path, environment: dict[str, str]) -> str:
     """What the command writes where it believes that somebody watches."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    command = [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = io.BytesIO()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.focus import Dataset, Format, Version
-from pipelines.logs import LogFormat
-from pipelines.stopping import ending_quickly, stop_by_exception, stopping_at_once
+from meterhouse.pipelines.export.focus import Dataset, Format, Version
+from meterhouse.pipelines.output.json_log import LogFormat
+from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, stop_by_exception
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -65,14 +65,15 @@ def run(
     log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Extract, load and build the models of all enabled providers, or of those named."""
-    from pipelines import terminal
-    from pipelines.alerts import Alerts
-    from pipelines.destination import resolve_destination
-    from pipelines.record import Record
-    from pipelines.run import PROVIDERS, open_sources, run_all, select
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.run.alerts import Alerts
+    from meterhouse.pipelines.run.open import PROVIDERS, open_sources, select
+    from meterhouse.pipelines.run.orchestrate import run_all
+    from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
-    with terminal.reporting("run", as_json=as_json, log_format=log_format) as out:
-        record, alerts = Record(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
+    with console.command_output("run", as_json=as_json, log_format=log_format) as out:
+        record, alerts = RunState(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
         with out.stops_told(alerts, record):
             sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
             target = resolve_destination(destination)
@@ -85,13 +86,14 @@ def run(
 @app.command()
 def demo(as_json: AsJson = False) -> None:
     """Run against the sandbox into demo.duckdb: no key, no network, made-up usage, what it costs, and demo.html."""
-    from pipelines import terminal
-    from pipelines.destination import resolve_destination
-    from pipelines.record import Record
-    from pipelines.run import open_sources, run_all
-    from sources._core.windows import utc_now
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.run.open import open_sources
+    from meterhouse.pipelines.run.orchestrate import run_all
+    from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.sources._core.windows import utc_now
 
-    with terminal.reporting("demo", as_json=as_json) as out:
+    with console.command_output("demo", as_json=as_json) as out:
         with _sandbox().Sandbox() as server, TemporaryDirectory() as paper:
             # A year and the running month, and no limit but the machine's. The sources take these settings before all
             # configuration, so that no real key is ever sent to the sandbox. Scopix is asked by the single day and key:
@@ -100,7 +102,7 @@ def demo(as_json: AsJson = False) -> None:
             settings = {provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()}
             for provider in settings.keys() - {"scopix"}:
                 settings[provider]["initial_date"] = start.isoformat()
-            record = Record(run_id=out.run_id)
+            record = RunState(run_id=out.run_id)
             sources = open_sources([], record, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
             out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
@@ -115,17 +117,17 @@ def demo(as_json: AsJson = False) -> None:
 
 @app.command()
 def status(destination: DestinationName = None, as_json: AsJson = False) -> None:
-    """Cost to date, forecast, freshness and warnings at a glance."""
-    from pipelines import terminal
-    from pipelines.destination import resolve_destination
-    from pipelines.glance import glance, show
+    """Cost to date, forecast, freshness and warnings at a read_status."""
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.output.status import print_status, read_status
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
-    with terminal.reporting("status", as_json=as_json) as out:
-        seen = glance(resolve_destination(destination))
+    with console.command_output("status", as_json=as_json) as out:
+        seen = read_status(resolve_destination(destination))
         if as_json:
             out.object(seen)
         else:
-            show(seen, out.console)
+            print_status(seen, out.console)
 
 
 @app.command()
@@ -136,10 +138,10 @@ def report(
     destination: DestinationName = None,
 ) -> None:
     """Write one HTML file that shows usage and cost: no network, opens from disk."""
-    from pipelines import terminal
-    from pipelines.destination import resolve_destination
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
-    with terminal.reporting("report") as out:
+    with console.command_output("report") as out:
         size = _report().write_report(resolve_destination(destination), file)
         out.say(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
 
@@ -154,14 +156,14 @@ def query(
     ] = False,
 ) -> None:
     """Ask the destination in SQL; nothing can be changed."""
-    from pipelines import terminal
-    from pipelines.asking import answer
-    from pipelines.destination import resolve_destination
-    from sources._core.http import ConfigurationError
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.sql_client import answer
+    from meterhouse.sources._core.errors import ConfigurationError
 
-    with terminal.reporting("query", as_json=as_json) as out:
+    with console.command_output("query", as_json=as_json) as out:
         if as_csv and as_json:
-            raise ConfigurationError("--csv and --json exclude each other", way_out="Take one.")
+            raise ConfigurationError("--csv and --json exclude each other", hint="Take one.")
         names, rows = answer(resolve_destination(destination), sql)
         out.rows(names, rows, "csv" if as_csv else "json" if as_json else "table")
 
@@ -169,11 +171,11 @@ def query(
 @app.command()
 def ui(destination: DestinationName = None) -> None:
     """Look at the tables of a DuckDB file in harlequin, a client for the terminal (extra `ui`)."""
-    from pipelines import terminal
-    from pipelines.asking import open_client
-    from pipelines.destination import resolve_destination
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.sql_client import open_client
 
-    with terminal.reporting("ui"):
+    with console.command_output("ui"):
         stop_by_exception()
         raise typer.Exit(open_client(resolve_destination(destination)))
 
@@ -186,18 +188,19 @@ def models(
     log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Build and test the SQL models on what is loaded."""
-    from pipelines import terminal
-    from pipelines.alerts import Alerts
-    from pipelines.destination import resolve_destination
-    from pipelines.record import Record
-    from pipelines.run import PROVIDERS, run_all
-    from pipelines.transform import PROJECT
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.run.alerts import Alerts
+    from meterhouse.pipelines.run.open import PROVIDERS
+    from meterhouse.pipelines.run.orchestrate import run_all
+    from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.transform import PROJECT
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
     if path:
         typer.echo(PROJECT)
         return
-    with terminal.reporting("models", as_json=as_json, log_format=log_format) as out:
-        record, alerts = Record(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
+    with console.command_output("models", as_json=as_json, log_format=log_format) as out:
+        record, alerts = RunState(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
         with out.stops_told(alerts, record):
             target = resolve_destination(destination)
             with out.progress(record):
@@ -220,38 +223,34 @@ def check(
     log_format: LogLines = LogFormat.TEXT,
 ) -> None:
     """Resolve the configuration, check your billing files, make one cheap call a provider; say what is missing."""
-    from pipelines import terminal
-    from pipelines.alerts import Alerts
-    from pipelines.destination import require_open, resolve_destination
-    from pipelines.freshness import stale_tables
-    from pipelines.record import Record
-    from pipelines.run import (
-        PROVIDERS,
-        billing_faults,
-        check_credentials,
-        configured_billing,
-        missing_providers,
-        open_sources,
-    )
-    from sources._core.http import NotConfigured
-    from sources._core.settings import parse_span
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.run.alerts import Alerts
+    from meterhouse.pipelines.run.billing import billing_errors, configured_billing
+    from meterhouse.pipelines.run.freshness import stale_tables
+    from meterhouse.pipelines.run.load import check_credentials
+    from meterhouse.pipelines.run.open import PROVIDERS, missing_providers, open_sources
+    from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.duckdb import require_open
+    from meterhouse.sources._core.config.parse import parse_duration
+    from meterhouse.sources._core.errors import NotConfigured
 
     os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # whoever checks is waiting for the answer
-    with terminal.reporting("check", as_json=as_json, log_format=log_format) as out:
+    with console.command_output("check", as_json=as_json, log_format=log_format) as out:
         if billing_templates is not None:
             out.templates(billing_templates)
             return
-        oldest = parse_span(max_age, setting="--max-age") if max_age is not None else None
+        oldest = parse_duration(max_age, setting="--max-age") if max_age is not None else None
         Alerts.from_config(tuple(PROVIDERS))
         try:
-            sources = open_sources([], Record())
+            sources = open_sources([], RunState())
         except NotConfigured:
             if not configured_billing():
                 raise
             sources = {}
         target = resolve_destination(destination)
         require_open(target)
-        faults = billing_faults(target)
+        faults = billing_errors(target)
         stale = stale_tables(target, sources, oldest) if oldest is not None else None
         credentials = list(check_credentials(sources))
         out.checked(credentials, missing_providers(sources), target, configured_billing(), faults, stale)
@@ -275,11 +274,11 @@ def focus(
     destination: DestinationName = None,
 ) -> None:
     """Write the FinOps Open Cost and Usage Specification's datasets as Parquet or CSV."""
-    from pipelines import terminal
-    from pipelines.destination import resolve_destination
-    from pipelines.export import export_focus
+    from meterhouse.pipelines.export.files import export_focus
+    from meterhouse.pipelines.output import console
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
-    with terminal.reporting("export") as out:
+    with console.command_output("export") as out:
         target = resolve_destination(destination)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format)
         out.say(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
@@ -292,19 +291,19 @@ def sandbox(
     limits: Annotated[bool, typer.Option("--limits", help="Keep to the limits a minute that the vendors document.")] = False,
 ) -> None:
     """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
-    from pipelines import terminal
+    from meterhouse.pipelines.output import console
 
     stop_by_exception()
-    with terminal.reporting("sandbox") as out:
+    with console.command_output("sandbox") as out:
         out.serving(partial(_sandbox().serve, documented_limits=limits), port, seed)
 
 
 def _sandbox() -> "ModuleType":
-    return _extra("pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
+    return _extra("meterhouse.pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
 
 
 def _report() -> "ModuleType":
-    return _extra("pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
+    return _extra("meterhouse.pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
 
 
 def _extra(module: str, what: str, extra: str, needed: set[str]) -> "ModuleType":
@@ -316,10 +315,10 @@ def _extra(module: str, what: str, extra: str, needed: set[str]) -> "ModuleType"
     from importlib import import_module
     from importlib.util import find_spec
 
-    from sources._core.http import ConfigurationError
+    from meterhouse.sources._core.errors import ConfigurationError
 
     if not all(map(find_spec, needed)):
-        raise ConfigurationError(f"{what} is not installed", way_out=f"pip install 'meterhouse[{extra}]'.")
+        raise ConfigurationError(f"{what} is not installed", hint=f"pip install 'meterhouse[{extra}]'.")
     return import_module(module)
 
 
@@ -330,7 +329,7 @@ def main() -> None:
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     # Arrow's own pool keeps what it was given back: 170 MB of the 580 that two years of hours take.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    with stopping_at_once(as_json="--json" in sys.argv), ending_quickly():
+    with exit_on_signals(as_json="--json" in sys.argv), exit_quickly():
         app()
 
 

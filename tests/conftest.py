@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from pipelines.cli import app
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.cli import app
+from meterhouse.pipelines.sandbox import Sandbox
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"

@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.destination import resolve_destination
-from pipelines.run import PROVIDERS
-from pipelines.sandbox import Sandbox
-from sources._core.windows import utc_now
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse.destination import resolve_destination
+from meterhouse.sources._core.windows import utc_now
 from tests.conftest import House
 from tests.test_project import TOP, tracked
 
@@ -36,7 +36,9 @@ def test_dlt_init_lists_every_source() -> None:
     tracked()  # dlt takes a checkout only
     _, _, listed = run(f"dlt --non-interactive init -l --location {TOP}", Path.cwd()).partition("verified sources:")
     described = dict(line.split(": ", 1) for line in listed.splitlines() if ": " in line)
-    assert described == {name: (import_module(f"sources.{name}").__doc__ or "").strip().splitlines()[0] for name in SOURCES}
+    assert described == {
+        name: (import_module(f"meterhouse.sources.{name}").__doc__ or "").strip().splitlines()[0] for name in SOURCES
+    }
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -55,7 +55,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 
-    meterhouse = ("-m", "pipelines.cli")
+    meterhouse = ("-m", "meterhouse.pipelines.cli")
     project = Path(run(*meterhouse, "models", "--path").strip())
     assert project.is_relative_to(installed / "venv")
     before = {file for file in project.rglob("*") if file.suffix != ".pyc"}

@@ -65,7 +65,7 @@ def test_the_readme_has_its_two_commands_first() -> None:
 
 def test_every_provider_has_its_papers() -> None:
     """A provider is a folder with a source and a README, named in the project's README and in the example of secrets."""
-    from pipelines.run import PROVIDERS
+    from meterhouse.pipelines.run.open import PROVIDERS
 
     folders = {file.parent.name for file in (TOP / "sources").glob("*/__init__.py")} - {"_core", "billing"}
     assert folders == set(PROVIDERS)

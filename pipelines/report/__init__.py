@@ -14,11 +14,11 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines.destination import Destination, LoadError
-from pipelines.reading import reading
-from pipelines.report.gathering import gather
-from pipelines.report.model import Page
-from sources._core.http import ConfigurationError
+from meterhouse.pipelines.report.gathering import gather
+from meterhouse.pipelines.report.model import Page
+from meterhouse.pipelines.warehouse.destination import Destination, LoadError
+from meterhouse.pipelines.warehouse.query import reader
+from meterhouse.sources._core.errors import ConfigurationError
 
 HERE = Path(__file__).parent
 
@@ -31,8 +31,8 @@ def write_report(destination: Destination, file: Path) -> int:
         LoadError: the marts cannot be read, or the file cannot be written.
     """
     if (file.exists() and not file.is_file()) or not file.absolute().parent.is_dir():
-        raise ConfigurationError(f"{file} cannot be written", way_out="Name a file in a folder that exists.")
-    with reading(destination) as ask:
+        raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
+    with reader(destination) as ask:
         page = gather(ask, Path(destination.location).name)
     content = render(page).encode()
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -48,10 +48,10 @@ def write_report(destination: Destination, file: Path) -> int:
 
 def render(page: Page) -> str:
     """The HTML of the page."""
-    from pipelines.report.charts import specs
+    from meterhouse.pipelines.report.charts import specs
 
     environment = Environment(
-        loader=PackageLoader("pipelines.report", ""),
+        loader=PackageLoader("meterhouse.pipelines.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

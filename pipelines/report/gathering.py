@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipelines.reading import Ask, Row
-from pipelines.report.model import (
+from meterhouse.pipelines.report.model import (
     ROWS,
     Account,
     CostSeries,
@@ -18,10 +17,10 @@ from pipelines.report.model import (
     Credits,
     Driver,
     Forecast,
-    Gap,
     LastDay,
     Line,
     MeterSeries,
+    MissedWindow,
     Page,
     Period,
     Slice,
@@ -30,6 +29,7 @@ from pipelines.report.model import (
     WeekChange,
     Weeks,
 )
+from meterhouse.pipelines.warehouse.query import Query, Row
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -55,7 +55,7 @@ WHOLE_DAYS = """
 WHOLE_UNTIL = f"select max(date) as last from ({WHOLE_DAYS}) d where is_whole = 1 group by provider, account"  # noqa: S608
 
 
-def gather(ask: Ask, source: str) -> Page:
+def gather(ask: Query, source: str) -> Page:
     """The page of what `ask` answers; `source` is where that is."""
     as_of = _one(ask("select max(last_fetched_at) as v from usage.data_freshness"))
     today = _today(ask, as_of)
@@ -94,7 +94,7 @@ def gather(ask: Ask, source: str) -> Page:
     )
 
 
-def _today(ask: Ask, as_of: datetime | None) -> date:
+def _today(ask: Query, as_of: datetime | None) -> date:
     """The day of the newest fetch: the page is of the data, whenever it is made."""
     if as_of is not None:
         return as_of.date()
@@ -103,7 +103,7 @@ def _today(ask: Ask, as_of: datetime | None) -> date:
     return latest or date(1970, 1, 1)
 
 
-def _weeks(ask: Ask, today: date) -> Weeks:
+def _weeks(ask: Query, today: date) -> Weeks:
     """The last week that is whole for all accounts that are up to date; who has stopped days ago does not hold it up."""
     whole_until: list[date] = [row["last"] for row in ask(WHOLE_UNTIL)]
     recent = [day for day in whole_until if day >= today - timedelta(days=4)]
@@ -115,7 +115,7 @@ def _week_limits(weeks: Weeks) -> dict[str, Any]:
     return {"before": weeks.before, "start": weeks.start, "end": weeks.end, "whole_days": WHOLE_DAYS}
 
 
-def _providers_of_several_accounts(ask: Ask) -> set[str]:
+def _providers_of_several_accounts(ask: Query) -> set[str]:
     known: defaultdict[str, set[str]] = defaultdict(set)
     for row in ask(
         "select distinct provider, account from usage.usage_by_dimension"
@@ -125,7 +125,7 @@ def _providers_of_several_accounts(ask: Ask) -> set[str]:
     return {provider for provider, accounts in known.items() if len(accounts) > 1}
 
 
-def _periods(ask: Ask, today: date) -> list[Period]:
+def _periods(ask: Query, today: date) -> list[Period]:
     tomorrow, month = today + timedelta(days=1), today.replace(day=1)
     last_month = (month - timedelta(days=1)).replace(day=1)
     first: date = _one(ask("select min(date) as v from usage.usage_daily")) or today
@@ -141,7 +141,7 @@ def _periods(ask: Ask, today: date) -> list[Period]:
     ]
 
 
-def _accounts(ask: Ask) -> list[Account]:
+def _accounts(ask: Query) -> list[Account]:
     owners: dict[tuple[str, str], list[str]] = {}
     for row in ask(ACCOUNTS):
         owned = owners.setdefault((row["provider"], row["account"]), [])
@@ -150,7 +150,7 @@ def _accounts(ask: Ask) -> list[Account]:
     return [Account(provider, account, billing) for (provider, account), billing in owners.items()]
 
 
-def _coverage(ask: Ask) -> list[Coverage]:
+def _coverage(ask: Query) -> list[Coverage]:
     found = []
     for (provider, account), rows in _grouped(ask(f"{WHOLE_DAYS} order by provider, account, date"), "provider", "account"):
         start, end = rows[0]["date"], rows[-1]["date"]
@@ -161,14 +161,14 @@ def _coverage(ask: Ask) -> list[Coverage]:
     return found
 
 
-def _costs(ask: Ask) -> list[CostSeries]:
+def _costs(ask: Query) -> list[CostSeries]:
     return [
         CostSeries(provider, account, currency, rows[0]["date"], _by_day(rows, "billed_cost"))
         for (provider, account, currency), rows in _grouped(ask(COSTS), "provider", "account", "currency")
     ]
 
 
-def _meters(ask: Ask) -> tuple[list[MeterSeries], date | None]:
+def _meters(ask: Query) -> tuple[list[MeterSeries], date | None]:
     """All meters, and the day from which they are shown where that is not all that is loaded."""
     size = ask("select count(*) as n, max(date) as last from usage.usage_trends_daily")[0]
     since, shown_from = date(1970, 1, 1), None
@@ -209,7 +209,7 @@ def _meter(rows: Sequence[Row]) -> MeterSeries:
     )
 
 
-def _slices(ask: Ask, periods: Sequence[Period], several: set[str]) -> list[Slice]:
+def _slices(ask: Query, periods: Sequence[Period], several: set[str]) -> list[Slice]:
     """The first values of every dimension in every period. Where accounts are many, single ones have fewer periods."""
     found: list[Slice] = []
     for period in periods:
@@ -221,7 +221,7 @@ def _slices(ask: Ask, periods: Sequence[Period], several: set[str]) -> list[Slic
     return found
 
 
-def _credits(ask: Ask) -> list[Credits]:
+def _credits(ask: Query) -> list[Credits]:
     found = []
     for (provider, account), rows in _grouped(ask(CREDITS), "provider", "account"):
         last = rows[-1]
@@ -248,7 +248,7 @@ def _credits(ask: Ask) -> list[Credits]:
     return found
 
 
-def _lines(ask: Ask, month: date) -> tuple[list[Line], list[str], date | None]:
+def _lines(ask: Query, month: date) -> tuple[list[Line], list[str], date | None]:
     """The lines of invoices, what may be advised about them, and the first month where that is not the first of all."""
     since = date(month.year - 1, month.month, 1)
     older = _one(ask(f"select count(*) as v from usage.invoice_reconciliation where billing_month < date '{since}'"))  # noqa: S608
@@ -258,9 +258,9 @@ def _lines(ask: Ask, month: date) -> tuple[list[Line], list[str], date | None]:
     return lines, advice, since if older else None
 
 
-def _gaps(ask: Ask) -> list[Gap]:
+def _gaps(ask: Query) -> list[MissedWindow]:
     """Days that follow each other as one gap, the newest first."""
-    gaps: list[Gap] = []
+    gaps: list[MissedWindow] = []
     for row in ask(GAPS):
         key = (row["provider"], row["account"], row["resource"], row["kind"])
         last = gaps[-1] if gaps else None
@@ -271,7 +271,7 @@ def _gaps(ask: Ask) -> list[Gap]:
         ):
             last.last_date, last.days = row["date"], last.days + 1
         else:
-            gaps.append(Gap(*key, row["date"], row["date"], 1))
+            gaps.append(MissedWindow(*key, row["date"], row["date"], 1))
     # What was never asked for can be mended; that nothing was used is no fault.
     return sorted(gaps, key=lambda gap: (gap.kind == "no usage", -gap.last_date.toordinal()))
 

@@ -210,7 +210,7 @@ class Source(msgspec.Struct, array_like=True):
     status: str
 
 
-class Gap(msgspec.Struct, array_like=True):
+class MissedWindow(msgspec.Struct, array_like=True):
     """Days of `usage_gaps` that follow each other, of one kind; the last one is included."""
 
     provider: str
@@ -246,7 +246,7 @@ class Page(msgspec.Struct):
     lines_from: date | None
     advice: list[str]
     sources: list[Source]
-    gaps: list[Gap]
+    gaps: list[MissedWindow]
     gaps_left_out: int
     fields: dict[str, list[str]]
 
@@ -260,6 +260,6 @@ ROWS: dict[str, type[msgspec.Struct]] = {
     "unpriced": Unpriced,
     "lines": Line,
     "sources": Source,
-    "gaps": Gap,
+    "gaps": MissedWindow,
 }
 """The tables of the page that are written as rows without names."""

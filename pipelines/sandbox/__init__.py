@@ -7,7 +7,7 @@
 Only loopback is listened on. The same seed gives the same usage in every process.
 """
 
-from pipelines.sandbox.faults import Fault
-from pipelines.sandbox.server import Sandbox, serve
+from meterhouse.pipelines.sandbox.faults import Fault
+from meterhouse.pipelines.sandbox.server import Sandbox, serve
 
 __all__ = ["Fault", "Sandbox", "serve"]

@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines.sandbox.faults import CONTROL, Fault, Faults
-from pipelines.sandbox.mathpix import Mathpix
-from pipelines.sandbox.onepin import Onepin
-from pipelines.sandbox.paperwork import write_paperwork
-from pipelines.sandbox.reducto import Reducto
-from pipelines.sandbox.scopix import Scopix
-from pipelines.sandbox.wire import Connection, Requests, Wire
+from meterhouse.pipelines.sandbox.billing_files import write_paperwork
+from meterhouse.pipelines.sandbox.faults import CONTROL, Fault, Faults
+from meterhouse.pipelines.sandbox.mathpix import Mathpix
+from meterhouse.pipelines.sandbox.middleware import Connection, Requests, Wire
+from meterhouse.pipelines.sandbox.onepin import Onepin
+from meterhouse.pipelines.sandbox.reducto import Reducto
+from meterhouse.pipelines.sandbox.scopix import Scopix
 
 HOST = "127.0.0.1"
 _START_TIMEOUT = 20.0

@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipelines.destination import Destination
-from pipelines.transform.built import Built, forget, last_build, note
-from pipelines.transform.connection import VARIABLES, connected
-from sources._core.http import ConfigurationError
+from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.transform.connection import VARIABLES, connected
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.sources._core.errors import ConfigurationError
 
 PROJECT = Path(__file__).parent
 """The dbt project; `meterhouse models --path` prints it for those who install it as a `local:` package."""
@@ -47,7 +47,7 @@ def require_models(destination: Destination) -> None:
     if destination.type not in VARIABLES:
         raise ConfigurationError(
             f"the SQL models do not run on {destination.type} by command",
-            way_out="Load with --no-models and run dbt on what `meterhouse models --path` prints, as the README says.",
+            hint="Load with --no-models and run dbt on what `meterhouse models --path` prints, as the README says.",
         )
     try:  # importing it would tell for certain, and takes seconds
         version("dbt-core"), version(f"dbt-{destination.type}")
@@ -55,7 +55,7 @@ def require_models(destination: Destination) -> None:
         extra = "dbt" if destination.type == "duckdb" else destination.type
         raise ConfigurationError(
             f"the SQL models need dbt-{destination.type}, which is not installed",
-            way_out=f"pip install 'meterhouse[{extra}]', or load without them: --no-models.",
+            hint=f"pip install 'meterhouse[{extra}]', or load without them: --no-models.",
         ) from None
 
 
@@ -109,7 +109,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
         warnings=tuple(_described(node) for node in nodes if node.status == "warn"),
     )
     if result.success and database is not None:
-        note(database, PROJECT, Built(outcome.built, outcome.tested, outcome.warnings))
+        remember(database, PROJECT, CachedBuild(outcome.built, outcome.tested, outcome.warnings))
     return outcome
 
 

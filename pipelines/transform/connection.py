@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.destination import Destination, configuration_of
+from meterhouse.pipelines.warehouse.destination import Destination, configuration_of
 
 LIBPQ = {
     "sslmode": "PGSSLMODE",

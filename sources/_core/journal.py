@@ -2,8 +2,8 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
-from sources._core.http import SourceError
-from sources._core.windows import Window
+from meterhouse.sources._core.errors import SourceError
+from meterhouse.sources._core.windows import Window
 
 
 class Journal:

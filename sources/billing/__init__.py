@@ -7,12 +7,12 @@ import dlt
 import pyarrow as pa
 from dlt.sources import DltResource
 
-from sources._core.tables import TIMESTAMP, schema_of
-from sources._core.windows import utc_now
+from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema
+from meterhouse.sources._core.windows import utc_now
 
 from .checks import check
 from .columns import TABLES, Fault, Faults, Row
-from .reading import ReadTable, read, table_reader
+from .reader import ReadTable, read, table_reader
 
 __all__ = ["TABLES", "Fault", "Faults", "ReadTable", "billing_source", "table_reader", "write_templates"]
 
@@ -74,7 +74,7 @@ def billing_source(
         raise Faults(faults)
     loaded_at = utc_now()
     for name, table in TABLES.items():
-        schema = pa.schema([*schema_of(table.columns), *METADATA])
+        schema = pa.schema([*arrow_schema(table.columns), *METADATA])
         rows = [_stored(row) | {"loaded_at": loaded_at} for row in tables.get(name, ())]
         yield dlt.resource([pa.Table.from_pylist(rows, schema)], name=name, write_disposition="replace")
 

@@ -11,8 +11,8 @@ from zoneinfo import available_timezones
 
 import pyarrow as pa
 
-from sources._core.http import ConfigurationError
-from sources._core.tables import DECIMAL, Column
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.schema import DECIMAL, Column
 
 from .currencies import CURRENCIES
 
@@ -43,7 +43,7 @@ class Faults(ConfigurationError):
         super().__init__(
             "; ".join(map(str, self.faults)),
             provider="billing",
-            way_out="Correct it, then run again; nothing of billing was loaded.",
+            hint="Correct it, then run again; nothing of billing was loaded.",
         )
 
 

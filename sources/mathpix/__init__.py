@@ -7,19 +7,20 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from sources._core.accounts import resolve_accounts
-from sources._core.budget import Budget
-from sources._core.check import credentials_check
-from sources._core.http import Client, HeaderAuth
-from sources._core.journal import Journal
-from sources._core.replace import Part, replaced_by_window
-from sources._core.settings import backfill_window, parse_moment, parse_number, parse_span, parse_unit
-from sources._core.tables import Table
-from sources._core.windows import Plan, Window, floor, utc_now
+from meterhouse.sources._core.config.accounts import resolve_accounts
+from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_number, parse_unit
+from meterhouse.sources._core.credentials_check import credentials_check
+from meterhouse.sources._core.http.auth import HeaderAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.partition import Partition
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windowed_resource import windowed_resource
+from meterhouse.sources._core.windows import Window, floor, utc_now
 
-from .answers import judge
-from .pages import page_params, read_window
-from .settings import (
+from .constants import (
     BASE_URL,
     COLUMNS,
     ENDPOINT,
@@ -31,6 +32,8 @@ from .settings import (
     MAX_PER_PAGE,
     REQUESTS_PER_MINUTE,
 )
+from .errors import error_from_response
+from .reader import page_params, read_window
 
 
 @dlt.source(section="mathpix")
@@ -74,7 +77,7 @@ def mathpix_source(
     plan = Plan(
         unit=unit,
         initial_date=parse_moment(initial_date, setting="sources.mathpix.initial_date"),
-        lookback=parse_span(lookback, setting="sources.mathpix.lookback"),
+        lookback=parse_duration(lookback, setting="sources.mathpix.lookback"),
         longest=LONGEST_WINDOW,
         backfill=backfill_window(since, until, unit),
         restart=full_refresh,
@@ -86,9 +89,9 @@ def mathpix_source(
             "mathpix",
             account.settings["base_url"],
             auth=HeaderAuth(account.credentials),
-            judge=judge,
-            budget=Budget(pace),
-            heard_by=journal,
+            error_from_response=error_from_response,
+            rate_limiter=RateLimiter(pace),
+            observer=journal,
         )
         for account in resolve_accounts(
             "mathpix",
@@ -99,9 +102,9 @@ def mathpix_source(
     }
     for grouping in GROUPINGS:
         table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start")
-        parts = [Part(account, client, plan) for account, client in clients.items()]
+        parts = [Partition(account, client, plan) for account, client in clients.items()]
         fetch = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
-        yield replaced_by_window(table, parts=parts, fetch=fetch, journal=journal)
+        yield windowed_resource(table, parts=parts, fetch=fetch, journal=journal)
     yield credentials_check(clients, _running_hour)
 
 

@@ -11,19 +11,22 @@ import dlt
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from sources._core.accounts import Account, resolve_accounts
-from sources._core.budget import Budget
-from sources._core.check import credentials_check
-from sources._core.http import BearerAuth, Client, ConfigurationError
-from sources._core.journal import Journal
-from sources._core.replace import Part, Reading, replaced_by_window
-from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
-from sources._core.tables import Table
-from sources._core.windows import Plan, Unit, Window, ceil, floor
+from meterhouse.sources._core.config.accounts import Account, resolve_accounts
+from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_names, parse_number
+from meterhouse.sources._core.credentials_check import credentials_check
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.partition import FetchResult, Partition
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windowed_resource import windowed_resource
+from meterhouse.sources._core.windows import Unit, Window, ceil, floor
 
 from .activity import read_activity
-from .answers import judge
-from .settings import (
+from .constants import (
     ACTIONS,
     ACTIVITY,
     ACTIVITY_COLUMNS,
@@ -49,9 +52,10 @@ from .settings import (
     SUMMARY_KEY,
     VIEWS,
 )
-from .workspace import Workspace
+from .errors import error_from_response
+from .reader import Workspace
 
-Read = Callable[[Window], Reading]
+Read = Callable[[Window], FetchResult]
 
 USAGE_DAILY = Table("onepin", SUMMARY, "usage_daily", DAILY_COLUMNS, DAILY_KEY, "date", is_utc=False)
 USAGE_BUCKETS = Table("onepin", SUMMARY, "usage_buckets", BUCKET_COLUMNS, BUCKET_KEY, "date")  # its ends are in UTC
@@ -109,7 +113,7 @@ def onepin_source(
     """
     journal = journal or Journal()
     start = parse_moment(initial_date, setting="sources.onepin.initial_date")
-    span = parse_span(lookback, setting="sources.onepin.lookback")
+    span = parse_duration(lookback, setting="sources.onepin.lookback")
     page_size = parse_number(page_size, setting="sources.onepin.page_size", most=MAX_PER_PAGE)
     pace = parse_number(requests_per_minute, setting="sources.onepin.requests_per_minute")
     plan_of = partial(_plan, start=start, since=since, until=until, restart=full_refresh)
@@ -126,10 +130,10 @@ def onepin_source(
             "activity_types": activity_types,
             "activity_user_ids": activity_user_ids,
         },
-        told_apart_by=("workspace_id",),
+        distinguished_by=("workspace_id",),
     )
     workspaces = {account.name: _workspace(account, pace, journal) for account in resolved}
-    parts: dict[str, list[Part[Read]]] = {table.name: [] for table in TABLES}
+    parts: dict[str, list[Partition[Read]]] = {table.name: [] for table in TABLES}
     for account in resolved:
         name, workspace, settings = account.name, workspaces[account.name], account.settings
         zone = workspace.timezone
@@ -143,7 +147,7 @@ def onepin_source(
             learn: Callable[[], Mapping[str, str]] = workspace.identity,
         ) -> None:
             if plan is not None:
-                parts[table.name].append(Part(name, read, plan, where, learn))
+                parts[table.name].append(Partition(name, read, plan, where, learn))
 
         # Two days more than are documented: which local days a range has is not stated, and the answer shows it.
         days = plan_of("day", reach=DAYS_IN_REACH + 2, timezone=zone)
@@ -175,11 +179,11 @@ def onepin_source(
             )
             add(USAGE_ACTIVITY, read, feed, _given(action=action, user_id=member))
     for table in TABLES:
-        yield replaced_by_window(table, parts=parts[table.name], fetch=_read, journal=journal)
+        yield windowed_resource(table, parts=parts[table.name], fetch=_read, journal=journal)
     yield credentials_check(workspaces, Workspace.probe)
 
 
-def _read(read: Read, window: Window) -> Reading:
+def _read(read: Read, window: Window) -> FetchResult:
     return read(window)
 
 
@@ -189,9 +193,9 @@ def _workspace(account: Account, pace: int, journal: Journal) -> Workspace:
         "onepin",
         account.settings["base_url"],
         auth=BearerAuth(account.credentials["api_key"], {"X-Workspace-Id": workspace_id} if workspace_id else None),
-        judge=judge,
-        budget=Budget(pace),
-        heard_by=journal,
+        error_from_response=error_from_response,
+        rate_limiter=RateLimiter(pace),
+        observer=journal,
     )
     return Workspace(client, _timezone(account.settings["timezone"]))
 
@@ -232,7 +236,7 @@ def _timezone(name: str) -> str:
     except (KeyError, ValueError, OSError, TypeError):
         raise ConfigurationError(
             f"sources.onepin.timezone is {name!r}, which is no IANA time zone",
-            way_out="Write it as UTC, Europe/Berlin or America/New_York.",
+            hint="Write it as UTC, Europe/Berlin or America/New_York.",
         ) from None
     return name
 
@@ -241,7 +245,7 @@ def _chosen(value: Any, allowed: tuple[str, ...], *, setting: str) -> tuple[Any,
     names = parse_names(value, setting=setting)
     for name in names:
         if name not in allowed:
-            raise ConfigurationError(f"{setting} has {name!r}", way_out=f"Use some of {', '.join(allowed)}.")
+            raise ConfigurationError(f"{setting} has {name!r}", hint=f"Use some of {', '.join(allowed)}.")
     return names
 
 

@@ -11,24 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pendulum import DateTime
 
-from sources._core.http import Client, IncompleteAnswer
-from sources._core.replace import Reading
-from sources._core.tables import Table
-from sources._core.windows import Window, utc_now
+from meterhouse.sources._core.errors import IncompleteResponse
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.partition import FetchResult
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windows import Window, utc_now
 
-from .answers import flat
-from .settings import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
+from .constants import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
+from .errors import flat
 
 
 def read_activity(
     window: Window, *, client: Client, filters: Mapping[str, str], timezone: str, page_size: int, table: Table
-) -> Reading:
+) -> FetchResult:
     """The events of the window, and the part of it that the feed reaches back to, if it reaches into it at all.
 
     Events that are dated after the window are left to the run whose window holds them.
 
     Raises:
-        SourceError: see `sources._core.http`; IncompleteAnswer where the feed does not get on.
+        SourceError: see `sources._core.http`; IncompleteResponse where the feed does not get on.
     """
     question: dict[str, str | int] = {"range": LONGEST_RANGE, "timezone": timezone, "limit": page_size, **filters}
     pages = [_page([], table)]
@@ -48,24 +49,24 @@ def read_activity(
         elif _reaches_back(page, window):
             break
         elif cursor in cursors or not any(new):
-            raise IncompleteAnswer(
+            raise IncompleteResponse(
                 f"after {len(seen)} events the feed repeats itself",
                 provider=client.provider,
                 endpoint=ACTIVITY,
-                way_out="Run again later; if it stays so, the provider's answer has changed: please report it.",
+                hint="Run again later; if it stays so, the provider's answer has changed: please report it.",
             )
         else:
             cursors.add(cursor)
     events = pa.concat_tables(pages, promote_options="default")
     start = _start_of_feed(events, window, timezone) if ended else window.start
     if start >= window.end:
-        return Reading(events.slice(0, 0), None)
+        return FetchResult(events.slice(0, 0), None)
     covered = Window(start, window.end)
     times = events.column("timestamp")
     inside = pc.and_(
         pc.greater_equal(times, pa.scalar(covered.start, times.type)), pc.less(times, pa.scalar(covered.end, times.type))
     )
-    return Reading(events.filter(inside), covered)
+    return FetchResult(events.filter(inside), covered)
 
 
 def _page(items: Any, table: Table) -> pa.Table:

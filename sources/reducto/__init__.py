@@ -7,19 +7,20 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from sources._core.accounts import Account, resolve_accounts
-from sources._core.budget import Budget
-from sources._core.check import credentials_check
-from sources._core.http import BearerAuth, Client
-from sources._core.journal import Journal
-from sources._core.replace import Part, Reading, replaced_by_window
-from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
-from sources._core.tables import Table
-from sources._core.windows import Plan, Window
+from meterhouse.sources._core.config.accounts import Account, resolve_accounts
+from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_names, parse_number
+from meterhouse.sources._core.credentials_check import credentials_check
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.partition import FetchResult, Partition
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windowed_resource import windowed_resource
+from meterhouse.sources._core.windows import Window
 
-from .answers import judge
-from .export import Export
-from .settings import (
+from .constants import (
     BASE_URL,
     FILTERS,
     GROUPINGS,
@@ -29,6 +30,8 @@ from .settings import (
     REQUESTS_PER_MINUTE,
     usage_by,
 )
+from .errors import error_from_response
+from .reader import Export
 
 
 @dlt.source(section="reducto")
@@ -75,7 +78,7 @@ def reducto_source(
     plan = Plan(
         unit="day",
         initial_date=parse_moment(initial_date, setting="sources.reducto.initial_date"),
-        lookback=parse_span(lookback, setting="sources.reducto.lookback"),
+        lookback=parse_duration(lookback, setting="sources.reducto.lookback"),
         longest=LONGEST_WINDOW,
         backfill=backfill_window(since, until, "day"),
         restart=full_refresh,
@@ -93,14 +96,14 @@ def reducto_source(
             "api_keys": api_keys,
             "file_types": file_types,
         },
-        told_apart_by=("org_ids",),
+        distinguished_by=("org_ids",),
     )
     exports = {account.name: _exports(account, pace, journal) for account in resolved}
     for grouping in GROUPINGS:
         table = usage_by(grouping)
         parts = [_part(account, export, plan) for account, those in exports.items() for export in those]
         fetch = partial(_read, table=table, grouping=grouping)
-        yield replaced_by_window(table, parts=parts, fetch=fetch, journal=journal)
+        yield windowed_resource(table, parts=parts, fetch=fetch, journal=journal)
     yield credentials_check(exports, _probe)
 
 
@@ -111,9 +114,9 @@ def _exports(account: Account, pace: int, journal: Journal) -> list[Export]:
         "reducto",
         settings["base_url"],
         auth=BearerAuth(account.credentials["api_key"]),
-        judge=judge,
-        budget=Budget(pace),
-        heard_by=journal,
+        error_from_response=error_from_response,
+        rate_limiter=RateLimiter(pace),
+        observer=journal,
     )
     names = {
         setting: parse_names(settings[setting], setting=f"sources.reducto.{setting}") for setting in ("org_ids", *FILTERS)
@@ -122,12 +125,12 @@ def _exports(account: Account, pace: int, journal: Journal) -> list[Export]:
     return [Export(client, org_id, filters) for org_id in names["org_ids"] or ("",)]
 
 
-def _part(account: str, export: Export, plan: Plan) -> Part[Export]:
+def _part(account: str, export: Export, plan: Plan) -> Partition[Export]:
     where: Mapping[str, str] = {"org_id": export.org_id} if export.org_id else {}
-    return Part(account, export, plan, where, learn=None if where else export.own_organisation)
+    return Partition(account, export, plan, where, learn=None if where else export.own_organisation)
 
 
-def _read(export: Export, window: Window, *, table: Table, grouping: str) -> Reading:
+def _read(export: Export, window: Window, *, table: Table, grouping: str) -> FetchResult:
     return export.read(window, table=table, grouping=grouping)
 
 

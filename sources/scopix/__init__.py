@@ -10,19 +10,24 @@ import dlt
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from sources._core.accounts import Account, resolve_accounts
-from sources._core.budget import Budget
-from sources._core.check import credentials_check
-from sources._core.http import BearerAuth, Client, ConfigurationError, QuotaExhausted
-from sources._core.journal import Journal
-from sources._core.replace import Part, Reading, replaced_by_window
-from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span
-from sources._core.tables import Table
-from sources._core.windows import Plan, Unit, Window, ceil, floor, utc_now
+from meterhouse.sources._core.config.accounts import Account, resolve_accounts
+from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_names, parse_number
+from meterhouse.sources._core.credentials_check import credentials_check
+from meterhouse.sources._core.errors import ConfigurationError, QuotaExhausted
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.partition import FetchResult, Partition
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windowed_resource import windowed_resource
+from meterhouse.sources._core.windows import Unit, Window, ceil, floor, utc_now
 
-from . import settings, tables
-from .answers import judge
-from .asker import Ask, Asker, Forecast
+from . import constants as settings
+from . import tables
+from .client import Ask, Asker, Forecast
+from .errors import error_from_response
 from .lists import foresee_events, read_created, read_events
 from .series import (
     buckets,
@@ -124,7 +129,7 @@ def scopix_source(
     plan = Plan(
         unit="day",
         initial_date=_initial(initial_date),
-        lookback=parse_span(lookback, setting="sources.scopix.lookback"),
+        lookback=parse_duration(lookback, setting="sources.scopix.lookback"),
         longest=settings.LONGEST_WINDOW,
         backfill=backfill_window(since, until, "day"),
         restart=full_refresh,
@@ -134,7 +139,7 @@ def scopix_source(
     activity = replace(plan, longest=settings.WHOLE, reach=settings.DASHBOARD_DAYS["year"])
     events = replace(plan, unit="hour")
     files = replace(plan, unit="hour", longest=settings.WHOLE)
-    talks = replace(files, lookback=parse_span(conversations_lookback, setting="sources.scopix.conversations_lookback"))
+    talks = replace(files, lookback=parse_duration(conversations_lookback, setting="sources.scopix.conversations_lookback"))
     paces = (
         parse_number(requests_per_minute, setting="sources.scopix.requests_per_minute"),
         parse_number(check_requests_per_minute, setting="sources.scopix.check_requests_per_minute"),
@@ -144,7 +149,7 @@ def scopix_source(
         accounts,
         credentials={"api_key": api_key},
         settings={"base_url": base_url, "tenant_id": tenant_id, "api_key_ids": api_key_ids},
-        told_apart_by=["tenant_id"],
+        distinguished_by=["tenant_id"],
     )
     _require_tenants(resolved)
     askers = _askers(resolved, paces, journal)
@@ -152,17 +157,17 @@ def scopix_source(
 
     def resource(
         table: Table,
-        fetch: Callable[..., Reading],
+        fetch: Callable[..., FetchResult],
         wheres: Wheres | Callable[[str], Wheres],
         foresee: Foresee | None,
         **arguments: Any,
     ) -> DltResource:
         parts = [
-            Part(account, Ask(asker, where, floor(own.initial_date, own.unit)), own, where)
+            Partition(account, Ask(asker, where, floor(own.initial_date, own.unit)), own, where)
             for account, asker in askers.items()
             for own, where in (wheres(account) if callable(wheres) else wheres)
         ]
-        return replaced_by_window(
+        return windowed_resource(
             table,
             parts=parts,
             fetch=partial(fetch, table=table, **arguments),
@@ -236,22 +241,25 @@ def _require_tenants(accounts: Sequence[Account]) -> None:
                 raise ConfigurationError(
                     f"the accounts {account.name} and {other.name} of scopix have the same api_key, and the first has "
                     "no tenant_id, so that it may be the tenant of the other, and all usage would count twice",
-                    way_out=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
+                    hint=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
                 )
 
 
 def _askers(accounts: Sequence[Account], paces: tuple[int, int], journal: Journal) -> dict[str, Asker]:
     """Who asks for each account; accounts with the same key share its budgets, because the vendor counts by key."""
-    shared: dict[tuple[str, str], tuple[list[Budget], Forecast]] = {}
+    shared: dict[tuple[str, str], tuple[list[RateLimiter], Forecast]] = {}
     askers = {}
     for account in accounts:
         key, url = account.credentials["api_key"], str(account.settings["base_url"])
         if (key, url) not in shared:
-            shared[key, url] = [Budget(pace) for pace in paces], Forecast()
+            shared[key, url] = [RateLimiter(pace) for pace in paces], Forecast()
         budgets, forecast = shared[key, url]
         tenant = str(account.settings["tenant_id"] or "")
         auth = BearerAuth(key, {"X-Tenant-ID": tenant} if tenant else {})
-        usage, check = (Client("scopix", url, auth=auth, judge=judge, budget=budget, heard_by=journal) for budget in budgets)
+        usage, check = (
+            Client("scopix", url, auth=auth, error_from_response=error_from_response, rate_limiter=budget, observer=journal)
+            for budget in budgets
+        )
         askers[account.name] = Asker(account.name, usage, check, journal, forecast)
     return askers
 
@@ -263,7 +271,7 @@ def _key_ids(account: Account) -> tuple[str, ...]:
     except ValueError:
         raise ConfigurationError(
             "sources.scopix.api_key_ids holds something that is no UUID",
-            way_out="Name the ids of the keys, as the Scopix console shows them, and not the keys themselves.",
+            hint="Name the ids of the keys, as the Scopix console shows them, and not the keys themselves.",
         ) from None
 
 
@@ -271,7 +279,7 @@ def _periods(setting: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
     periods = parse_names(value, setting=f"sources.scopix.{setting}")
     for period in periods:
         if period not in known:
-            raise ConfigurationError(f"sources.scopix.{setting} has {period!r}", way_out=f"Use {', '.join(known)}.")
+            raise ConfigurationError(f"sources.scopix.{setting} has {period!r}", hint=f"Use {', '.join(known)}.")
     return periods
 
 

@@ -20,14 +20,15 @@ from typing import Any
 
 from pendulum import DateTime
 
-from sources._core.http import IncompleteAnswer, MalformedAnswer, Params
-from sources._core.pages import overlapping_page
-from sources._core.replace import Reading
-from sources._core.tables import Table
-from sources._core.windows import Window, utc_now
+from meterhouse.sources._core.errors import IncompleteResponse, MalformedResponse
+from meterhouse.sources._core.http.client import Params
+from meterhouse.sources._core.pagination import overlapping_page
+from meterhouse.sources._core.partition import FetchResult
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windows import Window, utc_now
 
-from .answers import moment
-from .asker import Ask, Asker, end_text, start_text
+from .client import Ask, Asker, end_text, start_text
+from .errors import moment
 
 READS = 4
 """How often a list is read that moves each time: once, and three times again."""
@@ -103,24 +104,24 @@ class _List:
             pages = ceil(max(0, first.total - len(first.items)) / max(1, len(first.items) - 1))
             self.asker.discover(self.table, self.remaining(first.items, pages))
 
-    def incomplete(self, problem: str) -> IncompleteAnswer:
-        return IncompleteAnswer(
+    def incomplete(self, problem: str) -> IncompleteResponse:
+        return IncompleteResponse(
             problem,
             provider=self.table.provider,
             endpoint=self.table.endpoint,
-            way_out="Run again later; if it stays so, the provider's paging has changed: please report it.",
+            hint="Run again later; if it stays so, the provider's paging has changed: please report it.",
         )
 
 
-def read_events(ask: Ask, window: Window, *, table: Table, page_size: int) -> Reading:
+def read_events(ask: Ask, window: Window, *, table: Table, page_size: int) -> FetchResult:
     """All events of the window, as far as it has passed.
 
     Raises:
-        SourceError: see `sources._core.http`; IncompleteAnswer where the list moves each time that it is read.
+        SourceError: see `sources._core.http`; IncompleteResponse where the list moves each time that it is read.
     """
     end = min(window.end, utc_now().start_of("second"))
     if end <= window.start:
-        return Reading(table.rows([]), None)
+        return FetchResult(table.rows([]), None)
     past = Window(window.start, end)
     rows = _read(_List(ask.asker, table, "events", _event_params(ask.where, past), page_size))
     if rows and ask.of("api_key_id"):
@@ -128,7 +129,7 @@ def read_events(ask: Ask, window: Window, *, table: Table, page_size: int) -> Re
         ask.asker.require_keys(table, one, lambda payload: bool(payload.get("events")))
     if ask.where:  # an event that leaves out what it was asked for by is one of those that were asked for
         rows = [row | {name: row.get(name) or asked for name, asked in ask.where.items()} for row in rows]
-    return Reading(table.rows(rows), past)
+    return FetchResult(table.rows(rows), past)
 
 
 def foresee_events(ask: Ask, windows: Sequence[Window], *, table: Table, page_size: int, parts: Mapping[str, int]) -> None:
@@ -150,7 +151,7 @@ def _event_params(where: Mapping[str, str], window: Window) -> Params:
     return {"start_date": start_text(window.start), "end_date": end_text(window.end), **where}
 
 
-def read_created(ask: Ask, window: Window, *, table: Table, items: str, page_size: int) -> Reading:
+def read_created(ask: Ask, window: Window, *, table: Table, items: str, page_size: int) -> FetchResult:
     """The rows of a list without dates that were created in the window: read from the top, back to its start."""
     start = window.start
     parsed = cache(lambda text: moment(table, "created_at", text))
@@ -171,7 +172,7 @@ def read_created(ask: Ask, window: Window, *, table: Table, items: str, page_siz
 
     rows = _read(_List(ask.asker, table, items, {}, page_size, enough, remaining))
     kept = [row for row in rows if window.start <= created(row) < window.end]
-    return Reading(table.rows(kept), window)
+    return FetchResult(table.rows(kept), window)
 
 
 def _read(listed: _List) -> Rows:
@@ -220,11 +221,11 @@ def _read_by_offset(listed: _List) -> Rows:
 def _read_by_page(listed: _List) -> Rows:
     first = page = listed.ask(PAGE, 1)
     if first.total is None:
-        raise MalformedAnswer(
+        raise MalformedResponse(
             "the answer does not say how many rows there are",
             provider=listed.table.provider,
             endpoint=listed.table.endpoint,
-            way_out="Run again later; if it stays so, please report it.",
+            hint="Run again later; if it stays so, please report it.",
         )
     listed.expect(first)
     rows = list(first.items)

@@ -6,14 +6,15 @@ from typing import Any, cast
 import pyarrow as pa
 from pendulum import DateTime
 
-from sources._core.http import IncompleteAnswer, Params, RequestRejected
-from sources._core.replace import Reading
-from sources._core.tables import Table, duplicates
-from sources._core.windows import Unit, Window, after, ceil, floor, from_date, utc_now
+from meterhouse.sources._core.errors import IncompleteResponse, RequestRejected
+from meterhouse.sources._core.http.client import Params
+from meterhouse.sources._core.partition import FetchResult
+from meterhouse.sources._core.schema import Table, first_duplicate
+from meterhouse.sources._core.windows import Unit, Window, after, ceil, floor, from_date, utc_now
 
-from .answers import flattened, moment
-from .asker import Ask, Asker, end_text, start_text
-from .settings import BY_PERIOD, DASHBOARD, DASHBOARD_DAYS, SUMMARY, TOKENS
+from .client import Ask, Asker, end_text, start_text
+from .constants import BY_PERIOD, DASHBOARD, DASHBOARD_DAYS, SUMMARY, TOKENS
+from .errors import flattened, moment
 
 LONG_AGO = DateTime(2000, 1, 1)
 """A day on which nobody can have used Scopix."""
@@ -27,7 +28,7 @@ def buckets(window: Window, unit: Unit) -> Iterator[DateTime]:
         start = after(start, unit)
 
 
-def read_usage_daily(ask: Ask, window: Window, *, table: Table) -> Reading:
+def read_usage_daily(ask: Ask, window: Window, *, table: Table) -> FetchResult:
     """The summary of each day: a request a day."""
     rows = []
     for day in buckets(window, "day"):
@@ -47,7 +48,7 @@ def read_usage_daily(ask: Ask, window: Window, *, table: Table) -> Reading:
                 [flattened(counted, {"usage": "", "performance": ""})], date=day.date(), api_key_id=ask.of("api_key_id")
             )
         )
-    return Reading(pa.concat_tables(rows, promote_options="default"), window)
+    return FetchResult(pa.concat_tables(rows, promote_options="default"), window)
 
 
 def _requests(summary: dict[str, Any]) -> bool:
@@ -55,7 +56,7 @@ def _requests(summary: dict[str, Any]) -> bool:
     return isinstance(usage, dict) and bool(usage.get("total_requests"))
 
 
-def read_by_period(ask: Ask, window: Window, *, table: Table) -> Reading:
+def read_by_period(ask: Ask, window: Window, *, table: Table) -> FetchResult:
     """One answer with all buckets of the window, or of the part of it that the server says it is about."""
     params = {
         "period_type": ask.of("period_type"),
@@ -64,7 +65,7 @@ def read_by_period(ask: Ask, window: Window, *, table: Table) -> Reading:
     }
     payload = ask.asker.get(BY_PERIOD, params | {"api_key_id": ask.of("api_key_id")}, answers="data")
     rows = table.rows(payload["data"], period_type=ask.of("period_type"), api_key_id=ask.of("api_key_id"))
-    if twice := duplicates(rows, table.key):
+    if twice := first_duplicate(rows, table.key):
         raise table.unexpected(f"two points have the same key {twice}")
     if ask.of("api_key_id") and any(rows.column("value").to_pylist()):
         ask.asker.require_keys(table, params, _points)
@@ -72,7 +73,7 @@ def read_by_period(ask: Ask, window: Window, *, table: Table) -> Reading:
     if window.start == ask.begins and (covered is None or covered.start > window.start):
         # Later runs compare with what is loaded; the first has nothing to compare with.
         ask.asker.journal.gap(table.name, ask.asker.account, Window(window.start, covered.start if covered else window.end))
-    return Reading(_within(rows, table, covered), covered)
+    return FetchResult(_within(rows, table, covered), covered)
 
 
 def _points(payload: dict[str, Any]) -> bool:
@@ -104,7 +105,7 @@ def _within(rows: pa.Table, table: Table, window: Window | None) -> pa.Table:
     return rows.filter(pa.array(kept, pa.bool_()))
 
 
-def read_daily_activity(ask: Ask, window: Window, *, table: Table) -> Reading:
+def read_daily_activity(ask: Ask, window: Window, *, table: Table) -> FetchResult:
     """The days of the shortest dashboard period that reaches back to the window's start."""
     needed = (floor(utc_now(), "day") - window.start).days + 1
     periods = [period for period, reach in DASHBOARD_DAYS.items() if reach >= needed] or [max(DASHBOARD_DAYS)]
@@ -119,9 +120,9 @@ def read_daily_activity(ask: Ask, window: Window, *, table: Table) -> Reading:
             covered = _since_the_first(rows, table, covered)
         if covered is not None and covered.start == window.start:
             break
-    if twice := duplicates(rows, table.key):
+    if twice := first_duplicate(rows, table.key):
         raise table.unexpected(f"two entries are of the same day {twice}")
-    return Reading(_within(rows, table, covered), covered)
+    return FetchResult(_within(rows, table, covered), covered)
 
 
 def _since_the_first(rows: pa.Table, table: Table, window: Window | None) -> Window | None:
@@ -131,7 +132,7 @@ def _since_the_first(rows: pa.Table, table: Table, window: Window | None) -> Win
     return Window(max(window.start, min(days)), window.end)
 
 
-def read_tokens_daily(ask: Ask, window: Window, *, table: Table) -> Reading:
+def read_tokens_daily(ask: Ask, window: Window, *, table: Table) -> FetchResult:
     """The tokens of each day: a request a day, and a few more where the answers cannot show that days are looked at."""
     rows, used = [], False
     for day in buckets(window, "day"):
@@ -142,7 +143,7 @@ def read_tokens_daily(ask: Ask, window: Window, *, table: Table) -> Reading:
         rows.append(table.rows([_without_month(payload)], date=day.date()))
         used = used or bool(payload.get("total_tokens"))
     covered = _proven(ask.asker, table, window, used=used)
-    return Reading(_within(pa.concat_tables(rows, promote_options="default"), table, covered), covered)
+    return FetchResult(_within(pa.concat_tables(rows, promote_options="default"), table, covered), covered)
 
 
 def _proven(asker: Asker, table: Table, window: Window, *, used: bool) -> Window | None:
@@ -152,7 +153,7 @@ def _proven(asker: Asker, table: Table, window: Window, *, used: bool) -> Window
     the running month, in which there may be nothing yet.
 
     Raises:
-        IncompleteAnswer: the server answers of other times than it is asked for.
+        IncompleteResponse: the server answers of other times than it is asked for.
     """
     last = window.end.subtract(days=1)
     if used and not asker.looks_at_dates:
@@ -183,7 +184,7 @@ def _days(first: DateTime, last: DateTime) -> Params:
     return {"start_date": first.to_date_string(), "end_date": last.to_date_string()}
 
 
-def read_tokens_monthly(ask: Ask, window: Window, *, table: Table) -> Reading:
+def read_tokens_monthly(ask: Ask, window: Window, *, table: Table) -> FetchResult:
     """The tokens of each month: a request a month, with the newer and the older parameters, which say the same."""
     rows = []
     for month in buckets(window, "month"):
@@ -191,7 +192,7 @@ def read_tokens_monthly(ask: Ask, window: Window, *, table: Table) -> Reading:
         payload = ask.asker.get(TOKENS, {**_days(month, last), "year": month.year, "month": month.month})
         _require_month(table, payload, month)
         rows.append(table.rows([_without_month(payload)], bucket_start=month))
-    return Reading(pa.concat_tables(rows, promote_options="default"), window)
+    return FetchResult(pa.concat_tables(rows, promote_options="default"), window)
 
 
 def _without_month(payload: dict[str, Any]) -> dict[str, Any]:
@@ -205,10 +206,10 @@ def _require_month(table: Table, payload: dict[str, Any], asked: DateTime) -> No
         raise _no_dates(table, f"asked for {asked.to_date_string()}, it answers of {told[0]}-{told[1]}")
 
 
-def _no_dates(table: Table, problem: str) -> IncompleteAnswer:
-    return IncompleteAnswer(
+def _no_dates(table: Table, problem: str) -> IncompleteResponse:
+    return IncompleteResponse(
         f"the server does not look at start_date and end_date as documented: {problem}",
         provider=table.provider,
         endpoint=table.endpoint,
-        way_out=f"{table.name} cannot be loaded from it; name the other tables in `run`, or ask Scopix for the newer API.",
+        hint=f"{table.name} cannot be loaded from it; name the other tables in `run`, or ask Scopix for the newer API.",
     )

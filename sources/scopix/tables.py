@@ -5,7 +5,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from sources._core.tables import (
+from meterhouse.sources._core.schema import (
     TIMESTAMP,
     Column,
     Table,
@@ -20,7 +20,7 @@ from sources._core.tables import (
     text,
 )
 
-from . import settings
+from . import constants as settings
 
 _table = partial(Table, "scopix")
 

@@ -57,7 +57,7 @@ def command_of(contender: str, name: str, scale: float, settings: Mapping[str, A
     if contender == "meterhouse":
         since, until = work.start, work.start + timedelta(days=work.days(scale))
         window = ["--since", since.date().isoformat(), "--until", until.date().isoformat()]
-        module = "tests.benchmarks.meterhouse" if work.events else "pipelines.cli"
+        module = "tests.benchmarks.meterhouse" if work.events else "meterhouse.pipelines.cli"
         return ["-m", module, "run", *work.of, "--no-models", *window]
     module = "tests.benchmarks.floor" if contender == "floor" else "tests.benchmarks.rest_api"
     formats = ["parquet"] if "parquet" in contender else []

@@ -12,9 +12,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from pipelines.run import PROVIDERS
-from pipelines.sandbox import Fault, Sandbox
-from sources._core.windows import utc_now
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources._core.windows import utc_now
 
 DELAY = 0.1
 DAYS = 30
@@ -34,7 +34,7 @@ def run(sandbox: Sandbox, *names: str) -> tuple[float, int]:
             if provider != "onepin":  # whose API has no dates
                 environment[f"SOURCES__{provider.upper()}__INITIAL_DATE"] = initial
         start = time.perf_counter()
-        command = [sys.executable, "-m", "pipelines.cli", "run", *names, "--no-models"]
+        command = [sys.executable, "-m", "meterhouse.pipelines.cli", "run", *names, "--no-models"]
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         return time.perf_counter() - start, len(sandbox.requests)
 

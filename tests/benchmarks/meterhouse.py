@@ -1,7 +1,7 @@
 """`meterhouse`, with the pages of 1,000 that Scopix does not document and the works of many events are defined by."""
 
-from pipelines.cli import main
-from sources.scopix import settings
+from meterhouse.pipelines.cli import main
+from meterhouse.sources.scopix import constants as settings
 from tests.benchmarks.works import PAGE
 
 settings.MAX_PAGE_SIZE = PAGE

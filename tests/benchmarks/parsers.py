@@ -24,8 +24,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.json
 
-from sources._core import http
-from sources.scopix.tables import USAGE_EVENTS
+from meterhouse.sources._core.http import decoding as http
+from meterhouse.sources.scopix.tables import USAGE_EVENTS
 from tests.benchmarks.works import FIRST_DAY
 
 ROWS, TIMES = 1000, 40
@@ -57,7 +57,7 @@ def page() -> bytes:
 
 def ours(body: bytes) -> pa.Table:
     """msgspec, decimals from the text, names that come twice refused; then column by column, each value's type looked at."""
-    return USAGE_EVENTS.rows(http._decode_json(body)["events"])
+    return USAGE_EVENTS.rows(http.decode_json(body)["events"])
 
 
 def standard_library(body: bytes) -> pa.Table:

@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.mathpix import Usage as Count
-from pipelines.sandbox.scopix import Event, EventBook
-from pipelines.sandbox.scopix.gate import Parameters
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.mathpix import Usage as Count
+from meterhouse.pipelines.sandbox.scopix import Event, EventBook
+from meterhouse.pipelines.sandbox.scopix.rate_limit import Parameters
 from tests.benchmarks.works import FIRST_DAY, PAGE, WORKS, Work
 
 SECRETS = (b"app_id", b"app_key", b"authorization")

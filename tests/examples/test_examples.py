@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sources._core.windows import utc_now
+from meterhouse.sources._core.windows import utc_now
 from tests.conftest import House
 from tests.test_project import TOP
 

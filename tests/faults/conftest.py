@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 
 DRIVER = Path(__file__).with_name("driver.py")

@@ -27,8 +27,8 @@ import dlt
 import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from pipelines import cli
-from pipelines.record import Record, RecordingJournal
+from meterhouse.pipelines import cli
+from meterhouse.pipelines.run.state import RecordingJournal, RunState
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background would ignore it
 at, action = int(sys.argv.pop(1)), sys.argv.pop(1)
@@ -67,7 +67,7 @@ def counted(owner: Any, name: str) -> None:
 
 
 counted(RecordingJournal, "requested")
-counted(Record, "note_model")
+counted(RunState, "note_model")
 counted(DuckDbSqlClient, "execute_query")
 counted(DuckDbSqlClient, "commit_transaction")
 for phase in ("extract", "normalize", "load"):

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.onepin import Run
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.onepin import Run
 from tests.conftest import House
 
 pytestmark = pytest.mark.thorough

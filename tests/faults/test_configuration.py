@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dlt.common.runtime.run_context import active
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 from tests.faults.conftest import LOAD, require_whole
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 from tests.faults.conftest import LOAD, START, TODAY, Started, require_whole
 

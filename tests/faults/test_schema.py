@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import time_machine
 
-from sources._core import http
+import meterhouse.sources._core.http.client as http
+from meterhouse.sources._core.http.decoding import decode_json
 from tests.conftest import House
 
 pytestmark = pytest.mark.thorough
@@ -60,7 +61,7 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 @pytest.fixture
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], None]:
     """Changes every object that has a field, in all true answers."""
-    decode = http._decode_json
+    decode = decode_json
 
     def changes(marker: str, change: Change) -> None:
         def changed(value: Any) -> Any:
@@ -69,7 +70,7 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], None]:
                 return change(inner) if marker in inner else inner
             return [changed(part) for part in value] if isinstance(value, list) else value
 
-        monkeypatch.setattr(http, "_decode_json", lambda body: changed(decode(body)))
+        monkeypatch.setattr(http, "decode_json", lambda body: changed(decode(body)))
 
     return changes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 
 ALL = ("mathpix", "reducto", "onepin", "scopix")
@@ -36,7 +36,7 @@ def keys(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dic
 def command(*arguments: str, status: int = 1) -> str:
     """All that the command says, in a process of its own, with its log."""
     finished = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *arguments],
+        [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,

@@ -8,8 +8,11 @@ from threading import Event, Thread
 
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from sources._core.http import BearerAuth, Client, IncompleteAnswer, Limits, Unreachable
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources._core.config.limits import Limits
+from meterhouse.sources._core.errors import IncompleteResponse, Unreachable
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
 from tests.conftest import House
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -44,7 +47,7 @@ def dripping(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def client(url: str, limits: Limits) -> Client:
-    return Client("mathpix", url, auth=BearerAuth("key-of-the-test"), judge=lambda _: None, limits=limits)
+    return Client("mathpix", url, auth=BearerAuth("key-of-the-test"), error_from_response=lambda _: None, limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_a_whole_run_of_a_provider_has_a_limit(sandbox: Sandbox) -> None:
         while True:
             busy.get("/_sandbox/requests", {})
 
-    with pytest.raises(IncompleteAnswer, match=r"raise sources\.http\.run"):
+    with pytest.raises(IncompleteResponse, match=r"raise sources\.http\.run"):
         ask_on()
 
 

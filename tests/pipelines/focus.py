@@ -13,8 +13,8 @@ import pytest
 import time_machine
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.cli import app
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.pipelines.transform.warehouse import MARTS, duckdb_warehouse
 
 NOW = datetime(2026, 5, 10, 12, tzinfo=UTC)

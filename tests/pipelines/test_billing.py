@@ -9,9 +9,9 @@ import duckdb
 import pytest
 import time_machine
 
-from pipelines.record import Record
-from pipelines.run import configured_billing, load_billing
-from sources.billing import TABLES, TEMPLATES
+from meterhouse.pipelines.run.billing import configured_billing, load_billing
+from meterhouse.pipelines.run.state import RunState
+from meterhouse.sources.billing import TABLES, TEMPLATES
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")
@@ -143,9 +143,9 @@ def test_variables_of_other_programs_are_no_files(house: House, monkeypatch: pyt
 
 def test_nothing_configured_does_nothing(house: House) -> None:
     """No dataset, no file, no working folder of it."""
-    from pipelines.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
-    record = Record()
+    record = RunState()
     load_billing(resolve_destination(), record, configured_billing())
     assert (record.billing, record.failures) == ({}, [])
     assert not house.database.exists()
@@ -177,7 +177,7 @@ def test_a_destination_that_cannot_be_asked_is_one_line(house: House, monkeypatc
     def broken(pipeline: object) -> None:
         raise OSError("the connection\nwas lost")
 
-    monkeypatch.setattr("pipelines.run.table_reader", broken)
+    monkeypatch.setattr("meterhouse.pipelines.run.billing.table_reader", broken)
     monkeypatch.setenv("SOURCES__BILLING__PRICES", "finance.prices")
     said = f"billing: {house.database} cannot be used: the connection was lost"
     assert f"meterhouse: {said}" in house("check", status=1)

@@ -12,13 +12,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.run import PROVIDERS
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")
 TOP = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "pipelines.cli"]
+COMMAND = [sys.executable, "-m", "meterhouse.pipelines.cli"]
 
 
 def lines(output: str) -> list[str]:
@@ -358,5 +358,5 @@ def test_the_version_is_the_changelogs() -> None:
 def test_a_process_without_an_output_ends_as_any_other() -> None:
     """Some supervisors close stdout or stderr."""
     for closed in (">&-", "2>&-"):
-        command = ["sh", "-c", f'"$0" -m pipelines.cli --version {closed}', sys.executable]
+        command = ["sh", "-c", f'"$0" -m meterhouse.pipelines.cli --version {closed}', sys.executable]
         assert subprocess.run(command, check=False, capture_output=True).returncode == 0

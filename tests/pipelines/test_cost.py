@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import export
+from meterhouse.pipelines.export import files as export
 from tests.pipelines.focus import CHARGES, Exported
 
 

@@ -10,9 +10,9 @@ import pytest
 import time_machine
 from deltalake import DeltaTable
 
-from pipelines import destination
-from pipelines.run import PROVIDERS
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse import destination
 from tests.conftest import House
 from tests.test_project import TOP
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.pipelines.transform.warehouse import Warehouse, postgres_warehouse
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)

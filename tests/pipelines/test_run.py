@@ -13,8 +13,8 @@ import dlt
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from sources.mathpix import mathpix_source
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources.mathpix import mathpix_source
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -390,7 +390,7 @@ def test_a_key_from_a_file_with_a_line_break_works(house: House, monkeypatch: py
 
 def test_a_package_that_was_left_behind_does_no_harm(house: House, sandbox: Sandbox) -> None:
     """A run that died between extraction and load moved no cursor; the next one asks again and loads the truth."""
-    from pipelines.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
     house(*LOAD)
     sandbox.mathpix.usage.restate("2026-03-19", factor=2)
@@ -466,7 +466,7 @@ def test_a_fault_of_the_program_is_not_the_databases(house: House, monkeypatch: 
     def unforeseen(*_: object, **__: object) -> None:
         raise KeyError("data")
 
-    monkeypatch.setattr("sources._core.replace._stamped", unforeseen)
+    monkeypatch.setattr("meterhouse.sources._core.windowed_resource._stamped", unforeseen)
     (failure,) = house.json(*LOAD, status=1)["failures"]
     assert "could not be made into tables (KeyError 'data')" in failure["error"]
     assert "cannot be used" not in failure["error"]

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from sources._core.windows import utc_now
+from meterhouse.sources._core.windows import utc_now
 from tests.conftest import House
 
 DUCKDB14 = os.environ.get("METERHOUSE_DUCKDB14")

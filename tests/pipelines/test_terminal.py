@@ -15,13 +15,14 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
-from pipelines.destination import Destination
-from pipelines.record import Expectation, Failure, Fetched, Gap, Record, RecordingJournal
-from pipelines.run import Report
-from pipelines.terminal import Terminal, so_far
-from pipelines.transform import Outcome
-from sources._core.http import CredentialsRejected
-from sources._core.windows import Window, from_date
+from meterhouse.pipelines.output.console import CommandOutput
+from meterhouse.pipelines.output.progress import progress_table
+from meterhouse.pipelines.run.result import RunResult
+from meterhouse.pipelines.run.state import Estimate, Failure, Fetched, MissedWindow, RecordingJournal, RunState
+from meterhouse.pipelines.transform import Outcome
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.sources._core.errors import CredentialsRejected
+from meterhouse.sources._core.windows import Window, from_date
 from tests.conftest import House
 from tests.pipelines.report.marts import HOSTILE, fill
 from tests.pipelines.report.marts import house as filled
@@ -29,19 +30,19 @@ from tests.pipelines.report.marts import house as filled
 WINDOW = Window(from_date(date(2026, 5, 1)), from_date(date(2026, 5, 20)))
 
 
-def screen(*, is_terminal: bool = True) -> tuple[Terminal, io.StringIO]:
+def screen(*, is_terminal: bool = True) -> tuple[CommandOutput, io.StringIO]:
     """Of 80 columns, whatever the terminal of whoever runs the tests can do."""
     text, environment = io.StringIO(), {"TERM": "xterm"}
     console = Console(file=text, width=80, force_terminal=is_terminal, color_system=None, _environ=environment)
-    return Terminal(console, as_json=False), text
+    return CommandOutput(console, as_json=False), text
 
 
 def lines(text: io.StringIO) -> list[str]:
     return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip() for line in re.split(r"[\r\n]+", text.getvalue())]
 
 
-def busy() -> Record:
-    record = Record()
+def busy() -> RunState:
+    record = RunState()
     scopix, mathpix = RecordingJournal("scopix", record), RecordingJournal("mathpix", record)
     with scopix.asking("usage_daily", "default"):
         for left in (30, 29, 28):
@@ -57,10 +58,10 @@ def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     """Pages, what is left of the budget, rows, how far it is, and how long it takes."""
     record = busy()
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
-    record.add(Expectation("scopix", "usage_daily", "default", requests=61, seconds=125.0))
+    record.add(Estimate("scopix", "usage_daily", "default", requests=61, seconds=125.0))
     monkeypatch.setattr(time, "monotonic", lambda: 1030.0)
     terminal, text = screen()
-    terminal.console.print(so_far(record))
+    terminal.console.print(progress_table(record))
     head, first, second = lines(text)[:3]
     assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "until", "to", "go"]
     assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-19", "1:35"]
@@ -70,10 +71,10 @@ def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     mathpix.planned("ocr_usage_by_app_id", "default", Window(start, start.add(days=10)))
     mathpix.fetched("ocr_usage_by_app_id", "default", Window(start, start.add(days=4)), 7)
     record.asked["mathpix", "default", "ocr_usage_by_app_id"].began = 1022.0
-    terminal.console.print(so_far(record))
+    terminal.console.print(progress_table(record))
     assert lines(text)[-2].split()[-2:] == [start.add(days=3).to_date_string(), "0:12"]
     record.note_model("usage_daily")
-    terminal.console.print(so_far(record))
+    terminal.console.print(progress_table(record))
     assert lines(text)[-2] == "models    1 built or tested, usage_daily"
 
 
@@ -92,8 +93,8 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
     record = busy()
     for name in HOSTILE:
         record.add(Fetched("mathpix", "ocr_usage_by_request_args_hash", name, WINDOW, 123_456_789))
-        record.add(Failure("reducto", "usage_by_product", name, CredentialsRejected("no", way_out="Correct it.")))
-        record.add(Gap("onepin", "usage_daily", name, WINDOW))
+        record.add(Failure("reducto", "usage_by_product", name, CredentialsRejected("no", hint="Correct it.")))
+        record.add(MissedWindow("onepin", "usage_daily", name, WINDOW))
     cost = {
         "billing_month": date(2026, 5, 1),
         "provider": "mathpix",
@@ -114,7 +115,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         "first_date": date(2026, 5, 1),
         "last_date": date(2026, 5, 20),
     }
-    report = Report(
+    report = RunResult(
         Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
         record,
         Outcome(80, 120, (), ("a warning " * 12,)),
@@ -212,8 +213,8 @@ def test_a_query_is_answered_and_changes_nothing(house: House) -> None:
 )
 def test_elsewhere_only_a_query_is_asked(sql: str, *, is_query: bool) -> None:
     """What DuckDB refuses by itself is told by its grammar on another destination, before it is asked."""
-    from pipelines.asking import _require_query
-    from sources._core.http import ConfigurationError
+    from meterhouse.pipelines.warehouse.sql_client import _require_query
+    from meterhouse.sources._core.errors import ConfigurationError
 
     if is_query:
         _require_query(sql, "postgres")
@@ -224,7 +225,7 @@ def test_elsewhere_only_a_query_is_asked(sql: str, *, is_query: bool) -> None:
 
 def test_the_ui_is_started_or_says_what_is_missing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """harlequin is on PATH, on our own, or not there; its exit status is ours."""
-    from pipelines import asking
+    from meterhouse.pipelines.warehouse import sql_client as asking
 
     assert "there is no database" in house("ui", status=1)
     fill(house.database)

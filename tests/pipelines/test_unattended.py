@@ -15,10 +15,10 @@ import pytest
 import time_machine
 from dlt.common.runtime.run_context import active
 
-from pipelines.alerts import Alerts, Budget, _overruns
-from pipelines.destination import Destination
-from pipelines.logs import LogFormat, interrupted, log_lines
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.output.json_log import LogFormat, interrupted, log_lines
+from meterhouse.pipelines.run.alerts import Alerts, Budget, _overruns
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.destination import Destination
 from tests.conftest import House
 
 LOAD = ("run", "--no-models")
@@ -118,7 +118,7 @@ def test_a_log_has_a_line_for_each_step(house: House, sandbox: Sandbox, monkeypa
 
 def test_a_log_has_no_line_that_is_none(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """What dlt logs and warns of is lines, too, and so is the traceback of a fault of our own; stdout keeps its object."""
-    monkeypatch.setattr("pipelines.run.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
     logging.getLogger("dlt").handlers.clear()
     (crashed,) = [line for line in log(house, *LOAD, status=1) if line["event"] == "crashed"]
     assert crashed["level"] == "critical"
@@ -127,7 +127,7 @@ def test_a_log_has_no_line_that_is_none(house: House, monkeypatch: pytest.Monkey
     def load(*_: Any) -> None:
         logging.getLogger("dlt").critical("%s is\nodd", "dlt")
 
-    monkeypatch.setattr("pipelines.run.load", load)
+    monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", load)
     (odd,) = [line for line in log(house, *LOAD) if line["event"] == "log"]
     assert (odd["logger"], odd["message"], odd["level"]) == ("dlt", "dlt is\nodd", "critical")
     assert house.json(*LOAD, "--log-format", "json")["status"] == "ok"
@@ -196,7 +196,7 @@ def test_a_provider_that_is_read_and_not_loaded_has_failed(house: House, monkeyp
         destination.pipeline(provider).extract(source)
         raise OSError("no space left")
 
-    monkeypatch.setattr("pipelines.run._load_one", load_one)
+    monkeypatch.setattr("meterhouse.pipelines.run.load.load_one", load_one)
     house(*LOAD, status=1)
     rows = runs(house, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
     assert rows == [("failed", True, 0, True)] * 3
@@ -208,7 +208,7 @@ def test_what_cannot_be_written_of_a_run_is_a_warning(house: House, monkeypatch:
     def write(*_: Any) -> None:
         raise duckdb.Error("the disk is full")
 
-    monkeypatch.setattr("pipelines.runs.write", write)
+    monkeypatch.setattr("meterhouse.pipelines.run.history.write", write)
     answer = house.json(*LOAD)
     assert answer["status"] == "ok"
     assert len(answer["warnings"]) == 1
@@ -354,8 +354,8 @@ def test_budgets_add_up_what_is_theirs(house: House, monkeypatch: pytest.MonkeyP
         {"provider": "reducto", "account": "a", "currency": "USD", "cost_to_date": Decimal(4), "forecast": Decimal(4)},
         {"provider": "reducto", "account": "a", "currency": "EUR", "cost_to_date": Decimal(9), "forecast": Decimal(90)},
     ]
-    monkeypatch.setattr("pipelines.alerts.query_rows", lambda *_: rows)
-    from pipelines.destination import resolve_destination
+    monkeypatch.setattr("meterhouse.pipelines.run.alerts.query_rows", lambda *_: rows)
+    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
     def over(provider: str, account: str, amount: str, currency: str = "USD") -> list[str]:
         budget = Budget(provider, account, Decimal(amount), currency)

@@ -8,14 +8,14 @@ import duckdb
 import pytest
 import time_machine
 
-from pipelines.destination import resolve_destination
-from pipelines.sandbox import Sandbox
-from pipelines.transform import PROJECT, build
-from pipelines.transform.built import Built, forget, last_build, note
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.transform import PROJECT, build
+from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.warehouse.destination import resolve_destination
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 10, tzinfo=UTC)
-PASSED = Built(built=3, tested=5, warnings=("look at it",))
+PASSED = CachedBuild(built=3, tested=5, warnings=("look at it",))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def database(tmp_path: Path) -> Path:
         "create view usage_staging.stg as select * from mathpix.usage",
         "create schema usage_intermediate",
     )
-    note(file, PROJECT, PASSED)
+    remember(file, PROJECT, PASSED)
     return file
 
 
@@ -102,7 +102,7 @@ def test_whatever_changes_the_database_has_the_models_built(database: Path, stat
 
 
 def _new_dbt(patch: pytest.MonkeyPatch, project: Path) -> None:
-    patch.setattr("pipelines.transform.built.version", lambda _: "99")
+    patch.setattr("meterhouse.pipelines.transform.build_cache.version", lambda _: "99")
 
 
 def _new_setting(patch: pytest.MonkeyPatch, project: Path) -> None:
@@ -126,7 +126,7 @@ def test_another_version_has_the_models_built(
     project.mkdir()
     (project / "dbt_project.yml").write_text("vars: {anomaly_threshold: 3}")
     (project / "model.sql").write_text("select 1")
-    note(database, project, PASSED)
+    remember(database, project, PASSED)
     assert last_build(database, project) == PASSED
     change(monkeypatch, project)
     assert last_build(database, project) is None

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines.sandbox.mathpix.api import OcrUsage, Options, problem
-from pipelines.sandbox.mathpix.book import Usage, UsageBook
-from pipelines.sandbox.mathpix.world import CREDENTIALS, Credential, Series, World, request_args_hash
+from meterhouse.pipelines.sandbox.mathpix.api import OcrUsage, Options, problem
+from meterhouse.pipelines.sandbox.mathpix.fixtures import CREDENTIALS, Credential, Series, World, request_args_hash
+from meterhouse.pipelines.sandbox.mathpix.store import Usage, UsageBook
 
 __all__ = ["Credential", "Mathpix", "Options", "Series", "Usage", "UsageBook", "World", "problem", "request_args_hash"]
 

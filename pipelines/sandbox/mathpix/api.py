@@ -15,8 +15,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.sandbox.mathpix.book import UsageBook, moment
-from pipelines.sandbox.mathpix.world import Credential, Series
+from meterhouse.pipelines.sandbox.mathpix.fixtures import Credential, Series
+from meterhouse.pipelines.sandbox.mathpix.store import UsageBook, moment
 
 Timespan = Literal["hour", "day", "week", "month", "year"]
 Shape = Literal["scalars", "arrays", "sparse"]

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines.sandbox.onepin.api import UsageApi, envelope_of_error
-from pipelines.sandbox.onepin.book import UsageBook
-from pipelines.sandbox.onepin.gate import Options
-from pipelines.sandbox.onepin.world import CREDENTIALS, MEMBERS, Credential, Event, Member, Run, World
+from meterhouse.pipelines.sandbox.onepin.api import UsageApi, envelope_of_error
+from meterhouse.pipelines.sandbox.onepin.fixtures import CREDENTIALS, MEMBERS, Credential, Event, Member, Run, World
+from meterhouse.pipelines.sandbox.onepin.rate_limit import Options
+from meterhouse.pipelines.sandbox.onepin.store import UsageBook
 
 __all__ = ["MEMBERS", "Credential", "Event", "Member", "Onepin", "Options", "Run", "UsageBook", "World", "envelope_of_error"]
 

@@ -19,9 +19,19 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.sandbox.onepin.book import UsageBook
-from pipelines.sandbox.onepin.gate import Gate, Options, RefusedError
-from pipelines.sandbox.onepin.world import LANGUAGES, MEMBERS, QUEUE, UNTAGGED, Action, Credential, Event, Run, identifier
+from meterhouse.pipelines.sandbox.onepin.fixtures import (
+    LANGUAGES,
+    MEMBERS,
+    QUEUE,
+    UNTAGGED,
+    Action,
+    Credential,
+    Event,
+    Run,
+    identifier,
+)
+from meterhouse.pipelines.sandbox.onepin.rate_limit import Gate, Options, RefusedError
+from meterhouse.pipelines.sandbox.onepin.store import UsageBook
 
 Range = Literal["30d", "60d", "90d"]
 View = Literal["daily", "weekly", "monthly"]

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines.sandbox.reducto.api import FILTERS, GROUPINGS, Options, UsageExport, problem
-from pipelines.sandbox.reducto.book import Usage, UsageBook
-from pipelines.sandbox.reducto.world import CREDENTIALS, EXAMPLE, Credential, Figures, Series, World
+from meterhouse.pipelines.sandbox.reducto.api import FILTERS, GROUPINGS, Options, UsageExport, problem
+from meterhouse.pipelines.sandbox.reducto.fixtures import CREDENTIALS, EXAMPLE, Credential, Figures, Series, World
+from meterhouse.pipelines.sandbox.reducto.store import Usage, UsageBook
 
 __all__ = [
     "FILTERS",

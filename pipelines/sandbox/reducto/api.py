@@ -14,8 +14,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.sandbox.reducto.book import UsageBook, added
-from pipelines.sandbox.reducto.world import PRICING_CHANGE, Credential, Figures, Series
+from meterhouse.pipelines.sandbox.reducto.fixtures import PRICING_CHANGE, Credential, Figures, Series
+from meterhouse.pipelines.sandbox.reducto.store import UsageBook, added
 
 GROUPINGS = Series._fields
 FILTERS = {"product": "product", "feature": "feature", "apiKey": "api_key", "fileType": "file_type"}

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines.sandbox.scopix.api import Usage
-from pipelines.sandbox.scopix.book import EventBook
-from pipelines.sandbox.scopix.gate import DOCUMENTED, DOCUMENTED_OF_CHECK, Gate, Options, problem
-from pipelines.sandbox.scopix.world import CREDENTIALS, Credential, Event, World
+from meterhouse.pipelines.sandbox.scopix.api import Usage
+from meterhouse.pipelines.sandbox.scopix.fixtures import CREDENTIALS, Credential, Event, World
+from meterhouse.pipelines.sandbox.scopix.rate_limit import DOCUMENTED, DOCUMENTED_OF_CHECK, Gate, Options, problem
+from meterhouse.pipelines.sandbox.scopix.store import EventBook
 
 __all__ = ["Credential", "Event", "EventBook", "Options", "Scopix", "World", "problem"]
 

@@ -13,9 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.sandbox.scopix.book import EventBook
-from pipelines.sandbox.scopix.gate import Gate, Options, Parameters, ProblemError, json, problem
-from pipelines.sandbox.scopix.world import Credential, Event
+from meterhouse.pipelines.sandbox.scopix.fixtures import Credential, Event
+from meterhouse.pipelines.sandbox.scopix.rate_limit import Gate, Options, Parameters, ProblemError, json, problem
+from meterhouse.pipelines.sandbox.scopix.store import EventBook
 
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)

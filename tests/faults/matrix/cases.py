@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from pipelines.sandbox import Fault
+from meterhouse.pipelines.sandbox import Fault
 from tests.faults.matrix.scene import Scene
 from tests.faults.matrix.vendors import NOW
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.faults.matrix.scene import Clock, Scene
 from tests.faults.matrix.table import replace_in_readme, written
@@ -49,7 +49,9 @@ def scene(
         for name, value in vendor.settings.items():
             monkeypatch.setenv(f"{prefix}{name.upper()}", str(value))
         house = House(empty_working_directory)
-        monkeypatch.setattr("pipelines.run.load_billing", lambda *_: None)  # no vendor's, and a third of a run's time
+        monkeypatch.setattr(
+            "meterhouse.pipelines.run.orchestrate.load_billing", lambda *_: None
+        )  # no vendor's, and a third of a run's time
         scene = Scene(sandbox, vendor, house, Clock(traveller, monkeypatch), monkeypatch)
         if vendor.name not in databases:
             vendors_clock[0] = LOADED - A_MINUTE

@@ -15,8 +15,8 @@ import pytest
 import time_machine
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.cli import app
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import House
 from tests.faults.matrix.vendors import NOW, Facts, Vendor
 

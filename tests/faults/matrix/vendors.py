@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.mathpix import Usage
-from pipelines.sandbox.onepin import Run
-from pipelines.sandbox.onepin.world import event_of
-from pipelines.sandbox.reducto import Usage as Credits
-from pipelines.sandbox.scopix import Event
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.mathpix import Usage
+from meterhouse.pipelines.sandbox.onepin import Run
+from meterhouse.pipelines.sandbox.onepin.fixtures import event_of
+from meterhouse.pipelines.sandbox.reducto import Usage as Credits
+from meterhouse.pipelines.sandbox.scopix import Event
 
 START = datetime(2026, 3, 17, tzinfo=UTC)
 """Where the first run begins."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.report import write_report
+from meterhouse.pipelines.report import write_report
 from tests.pipelines.report.marts import HOSTILE, fill, house
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 import yaml
 
-from pipelines.destination import Destination
-from pipelines.transform import PROJECT
+from meterhouse.pipelines.transform import PROJECT
+from meterhouse.pipelines.warehouse.destination import Destination
 
 TODAY = date(2026, 5, 20)
 NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - as the mart has it, in UTC without saying so

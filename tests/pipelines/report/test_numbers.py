@@ -16,10 +16,10 @@ import duckdb
 import msgspec
 import pytest
 
-from pipelines.glance import glance_at
-from pipelines.reading import reading
-from pipelines.report import gathering
-from pipelines.report.gathering import TOP, gather
+from meterhouse.pipelines.output.status import status_from
+from meterhouse.pipelines.report import gathering
+from meterhouse.pipelines.report.gathering import TOP, gather
+from meterhouse.pipelines.warehouse.query import reader
 from tests.conftest import House
 from tests.pipelines.report.conftest import HOUSES, Written
 from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, contracts, fill
@@ -200,7 +200,7 @@ def test_a_week_that_is_not_whole_is_not_compared(tmp_path: Path) -> None:
     for row in marts["usage_trends_daily"]:
         if row["account"] == "holed" and row["date"] == TODAY - timedelta(days=9):
             row["is_complete"] = False
-    with reading(fill(tmp_path / "holed.duckdb", **marts)) as ask:
+    with reader(fill(tmp_path / "holed.duckdb", **marts)) as ask:
         page = gather(ask, "holed.duckdb")
     assert {(row.account, row.days_before) for row in page.changes} == {("whole", 7), ("holed", 6)}
     together = {(row.value, row.unit): row.cost_now for row in page.drivers if row.account is None}
@@ -254,19 +254,19 @@ def test_postgres_says_the_same(tmp_path: Path) -> None:
                 names = [column[0] for column in cursor.description]
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-            page, seen = gather(ask, "same"), glance_at(ask)
+            page, seen = gather(ask, "same"), status_from(ask)
     finally:
         server.cleanup()
-    with reading(source) as ask_duckdb:
+    with reader(source) as ask_duckdb:
         assert msgspec.json.encode(page) == msgspec.json.encode(gather(ask_duckdb, "same"))
-        assert seen == glance_at(ask_duckdb)
+        assert seen == status_from(ask_duckdb)
 
 
 @pytest.mark.thorough
 def test_many_days_of_many_meters_begin_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says from when on, and what it holds is whole days."""
     monkeypatch.setattr(gathering, "MOST_POINTS", 2 * 10 + 1)
-    with reading(fill(tmp_path / "long.duckdb", **filled({"onepin": ["default"]}, days=30))) as ask:
+    with reader(fill(tmp_path / "long.duckdb", **filled({"onepin": ["default"]}, days=30))) as ask:
         page = gather(ask, "long.duckdb")
     assert page.meters_from == TODAY - timedelta(days=9)
     assert [(one.start, len(one.quantities)) for one in page.meters] == [(page.meters_from, 10)] * 2

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Sandbox
 
 NOW = datetime(2026, 3, 18, 14, 45, tzinfo=UTC)
 """What the sandbox of a test takes for the present: a Wednesday."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sandbox.mathpix import Series, Usage, UsageBook, World
-from pipelines.sandbox.rhythm import FIRST_DAY, growth
+from meterhouse.pipelines.sandbox.mathpix import Series, Usage, UsageBook, World
+from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, growth
 
 NOW = datetime(2026, 3, 18, 14, 45, tzinfo=UTC)
 FAR = datetime(2036, 1, 1, tzinfo=UTC)

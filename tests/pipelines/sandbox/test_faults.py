@@ -13,8 +13,8 @@ import httpx
 import msgspec
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.mathpix import problem
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.mathpix import problem
 
 from .conftest import Asking
 

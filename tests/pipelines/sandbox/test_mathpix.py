@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mpxpy.errors import MathpixClientError
 from mpxpy.mathpix_client import MathpixClient
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.mathpix import Series, Usage, problem
-from pipelines.sandbox.mathpix.api import Timespan, truncated
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.mathpix import Series, Usage, problem
+from meterhouse.pipelines.sandbox.mathpix.api import Timespan, truncated
 
 from .conftest import NOW, Asking
 

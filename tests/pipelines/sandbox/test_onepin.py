@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.onepin import MEMBERS, Event, Run
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.onepin import MEMBERS, Event, Run
 
 from .conftest import NOW
 

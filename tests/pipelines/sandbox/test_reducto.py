@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.reducto import FILTERS, GROUPINGS, Usage
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.reducto import FILTERS, GROUPINGS, Usage
 
 from .conftest import NOW
 

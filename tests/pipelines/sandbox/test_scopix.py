@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.scopix import Event
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
 
 from .conftest import NOW
 

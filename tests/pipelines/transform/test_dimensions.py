@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.reducto.world import CREDENTIALS as REDUCTO
-from pipelines.sandbox.scopix.world import CREDENTIALS as SCOPIX
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.reducto.fixtures import CREDENTIALS as REDUCTO
+from meterhouse.pipelines.sandbox.scopix.fixtures import CREDENTIALS as SCOPIX
 from tests.conftest import House
 from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse, usage, window
 

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.transform import PROJECT
+from meterhouse.pipelines.transform import PROJECT
 from tests.pipelines.transform.warehouse import MARTS, RAW_SCHEMA, d, usage, window
 
 STORIES = (

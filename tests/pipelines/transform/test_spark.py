@@ -17,8 +17,8 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from pipelines.run import PROVIDERS
-from pipelines.sandbox import Sandbox
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import House
 from tests.pipelines.transform.by_hand import Account, Grant, Use, World
 from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, worlds

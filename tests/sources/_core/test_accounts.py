@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from sources._core.accounts import Account, resolve_accounts
-from sources._core.http import ConfigurationError, NotConfigured
+from meterhouse.sources._core.config.accounts import Account, resolve_accounts
+from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 
 NOTHING: dict[str, str | None] = {"app_id": None, "app_key": None}
 
@@ -91,7 +91,9 @@ def test_what_tells_accounts_apart_beside_their_credentials() -> None:
 
     def named(*tenants: str) -> list[Account]:
         accounts = {f"account {number}": key | {"tenant": tenant} for number, tenant in enumerate(tenants)}
-        return resolve_accounts("vendor", accounts, credentials=NOTHING, settings={"tenant": ""}, told_apart_by=["tenant"])
+        return resolve_accounts(
+            "vendor", accounts, credentials=NOTHING, settings={"tenant": ""}, distinguished_by=["tenant"]
+        )
 
     assert [account.settings["tenant"] for account in named("one", "two")] == ["one", "two"]
     with pytest.raises(ConfigurationError, match="same credentials"):

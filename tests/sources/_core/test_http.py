@@ -8,28 +8,25 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from sources._core.http import (
-    Answer,
-    BearerAuth,
-    Client,
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources._core.config.limits import Limits
+from meterhouse.sources._core.errors import (
     ConfigurationError,
     CredentialsRejected,
-    HeaderAuth,
-    Limits,
-    MalformedAnswer,
+    MalformedResponse,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
     SourceError,
     Unreachable,
-    require_safe_url,
-    retry_after,
 )
+from meterhouse.sources._core.http.auth import BearerAuth, HeaderAuth, require_safe_url
+from meterhouse.sources._core.http.client import Client, Response
+from meterhouse.sources._core.http.retry import retry_after
 
 
-def by_status(_: Answer) -> SourceError | None:
-    """A judge that leaves everything to the status."""
+def by_status(_: Response) -> SourceError | None:
+    """A error_from_response that leaves everything to the status."""
     return None
 
 
@@ -46,7 +43,7 @@ def waits() -> list[float]:
 @pytest.fixture
 def client(sandbox: Sandbox, waits: list[float]) -> Iterator[Client]:
     with_key = HeaderAuth({"app_id": "lyceum_notes", "app_key": SECRET})
-    client = Client("vendor", sandbox.url, auth=with_key, judge=by_status, sleep=waits.append)
+    client = Client("vendor", sandbox.url, auth=with_key, error_from_response=by_status, sleep=waits.append)
     yield client
     client.close()
 
@@ -60,16 +57,16 @@ def ask(client: Client) -> Any:
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"status": 202, "body": "{}"}, MalformedAnswer),
-        ({"status": 206, "body": "[1]"}, MalformedAnswer),
+        ({"status": 202, "body": "{}"}, MalformedResponse),
+        ({"status": 206, "body": "[1]"}, MalformedResponse),
         ({"status": 429}, RateLimited),
         ({"status": 500}, ServiceUnavailable),
         ({"status": 502}, ServiceUnavailable),
         ({"status": 503}, ServiceUnavailable),
-        ({"body": "<html>maintenance</html>"}, MalformedAnswer),
-        ({"body": ""}, MalformedAnswer),
-        ({"body": '{"ocr_usage": [NaN]}'}, MalformedAnswer),
-        ({"body": '{"ocr_usage": [{"coun'}, MalformedAnswer),
+        ({"body": "<html>maintenance</html>"}, MalformedResponse),
+        ({"body": ""}, MalformedResponse),
+        ({"body": '{"ocr_usage": [NaN]}'}, MalformedResponse),
+        ({"body": '{"ocr_usage": [{"coun'}, MalformedResponse),
         ({"cut": 10}, Unreachable),
         ({"reset": True}, Unreachable),
     ],
@@ -102,12 +99,12 @@ def test_a_name_twice_in_an_object_is_no_answer_and_a_text_that_looks_like_one_i
     sandbox.faults.add(Fault(path=PATH, times=1, body='{"said": "\\"a\\": 1, \\"a\\": 2", "list": [{"b": {}}, {"b": 1}]}'))
     assert ask(client) == {"said": '"a": 1, "a": 2', "list": [{"b": {}}, {"b": 1}]}
     sandbox.faults.add(Fault(path=PATH, body='{"list": [{"b": 1, "b": 2}]}'))
-    with pytest.raises(MalformedAnswer, match="two fields of one name"):
+    with pytest.raises(MalformedResponse, match="two fields of one name"):
         ask(client)
     sandbox.faults.clear()
     # A colon more, because it was not written as one, where the second name makes for one less.
     sandbox.faults.add(Fault(path=PATH, body='{"said": "a\\u003a b", "list": [{"b": 1, "b": 2}]}'))
-    with pytest.raises(MalformedAnswer, match="two fields of one name"):
+    with pytest.raises(MalformedResponse, match="two fields of one name"):
         ask(client)
 
 
@@ -219,7 +216,7 @@ def test_a_redirect_is_not_followed(sandbox: Sandbox, client: Client) -> None:
 
 def test_a_host_that_is_not_there(waits: list[float]) -> None:
     """A refused connection is told as such."""
-    client = Client("vendor", "http://127.0.0.1:9", auth=HeaderAuth({}), judge=by_status, sleep=waits.append)
+    client = Client("vendor", "http://127.0.0.1:9", auth=HeaderAuth({}), error_from_response=by_status, sleep=waits.append)
     with pytest.raises(Unreachable, match=r"cannot be reached.*base_url"):
         ask(client)
 
@@ -228,7 +225,7 @@ def test_a_stalled_answer_ends(sandbox: Sandbox) -> None:
     """Silence is ended by the read timeout."""
     sandbox.faults.add(Fault(path=PATH, stall=True))
     limits = Limits(read=0.2, attempts=1)
-    client = Client("vendor", sandbox.url, auth=HeaderAuth({}), judge=by_status, limits=limits)
+    client = Client("vendor", sandbox.url, auth=HeaderAuth({}), error_from_response=by_status, limits=limits)
     with pytest.raises(Unreachable, match="in time"):
         ask(client)
 
@@ -237,14 +234,16 @@ def test_a_stalled_answer_ends(sandbox: Sandbox) -> None:
 def test_an_answer_without_end_is_cut_off(sandbox: Sandbox, compressed: bool) -> None:
     """A body larger than the limit is refused while it arrives, compressed or not."""
     sandbox.faults.add(Fault(path=PATH, size=50_000_000, gzip=compressed))
-    client = Client("vendor", sandbox.url, auth=HeaderAuth({}), judge=by_status, limits=Limits(max_bytes=1_000_000))
+    client = Client(
+        "vendor", sandbox.url, auth=HeaderAuth({}), error_from_response=by_status, limits=Limits(max_bytes=1_000_000)
+    )
     with pytest.raises(RequestRejected, match="larger than 1000000 bytes"):
         ask(client)
 
 
 def test_no_message_holds_the_key(sandbox: Sandbox, client: Client) -> None:
     """A provider that repeats the key in its error does not get it into our log."""
-    client.judge = lambda answer: RequestRejected(answer.payload["error"], way_out="Look it up.")
+    client.error_from_response = lambda answer: RequestRejected(answer.payload["error"], hint="Look it up.")
     sandbox.faults.add(Fault(path=PATH, body=json.dumps({"error": f"no usage for {SECRET}\nof you"})))
     with pytest.raises(RequestRejected) as caught:
         ask(client)
@@ -264,10 +263,10 @@ def test_numbers_keep_their_text(sandbox: Sandbox, client: Client) -> None:
 def test_the_judge_goes_before_the_status(sandbox: Sandbox, client: Client) -> None:
     """An error inside a 200 is an error."""
 
-    def judge(answer: Answer) -> SourceError | None:
-        return RequestRejected("it says so", way_out="Read it.") if "error" in answer.payload else None
+    def error_from_response(answer: Response) -> SourceError | None:
+        return RequestRejected("it says so", hint="Read it.") if "error" in answer.payload else None
 
-    client.judge = judge
+    client.error_from_response = error_from_response
     sandbox.faults.add(Fault(path=PATH, body='{"error": "x"}'))
     with pytest.raises(RequestRejected, match=r"HTTP 200.*it says so"):
         ask(client)
@@ -314,12 +313,12 @@ def test_a_bearer_key_is_sent_and_never_shown(sandbox: Sandbox, said: str) -> No
     """It is blotted out with and without the word before it, and blanks around it do not break the header."""
     sandbox.faults.add(Fault(path=PATH, body={"said": said.format(SECRET)}))
 
-    def judge(answer: Answer) -> SourceError:
-        return RequestRejected(answer.payload["said"], way_out="Stop.")
+    def error_from_response(answer: Response) -> SourceError:
+        return RequestRejected(answer.payload["said"], hint="Stop.")
 
     auth = BearerAuth(f" {SECRET}\n", {"X-Tenant": "t"})
     with pytest.raises(RequestRejected) as caught:
-        ask(Client("vendor", sandbox.url, auth=auth, judge=judge))
+        ask(Client("vendor", sandbox.url, auth=auth, error_from_response=error_from_response))
     assert SECRET not in str(caught.value)
     assert "***" in str(caught.value)
     assert sandbox.requests[0].headers["authorization"] == "***"
@@ -339,7 +338,7 @@ def test_who_is_told_to_ask_less_asks_one_after_the_other(sandbox: Sandbox, clie
     """Side by side until the provider says that it is too much; then no thread takes what another one has waited for."""
     together, counting, in_flight, most = threading.Barrier(3, timeout=60), threading.Lock(), 0, 0
 
-    def counted(answer: Answer) -> SourceError | None:
+    def counted(answer: Response) -> SourceError | None:
         nonlocal in_flight, most
         with counting:
             in_flight += 1
@@ -350,7 +349,7 @@ def test_who_is_told_to_ask_less_asks_one_after_the_other(sandbox: Sandbox, clie
             in_flight -= 1
         return by_status(answer)
 
-    client.judge = counted
+    client.error_from_response = counted
     sandbox.faults.add(Fault(path=PATH, status=429, times=3))
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: ask(client), range(3)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sources._core.pages import overlapping_page
+from meterhouse.sources._core.pagination import overlapping_page
 
 
 @pytest.mark.parametrize("most", [8, 100, 999, 1000])

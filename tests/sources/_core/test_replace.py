@@ -15,12 +15,14 @@ import time_machine
 from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
-from pipelines.record import Record, RecordingJournal
-from sources._core.http import IncompleteAnswer, ServiceUnavailable, SourceError, UnexpectedValue
-from sources._core.journal import Journal
-from sources._core.replace import Part, Reading, replaced_by_window
-from sources._core.tables import Table, count, day, dimension, text
-from sources._core.windows import Plan, Window, from_date
+from meterhouse.pipelines.run.state import RecordingJournal, RunState
+from meterhouse.sources._core.errors import IncompleteResponse, ServiceUnavailable, SourceError, UnexpectedValue
+from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.partition import FetchResult, Partition
+from meterhouse.sources._core.schema import Table, count, day, dimension, text
+from meterhouse.sources._core.windowed_resource import windowed_resource
+from meterhouse.sources._core.windows import Window, from_date
 
 NOW = "2026-03-20T10:30:00Z"
 TODAY = from_date(date(2026, 3, 20))
@@ -29,7 +31,7 @@ TABLE = Table("vendor", "/usage", "usage", (dimension("team", "who"), day("date"
 EVENTS = Table("vendor", "/events", "events", (text("id", "which", nullable=False), text("kind", "what"),
                day("date", "when")), ("id",), "date", is_event=True)  # fmt: skip
 
-Answer = Callable[[Window], Reading]
+Answer = Callable[[Window], FetchResult]
 
 
 class Heard(Journal):
@@ -63,9 +65,9 @@ class Loaded:
         self.file = file
         self.capabilities: dict[str, Any] = {}
 
-    def run(self, *parts: Part[Any], table: Table = TABLE) -> Heard:
+    def run(self, *parts: Partition[Any], table: Table = TABLE) -> Heard:
         heard = Heard()
-        resource = replaced_by_window(table, parts=parts, fetch=lambda answer, window: answer(window), journal=heard)
+        resource = windowed_resource(table, parts=parts, fetch=lambda answer, window: answer(window), journal=heard)
         self.pipeline().run(resource)
         return heard
 
@@ -102,17 +104,17 @@ def usage(window: Window, used: int = 1, team: str | None = "a") -> pa.Table:
     return TABLE.rows({"team": team, "date": day_, "used": used} for day_ in found)
 
 
-def whole(window: Window) -> Reading:
-    return Reading(usage(window), window)
+def whole(window: Window) -> FetchResult:
+    return FetchResult(usage(window), window)
 
 
 def only(first: str = "01-01", until: str = "12-31", longest: int = 100) -> Answer:
     """Answers the part of a window that lies in [first, until), at most so many days of it."""
 
-    def answer(window: Window) -> Reading:
+    def answer(window: Window) -> FetchResult:
         start, end = max(window.start, at(first)), min(window.end, at(until), window.start.add(days=longest))
         told = Window(start, end) if start < end else None
-        return Reading(usage(told) if told else TABLE.rows([]), told)
+        return FetchResult(usage(told) if told else TABLE.rows([]), told)
 
     return answer
 
@@ -120,61 +122,61 @@ def only(first: str = "01-01", until: str = "12-31", longest: int = 100) -> Answ
 def without(first: str, until: str) -> Answer:
     """Answers whole windows, but nothing of those that have a day of [first, until)."""
 
-    def answer(window: Window) -> Reading:
+    def answer(window: Window) -> FetchResult:
         untold = window.start < at(until) and at(first) < window.end
-        return Reading(TABLE.rows([]), None) if untold else whole(window)
+        return FetchResult(TABLE.rows([]), None) if untold else whole(window)
 
     return answer
 
 
 def test_an_answer_that_ends_early_is_asked_on(house: Loaded) -> None:
     """A server that tells three days a call is asked until the window is whole, and nothing of it is deleted."""
-    heard = house.run(Part("a", only(longest=3), plan("03-10", longest=100)))
+    heard = house.run(Partition("a", only(longest=3), plan("03-10", longest=100)))
     assert len(house.days()) == 11
     assert [(window.end - window.start).days for window in heard.windows] == [3, 3, 3, 2]
-    assert house.run(Part("a", only(longest=3), plan("03-10", longest=100))).errors == []
+    assert house.run(Partition("a", only(longest=3), plan("03-10", longest=100))).errors == []
     assert len(house.days()) == 11
 
 
 @pytest.mark.parametrize("answer", [without("03-14", "03-16"), only(until="03-14")], ids=["a hole", "an early end"])
 def test_what_is_not_told_stays_and_stops_the_part(house: Loaded, answer: Answer) -> None:
     """Neither is it deleted, nor does the cursor move beyond it; the error names it."""
-    house.run(Part("a", whole, plan("03-10")))
-    heard = house.run(Part("a", answer, plan("03-10")))
-    assert [type(error) for error in heard.errors] == [IncompleteAnswer]
+    house.run(Partition("a", whole, plan("03-10")))
+    heard = house.run(Partition("a", answer, plan("03-10")))
+    assert [type(error) for error in heard.errors] == [IncompleteResponse]
     assert "[2026-03-14" in str(heard.errors[0])
     assert heard.windows[-1].end == at("03-14")
     assert len(house.days()) == 11
-    assert house.run(Part("a", whole, plan("03-10", lookback=timedelta()))).windows[0].start == at("03-14")
+    assert house.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows[0].start == at("03-14")
 
 
 def test_a_hole_within_one_answer_is_not_deleted(house: Loaded, clock: time_machine.Traveller) -> None:
     """Its windows do not adjoin, so that the scope has one condition for each."""
 
-    def answer(window: Window) -> Reading:
+    def answer(window: Window) -> FetchResult:
         told = Window(max(window.start, at("03-15")), window.end) if window.start == at("03-14") else window
-        return Reading(usage(told, used=2), told)
+        return FetchResult(usage(told, used=2), told)
 
-    house.run(Part("a", whole, plan("03-10")))
-    heard = house.run(Part("a", answer, plan("03-10")))
+    house.run(Partition("a", whole, plan("03-10")))
+    heard = house.run(Partition("a", answer, plan("03-10")))
     assert house.rows("select date::text, used from vendor.usage where used = 1") == [("2026-03-14", 1)]
     assert heard.gaps == [Window(at("03-14"), at("03-15"))]
 
 
 def test_the_last_day_may_be_late(house: Loaded) -> None:
     """A provider that does not tell today yet, or yesterday, is no error; the cursor waits there."""
-    heard = house.run(Part("a", only(until="03-19"), plan("03-10")))
+    heard = house.run(Partition("a", only(until="03-19"), plan("03-10")))
     assert (heard.errors, heard.gaps) == ([], [])
     assert house.days()[-1] == "03-18"
-    assert len(house.run(Part("a", whole, plan("03-10", lookback=timedelta()))).windows) == 1
+    assert len(house.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows) == 1
     assert house.days()[-1] == "03-20"
 
 
 def test_a_memory_that_begins_later_is_asked_once(house: Loaded) -> None:
     """What lies before is no error of a first run, and later runs do not begin there again."""
-    heard = house.run(Part("a", only(first="03-15"), plan("03-01")))
+    heard = house.run(Partition("a", only(first="03-15"), plan("03-01")))
     assert (house.days()[0], heard.errors, heard.gaps) == ("03-15", [], [])
-    assert house.run(Part("a", only(first="03-15"), plan("03-01", lookback=timedelta()))).windows[0].start == TODAY
+    assert house.run(Partition("a", only(first="03-15"), plan("03-01", lookback=timedelta()))).windows[0].start == TODAY
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_a_backfill_that_is_not_answered_is_a_gap(
 ) -> None:
     """It is told, and what was not read is not said to be loaded."""
     backfill = Window(at(since), at(until))
-    heard = house.run(Part("a", only(first="03-15"), plan("03-01", backfill=backfill)))
+    heard = house.run(Partition("a", only(first="03-15"), plan("03-01", backfill=backfill)))
     assert heard.gaps == ([Window(at(gap[0]), at(gap[1]))] if gap else [])
     assert all(window.start >= at("03-15") for window in heard.windows)
 
@@ -194,7 +196,7 @@ def test_a_backfill_that_is_not_answered_is_a_gap(
 def test_a_backfill_beyond_the_reach_is_a_gap(house: Loaded) -> None:
     """Nobody is even asked then, and it is told all the same."""
     backfill = Window(at("01-01"), at("01-05"))
-    assert house.run(Part("a", whole, plan("01-01", reach=10, backfill=backfill))).gaps == [backfill]
+    assert house.run(Partition("a", whole, plan("01-01", reach=10, backfill=backfill))).gaps == [backfill]
 
 
 def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Traveller) -> None:
@@ -202,11 +204,11 @@ def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Travel
     table = Table("vendor", "/usage", "usage", (dimension("timezone", "calendar"), day("date", "when"), count("used", "n")),
                   ("timezone", "date"), "date", is_utc=False)  # fmt: skip
 
-    def part(zone: str, reach: int = 10) -> Part[Answer]:
-        def answer(window: Window) -> Reading:
-            return Reading(usage(window).drop_columns(["team"]), window)
+    def part(zone: str, reach: int = 10) -> Partition[Answer]:
+        def answer(window: Window) -> FetchResult:
+            return FetchResult(usage(window).drop_columns(["team"]), window)
 
-        return Part("a", answer, plan("01-01", reach=reach, longest=100, timezone=zone), {"timezone": zone})
+        return Partition("a", answer, plan("01-01", reach=reach, longest=100, timezone=zone), {"timezone": zone})
 
     house.run(part("UTC"), table=table)
     clock.move_to(TODAY.add(days=20, hours=5))
@@ -220,11 +222,11 @@ def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Travel
 
 def events(*rows: tuple[str, str]) -> Answer:
     stated = [{"id": name, "kind": kind, "date": "2026-03-19"} for name, kind in rows]
-    return lambda window: Reading(EVENTS.rows(stated), window)
+    return lambda window: FetchResult(EVENTS.rows(stated), window)
 
 
-def of(kind: str, answer: Answer) -> Part[Answer]:
-    return Part("a", answer, plan("03-19"), {"kind": kind})
+def of(kind: str, answer: Answer) -> Partition[Answer]:
+    return Partition("a", answer, plan("03-19"), {"kind": kind})
 
 
 def test_rows_of_another_part_are_refused(house: Loaded) -> None:
@@ -246,13 +248,15 @@ def test_a_key_that_comes_in_two_parts_is_refused(house: Loaded) -> None:
 
 def test_a_key_that_comes_twice_in_an_answer_is_refused(house: Loaded) -> None:
     """A merge would keep either, and nobody knows which."""
-    heard = house.run(Part("a", lambda window: Reading(pa.concat_tables([usage(window)] * 2), window), plan("03-19")))
+    heard = house.run(
+        Partition("a", lambda window: FetchResult(pa.concat_tables([usage(window)] * 2), window), plan("03-19"))
+    )
     assert "two rows have the same key" in str(heard.errors[0])
 
 
 def test_a_column_that_the_part_fixes_is_filled(house: Loaded) -> None:
     """Where the answer leaves it to the question; even what had to be learned."""
-    part = Part("a", lambda window: Reading(usage(window).drop_columns(["team"]), window), plan("03-19"),
+    part = Partition("a", lambda window: FetchResult(usage(window).drop_columns(["team"]), window), plan("03-19"),
                 learn=lambda: {"team": "red"})  # fmt: skip
     house.run(part)
     assert house.rows("select distinct team from vendor.usage") == [("red",)]
@@ -265,8 +269,8 @@ def test_an_answer_of_unforeseen_form_fails_its_table_alone(house: Loaded, surpr
     def raising(*_: object) -> Any:
         raise surprise
 
-    learning = Part("b", whole, plan("03-19"), learn=raising)
-    heard = house.run(Part("a", raising, plan("03-19")), learning, Part("c", whole, plan("03-19")))
+    learning = Partition("b", whole, plan("03-19"), learn=raising)
+    heard = house.run(Partition("a", raising, plan("03-19")), learning, Partition("c", whole, plan("03-19")))
     assert [type(error) for error in heard.errors] == [UnexpectedValue] * 2
     assert house.rows("select distinct account from vendor.usage") == [("c",)]
 
@@ -279,18 +283,18 @@ def test_a_window_is_replaced_by_whatever_the_destination_can(
     house.capabilities = {"supported_merge_strategies": strategies}
 
     def of(team: str, used: int, days: Answer = whole) -> Answer:
-        def answer(window: Window) -> Reading:
+        def answer(window: Window) -> FetchResult:
             _, told = days(window)
-            return Reading(usage(told, used, team).slice(1) if told else TABLE.rows([]), told)
+            return FetchResult(usage(told, used, team).slice(1) if told else TABLE.rows([]), told)
 
         return answer
 
-    house.run(Part("a", of("x", 1), plan("03-10", longest=100)), Part("b", of("y", 1), plan("03-10", longest=100)))
+    house.run(Partition("a", of("x", 1), plan("03-10", longest=100)), Partition("b", of("y", 1), plan("03-10", longest=100)))
     assert len(house.days()) == 20
     before = house.rows("select fetched_at from vendor.usage where account = 'b'")
     clock.move_to("2026-03-20T11:30:00Z")
     backfill = plan("03-10", longest=100, backfill=Window(at("03-14"), at("03-17")))
-    house.run(Part("a", of("x", 5), backfill))
+    house.run(Partition("a", of("x", 5), backfill))
     assert house.days("account = 'a' and used = 1") == ["03-11", "03-12", "03-13", "03-17", "03-18", "03-19", "03-20"]
     assert house.days("account = 'a' and used = 5") == ["03-15", "03-16"]
     assert house.rows("select fetched_at from vendor.usage where account = 'b'") == before
@@ -300,8 +304,8 @@ def test_a_window_is_replaced_by_whatever_the_destination_can(
 
 def test_only_what_was_kept_is_said_to_be_loaded(house: Loaded) -> None:
     """Neither a window of which nothing can be said, nor one whose rows were refused."""
-    outside = Part("a", lambda window: Reading(usage(Window(at("01-01"), at("01-02"))), window), plan("03-19"))
-    untold = Part("b", only(until="01-02"), plan("03-20"))
+    outside = Partition("a", lambda window: FetchResult(usage(Window(at("01-01"), at("01-02"))), window), plan("03-19"))
+    untold = Partition("b", only(until="01-02"), plan("03-20"))
     heard = house.run(outside, untold)
     assert heard.windows == []
     assert "outside the window" in str(heard.errors[0])
@@ -310,13 +314,13 @@ def test_only_what_was_kept_is_said_to_be_loaded(house: Loaded) -> None:
 def test_a_part_that_never_answers_is_in_the_log(house: Loaded) -> None:
     """Without a window; one that answered in part has only its windows."""
 
-    def down(window: Window) -> Reading:
+    def down(window: Window) -> FetchResult:
         if window.start >= at("03-17"):
-            raise ServiceUnavailable("down", way_out="Wait.")
+            raise ServiceUnavailable("down", hint="Wait.")
         return whole(window)
 
-    parts = [Part("a", whole, plan("03-15"), {"team": "a"}), Part("a", down, plan("03-15"), {"team": "a"})]
-    later = Part("a", down, plan("03-19"), {"team": "b"})
+    parts = [Partition("a", whole, plan("03-15"), {"team": "a"}), Partition("a", down, plan("03-15"), {"team": "a"})]
+    later = Partition("a", down, plan("03-19"), {"team": "b"})
     heard = house.run(parts[0], later)
     assert len(heard.errors) == 1
     assert house.rows("select part, window_start is null, row_count from vendor.fetched_windows order by all") == [
@@ -328,32 +332,35 @@ def test_a_part_that_never_answers_is_in_the_log(house: Loaded) -> None:
 
 def test_names_of_parts_cannot_be_confused(house: Loaded) -> None:
     """Account and part are told apart, whatever blanks they have, and an empty value leaves no trace."""
-    assert Part("a b", whole, plan("03-19"), {"team": "c"}).slot != Part("a", whole, plan("03-19"), {"team": "b c"}).slot
+    assert (
+        Partition("a b", whole, plan("03-19"), {"team": "c"}).slot
+        != Partition("a", whole, plan("03-19"), {"team": "b c"}).slot
+    )
     where: Mapping[str, str] = {"team": "day", "kind": ""}
-    assert Part("a", whole, plan("03-19"), where).name == "day"
+    assert Partition("a", whole, plan("03-19"), where).name == "day"
 
 
 def test_tables_are_read_side_by_side(house: Loaded) -> None:
     """Each of three tables gets its answer only when the other two have asked, too; what is asked is noted for each."""
     all_three = Barrier(3, timeout=60)
-    record = Record()
+    record = RunState()
 
-    def fetch(answer: Answer, window: Window) -> Reading:
+    def fetch(answer: Answer, window: Window) -> FetchResult:
         all_three.wait()
         journal.requested(None)
         return answer(window)
 
     journal = RecordingJournal("vendor", record)
     tables = [replace(TABLE, name=name) for name in ("by_product", "by_key", "by_team")]
-    parts = [Part("a", whole, plan("03-18"))]
-    house.pipeline().run([replaced_by_window(table, parts=parts, fetch=fetch, journal=journal) for table in tables])
+    parts = [Partition("a", whole, plan("03-18"))]
+    house.pipeline().run([windowed_resource(table, parts=parts, fetch=fetch, journal=journal) for table in tables])
     assert not record.failures
     for table in tables:
         assert house.rows(f"select count(*) from vendor.{table.name}") == [(3,)]
         assert record.asked["vendor", "a", table.name].requests == len(heard_windows(record, table))
 
 
-def heard_windows(record: Record, table: Table) -> list[Window]:
+def heard_windows(record: RunState, table: Table) -> list[Window]:
     return [entry.window for entry in record.fetched if entry.table == table.name]
 
 
@@ -364,14 +371,14 @@ def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
     def foresee(answer: Answer, windows: Sequence[Window]) -> None:
         told.append("foreseen")
 
-    def fetch(answer: Answer, window: Window) -> Reading:
+    def fetch(answer: Answer, window: Window) -> FetchResult:
         told.append("read")
         return answer(window)
 
     tables = [replace(TABLE, name=f"by_{number}") for number in range(8)]
-    parts = [Part("a", whole, plan("03-18"))]
+    parts = [Partition("a", whole, plan("03-18"))]
     house.pipeline().run(
-        [replaced_by_window(table, parts=parts, fetch=fetch, journal=Heard(), foresee=foresee) for table in tables]
+        [windowed_resource(table, parts=parts, fetch=fetch, journal=Heard(), foresee=foresee) for table in tables]
     )
     assert told[:8] == ["foreseen"] * 8
     assert "foreseen" not in told[8:]
@@ -380,9 +387,9 @@ def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
 
 def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: Path) -> None:
     """In a pipeline of one's own nothing of that run is loaded."""
-    resource = replaced_by_window(
+    resource = windowed_resource(
         TABLE,
-        parts=[Part("a", only(until="03-14"), plan("03-10"))],
+        parts=[Partition("a", only(until="03-14"), plan("03-10"))],
         fetch=lambda ask, window: ask(window),
         journal=Journal(),
     )
@@ -395,18 +402,18 @@ def test_a_failure_is_told_while_another_table_is_still_asking(house: Loaded) ->
     """In a pipeline of one's own: what went wrong, and not what dlt could not close on its account."""
     failed = Event()
 
-    def fetch(answer: Answer, window: Window) -> Reading:
+    def fetch(answer: Answer, window: Window) -> FetchResult:
         if answer is whole:
             failed.wait(timeout=60)
             return whole(window)
-        raise ServiceUnavailable("down", way_out="Wait.")
+        raise ServiceUnavailable("down", hint="Wait.")
 
-    parts: dict[str, Part[Answer]] = {
-        "waits": Part("a", whole, plan("03-19")),
-        "fails": Part("a", only(until="03-14"), plan("03-19")),
+    parts: dict[str, Partition[Answer]] = {
+        "waits": Partition("a", whole, plan("03-19")),
+        "fails": Partition("a", only(until="03-14"), plan("03-19")),
     }
     tables = [
-        replaced_by_window(replace(TABLE, name=name), parts=[part], fetch=fetch, journal=Journal())
+        windowed_resource(replace(TABLE, name=name), parts=[part], fetch=fetch, journal=Journal())
         for name, part in parts.items()
     ]
     Timer(4, failed.set).start()  # dlt waits 2 seconds for what is at work
@@ -424,8 +431,8 @@ def test_whichever_table_is_read_first_the_schema_stays_the_same(house: Loaded, 
             event.clear()
         turns = names[::-1] if last_first else names
 
-        def fetch_of(name: str) -> Callable[[Answer, Window], Reading]:
-            def fetch(answer: Answer, window: Window) -> Reading:
+        def fetch_of(name: str) -> Callable[[Answer, Window], FetchResult]:
+            def fetch(answer: Answer, window: Window) -> FetchResult:
                 before = turns[turns.index(name) - 1] if name != turns[0] else ""
                 assert not before or read[before].wait(timeout=60)
                 read[name].set()
@@ -433,9 +440,9 @@ def test_whichever_table_is_read_first_the_schema_stays_the_same(house: Loaded, 
 
             return fetch
 
-        parts = [Part("a", whole, plan("03-19"))]
+        parts = [Partition("a", whole, plan("03-19"))]
         tables = [
-            replaced_by_window(replace(TABLE, name=name), parts=parts, fetch=fetch_of(name), journal=Heard())
+            windowed_resource(replace(TABLE, name=name), parts=parts, fetch=fetch_of(name), journal=Heard())
             for name in names
         ]
         house.pipeline().run(tables)

@@ -3,8 +3,15 @@ from datetime import timedelta
 import pendulum
 import pytest
 
-from sources._core.http import ConfigurationError
-from sources._core.settings import backfill_window, parse_moment, parse_names, parse_number, parse_span, parse_unit
+from meterhouse.sources._core.config.parse import (
+    backfill_window,
+    parse_duration,
+    parse_moment,
+    parse_names,
+    parse_number,
+    parse_unit,
+)
+from meterhouse.sources._core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -45,14 +52,14 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 )
 def test_lengths_of_time(text: str | int, span: timedelta) -> None:
     """People write a length in several ways; all mean the same."""
-    assert parse_span(text, setting="lookback") == span
+    assert parse_duration(text, setting="lookback") == span
 
 
 @pytest.mark.parametrize("text", ["", "-1", "a week", "P1M", "7 months", "1.5 days"])
 def test_what_is_no_length_is_refused(text: str) -> None:
     """Months have no length; neither has prose."""
     with pytest.raises(ConfigurationError, match="lookback"):
-        parse_span(text, setting="lookback")
+        parse_duration(text, setting="lookback")
 
 
 def test_backfill_bounds_are_checked() -> None:

@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources._core.http import UnexpectedValue
-from sources._core.tables import (
+from meterhouse.sources._core.errors import UnexpectedValue
+from meterhouse.sources._core.schema import (
     Column,
     Table,
-    at_once,
     computed,
     count,
     day,
     decimal,
     dimension,
     document,
-    duplicates,
+    first_duplicate,
     flag,
     instant,
+    parse_vectorized,
+    row_versions,
     text,
-    version_of,
 )
 
 TABLE = Table(
@@ -141,16 +141,16 @@ def test_no_rows_are_a_typed_table() -> None:
 def test_a_version_changes_with_any_value_and_not_with_the_order_of_rows() -> None:
     """Equal content has equal versions; a null is not an empty text, and values do not run into each other."""
     table = pa.table({"a": ["x", "x", "x", None, ""], "b": ["yz", "yz", "y", "yz", "yz"], "n": [1, 2, 1, 1, 1]})
-    versions = version_of(table, ["a", "b", "n"]).to_pylist()
+    versions = row_versions(table, ["a", "b", "n"]).to_pylist()
     assert len(set(versions)) == 5
-    assert version_of(table.slice(2, 1), ["a", "b", "n"]).to_pylist() == versions[2:3]
+    assert row_versions(table.slice(2, 1), ["a", "b", "n"]).to_pylist() == versions[2:3]
 
 
 def test_a_shared_key_is_found() -> None:
     """Two rows of one key are told by that key."""
     table = TABLE.rows([row(), row(kind="pdf"), row(count=3)], timespan="hour")
-    assert duplicates(table, ["kind"]) == {"kind": "image"}
-    assert duplicates(table.slice(0, 2), ["kind"]) is None
+    assert first_duplicate(table, ["kind"]) == {"kind": "image"}
+    assert first_duplicate(table.slice(0, 2), ["kind"]) is None
 
 
 EVERYTHING = Table(
@@ -247,7 +247,7 @@ TIMES = st.one_of(
 @given(values=st.one_of(st.lists(NUMBERS), st.lists(TIMES), st.lists(NUMBERS | TIMES | st.text(max_size=3) | st.none())))
 def test_a_page_at_once_is_what_its_values_are_one_by_one(column: Column, values: list[Any]) -> None:
     """Where Arrow reads all of them, it reads them as `parse` does; where that refuses one, it leaves them all to it."""
-    together = at_once(column, values)
+    together = parse_vectorized(column, values)
     try:
         one_by_one = pa.array([column.parse(value) for value in values], column.type)
     except (ValueError, TypeError, ArithmeticError, pa.ArrowException):

@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pendulum import DateTime
 
-from sources._core.http import ConfigurationError
-from sources._core.windows import (
-    UNITS,
-    Cursor,
-    Plan,
-    Unit,
-    Window,
-    after,
-    ceil,
-    floor,
-)
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.incremental import Cursor, Plan
+from meterhouse.sources._core.windows import UNITS, Unit, Window, after, ceil, floor
 
 
 def at(text: str) -> DateTime:

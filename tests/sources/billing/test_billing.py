@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.run import PROVIDERS
-from pipelines.transform import known_skus
-from sources.billing import TABLES, TEMPLATES, Fault, Faults, billing_source, table_reader
-from sources.billing.columns import PROVIDERS as NAMED
+from meterhouse.pipelines.run.open import PROVIDERS
+from meterhouse.pipelines.transform import known_skus
+from meterhouse.sources.billing import TABLES, TEMPLATES, Fault, Faults, billing_source, table_reader
+from meterhouse.sources.billing.columns import PROVIDERS as NAMED
 from tests.pipelines.transform.warehouse import d, required
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"

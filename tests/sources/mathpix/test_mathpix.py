@@ -8,13 +8,11 @@ import pendulum
 import pyarrow as pa
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from sources._core.http import (
-    Client,
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources._core.errors import (
     CredentialsRejected,
-    HeaderAuth,
-    IncompleteAnswer,
-    MalformedAnswer,
+    IncompleteResponse,
+    MalformedResponse,
     QuotaExhausted,
     RateLimited,
     RequestRejected,
@@ -22,11 +20,13 @@ from sources._core.http import (
     SourceError,
     UnexpectedValue,
 )
-from sources._core.tables import Table
-from sources._core.windows import Unit, Window
-from sources.mathpix.answers import judge
-from sources.mathpix.pages import read_window
-from sources.mathpix.settings import COLUMNS, ENDPOINT, KEY
+from meterhouse.sources._core.http.auth import HeaderAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windows import Unit, Window
+from meterhouse.sources.mathpix.constants import COLUMNS, ENDPOINT, KEY
+from meterhouse.sources.mathpix.errors import error_from_response
+from meterhouse.sources.mathpix.reader import read_window
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 APP = "lyceum_notes"
@@ -44,7 +44,7 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
     """Reads a window of so many hours from START, as the source does."""
     key = sandbox.mathpix.credential()
     auth = HeaderAuth({"app_id": key.app_id, "app_key": key.app_key})
-    client = Client("mathpix", sandbox.url, auth=auth, judge=judge, sleep=waits.append)
+    client = Client("mathpix", sandbox.url, auth=auth, error_from_response=error_from_response, sleep=waits.append)
 
     def read(hours: int = 24, group_by: str = "usage_type", unit: Unit = "hour", page_size: int = 1000) -> pa.Table:
         start = pendulum.instance(START)
@@ -132,7 +132,7 @@ def test_a_bucket_that_cannot_be_read_whole_is_an_error(sandbox: Sandbox, read: 
     sandbox.mathpix.options.per_page_cap = 100
     sandbox.mathpix.usage.set(usage(2, 130))
     for page_size in (1000, 100, 99):
-        with pytest.raises(IncompleteAnswer, match="same 100 rows"):
+        with pytest.raises(IncompleteResponse, match="same 100 rows"):
             read(page_size=page_size)
 
 
@@ -178,7 +178,7 @@ def test_two_rows_of_one_key_are_never_loaded(sandbox: Sandbox, read: Read) -> N
     """Usage that comes twice in every reading is an error, not twice the bill."""
     row = {"from_date": "2026-03-01T00:00:00.000Z", "usage_type": "image", "count": 3}
     sandbox.faults.add(Fault(path=ENDPOINT, body={"ocr_usage": [row, row]}))
-    with pytest.raises(IncompleteAnswer, match="same key"):
+    with pytest.raises(IncompleteResponse, match="same key"):
         read()
 
 
@@ -208,9 +208,9 @@ def error(identifier: str, **details: Any) -> dict[str, Any]:
             QuotaExhausted,
             False,
         ),
-        (200, {"data": []}, MalformedAnswer, True),
-        (200, {"ocr_usage": None}, MalformedAnswer, True),
-        (200, [], MalformedAnswer, True),
+        (200, {"data": []}, MalformedResponse, True),
+        (200, {"ocr_usage": None}, MalformedResponse, True),
+        (200, [], MalformedResponse, True),
         (200, {"ocr_usage": [1]}, UnexpectedValue, False),
         (200, {"ocr_usage": [{"from_date": "2026-03-01T00:00:00Z", "usage_type": "image"}]}, UnexpectedValue, False),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox.onepin import Run
+from meterhouse.pipelines.sandbox.onepin import Run
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)

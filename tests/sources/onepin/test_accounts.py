@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.onepin import MEMBERS
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.onepin import MEMBERS
 from tests.conftest import House
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded, steady
 

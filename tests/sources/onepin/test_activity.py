@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.onepin import MEMBERS, Event
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.onepin import MEMBERS, Event
 from tests.conftest import House
 from tests.sources.onepin.conftest import ACTIVITY, NOW, loaded, steady
 
@@ -62,7 +62,7 @@ def test_a_feed_that_does_not_get_on_is_an_error(
     sandbox.faults.add(Fault(path=ACTIVITY, times=1, body=page(event("a", NOW - timedelta(hours=1)), following="again")))
     sandbox.faults.add(Fault(path=ACTIVITY, body=second))
     (failure,) = load("usage_activity", status=1)["failures"]
-    assert failure["kind"] == "IncompleteAnswer"
+    assert failure["kind"] == "IncompleteResponse"
     assert "repeats itself" in failure["error"]
     assert 2 <= len(sandbox.requests) <= 3
 
@@ -120,7 +120,7 @@ def test_a_feed_that_does_not_say_whether_it_ends(
     body = {"data": [event("a", NOW - timedelta(hours=1))], "meta": {}, "pagination": pagination}
     sandbox.faults.add(Fault(path=ACTIVITY, body=body))
     (failure,) = load("usage_activity", status=1)["failures"]
-    assert (failure["kind"], "whether it goes on" in failure["error"]) == ("MalformedAnswer", True)
+    assert (failure["kind"], "whether it goes on" in failure["error"]) == ("MalformedResponse", True)
     assert loaded(house, "usage_activity") == before
 
 

@@ -7,24 +7,24 @@ import pendulum
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.onepin import envelope_of_error
-from sources._core.http import (
-    BearerAuth,
-    Client,
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.onepin import envelope_of_error
+from meterhouse.sources._core.errors import (
     CredentialsRejected,
-    MalformedAnswer,
+    MalformedResponse,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
     SourceError,
     UnexpectedValue,
 )
-from sources._core.tables import Table
-from sources._core.windows import Window
-from sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
-from sources.onepin.answers import flat, judge
-from sources.onepin.workspace import Workspace
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.schema import Table
+from meterhouse.sources._core.windows import Window
+from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
+from meterhouse.sources.onepin.errors import error_from_response, flat
+from meterhouse.sources.onepin.reader import Workspace
 from tests.conftest import House
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
 
@@ -33,7 +33,9 @@ from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
 def workspace(sandbox: Sandbox) -> Iterator[Workspace]:
     """The default workspace, asked as the source does."""
     key = sandbox.onepin.credential().api_key
-    client = Client("onepin", sandbox.url, auth=BearerAuth(key), judge=judge, sleep=lambda _: None)
+    client = Client(
+        "onepin", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
+    )
     yield Workspace(client, "UTC")
     client.close()
 
@@ -64,13 +66,13 @@ def error(code: str, message: str = "It says no", field: str | None = None) -> d
         (200, error("SOMETHING_NEW"), ServiceUnavailable, r"It says no \(SOMETHING_NEW\)"),
         (200, {"error": "maintenance"}, ServiceUnavailable, "maintenance"),
         (200, error("RATE_LIMITED"), RateLimited, "requests_per_minute"),
-        (202, {}, MalformedAnswer, "HTTP 202"),
-        (203, {"data": {}}, MalformedAnswer, "HTTP 203"),
+        (202, {}, MalformedResponse, "HTTP 202"),
+        (203, {"data": {}}, MalformedResponse, "HTTP 203"),
         (503, error("UNAVAILABLE"), ServiceUnavailable, "Run again later"),
         (503, None, ServiceUnavailable, "Run again later"),
-        (200, {"meta": {}}, MalformedAnswer, "no data"),
-        (200, {"data": [], "meta": {}}, MalformedAnswer, "whether it goes on"),
-        (200, [], MalformedAnswer, "not an object"),
+        (200, {"meta": {}}, MalformedResponse, "no data"),
+        (200, {"data": [], "meta": {}}, MalformedResponse, "whether it goes on"),
+        (200, [], MalformedResponse, "not an object"),
         (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "no list daily"),
         (200, {"data": {"range": "30d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "of range '30d'"),
         (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "Etc/UTC"}}, UnexpectedValue, "Etc/UTC.*set"),
@@ -226,6 +228,8 @@ def test_a_limit_is_waited_out(sandbox: Sandbox, clock: time_machine.Traveller, 
     sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 1, form
     auth = BearerAuth(sandbox.onepin.credential().api_key)
     for _ in range(2):  # two programs with one key, neither of which knows of the other
-        Workspace(Client("onepin", sandbox.url, auth=auth, judge=judge, sleep=sleep), "UTC").probe()
+        Workspace(
+            Client("onepin", sandbox.url, auth=auth, error_from_response=error_from_response, sleep=sleep), "UTC"
+        ).probe()
     (wait,) = waits
     assert least <= wait <= 61

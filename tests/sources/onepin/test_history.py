@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.onepin import Run
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.onepin import Run
 from tests.conftest import House
 from tests.sources.onepin.conftest import ACTIVITY, ALL, NEW_YORK, NOW, SUMMARY, loaded, steady
 

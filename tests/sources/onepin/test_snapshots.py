@@ -8,8 +8,8 @@ import httpx
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.onepin import MEMBERS, Run
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.onepin import MEMBERS, Run
 from tests.conftest import House
 from tests.sources.onepin.conftest import NOW, SUMMARY, loaded, steady
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Sandbox
-from sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_BY_LANGUAGE, USAGE_DAILY, USAGE_SUMMARY
-from sources.onepin.settings import VIEW_OF
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_BY_LANGUAGE, USAGE_DAILY, USAGE_SUMMARY
+from meterhouse.sources.onepin.constants import VIEW_OF
 from tests.conftest import House
 
 

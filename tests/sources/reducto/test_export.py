@@ -9,30 +9,30 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.reducto import FILTERS, GROUPINGS, Usage
-from sources._core.http import (
-    BearerAuth,
-    Client,
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.reducto import FILTERS, GROUPINGS, Usage
+from meterhouse.sources._core.errors import (
     CredentialsRejected,
-    IncompleteAnswer,
-    MalformedAnswer,
+    IncompleteResponse,
+    MalformedResponse,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
     SourceError,
     UnexpectedValue,
 )
-from sources._core.replace import Reading
-from sources._core.windows import Window, from_date
-from sources.reducto.answers import judge
-from sources.reducto.export import Export
-from sources.reducto.settings import ENDPOINT, usage_by
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client
+from meterhouse.sources._core.partition import FetchResult
+from meterhouse.sources._core.windows import Window, from_date
+from meterhouse.sources.reducto.constants import ENDPOINT, usage_by
+from meterhouse.sources.reducto.errors import error_from_response
+from meterhouse.sources.reducto.reader import Export
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 HARBOUR, LEGAL, QUILL = "org_harbour", "org_harbour_legal", "org_quill"
 
-Read = Callable[..., Reading]
+Read = Callable[..., FetchResult]
 
 
 @pytest.fixture(autouse=True)
@@ -46,25 +46,27 @@ def clock() -> Iterator[None]:
 def export(sandbox: Sandbox) -> Iterator[Export]:
     """The default account's own organisation; a fault is asked again without a wait."""
     key = sandbox.reducto.credential().api_key
-    client = Client("reducto", sandbox.url, auth=BearerAuth(key), judge=judge, sleep=lambda _: None)
+    client = Client(
+        "reducto", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
+    )
     yield Export(client)
     client.close()
 
 
 @pytest.fixture
 def read(export: Export) -> Read:
-    def read(start: str = "2026-03-10", end: str = "2026-03-21", grouping: str = "feature") -> Reading:
+    def read(start: str = "2026-03-10", end: str = "2026-03-21", grouping: str = "feature") -> FetchResult:
         window = Window(from_date(date.fromisoformat(start)), from_date(date.fromisoformat(end)))
         return export.read(window, table=usage_by(grouping), grouping=grouping)
 
     return read
 
 
-def days(reading: Reading) -> list[str]:
+def days(reading: FetchResult) -> list[str]:
     return sorted({found.isoformat() for found in reading.rows.column("date").to_pylist()})
 
 
-def summed(reading: Reading) -> tuple[Decimal, int]:
+def summed(reading: FetchResult) -> tuple[Decimal, int]:
     credits_, requests = (reading.rows.column(name).to_pylist() for name in ("credits", "request_count"))
     return sum(credits_, Decimal(0)), sum(requests)
 
@@ -137,10 +139,10 @@ def test_bounds_in_another_time_zone_leave_whole_days(sandbox: Sandbox, read: Re
 @pytest.mark.parametrize(
     ("head", "kind", "said"),
     [
-        ({"startDate": "2026-03-15"}, IncompleteAnswer, "begins with 2026-03-15, and 2026-03-09 was asked for"),
-        ({"startDate": "2026-01-05"}, IncompleteAnswer, "begins with 2026-01-05"),
-        ({"endDate": "2026-03-15"}, IncompleteAnswer, "ends with 2026-03-15, and 2026-03-21 was asked for"),
-        ({"endDate": "2026-04-15"}, IncompleteAnswer, "ends with 2026-04-15"),
+        ({"startDate": "2026-03-15"}, IncompleteResponse, "begins with 2026-03-15, and 2026-03-09 was asked for"),
+        ({"startDate": "2026-01-05"}, IncompleteResponse, "begins with 2026-01-05"),
+        ({"endDate": "2026-03-15"}, IncompleteResponse, "ends with 2026-03-15, and 2026-03-21 was asked for"),
+        ({"endDate": "2026-04-15"}, IncompleteResponse, "ends with 2026-04-15"),
         ({"startDate": None}, UnexpectedValue, "field startDate holds None"),
         ({"endDate": "soon"}, UnexpectedValue, "field endDate holds 'soon'"),
         ({"groupBy": "product"}, UnexpectedValue, "field groupBy holds 'product', and 'feature' was asked for"),
@@ -156,10 +158,10 @@ def test_an_answer_to_another_question_is_an_error(
         read()
 
 
-def test_the_way_out_of_a_past_that_is_not_to_be_had_works(sandbox: Sandbox, read: Read) -> None:
+def test_the_hint_of_a_past_that_is_not_to_be_had_works(sandbox: Sandbox, read: Read) -> None:
     """The message names the day to begin with; a window that begins there is read."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(), startDate="2026-03-15")))
-    with pytest.raises(IncompleteAnswer, match=r"set sources\.reducto\.initial_date to 2026-03-15"):
+    with pytest.raises(IncompleteResponse, match=r"set sources\.reducto\.initial_date to 2026-03-15"):
         read()
     assert read("2026-03-15").rows.num_rows == 1
 
@@ -250,10 +252,10 @@ def test_filters(sandbox: Sandbox, export: Export, read: Read, parameter: str, n
         (answer(row(date="2026-01-01")), UnexpectedValue, "a row is of 2026-01-01"),
         (answer(row(), row(credits=3)), UnexpectedValue, "two rows have the same key"),
         (answer(data=[7]), UnexpectedValue, "an item is 7, not an object"),
-        (answer(data=None), MalformedAnswer, "the answer has no list data"),
-        ({"message": "Try later."}, MalformedAnswer, "the answer has no list data: Try later. Run"),
-        ([], MalformedAnswer, "the answer has no list data"),
-        ("<html></html>", MalformedAnswer, "the answer is not JSON"),
+        (answer(data=None), MalformedResponse, "the answer has no list data"),
+        ({"message": "Try later."}, MalformedResponse, "the answer has no list data: Try later. Run"),
+        ([], MalformedResponse, "the answer has no list data"),
+        ("<html></html>", MalformedResponse, "the answer is not JSON"),
     ],
 )
 def test_what_is_not_as_documented_is_an_error(

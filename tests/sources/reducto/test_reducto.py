@@ -10,9 +10,9 @@ import dlt
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.reducto import GROUPINGS, Usage
-from sources.reducto import reducto_source
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.reducto import GROUPINGS, Usage
+from meterhouse.sources.reducto import reducto_source
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import time_machine
 
-import sources.scopix
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.scopix import Event
-from sources._core.budget import Budget
-from sources.scopix import scopix_source
+import meterhouse.sources.scopix
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources.scopix import scopix_source
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -161,13 +161,13 @@ def test_one_key_for_two_accounts_needs_a_tenant_for_each(
 
 def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vendor counts by key: two accounts at full pace each would be twice too fast."""
-    made: list[Budget] = []
+    made: list[RateLimiter] = []
 
-    def budget(pace: int) -> Budget:
-        made.append(Budget(pace))
+    def budget(pace: int) -> RateLimiter:
+        made.append(RateLimiter(pace))
         return made[-1]
 
-    monkeypatch.setattr(sources.scopix, "Budget", budget)
+    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", budget)
     tenants = {name: {"api_key": "scopix_one_key", "tenant_id": name} for name in ("north", "south")}
     other = {"east": {"api_key": "scopix_another"}}
     assert scopix_source(accounts=tenants | other).resources

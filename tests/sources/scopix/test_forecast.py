@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 import time_machine
 
-import sources.scopix
-from pipelines.record import RecordingJournal
-from pipelines.sandbox import Sandbox
-from pipelines.sandbox.scopix import Event
-from sources._core.budget import Budget
+import meterhouse.sources.scopix
+from meterhouse.pipelines.run.state import RecordingJournal
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources._core.http.rate_limit import RateLimiter
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -57,7 +57,7 @@ def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
 
     sandbox.scopix.options.clock = lambda: now
     sandbox.scopix.options.requests_per_minute = 30
-    monkeypatch.setattr(sources.scopix, "Budget", partial(Budget, clock=lambda: now, sleep=sleep))
+    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
     monkeypatch.setattr(RecordingJournal, "expecting", expecting)
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "30")
     monkeypatch.setenv("EXTRACT__WORKERS", "1")

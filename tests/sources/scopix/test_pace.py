@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 import time_machine
 
-import sources.scopix
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.scopix import Event
-from sources._core.budget import Budget
-from sources._core.http import (
-    Answer,
+import meterhouse.sources.scopix
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources._core.errors import (
     CredentialsRejected,
-    MalformedAnswer,
+    MalformedResponse,
     QuotaExhausted,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
     SourceError,
 )
-from sources.scopix.answers import judge
+from meterhouse.sources._core.http.client import Response
+from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources.scopix.errors import error_from_response
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -60,7 +60,7 @@ def minutes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Minutes:
     minutes = Minutes()
     options = sandbox.scopix.options
     options.clock, options.requests_per_minute, options.check_requests_per_minute = minutes, 30, 60
-    monkeypatch.setattr(sources.scopix, "Budget", partial(Budget, clock=minutes, sleep=minutes.sleep))
+    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", partial(RateLimiter, clock=minutes, sleep=minutes.sleep))
     monkeypatch.delenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE")
     monkeypatch.delenv("SOURCES__SCOPIX__CHECK_REQUESTS_PER_MINUTE")
     return minutes
@@ -135,12 +135,12 @@ def problem(code: str, **details: Any) -> dict[str, Any]:
         (500, problem("INTERNAL"), ServiceUnavailable, "It says no"),
         (503, None, ServiceUnavailable, "no reason given"),
         (200, problem("RATE_LIMIT_ERROR"), RateLimited, "It says no"),
-        (200, [], MalformedAnswer, "no object"),
+        (200, [], MalformedResponse, "no object"),
     ],
 )
 def test_errors_are_told_apart(status: int, body: Any, kind: type[SourceError], words: str) -> None:
     """By code, then by status, each with the vendor's own words."""
-    error = judge(Answer(status, {}, body))
+    error = error_from_response(Response(status, {}, body))
     assert type(error) is kind
     assert words in error.problem
 

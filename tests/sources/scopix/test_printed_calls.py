@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.sandbox import Sandbox
-from sources.scopix import tables
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.scopix import tables
 
 
 @pytest.fixture

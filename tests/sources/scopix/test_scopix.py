@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import time_machine
 
-from pipelines.sandbox import Fault, Sandbox
-from pipelines.sandbox.scopix import Event
-from sources.scopix.asker import NOBODY
+from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources.scopix.client import NOBODY
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)

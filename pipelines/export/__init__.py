@@ -1,0 +1,1 @@
+"""`meterhouse export`: what the models computed, as files for other tools."""

@@ -1,0 +1,146 @@
+"""Who uses Mathpix in the sandbox: two accounts, six apps, and what each hour of theirs counts.
+
+The first account is a learning platform whose bill is some thousand USD a month; its images cross the tier edge of 1,000,000
+in the busy months and its strokes sessions the edges of 1,000 and 100,000. The second is a small publisher. `conversion` has
+no price at the vendor, which is why a trickle of it is here. Option sets (`request_args_hash`) come and go, as they do when
+an application is released anew.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+
+from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, SCHOOL, Rhythm, day_of_counts
+
+FOR_EVER = date.max
+SPIKE = {date(2025, 5, 14): 7.0, date(2025, 5, 15): 3.0}
+"""An exam board uploads its archive of answers: `image` of `lyceum_grader` on these days, as a factor."""
+
+
+class Series(NamedTuple):
+    """What one count is of."""
+
+    app_id: str
+    usage_type: str
+    request_args_hash: str
+
+
+Hours = list[dict[Series, int]]
+"""One UTC day: what was counted in each of its 24 hours; a series that was not used is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One app of an account: `group_id` is the vendor's name of the account, `account` ours."""
+
+    account: str
+    group_id: str
+    app_id: str
+    app_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """A set of request arguments that takes `share` of its meter in [since, until); without a name its hash is ''."""
+
+    name: str
+    share: float = 1.0
+    since: date = FIRST_DAY
+    until: date = FOR_EVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    app_id: str
+    usage_type: str
+    monthly: float
+    rhythm: Rhythm
+    options: tuple[_Options, ...] = (_Options(""),)
+
+
+def request_args_hash(name: str) -> str:
+    """Forty hexadecimal digits for a set of request arguments; '' for none, as the vendor's own sample has it."""
+    return blake2b(name.encode(), digest_size=20).hexdigest() if name else ""
+
+
+def _credentials(account: str, group_id: str, *app_ids: str) -> tuple[Credential, ...]:
+    return tuple(Credential(account, group_id, app_id, f"sandbox-key-of-{app_id}") for app_id in app_ids)
+
+
+CREDENTIALS = (
+    *_credentials("default", "lyceum", "lyceum_notes", "lyceum_grader", "lyceum_archive", "lyceum_search"),
+    *_credentials("press", "quarto", "quarto_intake", "quarto_proofs"),
+)
+
+_METERS = {
+    "default": (
+        _Meter("lyceum_notes", "strokes-session", 130_000, SCHOOL),
+        _Meter(
+            "lyceum_notes",
+            "image",
+            420_000,
+            SCHOOL,
+            (
+                _Options("notes 1", until=date(2025, 1, 13)),
+                _Options("notes 2", 0.8, since=date(2025, 1, 13)),
+                _Options("notes 2 with line data", 0.2, since=date(2025, 1, 13)),
+            ),
+        ),
+        _Meter(
+            "lyceum_grader",
+            "image",
+            470_000,
+            SCHOOL,
+            (
+                _Options("grader 1", until=date(2024, 9, 2)),
+                _Options("grader 2", 0.7, since=date(2024, 9, 2), until=date(2025, 8, 25)),
+                _Options("grader 3", 0.7, since=date(2025, 8, 25)),
+                _Options("grader handwriting", 0.3, since=date(2024, 9, 2)),
+            ),
+        ),
+        _Meter("lyceum_grader", "image-async", 90_000, SCHOOL, (_Options("grader batch"),)),
+        _Meter(
+            "lyceum_archive",
+            "pdf-page",
+            210_000,
+            NIGHTLY,
+            (_Options("archive 1", until=date(2025, 3, 3)), _Options("archive 2", since=date(2025, 3, 3))),
+        ),
+        _Meter("lyceum_archive", "conversion", 900, OFFICE),
+        _Meter("lyceum_search", "image", 190_000, OFFICE, (_Options("", since=date(2024, 9, 16)),)),
+        _Meter("lyceum_search", "pdf-page", 60_000, OFFICE, (_Options("search", since=date(2024, 9, 16)),)),
+    ),
+    "press": (
+        _Meter("quarto_intake", "pdf-page", 95_000, OFFICE, (_Options("intake"),)),
+        _Meter("quarto_intake", "conversion", 120, OFFICE),
+        _Meter("quarto_proofs", "image", 60_000, OFFICE, (_Options("proofs", 0.6), _Options("proofs in colour", 0.4))),
+    ),
+}
+
+
+class World:
+    """The usage of both accounts, decided by the seed alone."""
+
+    first_day = FIRST_DAY
+    last_day = date.max - timedelta(days=1)
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def day(self, account: str, day: date) -> Hours:
+        """What `account` used on the UTC day `day`: nothing before `first_day`, nothing of an account that is not here."""
+        hours: Hours = [{} for _ in range(24)]
+        if day < self.first_day:
+            return hours
+        for meter in _METERS.get(account, ()):
+            spike = SPIKE.get(day, 1.0) if (meter.app_id, meter.usage_type) == ("lyceum_grader", "image") else 1.0
+            for options in meter.options:
+                if not options.since <= day < options.until:
+                    continue
+                series = Series(meter.app_id, meter.usage_type, request_args_hash(options.name))
+                monthly = meter.monthly * options.share * spike
+                for hour, count in enumerate(day_of_counts(monthly, meter.rhythm, day, self.seed, *series)):
+                    if count:
+                        hours[hour][series] = count
+        return hours

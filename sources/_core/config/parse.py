@@ -1,0 +1,155 @@
+"""Settings: from what a user wrote to a value, or to an error that names the setting and the way to write it."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import dlt
+import pendulum
+from pendulum import DateTime
+
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.windows import UNITS, Unit, Window, ceil, utc_now
+
+
+def parse_moment(text: str, *, setting: str) -> DateTime:
+    """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; without a zone it is read as UTC.
+
+    Raises:
+        ConfigurationError: `text` is neither; it names `setting`.
+    """
+    stated = str(text).strip()
+    try:
+        # pendulum also reads durations, weeks and ordinal days; a bound of money is better read from a date only.
+        moment = pendulum.parse(stated, tz="UTC") if re.match(r"\d{4}-\d{2}-\d{2}(?!\d)", stated) else None
+    except ValueError:
+        moment = None
+    if not isinstance(moment, DateTime):
+        raise ConfigurationError(
+            f"{setting} is {stated!r}, which is not a date",
+            hint="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.",
+        )
+    return moment.in_timezone("UTC")
+
+
+_SPAN = re.compile(r"(\d{1,5})\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
+
+
+def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
+    """A length of time: `7 days`, `36 hours`, `2 weeks`, short `7d`, ISO 8601 `P7D`; a bare number is days.
+
+    Raises:
+        ConfigurationError: `text` is none of these; it names `setting`.
+    """
+    if isinstance(text, timedelta):
+        return text
+    stated = str(text).strip()
+    if match := _SPAN.fullmatch(stated):
+        amount, unit = int(match[1]), (match[2] or "d")[0].lower()
+        return timedelta(hours=amount) if unit == "h" else timedelta(days=amount * (7 if unit == "w" else 1))
+    if stated.upper().startswith("P"):
+        try:
+            span = pendulum.parse(stated)
+        except ValueError:
+            span = None
+        if isinstance(span, pendulum.Duration) and not span.years and not span.months:
+            return timedelta(seconds=span.total_seconds())
+    raise ConfigurationError(
+        f"{setting} is {stated!r}, which is not a length of time", hint="Write it as '7 days', '36 hours' or 'P7D'."
+    )
+
+
+def parse_unit(text: str, *, setting: str) -> Unit:
+    """One of hour, day, week and month.
+
+    Raises:
+        ConfigurationError: `text` is none of them; it names `setting`.
+    """
+    for unit in UNITS:
+        if unit == text:
+            return unit
+    raise ConfigurationError(f"{setting} is {text!r}", hint=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
+
+
+def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
+    """The window of a backfill, [since, until); with the running bucket where only `since` is given, None without both.
+
+    Without both, what a scheduler has set for dlt counts: DLT_INTERVAL_START and DLT_INTERVAL_END; and with
+    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval, which every task there has, asked for or not.
+
+    Raises:
+        ConfigurationError: a bound is no date, one stands alone, or the window is empty or still to come.
+    """
+    if since is None and until is None:
+        since, until = _scheduled()
+    if since is None and until is None:
+        return None
+    if since is None:
+        raise ConfigurationError("until is given without since", hint="Give the start of the backfill, too.")
+    now = utc_now()
+    start = parse_moment(since, setting="since")
+    end = parse_moment(until, setting="until") if until is not None else ceil(now, unit)
+    if start >= now:
+        raise ConfigurationError(f"since is {since}, which is still to come", hint="Give a day that has begun.")
+    if start >= end:
+        raise ConfigurationError(
+            f"since {since} is not before until {until}",
+            hint="until is excluded: to load one day, give the next one.",
+        )
+    return Window(start, end)
+
+
+INTERVAL = ("DLT_INTERVAL_START", "DLT_INTERVAL_END")
+
+
+def _scheduled() -> tuple[str | None, str | None]:
+    named = [os.environ.get(name, "") for name in INTERVAL]
+    if all(named) or os.environ.get("DLT_ALLOW_EXTERNAL_SCHEDULERS", "").lower() in {"true", "1"}:
+        try:
+            interval = dlt.current.interval()
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{' or '.join(INTERVAL)} is no time ({error})", hint="Write both as 2026-01-31T00:00:00Z."
+            ) from None
+        if interval is not None:
+            return interval.start.isoformat(), interval.end.isoformat()
+    elif any(named):
+        raise ConfigurationError(f"of {' and '.join(INTERVAL)} only one is set", hint="Set both, or none.")
+    return None, None
+
+
+def parse_number(value: int, *, setting: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most`.
+
+    Raises:
+        ConfigurationError: it is outside; it names `setting`.
+    """
+    if value < least or (most is not None and value > most):
+        allowed = f"a number from {least} to {most}" if most is not None else f"{least} or more"
+        raise ConfigurationError(f"{setting} is {value}", hint=f"Use {allowed}.")
+    return value
+
+
+def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
+    """A list of names, or one text with commas between them (the way of environment variables), in order, each once.
+
+    A name with a comma in it is written in a list, which in the environment is JSON (`["one, two"]`).
+
+    Raises:
+        ConfigurationError: it is neither; it names `setting`.
+    """
+    if isinstance(value, str):
+        try:
+            names = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+        except ValueError:
+            names = None
+    else:
+        names = () if value is None else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            f"{setting} is {value!r}, which is not a list of texts", hint="Write it as ['one', 'two'] or 'one,two'."
+        )
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))

@@ -1,0 +1,138 @@
+"""What a source reports while it works: frozen events, handed to one observer.
+
+A source in your own dlt pipeline needs no observer: `fail_fast` ignores everything but a failure, which it raises, so that
+dlt discards the load package and nothing changes. `meterhouse run` passes an observer that draws progress, writes the log
+and collects failures, so that an account that fails does not stop the others.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from meterhouse.sources._core.errors import SourceError
+from meterhouse.sources._core.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something happens: one account's table. Both are '' for a request of no table, such as a credentials check."""
+
+    provider: str
+    account: str = ""
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSent:
+    """A request is about to be sent, for the first time or again; `remaining` more may follow at once, None: no limit."""
+
+    place: Place
+    remaining: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRetried:
+    """Attempt number `attempt` failed with `error`; the next one follows after `wait` seconds."""
+
+    place: Place
+    endpoint: str
+    error: str
+    attempt: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsPlanned:
+    """The run will request all of `window`, in parts."""
+
+    place: Place
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRequested:
+    """The run requests `window` now."""
+
+    place: Place
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFetched:
+    """`window` was read whole: `rows` rows of one account's table."""
+
+    place: Place
+    window: Window
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMissed:
+    """The API no longer returns `window`, and no earlier run loaded it."""
+
+    place: Place
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpent:
+    """Fetching one account's table took `seconds`, waits and retries included; reported once a window."""
+
+    place: Place
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DurationEstimated:
+    """`requests` more requests will take about `seconds` at the allowed rate; table `*` stands for several tables."""
+
+    place: Place
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A window could not be read. An observer that returns lets the next partition load; one that raises ends the extract."""
+
+    place: Place
+    error: SourceError
+
+
+Event = (
+    RequestSent
+    | RequestRetried
+    | WindowsPlanned
+    | WindowRequested
+    | WindowFetched
+    | WindowMissed
+    | TimeSpent
+    | DurationEstimated
+    | FetchFailed
+)
+Observer = Callable[[Event], None]
+
+
+def fail_fast(event: Event) -> None:
+    """The default observer: raises the error of a failure, and ignores every other event."""
+    if isinstance(event, FetchFailed):
+        raise event.error
+
+
+_place: ContextVar[Place | None] = ContextVar("place", default=None)
+
+
+@contextmanager
+def at(place: Place) -> Iterator[None]:
+    """Requests that this thread sends in the block are for `place`."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def current_place(provider: str) -> Place:
+    """The place that this thread fetches for; that of the provider alone outside of `at`."""
+    return _place.get() or Place(provider)

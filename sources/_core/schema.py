@@ -1,0 +1,300 @@
+"""Typed tables: what a provider's rows are declared to be, and how its JSON objects become exactly that.
+
+A page of JSON objects becomes one Arrow table with an explicit schema: counts are bigint, money and credits decimal, times
+UTC microseconds. A value of another type is an error that names endpoint, field and value. A field that the provider has
+added since arrives as one more text column, so that nothing is lost and no later change of its type can stop a run.
+"""
+
+import json
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meterhouse.sources._core.errors import UnexpectedValue
+
+STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version"})
+"""The columns of every table, which `replace` fills."""
+
+DECIMAL = pa.decimal128(28, 9)
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `field` is the provider's name of it, None where the source computes it.
+
+    `parse` turns one JSON value into the column's Python value, or raises ValueError with the reason. Where all values of a
+    page are of the types in `plain`, Arrow makes of them at once what `parse` would, or fails; in a tenth of the time.
+    """
+
+    name: str
+    type: pa.DataType
+    parse: Callable[[Any], Any]
+    field: str | None
+    description: str
+    nullable: bool = False
+    plain: frozenset[Any] = frozenset()
+
+
+def dimension(name: str, description: str, *, field: str | None = None) -> Column:
+    """A text that rows are told apart by: '' where the provider leaves it out.
+
+    A list (Mathpix's older answers collapse a dimension that was not grouped by) is its one value, or a JSON array of all
+    of them in sorted order, so that it can be part of a key whatever order the provider lists them in.
+    """
+    return Column(name, pa.string(), _dimension, field or name, description, plain=frozenset({str}))
+
+
+def count(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
+    """A whole number."""
+    parse = _optional(_whole_number) if nullable else _whole_number
+    return Column(name, pa.int64(), parse, field or name, description, nullable, frozenset({int}))
+
+
+def instant(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
+    """A point in time, in UTC where the provider names no zone."""
+    parse = _optional(_instant) if nullable else _instant
+    return Column(name, TIMESTAMP, parse, field or name, description, nullable, frozenset({str}))
+
+
+def decimal(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
+    """An exact decimal with nine digits after the point: credits, shares and money, from their text and never a float.
+
+    Providers that add up in binary send 0.30000000000000004; the tenth digit and what follows is rounded half to even.
+    """
+    parse = _optional(_decimal) if nullable else _decimal
+    return Column(name, DECIMAL, parse, field or name, description, nullable, frozenset({int, Decimal}))
+
+
+def day(name: str, description: str, *, field: str | None = None) -> Column:
+    """A calendar date, written 2026-01-31; a time of day after it is refused unless it is midnight."""
+    return Column(name, pa.date32(), _day, field or name, description, plain=frozenset({str}))
+
+
+def text(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
+    """A text that is no part of a key: null where the provider leaves it out."""
+    parse = _optional(_text) if nullable else _text
+    return Column(name, pa.string(), parse, field or name, description, nullable, frozenset({str}))
+
+
+def flag(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
+    """True or false; null where the provider leaves it out."""
+    parse = _optional(_flag) if nullable else _flag
+    return Column(name, pa.bool_(), parse, field or name, description, nullable, frozenset({bool}))
+
+
+def document(name: str, description: str, *, field: str | None = None) -> Column:
+    """A nested value as JSON text, with its keys sorted; null where the provider leaves it out."""
+    return Column(name, pa.string(), _as_text, field or name, description, nullable=True)
+
+
+def computed(name: str, type_: pa.DataType, description: str) -> Column:
+    """A column that the source fills itself."""
+    return Column(name, type_, lambda value: value, None, description)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: its columns, the key that tells its rows apart, and the time that windows are cut by.
+
+    `is_utc` is false where days are local to a time zone that the user chose. `is_event` is true where a row stands for a
+    moment and not for a bucket: it is complete as soon as it is there.
+
+    Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `replace` fills.
+    """
+
+    provider: str
+    endpoint: str
+    name: str
+    columns: Sequence[Column]
+    key: Sequence[str]
+    time: str
+    is_utc: bool = True
+    is_event: bool = False
+    _known: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", frozenset(column.field for column in self.columns if column.field))
+
+    def rows(self, objects: Iterable[Any], **filled: Any) -> pa.Table:
+        """One page of JSON objects as a typed table; `filled` holds the computed columns, as arrays or as one value.
+
+        Raises:
+            UnexpectedValue: an item is no object, or a field does not hold what its column declares.
+        """
+        items = list(objects)
+        for item in items:
+            if not isinstance(item, dict):
+                raise self.unexpected(f"an item is {_shown(item)}, not an object")
+        arrays: dict[str, pa.Array] = {}
+        for column in self.columns:
+            if column.field is not None:
+                arrays[column.name] = self._array(column, [item.get(column.field) for item in items])
+        for name, value in filled.items():
+            arrays[name] = value if isinstance(value, pa.Array) else pa.array([value] * len(items), self.type_of(name))
+        for unknown in sorted(set().union(*items) - self._known):
+            arrays[self._column_for(unknown, arrays)] = pa.array(
+                [_as_text(item.get(unknown)) for item in items], pa.string()
+            )
+        declared = [column.name for column in self.columns if column.name in arrays]
+        added = [name for name in arrays if name not in declared]
+        return pa.table({name: arrays[name] for name in declared + added})
+
+    def _column_for(self, unknown: str, taken: Container[str]) -> str:
+        """A column for a field that the provider has added: its name as dlt writes it, with `vendor_` where we have it."""
+        name = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unknown)).strip("_").lower()
+        ours = {column.name for column in self.columns} | STAMPED
+        while not name or name in ours or name in taken or name.startswith("dlt_"):
+            name = f"vendor_{name}"
+        return name
+
+    def unexpected(self, problem: str) -> UnexpectedValue:
+        """The error that this endpoint says what it does not document."""
+        return UnexpectedValue(
+            problem,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            hint=f"The answer is not as documented, so {self.name} was left as it was; please report it.",
+        )
+
+    def _array(self, column: Column, values: list[Any]) -> pa.Array:
+        if (array := parse_vectorized(column, values)) is not None:
+            return array
+        parsed = []
+        for value in values:
+            try:
+                parsed.append(column.parse(value))
+            except (ValueError, TypeError, ArithmeticError) as reason:
+                raise self.unexpected(f"field {column.field} holds {_shown(value)}, {reason}") from None
+        return pa.array(parsed, column.type)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """The type of a declared column."""
+        return next(column.type for column in self.columns if column.name == name)
+
+
+def parse_vectorized(column: Column, values: list[Any]) -> pa.Array | None:
+    """The values as Arrow reads them; None where each has to be looked at."""
+    types = set(map(type, values))
+    if not types or not types <= (column.plain | {type(None)} if column.nullable else column.plain):
+        return None
+    try:
+        array = pa.array(values)
+        return array if array.type == column.type else array.cast(column.type)
+    except (pa.ArrowException, OverflowError, TypeError):
+        return None
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of `columns`, from which dlt derives the table's."""
+    return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
+
+
+def _dimension(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        distinct = sorted(set(value))
+        return distinct[0] if len(distinct) == 1 else json.dumps(distinct, ensure_ascii=False) if distinct else ""
+    raise ValueError("not a text or a list of texts")
+
+
+def _whole_number(value: Any) -> int:
+    # A bool is an int to Python, and 5.0 is a whole number that some JSON writers make of 5.
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, Decimal) and value.adjusted() <= 18 and value == value.to_integral_value():
+        number = int(value)
+    else:
+        raise ValueError("not a whole number")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("larger than any count can be")
+    return number
+
+
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("not a time")  # noqa: TRY004 - all parsers tell their callers by ValueError
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # Arrow converts what has another zone
+
+
+def _optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else parse(value)
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError("not a number")  # noqa: TRY004 - as above
+    try:
+        number = Decimal(value)
+        if not number.is_finite():
+            raise ValueError("not a finite number")
+        return number.quantize(_NINE_DIGITS)
+    except InvalidOperation:
+        raise ValueError("not a number of at most 19 digits before the point") from None
+
+
+_NINE_DIGITS = Decimal("1e-9")
+
+
+def _day(value: Any) -> date:
+    if not isinstance(value, str):
+        raise ValueError("not a date")  # noqa: TRY004 - as above
+    moment = datetime.fromisoformat(value)
+    if moment.time() != time():
+        raise ValueError("a time, not a date")
+    return moment.date()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")  # noqa: TRY004 - as above
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false")  # noqa: TRY004 - as above
+    return value
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):  # by itself it reads as the number that it is, not as a quoted text
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if value is not None else "nothing"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def row_versions(table: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """One text a row that changes when one of `columns` changes, computed for the whole table at once."""
+    texts = [_text_of(table.column(name)) for name in columns]
+    # A null is told from an empty text by a control character; not by U+0000, which PostgreSQL cannot store.
+    return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x1e").combine_chunks()
+
+
+def _text_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(values.type):  # a time zone's own formatting is slower than its number
+        values = values.cast(pa.int64())
+    return values.cast(pa.string())
+
+
+def first_duplicate(table: pa.Table, key: Sequence[str]) -> Mapping[str, Any] | None:
+    """A key that two rows share, or None."""
+    counted = table.select(list(key)).group_by(list(key)).aggregate([([], "count_all")])
+    shared = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()
+    return {name: shared[0][name] for name in key} if shared else None

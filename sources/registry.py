@@ -1,0 +1,41 @@
+"""The providers: the one Python list of them. Everything that handles every provider reads it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A vendor whose usage API is a source: the folder `sources/<name>`, the schema `<name>`, the section `[sources.<name>]`."""
+
+    name: str
+    title: str
+    """As the vendor writes itself."""
+
+    @property
+    def source_name(self) -> str:
+        """The name of its `@dlt.source` function, in the package of its folder."""
+        return f"{self.name}_source"
+
+    @property
+    def source(self) -> Callable[..., Any]:
+        """Its `@dlt.source` function, imported when first needed."""
+        function: Callable[..., Any] = getattr(import_module(f"meterhouse.sources.{self.name}"), self.source_name)
+        return function
+
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType(
+    {
+        provider.name: provider
+        for provider in (
+            Provider("mathpix", "Mathpix"),
+            Provider("reducto", "Reducto"),
+            Provider("onepin", "Onepin"),
+            Provider("scopix", "Scopix"),
+        )
+    }
+)
+"""By name, in the order in which they are listed."""
