@@ -1,8 +1,8 @@
-"""Measures whether models that read every hour would be faster as incremental models: `python -m tests.benchmarks.incremental [APPS]`.
+"""Models that read every hour, plain and incremental: `python -m tests.benchmarks.incremental [APPS]`.
 
 Ten million rows of hours by default. In a copy of the project the two models that read the hours become incremental: they
-delete the last seven days, which every run loads again, and insert them anew. This alone is not exact: it misses usage that is
-restated or withdrawn further back (a backfill, `--full-refresh`, a new account).
+delete the last seven days, which every run loads again, and insert them anew. This alone is not exact: it misses usage that
+is restated or withdrawn further back (a backfill, `--full-refresh`, a new account).
 """
 
 from __future__ import annotations
