@@ -11,9 +11,9 @@ import tempfile
 import time
 from datetime import timedelta
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources.registry import PROVIDERS
 
 DELAY = 0.1
 DAYS = 30

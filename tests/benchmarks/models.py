@@ -85,7 +85,7 @@ def measured(folder: Path, *command: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Builds them in an empty database with dbt, which times each model, then again, then as the command does, with all tests."""
+    """Builds them in an empty database with dbt, which times each model, then again, then with all tests."""
     accounts, apps = [*map(int, sys.argv[1:]), *(2, APPS)[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
