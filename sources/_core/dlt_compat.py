@@ -52,3 +52,12 @@ def cache_capabilities(destination: Any) -> Any:
 
     destination.capabilities = update_wrapper(partial(capabilities), find_out)
     return destination
+
+
+def destination_configuration(dlt_destination: Any, name: str) -> Any:
+    """dlt's resolved configuration of a destination, credentials included; dlt offers none without a pipeline."""
+    initial: Any = dlt_destination.spec()
+    initial._bind_dataset_name(dataset_name=name)  # noqa: SLF001
+    if hasattr(initial, "local_dir"):
+        initial.local_dir = str(Path.cwd())
+    return dlt_destination.configuration(initial)
