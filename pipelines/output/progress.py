@@ -13,7 +13,7 @@ from meterhouse.sources._core.windows import utc_now
 
 def progress_table(state: RunState) -> Group:
     """The progress of each provider, and of the models."""
-    table = make_table("", "provider", "requests", "allowed now", "rows", "loaded until", "time left")
+    table = make_table("", "provider", "requests", "rate limit left", "rows", "loaded until", "time left")
     fetched = list(state.fetched)
     for provider, requests in list(state.requests.items()):
         windows = [window for window in fetched if window.place.provider == provider]

@@ -90,7 +90,7 @@ def _listen(read_end: int, handled: frozenset[int], as_json: bool) -> None:  # n
 
 def _write_last_line(status: int, as_json: bool) -> None:  # noqa: FBT001 - a thread's target
     action = "interrupted" if status == 128 + signal.SIGINT else "terminated"
-    message = f"meterhouse: {action}; what was loaded stays, and the next run continues from there"
+    message = f"meterhouse: {action}; what was loaded stays, and the next run goes on from there"
     with suppress(OSError):
         if sys.stdout.isatty():
             os.write(1, b"\x1b[?25h\n")  # shows the cursor, which the live progress hides

@@ -14,7 +14,7 @@ from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.output.json_lines import json_text
 from meterhouse.sources._core.errors import ConfigurationError
 
-NUMBERS = {"rows", "quantity", "billed", "requests", "allowed now", "time left"}
+NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
 
 Rows = Sequence[Sequence[Any]]
 

@@ -16,7 +16,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import Place
-from meterhouse.sources.billing import TABLES, Fault, Faults, billing_source, table_reader
+from meterhouse.sources.billing import TABLES, InvalidBillingFiles, RowError, billing_source, table_reader
 
 
 def configured_billing() -> dict[str, str]:
@@ -29,7 +29,7 @@ def open_billing(destination: Destination, configured: Mapping[str, str]) -> Dlt
     """The user's billing data, read and checked.
 
     Raises:
-        Faults: the files or tables are wrong.
+        InvalidBillingFiles: the files or tables are wrong.
     """
 
     def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
@@ -42,7 +42,7 @@ def open_billing(destination: Destination, configured: Mapping[str, str]) -> Dlt
     return source
 
 
-def billing_errors(destination: Destination) -> tuple[Fault, ...]:
+def billing_errors(destination: Destination) -> tuple[RowError, ...]:
     """The errors in the files and tables of [sources.billing]; nothing is loaded.
 
     Raises:
@@ -51,8 +51,8 @@ def billing_errors(destination: Destination) -> tuple[Fault, ...]:
     if configured := configured_billing():
         try:
             open_billing(destination, configured)
-        except Faults as invalid:
-            return invalid.faults
+        except InvalidBillingFiles as invalid:
+            return invalid.errors
         except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
             raise LoadError(f"{BILLING}: {describe_error(error, destination.location)}") from None
     return ()
@@ -65,10 +65,10 @@ def load_billing(destination: Destination, state: RunState, configured: Mapping[
             return
         load_one(destination, BILLING, open_billing(destination, configured), Lock())
         state.observe(BillingLoaded(configured))
-    except Faults as invalid:
-        for fault in invalid.faults:
-            error = ConfigurationError(f"{BILLING}: {fault}", hint="Nothing of billing was loaded.")
-            state.observe(LoadFailed(Place(BILLING, table=fault.table), error))
+    except InvalidBillingFiles as invalid:
+        for row_error in invalid.errors:
+            error = ConfigurationError(f"{BILLING}: {row_error}", hint="Nothing of billing was loaded.")
+            state.observe(LoadFailed(Place(BILLING, table=row_error.table), error))
     except Exception as error:  # noqa: BLE001 - no error here may keep the providers from being loaded
         state.observe(LoadFailed(Place(BILLING), as_load_error(BILLING, error, destination)))
 

@@ -15,7 +15,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core import credentials_check
 from meterhouse.sources._core.errors import NotConfigured
-from meterhouse.sources.billing import Fault
+from meterhouse.sources.billing import RowError
 from meterhouse.sources.registry import PROVIDERS
 
 
@@ -27,7 +27,7 @@ class CheckResult:
     accounts: Sequence[CredentialsChecked]
     not_configured: Sequence[str]
     billing: Mapping[str, str]
-    billing_errors: Sequence[Fault]
+    billing_errors: Sequence[RowError]
     stale: Sequence[StaleTable] | None
 
     @property

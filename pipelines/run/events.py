@@ -10,7 +10,7 @@ from meterhouse.sources._core.events import Place
 if TYPE_CHECKING:
     from meterhouse.pipelines.run.freshness import StaleTable
     from meterhouse.pipelines.transform.build import BuildResult
-    from meterhouse.sources.billing import Fault
+    from meterhouse.sources.billing import RowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class TableIsStale:
 class BillingRejected:
     """A row, column or file of the user's billing data is wrong."""
 
-    error: "Fault"
+    error: "RowError"
 
 
 RunEvent = (

@@ -11,7 +11,6 @@ from typing import Any
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.sources import DltSource
 
-from meterhouse.pipelines.run.journal_adapter import JournalAdapter
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.sources._core.config.limits import Limits
@@ -85,7 +84,7 @@ def open_sources(
                     since=since,
                     until=until,
                     full_refresh=full_refresh,
-                    journal=JournalAdapter(provider, state.observe),
+                    observer=state.observe,
                     **settings.get(provider, {}),
                 )
         except NotConfigured:
@@ -122,7 +121,7 @@ def require_known_settings(providers: Iterable[str]) -> None:
     require_known(f"sources.{BILLING}", TABLES)
     for name in providers:
         provider = PROVIDERS[name]
-        known = inspect.signature(provider.source).parameters.keys() - {"journal", "observer"}
+        known = inspect.signature(provider.source).parameters.keys() - {"observer"}
         require_known(f"sources.{name}", known, tables=("accounts", provider.source_name))
 
 

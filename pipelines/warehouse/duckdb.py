@@ -137,7 +137,7 @@ class DuckDBDestination(Destination):
         if file.stem in RESERVED:
             # DuckDB names a database after its file, and could not tell mathpix.table from a table of another schema.
             raise ConfigurationError(
-                f"the database file {file} has the name of one of its schemas",
+                f"the database file {file} has the name of a schema in it",
                 hint=f"Use a name other than {', '.join(sorted(RESERVED))}.",
             )
         hint = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
