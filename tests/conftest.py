@@ -96,7 +96,7 @@ def empty_working_directory(dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch)
     """
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
-    folder = dlt_data_dir.with_name("house")
+    folder = dlt_data_dir.with_name("work")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for left in dlt_data_dir.glob("pipelines/*/*"):
@@ -113,7 +113,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield server
 
 
-class House:
+class Cli:
     """meterhouse as its user has it: the command, and the database that it leaves behind."""
 
     def __init__(self, folder: Path) -> None:
@@ -142,14 +142,12 @@ class House:
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    """The providers that `house` has credentials of; a module that tests another one says so by a fixture of this name."""
+    """The providers that `cli` has credentials of; a module that tests another one says so by a fixture of this name."""
     return ("mathpix",)
 
 
 @pytest.fixture
-def house(
-    empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> House:
+def cli(empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Cli:
     """An empty folder whose environment points at the sandbox; a fault is not asked again, so that no test waits."""
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
     for provider in providers:
@@ -157,4 +155,4 @@ def house(
         for name, value in sandbox.variables().items():
             if name.startswith(f"SOURCES__{provider.upper()}__"):
                 monkeypatch.setenv(name, value)
-    return House(empty_working_directory)
+    return Cli(empty_working_directory)

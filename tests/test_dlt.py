@@ -13,7 +13,7 @@ from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.destination import resolve_destination
 from meterhouse.sources._core.windows import utc_now
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.test_project import TOP, tracked
 
 pytestmark = pytest.mark.thorough
@@ -64,12 +64,12 @@ def test_dlt_init_gives_a_project_that_runs(name: str, sandbox: Sandbox, tmp_pat
     assert rows[resource.get(name, "usage_by_product")]
 
 
-def test_dlt_pipeline_info_works_on_ours(house: House) -> None:
+def test_dlt_pipeline_info_works_on_ours(cli: Cli) -> None:
     """The working directory is dlt's own, one folder a destination."""
-    house("run", "mathpix", "--no-models")
+    cli("run", "mathpix", "--no-models")
     folder = resolve_destination().working_dir
-    said = run(f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix info", house.folder)
+    said = run(f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix info", cli.folder)
     assert "Found pipeline mathpix" in said
     assert "ocr_usage_by_usage_type" in run(
-        f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix schema", house.folder
+        f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix schema", cli.folder
     )

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from meterhouse.sources._core.windows import utc_now
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
@@ -80,11 +80,11 @@ def of_its_commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("example", "command"), of_its_commands())
-def test_the_command_of_an_example_runs(house: House, example: str, command: str) -> None:
+def test_the_command_of_an_example_runs(cli: Cli, example: str, command: str) -> None:
     """As its scheduler would start it, with empty variables where there is no interval; into DuckDB, without models."""
     installed = Path(sys.executable).parent
     for there, here in (
-        ("/srv/costs", str(house.folder)),
+        ("/srv/costs", str(cli.folder)),
         ("/opt/meterhouse/bin", str(installed)),
         ("meterhouse run", "meterhouse run --no-models"),
         ("--destination postgres", ""),
@@ -98,8 +98,8 @@ def test_the_command_of_an_example_runs(house: House, example: str, command: str
         "DLT_INTERVAL_END": since.add(days=1).to_date_string() if example == "actions" else "",
         "SOURCES__MATHPIX__INITIAL_DATE": since.subtract(days=1).to_date_string(),
     }
-    subprocess.run(["sh", "-c", command], env=environment, cwd=house.folder, check=True, capture_output=True)
-    ((days,),) = house.rows("select count(distinct bucket_start::date) from mathpix.ocr_usage_by_usage_type")
+    subprocess.run(["sh", "-c", command], env=environment, cwd=cli.folder, check=True, capture_output=True)
+    ((days,),) = cli.rows("select count(distinct bucket_start::date) from mathpix.ocr_usage_by_usage_type")
     assert days == (1 if example == "actions" else 5)
 
 
@@ -144,12 +144,12 @@ def test_prefect(schedulers: Path, calls: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_dagster(schedulers: Path, house: House) -> None:
+def test_dagster(schedulers: Path, cli: Cli) -> None:
     """A partition of the provider's assets is loaded, which is exactly its day, and the models are built from it."""
     day = utc_now().subtract(days=2).to_date_string()
     said = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
-               folder=house.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(house.database),
-               DAGSTER_HOME=str(house.folder))  # fmt: skip
+               folder=cli.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(cli.database),
+               DAGSTER_HOME=str(cli.folder))  # fmt: skip
     assert said == [True, True]
-    assert house.rows("select distinct date::text from usage.usage_daily") == [(day,)]
-    assert house.rows("select count(*) > 0 from usage.cost_daily where billed_cost > 0") == [(True,)]
+    assert cli.rows("select distinct date::text from usage.usage_daily") == [(day,)]
+    assert cli.rows("select count(*) > 0 from usage.cost_daily where billed_cost > 0") == [(True,)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 DRIVER = Path(__file__).with_name("driver.py")
 LOAD = ("run", "--no-models")
@@ -108,32 +108,32 @@ def truth(sandbox: Sandbox, provider: str) -> Decimal:
             return Decimal(str(sandbox.scopix.usage.total(START, TODAY)))
 
 
-def require_whole(house: House, sandbox: Sandbox, providers: tuple[str, ...]) -> None:
+def require_whole(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...]) -> None:
     """Nothing lost, nothing doubled: sums are the vendors', in each grouping of a provider, and each key is there once."""
     for provider in providers:
         table, time, what = SUMS[provider]
         asked = f"{time} >= '{START.date()}' and {time} < '{TODAY.date()}'"
         total = truth(sandbox, provider)
         assert total > 0
-        assert house.rows(f"select sum({what}) from {provider}.{table} where {asked}") == [(total,)]
+        assert cli.rows(f"select sum({what}) from {provider}.{table} where {asked}") == [(total,)]
         if provider == "mathpix":
             for grouping in ("request_args_hash", "app_id"):
-                assert house.rows(f"select sum(count) from mathpix.ocr_usage_by_{grouping} where {asked}") == [(total,)]
-        tables = house.rows(
+                assert cli.rows(f"select sum(count) from mathpix.ocr_usage_by_{grouping} where {asked}") == [(total,)]
+        tables = cli.rows(
             f"select table_name from information_schema.tables where table_schema = '{provider}'"
             " and not starts_with(table_name, '_dlt') and table_name <> 'fetched_windows'"
         )
         for (name,) in tables:
-            rows = house.rows(f"select * exclude (fetched_at) from {provider}.{name}")
+            rows = cli.rows(f"select * exclude (fetched_at) from {provider}.{name}")
             assert len(rows) == len(set(rows)), name
-        assert not house.rows(
+        assert not cli.rows(
             "select table_name, column_name from information_schema.columns where contains(column_name, '__v_')"
         )
 
 
 @pytest.fixture
-def few_days(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> House:
-    """A house that begins three days ago, because its runs take place today; a fault is not asked again."""
+def few_days(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A folder whose configuration begins three days ago, because its runs take place today; a fault is not asked again."""
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START.date().isoformat())
-    return house
+    return cli

@@ -9,7 +9,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.onepin import Run
-from tests.conftest import House
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.thorough
 
@@ -50,7 +50,7 @@ def moment(text: str) -> datetime:
 )
 @pytest.mark.thorough
 def test_runs_around_a_midnight_of_the_calendar(
-    house: House,
+    cli: Cli,
     sandbox: Sandbox,
     clock: time_machine.Traveller,
     monkeypatch: pytest.MonkeyPatch,
@@ -62,7 +62,7 @@ def test_runs_around_a_midnight_of_the_calendar(
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", start)
     for at in runs:
         clock.move_to(moment(at))
-        house("run", *NAMED, "--no-models")
+        cli("run", *NAMED, "--no-models")
     last = moment(runs[-1]).date()
     day = date.fromisoformat(start)
     days = {day + timedelta(days=number) for number in range((last - day).days)}
@@ -73,15 +73,15 @@ def test_runs_around_a_midnight_of_the_calendar(
             "select cast(bucket_start at time zone 'UTC' as date), sum(count)"
             f" from mathpix.ocr_usage_by_{grouping} where bucket_start < '{last}T00:00:00Z' group by 1"
         )
-        assert dict(house.rows(query)) == expected
-    daily = dict(house.rows(f"select date, sum(credits) from reducto.usage_by_product where date < '{last}' group by 1"))
+        assert dict(cli.rows(query)) == expected
+    daily = dict(cli.rows(f"select date, sum(credits) from reducto.usage_by_product where date < '{last}' group by 1"))
     assert daily == {day: sandbox.reducto.usage.total(*bounds(day)).credits for day in days}
-    daily = dict(house.rows(f"select date, sum(credits) from onepin.usage_daily where date < '{last}' group by 1"))
+    daily = dict(cli.rows(f"select date, sum(credits) from onepin.usage_daily where date < '{last}' group by 1"))
     assert daily == {day: sandbox.onepin.usage.credits(*bounds(day)) for day in days}
-    assert house.rows(f"select count(*), count(distinct date) from onepin.usage_daily where date < '{last}'") == [
+    assert cli.rows(f"select count(*), count(distinct date) from onepin.usage_daily where date < '{last}'") == [
         (len(days), len(days))
     ]
-    events = house.rows(
+    events = cli.rows(
         "select cast(timestamp at time zone 'UTC' as date), count(*), count(distinct id) from scopix.usage_events"
         f" where timestamp < '{last}T00:00:00Z' group by 1"
     )
@@ -89,7 +89,7 @@ def test_runs_around_a_midnight_of_the_calendar(
     assert all(count == distinct for _, count, distinct in events)
     for table in ("mathpix.ocr_usage_by_app_id", "reducto.usage_by_product", "onepin.usage_daily", "scopix.usage_daily"):
         time = "bucket_start" if table.startswith("mathpix") else "date"
-        assert house.rows(f"select count(*) from {table} where {time} < '{last}' and not is_complete") == [(0,)], table
+        assert cli.rows(f"select count(*) from {table} where {time} < '{last}' and not is_complete") == [(0,)], table
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_runs_around_a_midnight_of_the_calendar(
     ],
 )
 def test_the_change_of_clocks_where_the_user_is(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch, zone: str, changes: str
+    cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch, zone: str, changes: str
 ) -> None:
     """A run of one credit in each hour of three local days: 23, 24 and 25 hours are counted to the days that they are of."""
     local = ZoneInfo(zone)
@@ -117,9 +117,9 @@ def test_the_change_of_clocks_where_the_user_is(
     monkeypatch.setenv("SOURCES__ONEPIN__INITIAL_DATE", days[0].isoformat())
     for number in (0, 1, 2):  # at each local midnight behind
         clock.move_to(datetime.combine(days[number] + timedelta(days=1), datetime.min.time(), local).astimezone(UTC))
-        house("run", "onepin.usage_daily", "--no-models")
+        cli("run", "onepin.usage_daily", "--no-models")
     expected = {day: sum(hour.astimezone(local).date() == day for hour in hours) for day in days}
     assert sum(expected.values()) != 72 or zone == "Australia/Lord_Howe"
-    said = house.rows(f"select date, credits from onepin.usage_daily where date <= '{days[-1]}' order by date")
+    said = cli.rows(f"select date, credits from onepin.usage_daily where date <= '{days[-1]}' order by date")
     assert said == list(expected.items())
-    assert house.rows(f"select count(*) from onepin.usage_daily where date <= '{days[-1]}' and not is_complete") == [(0,)]
+    assert cli.rows(f"select count(*) from onepin.usage_daily where date <= '{days[-1]}' and not is_complete") == [(0,)]

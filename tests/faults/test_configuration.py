@@ -7,7 +7,7 @@ import pytest
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
 SECRET = "sk-verysecretverysecret"
@@ -27,9 +27,9 @@ def configure(text: str) -> None:
     active().reload()
 
 
-def refused(house: House, *arguments: str) -> str:
+def refused(cli: Cli, *arguments: str) -> str:
     """The one line that a command says which ends with status 2."""
-    (line,) = [line for line in house(*arguments, status=2).splitlines() if line.strip()]
+    (line,) = [line for line in cli(*arguments, status=2).splitlines() if line.strip()]
     assert line.startswith("meterhouse: ")
     return line
 
@@ -47,22 +47,22 @@ def refused(house: House, *arguments: str) -> str:
         (f"['{SECRET}']\n['{SECRET}']\n", "line 2, column"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(house: House, sandbox: Sandbox, file: str, text: str, where: str) -> None:
+def test_a_broken_file_is_named_with_its_line(cli: Cli, sandbox: Sandbox, file: str, text: str, where: str) -> None:
     """By every command that reads it, and nothing that stands there is shown."""
     Path(".dlt").mkdir()
     Path(".dlt", file).write_text(text)
     for command in (LOAD, ("check",), ("models",)):
-        line = refused(house, *command)
+        line = refused(cli, *command)
         assert f".dlt/{file}, {where}" in line
         assert SECRET[:8] not in line
     assert len(sandbox.requests) == 0
 
 
-def test_a_file_in_another_encoding_is_named_with_its_line(house: House) -> None:
+def test_a_file_in_another_encoding_is_named_with_its_line(cli: Cli) -> None:
     """An editor's Latin-1 is no mystery."""
     Path(".dlt").mkdir()
     Path(".dlt/secrets.toml").write_bytes(b"[sources.mathpix]\n# Schl\xfcssel\n")
-    assert ".dlt/secrets.toml, line 2: is not UTF-8" in refused(house, *LOAD)
+    assert ".dlt/secrets.toml, line 2: is not UTF-8" in refused(cli, *LOAD)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,15 @@ def test_a_file_in_another_encoding_is_named_with_its_line(house: House) -> None
         ("[[sources.mathpix.accounts]]\nname = 'a'\napp_id = 'x'\napp_kye = 'k'", "Did you mean app_key?"),
     ],
 )  # fmt: skip
-def test_an_unknown_setting_is_named_with_the_nearest(house: House, sandbox: Sandbox, text: str, said: str) -> None:
+def test_an_unknown_setting_is_named_with_the_nearest(cli: Cli, sandbox: Sandbox, text: str, said: str) -> None:
     """In every provider, account, in billing and in the limits: a misspelled setting would silently be the default."""
     configure(text)
     for command in (LOAD, ("check",)):
-        line = refused(house, *command)
+        line = refused(cli, *command)
         assert said in line
         assert "secret'" not in line
     assert len(sandbox.requests) == 0
-    assert not house.database.exists()
+    assert not cli.database.exists()
 
 
 @pytest.mark.parametrize(
@@ -102,21 +102,21 @@ def test_an_unknown_setting_is_named_with_the_nearest(house: House, sandbox: San
     ],
 )
 def test_an_unknown_variable_is_named_with_the_nearest(
-    house: House, monkeypatch: pytest.MonkeyPatch, variable: str, near: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, near: str
 ) -> None:
     """The environment is configuration, too."""
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", "europe")
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_ID", "x")
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_KEY", "k")
     monkeypatch.setenv(variable, "1")
-    line = refused(house, *LOAD)
+    line = refused(cli, *LOAD)
     assert variable in line
     assert f"Did you mean {near}?" in line
 
 
-def test_what_other_programs_configure_is_none_of_ours(house: House) -> None:
+def test_what_other_programs_configure_is_none_of_ours(cli: Cli) -> None:
     """Sections of other sources, and dlt's own in ours, are left alone; so is a provider that this run does not ask."""
     configure(
         "[sources.github]\ntokn = 'x'\n[sources.mathpix.extract]\nworkers = 2\n[sources.scopix]\nzzz = 1\n[mine]\na = 1\n"
     )
-    house("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")
+    cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")

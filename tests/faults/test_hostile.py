@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.faults.conftest import LOAD, require_whole
 
 pytestmark = pytest.mark.thorough
@@ -59,28 +59,28 @@ def hostile(provider: str, changed: set[str]) -> Callable[[bytes, Mapping[str, A
     return edit
 
 
-def test_hostile_names_are_stored_as_they_are(few_days: House, sandbox: Sandbox) -> None:
+def test_hostile_names_are_stored_as_they_are(few_days: Cli, sandbox: Sandbox) -> None:
     """By two runs, of which the second merges, and by the models: nothing is lost, and the names are there to the letter."""
-    house, changed = few_days, {provider: set[str]() for provider in ALL}
-    house(*LOAD)
+    cli, changed = few_days, {provider: set[str]() for provider in ALL}
+    cli(*LOAD)
     schemas = "select distinct schema_name, table_name from duckdb_tables() where schema_name not like 'usage%' order by all"
-    tables = house.rows(schemas)
+    tables = cli.rows(schemas)
     for provider, path in PATHS.items():
         sandbox.faults.add(Fault(path=path, edit=hostile(provider, changed[provider])))
-    house(*LOAD)
-    house("run")
+    cli(*LOAD)
+    cli("run")
     assert {provider: tuple(sorted(names)) for provider, names in changed.items()} == {
         provider: tuple(sorted(names)) for provider, names in NAMES.items()
     }
-    assert house.rows(schemas) == tables
-    require_whole(house, sandbox, ALL)
+    assert cli.rows(schemas) == tables
+    require_whole(cli, sandbox, ALL)
     for provider, (table, column) in STORED.items():
         name = HOSTILE.format(provider=provider).replace("'", "''")
-        ((named, added),) = house.rows(
+        ((named, added),) = cli.rows(
             f"select count(*) filter (where ends_with({column}, '{name}')), count(*) filter (where x_drop_schema_{provider}"
             f"_cascade = '{name}') from {provider}.{table}"
         )
         assert named == added > 0, provider
-    dimensions = house.rows("select distinct provider from usage.usage_by_dimension where contains(value, 'drop schema')")
+    dimensions = cli.rows("select distinct provider from usage.usage_by_dimension where contains(value, 'drop schema')")
     assert {provider for (provider,) in dimensions} == {"mathpix", "reducto", "scopix"}  # Onepin's are names of languages
-    house("export", "focus", "focus.csv")
+    cli("export", "focus", "focus.csv")

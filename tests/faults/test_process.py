@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.faults.conftest import LOAD, START, TODAY, Started, require_whole
 
 Start = Callable[..., Started]
@@ -39,7 +39,7 @@ def restated(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.thorough
-def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: House, sandbox: Sandbox, start: Start) -> None:
+def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
     """Else a kill at nine tenths would be of a run that is over, or nowhere near its end."""
     first = start(*LOAD)
     assert first.end() == 0
@@ -53,7 +53,7 @@ def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: Hou
 
 @pytest.mark.parametrize("tenth", [pytest.param(n, marks=() if n == 6 else pytest.mark.thorough) for n in range(10)])
 def test_a_run_killed_at_any_tenth_is_repaired_by_the_next(
-    few_days: House, sandbox: Sandbox, start: Start, tenth: int
+    few_days: Cli, sandbox: Sandbox, start: Start, tenth: int
 ) -> None:
     """The first run, which makes the tables (at every other tenth), and a later one, which changes and deletes rows."""
     if tenth % 2:
@@ -68,7 +68,7 @@ def test_a_run_killed_at_any_tenth_is_repaired_by_the_next(
 
 @pytest.mark.parametrize("providers", [ALL])
 @pytest.mark.thorough
-def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: House, sandbox: Sandbox, start: Start) -> None:
+def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
     """Those that were loaded stay as they are, the others come; the one that never answered kept nobody waiting."""
     sandbox.faults.add(Fault(path="/api/v2", stall=True))  # Scopix
     run = start(*LOAD, action="loads")
@@ -91,7 +91,7 @@ def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: Ho
     ],
 )
 def test_a_signal_ends_a_run_within_two_seconds(
-    few_days: House, sandbox: Sandbox, start: Start, phase: str, number: signal.Signals
+    few_days: Cli, sandbox: Sandbox, start: Start, phase: str, number: signal.Signals
 ) -> None:
     """While a provider is silent, and while DuckDB is busy: one line, status 130 or 143; the next run is whole at once."""
     if phase == "extract":
@@ -120,7 +120,7 @@ def test_a_signal_before_anything_has_begun(start: Start) -> None:
 
 
 @pytest.mark.parametrize("size", [pytest.param(4096, marks=pytest.mark.thorough), 8192])
-def test_a_database_that_could_not_even_be_begun(few_days: House, sandbox: Sandbox, size: int) -> None:
+def test_a_database_that_could_not_even_be_begun(few_days: Cli, sandbox: Sandbox, size: int) -> None:
     """What a full disk or a kill leaves of a new file's headers holds nothing, and is in nobody's way."""
     duckdb.connect(str(few_days.database)).close()
     os.truncate(few_days.database, size)
@@ -128,7 +128,7 @@ def test_a_database_that_could_not_even_be_begun(few_days: House, sandbox: Sandb
     require_whole(few_days, sandbox, TWO)
 
 
-def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
+def test_a_short_file_that_is_no_database_stays(few_days: Cli) -> None:
     """A wrong path is an error, and not a file less."""
     few_days.database.write_text("a short note")
     few_days(*LOAD, status=1)
@@ -138,7 +138,7 @@ def test_a_short_file_that_is_no_database_stays(few_days: House) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("room", ["16k", "150k", "300k", "3m"])
 def test_a_full_disk_is_told_and_repaired(
-    few_days: House, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
+    few_days: Cli, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
     """When making the tables and amid the load: status 1 and a line; with room again, all is there.
 
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told_and_repaired(
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_second_run_at_the_same_time_does_no_harm(few_days: House, sandbox: Sandbox, start: Start) -> None:
+def test_a_second_run_at_the_same_time_does_no_harm(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
     """It ends in one line and status 1; the first one goes on and is whole."""
     sandbox.faults.add(Fault(path="/v3", times=1, delay=3))
     first = start(*LOAD)
@@ -179,7 +179,7 @@ def test_a_second_run_at_the_same_time_does_no_harm(few_days: House, sandbox: Sa
 
 @pytest.mark.thorough
 def test_a_working_directory_that_is_lost_meanwhile(
-    few_days: House, sandbox: Sandbox, start: Start, own_dlt_data_dir: Path
+    few_days: Cli, sandbox: Sandbox, start: Start, own_dlt_data_dir: Path
 ) -> None:
     """Whoever clears it while a run is at work: the status tells whether all was loaded, and the next run is whole."""
     few_days(*LOAD)
@@ -198,7 +198,7 @@ def test_a_working_directory_that_is_lost_meanwhile(
 
 
 @pytest.mark.thorough
-def test_a_lost_state_is_repaired(few_days: House, sandbox: Sandbox, own_dlt_data_dir: Path) -> None:
+def test_a_lost_state_is_repaired(few_days: Cli, sandbox: Sandbox, own_dlt_data_dir: Path) -> None:
     """Each of dlt's own tables emptied, with the working directory lost too or not: all is asked for again."""
     few_days(*LOAD)
     for lost, directory_too in (
@@ -218,7 +218,7 @@ def test_a_lost_state_is_repaired(few_days: House, sandbox: Sandbox, own_dlt_dat
 
 
 @pytest.mark.thorough
-def test_a_run_stopped_or_killed_in_dbt_is_repaired_by_the_next(few_days: House, sandbox: Sandbox, start: Start) -> None:
+def test_a_run_stopped_or_killed_in_dbt_is_repaired_by_the_next(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
     """Slow, because dbt takes its seconds each time: the models say what is loaded, and the status what happened."""
     few_days(*LOAD)
     for number, at in ((signal.SIGINT, 5), (signal.SIGKILL, 40)):

@@ -11,7 +11,7 @@ import time_machine
 
 import meterhouse.sources._core.http.client as http
 from meterhouse.sources._core.http.decoding import decode_json
-from tests.conftest import House
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.thorough
 
@@ -48,7 +48,7 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture(autouse=True)
-def clock(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
+def clock(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-18")
     with time_machine.travel(NOW, tick=True) as traveller:
@@ -75,28 +75,28 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], None]:
     return changes
 
 
-def load(house: House, case: Case, status: int = 0) -> Any:
-    return house.json("run", case.table, "--no-models", status=status)
+def load(cli: Cli, case: Case, status: int = 0) -> Any:
+    return cli.json("run", case.table, "--no-models", status=status)
 
 
-def rows(house: House, case: Case) -> list[tuple[Any, ...]]:
-    return house.rows(f"select * from {case.table} order by all")
+def rows(cli: Cli, case: Case) -> list[tuple[Any, ...]]:
+    return cli.rows(f"select * from {case.table} order by all")
 
 
-def columns(house: House, case: Case) -> dict[str, str]:
+def columns(cli: Cli, case: Case) -> dict[str, str]:
     schema, table = case.table.split(".")
     return dict(
-        house.rows(
+        cli.rows(
             "select column_name, data_type from information_schema.columns"
             f" where table_schema = '{schema}' and table_name = '{table}'"
         )
     )
 
 
-def refused(house: House, case: Case, before: list[tuple[Any, ...]]) -> str:
+def refused(cli: Cli, case: Case, before: list[tuple[Any, ...]]) -> str:
     """What the run says that leaves the table as it was."""
-    failures = load(house, case, status=1)["failures"]
-    assert rows(house, case) == before
+    failures = load(cli, case, status=1)["failures"]
+    assert rows(cli, case) == before
     return str(failures[0]["error"])
 
 
@@ -104,10 +104,10 @@ BY_TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.table)
 
 
 @BY_TABLE
-def test_a_new_field_is_a_new_column(house: House, case: Case, vendor: Callable[[str, Change], None]) -> None:
+def test_a_new_field_is_a_new_column(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
     """As text, whatever its type is and becomes, so that no later change of it stops a run; known columns stay."""
-    load(house, case)
-    known, count = columns(house, case), len(rows(house, case))
+    load(cli, case)
+    known, count = columns(cli, case), len(rows(cli, case))
     assert count > 0
     for value, stored in ((7, "7"), (Decimal("7.5"), "7.5"), ([2, None], "[2, null]"), (True, "true")):
 
@@ -115,37 +115,37 @@ def test_a_new_field_is_a_new_column(house: House, case: Case, vendor: Callable[
             return item | {"regionCode": value}
 
         vendor(case.marker, add)
-        load(house, case)
-        assert columns(house, case) == known | {"region_code": "VARCHAR"}
-        assert house.rows(f"select count(*) from {case.table} where region_code = '{stored}'") != [(0,)]
-    assert len(rows(house, case)) == count
+        load(cli, case)
+        assert columns(cli, case) == known | {"region_code": "VARCHAR"}
+        assert cli.rows(f"select count(*) from {case.table} where region_code = '{stored}'") != [(0,)]
+    assert len(rows(cli, case)) == count
 
 
 @BY_TABLE
-def test_a_field_that_vanishes(house: House, case: Case, vendor: Callable[[str, Change], None]) -> None:
+def test_a_field_that_vanishes(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
     """What is no key and no quantity becomes null, or '' where it is a dimension; without the others the table stays."""
-    load(house, case)
-    before, known = rows(house, case), columns(house, case)
+    load(cli, case)
+    before, known = rows(cli, case), columns(cli, case)
     vendor(case.marker, lambda item: {name: value for name, value in item.items() if name != case.required})
-    said = refused(house, case, before)
+    said = refused(cli, case, before)
     assert f"field {case.required} holds nothing" in said or f"has no {case.required}" in said
     if case.optional:
         vendor(case.marker, lambda item: {name: value for name, value in item.items() if name != case.optional})
-        report = load(house, case, status=1 if case.missing == "" else 0)
-        assert columns(house, case) == known
+        report = load(cli, case, status=1 if case.missing == "" else 0)
+        assert columns(cli, case) == known
         if case.missing is None:
-            assert house.rows(f"select count(*) from {case.table} where {case.column} is not null") == [(0,)]
-            assert len(rows(house, case)) == len(before)
+            assert cli.rows(f"select count(*) from {case.table} where {case.column} is not null") == [(0,)]
+            assert len(rows(cli, case)) == len(before)
         else:
             assert "the same key" in report["failures"][0]["error"]
-            assert rows(house, case) == before
+            assert rows(cli, case) == before
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.number], ids=lambda case: case.table)
-def test_a_number_of_another_type(house: House, case: Case, vendor: Callable[[str, Change], None]) -> None:
+def test_a_number_of_another_type(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
     """An error with endpoint, field and value, and the table as it was; a whole number written as 7.0 is still one."""
-    load(house, case)
-    before, known = rows(house, case), columns(house, case)
+    load(cli, case)
+    before, known = rows(cli, case), columns(cli, case)
     wrong: list[Any] = ["many", True, {"value": 7}, [7]]
     wrong += [Decimal("7.5")] if case.whole else []
     for value in wrong:
@@ -154,11 +154,11 @@ def test_a_number_of_another_type(house: House, case: Case, vendor: Callable[[st
             return item | {case.number: value}
 
         vendor(case.marker, turn)
-        said = refused(house, case, before)
+        said = refused(cli, case, before)
         assert case.table.split(".")[0] in said
         assert " /" in said
         assert f"field {case.number} holds {value!r}" in said
     vendor(case.marker, lambda item: item | {case.number: Decimal("7.0")})
-    load(house, case)
-    assert columns(house, case) == known
-    assert len(rows(house, case)) == len(before)
+    load(cli, case)
+    assert columns(cli, case) == known
+    assert len(rows(cli, case)) == len(before)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 ALL = ("mathpix", "reducto", "onepin", "scopix")
 PATHS = {"mathpix": "/v3", "reducto": "/api/v1/usage/export", "onepin": "/api/v1", "scopix": "/api/v2"}
@@ -20,7 +20,7 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def keys(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def keys(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Each provider's key; as much is logged as dlt can."""
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
     variables = sandbox.variables()
@@ -47,11 +47,11 @@ def command(*arguments: str, status: int = 1) -> str:
     return finished.stdout + finished.stderr
 
 
-def all_that_is_stored(house: House) -> str:
+def all_that_is_stored(cli: Cli) -> str:
     """Every value of every table, dlt's own included, as text: DuckDB packs what stands in its file."""
-    tables = house.rows("select schema_name, table_name from duckdb_tables()")
+    tables = cli.rows("select schema_name, table_name from duckdb_tables()")
     assert {"_dlt_pipeline_state", "_dlt_version", "runs"} <= {table for _, table in tables}
-    return "\n".join(str(house.rows(f'select * from {schema}."{table}"')) for schema, table in tables)
+    return "\n".join(str(cli.rows(f'select * from {schema}."{table}"')) for schema, table in tables)
 
 
 def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
@@ -66,7 +66,7 @@ def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
 
 @pytest.mark.thorough
 def test_no_key_is_in_what_a_failing_run_says_or_writes(
-    house: House, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vendors that repeat the key in an error, in HTML, in a redirect; silent ones; hosts that are down, then dbt."""
     for provider in ALL:
@@ -93,13 +93,13 @@ def test_no_key_is_in_what_a_failing_run_says_or_writes(
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__BASE_URL", "http://127.0.0.1:9")
     said += command("run")
     assert said.count("FAILED") > len(ALL)
-    require_unseen(keys, said + all_that_is_stored(house), house.folder, own_dlt_data_dir)
-    assert house.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [(len(ALL),)]
+    require_unseen(keys, said + all_that_is_stored(cli), cli.folder, own_dlt_data_dir)
+    assert cli.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [(len(ALL),)]
 
 
 @pytest.mark.thorough
 def test_no_key_is_in_what_a_good_run_writes_and_exports(
-    house: House, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor the address of a webhook that is not there, nor in a FOCUS file or the report."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
@@ -109,11 +109,11 @@ def test_no_key_is_in_what_a_good_run_writes_and_exports(
     assert "alerts.webhook did not take" in said
     said += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
     secrets = keys | {"webhook": "webhook-of-somebody"}
-    require_unseen(secrets, said + all_that_is_stored(house), house.folder, own_dlt_data_dir)
+    require_unseen(secrets, said + all_that_is_stored(cli), cli.folder, own_dlt_data_dir)
 
 
 def test_no_password_of_a_database_is_in_what_a_failing_run_says_or_writes(
-    house: House, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PostgreSQL that is not there: its driver's error names the host, and nothing names the password."""
     password = "pa55word-of-the-database"

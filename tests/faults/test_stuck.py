@@ -13,7 +13,7 @@ from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.errors import IncompleteResponse, Unreachable
 from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.http.client import Client
-from tests.conftest import House
+from tests.conftest import Cli
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 GZIP_OF_NOTHING_YET = bytes.fromhex("1f8b0800000000000003")
@@ -82,17 +82,17 @@ def test_a_whole_run_of_a_provider_has_a_limit(sandbox: Sandbox) -> None:
         ask_on()
 
 
-def test_a_silent_provider_ends_as_a_failure(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_provider_ends_as_a_failure(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits are settings, and the line says what it was."""
     monkeypatch.setenv("SOURCES__HTTP__READ", "0.3")
     sandbox.faults.add(Fault(path="/v3", stall=True))
-    house("run", "--no-models", status=1)
-    assert "no whole answer in time" in house.output
+    cli("run", "--no-models", status=1)
+    assert "no whole answer in time" in cli.output
 
 
 @pytest.mark.parametrize("name", ["CONNECT", "READ", "TOTAL", "RUN", "ATTEMPTS"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "soon"])
-def test_a_limit_that_is_none_is_refused(house: House, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_limit_that_is_none_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """Nothing waits for ever by configuration."""
     monkeypatch.setenv(f"SOURCES__HTTP__{name}", value)
-    house("run", "--no-models", status=2)
+    cli("run", "--no-models", status=2)

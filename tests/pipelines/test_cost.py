@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +33,8 @@ def month_of(usage_type: str, total: int, month: str, *, app_id: str = "lyceum_n
     ]
 
 
-def billed(house: House) -> Decimal:
-    ((cost,),) = house.rows("select sum(round(billed_cost, 2)) from usage.cost_monthly")
+def billed(cli: Cli) -> Decimal:
+    ((cost,),) = cli.rows("select sum(round(billed_cost, 2)) from usage.cost_monthly")
     return Decimal(cost)
 
 
@@ -52,7 +52,7 @@ EXAMPLES = [
 
 
 @pytest.mark.thorough
-def test_the_vendors_own_totals(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vendors_own_totals(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worked examples of mathpix.com/docs/convert/billing, and the prices of their time, come out to the cent."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2024-11-01")
     sandbox.mathpix.usage.set(
@@ -63,16 +63,16 @@ def test_the_vendors_own_totals(house: House, sandbox: Sandbox, monkeypatch: pyt
             for row in month_of(usage_type, total, month)
         ]
     )
-    house("run", "mathpix.ocr_usage_by_usage_type")
-    assert house.rows(
+    cli("run", "mathpix.ocr_usage_by_usage_type")
+    assert cli.rows(
         "select strftime(billing_month, '%Y-%m'), sum(round(billed_cost, 2)), bool_and(is_complete)"
         " from usage.cost_monthly group by 1 order by 1 desc"
     ) == [(month, Decimal(cost), True) for month, _, cost in EXAMPLES]
-    assert house.rows("select count(*) from usage.unpriced_usage") == [(0,)]
+    assert cli.rows("select count(*) from usage.unpriced_usage") == [(0,)]
 
 
 @pytest.mark.thorough
-def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sandbox) -> None:
+def test_the_hour_that_crosses_a_tier_is_two_charges(cli: Cli, sandbox: Sandbox) -> None:
     """Each with its own price and quantity, together the hour."""
     hour = datetime(2026, 4, 3, 7, tzinfo=UTC)
     sandbox.mathpix.usage.set(
@@ -81,8 +81,8 @@ def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sand
             {"hour": hour, "app_id": "lyceum_grader", "usage_type": "image", "count": 25},
         ]
     )
-    house("run")
-    assert house.rows(
+    cli("run")
+    assert cli.rows(
         "select tier_no, quantity, unit_price, billed_cost from usage.charges"
         " where charge_period_start = timestamp '2026-04-03 07:00' order by tier_no"
     ) == [
@@ -92,25 +92,25 @@ def test_the_hour_that_crosses_a_tier_is_two_charges(house: House, sandbox: Sand
 
 
 @pytest.mark.thorough
-def test_an_unknown_usage_type_is_unpriced_and_never_zero(house: House, sandbox: Sandbox) -> None:
+def test_an_unknown_usage_type_is_unpriced_and_never_zero(cli: Cli, sandbox: Sandbox) -> None:
     """It stands in unpriced_usage and in the run's summary, and in no table of cost."""
     rows = month_of("image", 10_000, "2026-04") + month_of("hologram", 5000, "2026-04")
     sandbox.mathpix.usage.set(rows)
-    report = house.json("run")
+    report = cli.json("run")
     (unpriced,) = report["unpriced_usage"]
     assert (unpriced["meter"], Decimal(unpriced["quantity"]), unpriced["reason"]) == (
         "hologram",
         Decimal(5000),
         "unknown meter",
     )
-    assert "UNPRICED  mathpix default: 5,000 uses of hologram" in house("run")
-    assert house.rows("select sum(quantity) from usage.unpriced_usage") == [(Decimal(5000),)]
-    assert house.rows("select distinct meter from usage.charges") == [("image",)]
-    assert billed(house) == Decimal("20.00")
+    assert "UNPRICED  mathpix default: 5,000 uses of hologram" in cli("run")
+    assert cli.rows("select sum(quantity) from usage.unpriced_usage") == [(Decimal(5000),)]
+    assert cli.rows("select distinct meter from usage.charges") == [("image",)]
+    assert billed(cli) == Decimal("20.00")
 
 
 @pytest.mark.thorough
-def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_accounts_have_two_tier_pools(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each account is billed for its own 1.5 million images from the first tier on."""
     import json
 
@@ -121,8 +121,8 @@ def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkey
     )
     rows = month_of("image", 1_500_000, "2026-04")
     sandbox.mathpix.usage.set(rows + [row | {"app_id": "quarto_intake", "account": "press"} for row in rows])
-    house("run")
-    assert house.rows("select account, round(billed_cost, 2) from usage.cost_monthly order by account") == [
+    cli("run")
+    assert cli.rows("select account, round(billed_cost, 2) from usage.cost_monthly order by account") == [
         ("notes", Decimal("2750.00")),
         ("print", Decimal("2750.00")),
     ]
@@ -130,7 +130,7 @@ def test_two_accounts_have_two_tier_pools(house: House, sandbox: Sandbox, monkey
 
 @pytest.mark.thorough
 def test_two_keys_of_one_group_are_reported_as_counting_twice(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key sees its whole group: configured as two accounts, two keys of it would double the bill, and the run says so."""
     import json
@@ -138,19 +138,19 @@ def test_two_keys_of_one_group_are_reported_as_counting_twice(
     first, second = [key for key in sandbox.mathpix.credentials if key.account == "default"][:2]
     named = {key.app_id: {"app_id": key.app_id, "app_key": key.app_key} for key in (first, second)}
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", json.dumps(named))
-    house("run", status=1)
-    assert "FAILED  assert_mathpix_accounts_do_not_overlap" in house.output
-    assert house.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
+    cli("run", status=1)
+    assert "FAILED  assert_mathpix_accounts_do_not_overlap" in cli.output
+    assert cli.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
 
 
 @pytest.mark.thorough
-def test_restated_usage_is_priced_anew(house: House, sandbox: Sandbox) -> None:
+def test_restated_usage_is_priced_anew(cli: Cli, sandbox: Sandbox) -> None:
     """A vendor that takes back 100,000 pages takes back their cost on the next run."""
     sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))
-    house("run")
-    before = billed(house)
+    cli("run")
+    before = billed(cli)
     sandbox.mathpix.usage.vanish("2026-05-09")
-    house("run")
+    cli("run")
     expected = Decimal(sandbox.mathpix.usage.total(usage_type="pdf-page")) * Decimal("0.005")
-    assert billed(house) == expected.quantize(Decimal("0.01"))
-    assert billed(house) < before
+    assert billed(cli) == expected.quantize(Decimal("0.01"))
+    assert billed(cli) < before

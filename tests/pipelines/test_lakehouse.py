@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse import destination
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
@@ -29,11 +29,11 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def lake(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+def lake(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that dlt's filesystem destination is pointed at; there are fees to load, too."""
-    folder = house.folder / "lake"
+    folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
-    shutil.copy(TOP / "sources/billing/templates/fees.csv", house.folder)
+    shutil.copy(TOP / "sources/billing/templates/fees.csv", cli.folder)
     monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-12")
@@ -43,9 +43,9 @@ def lake(house: House, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPat
 SCHEMAS = (*PROVIDERS, "billing")
 
 
-def in_duckdb(house: House) -> Tables:
+def in_duckdb(cli: Cli) -> Tables:
     """Every row of every raw table, without what dlt adds."""
-    with duckdb.connect(str(house.database), read_only=True) as connection:
+    with duckdb.connect(str(cli.database), read_only=True) as connection:
         tables = connection.sql("select table_schema, table_name from information_schema.tables").fetchall()
         named = [(schema, table) for schema, table in tables if schema in SCHEMAS and not table.startswith("_dlt")]
         return {f"{schema}.{table}": _in_order(connection.sql(f"from {schema}.{table}")) for schema, table in named}
@@ -70,25 +70,25 @@ def _in_order(relation: Any) -> list[tuple[Any, ...]]:
     return sorted(relation.query("unordered", f"select {columns} from unordered").fetchall(), key=repr)
 
 
-def test_delta_tables_hold_what_duckdb_holds(house: House, sandbox: Sandbox, lake: Path) -> None:
+def test_delta_tables_hold_what_duckdb_holds(cli: Cli, sandbox: Sandbox, lake: Path) -> None:
     """After a first run, one that changes nothing, and one that mirrors what the vendors restated and withdrew."""
 
     def both() -> tuple[Tables, Tables]:
-        house("run", "--no-models")
-        house("run", "--no-models", "--destination", "filesystem")
-        return in_duckdb(house), in_delta(lake)
+        cli("run", "--no-models")
+        cli("run", "--no-models", "--destination", "filesystem")
+        return in_duckdb(cli), in_delta(lake)
 
     with time_machine.travel(NOW, tick=False):
         first, same = both()
         assert same.keys() == first.keys()
         assert same == first
-        house("run", "--no-models", "--destination", "filesystem")
+        cli("run", "--no-models", "--destination", "filesystem")
         assert of_usage(in_delta(lake)) == of_usage(first)
     sandbox.reducto.usage.restate("2026-03-15", factor=3)
     sandbox.reducto.usage.vanish("2026-03-16")
     sandbox.onepin.usage.vanish("2026-03-18")
     sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
-    (house.folder / "fees.csv").write_text((house.folder / "fees.csv").read_text().replace("350", "375"))
+    (cli.folder / "fees.csv").write_text((cli.folder / "fees.csv").read_text().replace("350", "375"))
     with time_machine.travel(NOW + timedelta(hours=1), tick=False):
         then, same = both()
         assert of_usage(same) == of_usage(then)
@@ -97,32 +97,32 @@ def test_delta_tables_hold_what_duckdb_holds(house: House, sandbox: Sandbox, lak
 
 
 def test_a_folder_by_a_name_of_ones_own_has_delta_tables_too(
-    house: House, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is fetched again replaces what was there, however the destination is called; nothing else can do it."""
     monkeypatch.setenv("DESTINATION__ARCHIVE__DESTINATION_TYPE", "filesystem")
     monkeypatch.setenv("DESTINATION__ARCHIVE__BUCKET_URL", lake.as_uri())
     run = ("run", "reducto.usage_by_product", "--no-models", "--destination", "archive")
     with time_machine.travel(NOW, tick=False):
-        house(*run)
+        cli(*run)
         first = of_usage(in_delta(lake))["reducto.usage_by_product"]
-        house(*run)
+        cli(*run)
         assert of_usage(in_delta(lake))["reducto.usage_by_product"] == first
     sandbox.requests.clear()
     for table_format in ("iceberg", "native"):
         monkeypatch.setenv("DESTINATION__ARCHIVE__PREFERRED_TABLE_FORMAT", table_format)
-        said = house(*run, status=2)
+        said = cli(*run, status=2)
         assert f"destination.archive.preferred_table_format is '{table_format}'" in said
     assert len(sandbox.requests) == 0
 
 
 def test_what_it_cannot_do_is_said_beforehand(
-    house: House, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No models by command, and nothing at all without the library that merges; nobody is asked in vain."""
-    assert "the SQL models do not run on filesystem by command" in house("run", "--destination", "filesystem", status=2)
+    assert "the SQL models do not run on filesystem by command" in cli("run", "--destination", "filesystem", status=2)
     monkeypatch.setattr(destination, "find_spec", {}.get)
-    said = house("run", "--no-models", "--destination", "filesystem", status=2)
+    said = cli("run", "--no-models", "--destination", "filesystem", status=2)
     assert "deltalake is not installed" in said
     assert "meterhouse[delta]" in said
     assert len(sandbox.requests) == 0

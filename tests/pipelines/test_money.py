@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 d = Decimal
 
@@ -79,8 +79,8 @@ def mathpix_usage(pages: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def facts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> House:
-    """A house with all files, loaded and built."""
+def facts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A folder with all files, loaded and built."""
     for name, text in FILES.items():
         Path(f"{name}.csv").write_text(text.lstrip())
         monkeypatch.setenv(f"SOURCES__BILLING__{name.upper()}", f"{name}.csv")
@@ -89,8 +89,8 @@ def facts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ho
     sandbox.reducto.usage.set(
         {"date": first + timedelta(days=n), "credits": d(used)} for n, used in enumerate(CREDITS) if used
     )
-    house("run")
-    return house
+    cli("run")
+    return cli
 
 
 def drawn_by_hand() -> dict[str, Decimal]:
@@ -118,7 +118,7 @@ def drawn_by_hand() -> dict[str, Decimal]:
 
 
 @pytest.mark.thorough
-def test_money_facts_become_charges(facts: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_money_facts_become_charges(facts: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contracts, credits, fees and invoices; then a restated closed month; then the files are taken away again."""
     costs = dict(
         facts.rows("""

@@ -12,7 +12,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import Warehouse, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
@@ -43,11 +43,11 @@ def connected(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def load(house: House, connected: None) -> Callable[[str], None]:
+def load(cli: Cli, connected: None) -> Callable[[str], None]:
     """Runs one provider into the server."""
 
     def load(provider: str) -> None:
-        house("run", provider, "--no-models", "--destination", "postgres")
+        cli("run", provider, "--no-models", "--destination", "postgres")
 
     return load
 
@@ -140,7 +140,7 @@ def test_withdrawn_events_are_gone(postgres: Warehouse, sandbox: Sandbox, load: 
 
 
 def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
-    house: House, postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]
+    cli: Cli, postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]
 ) -> None:
     """As in DuckDB, with exact counts; a run without news changes nothing, and a restated past counts both ways."""
     start = datetime(2026, 4, 1, 10, tzinfo=UTC)
@@ -163,17 +163,17 @@ def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
             was, now = set(before[table]), set(after[table])
             assert (outcome, came, gone) == ("ok", len(now - was), len(was - now)), table
             assert gone > came > 0
-        answer = house.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         assert not [old for old in answer["stale"] if old["provider"] == "reducto"]
         clock.shift(timedelta(days=3))
-        answer = house.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         stale = {old["table"]: round(old["hours"]) for old in answer["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
 
 
 @pytest.mark.thorough
 def test_the_models_are_built_by_command(
-    postgres: Warehouse, house: House, connected: None, dlt_data_dir: Path, tmp_path: Path
+    postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path
 ) -> None:
     """With dlt's own credentials, which are left nowhere; costs and FOCUS file are DuckDB's, to the last digit."""
     costs = """
@@ -184,14 +184,14 @@ def test_the_models_are_built_by_command(
     with time_machine.travel(NOW, tick=False):
         for name in ("postgres", "duckdb"):
             before = dict(os.environ)
-            said = house.json("run", "mathpix", "--destination", name)
+            said = cli.json("run", "mathpix", "--destination", name)
             assert dict(os.environ) == before
             assert said["models"]["built"] > 80
             assert said["models"]["failures"] == []
             exported[name] = tmp_path / f"{name}.csv"
-            house("export", "focus", str(exported[name]), "--destination", name)
+            cli("export", "focus", str(exported[name]), "--destination", name)
     assert said["cost_monthly"]
-    assert postgres.query(costs) == house.rows(costs)
+    assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]

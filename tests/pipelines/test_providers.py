@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
@@ -30,12 +30,12 @@ METERED = "select provider, meter, sum(quantity), max(date) from usage.usage_dai
 
 
 @pytest.mark.thorough
-def test_the_marts_hold_what_the_vendors_count(house: House, sandbox: Sandbox) -> None:
+def test_the_marts_hold_what_the_vendors_count(cli: Cli, sandbox: Sandbox) -> None:
     """From the sandbox over HTTP, through dlt and dbt: every meter of every provider is the vendor's own sum."""
     mathpix, reducto = sandbox.mathpix.usage, sandbox.reducto.usage
     onepin, scopix = sandbox.onepin.usage, sandbox.scopix.usage
     with time_machine.travel(NOW, tick=False):
-        house("run")
+        cli("run")
         by_type: dict[str, int] = {}
         for row in mathpix.rows(START):
             by_type[row.usage_type] = by_type.get(row.usage_type, 0) + row.count
@@ -46,28 +46,26 @@ def test_the_marts_hold_what_the_vendors_count(house: House, sandbox: Sandbox) -
         for meter, what in (("credits", "credits"), ("input-tokens", "input_tokens"), ("output-tokens", "output_tokens")):
             expected["scopix", meter] = scopix.total(START, what=what)
     since = METERED.replace("group by", f"where date >= '{START}' group by")
-    said = {(provider, meter): quantity for provider, meter, quantity, _ in house.rows(since)}
+    said = {(provider, meter): quantity for provider, meter, quantity, _ in cli.rows(since)}
     measured_beside = {("onepin", meter) for meter in ("characters", "lines", "runs")}
     assert said.keys() - measured_beside == expected.keys()
     assert {key: said[key] for key in expected} == {key: Decimal(str(value)) for key, value in expected.items()}
     assert min(expected.values()) > 0
-    assert house.rows("select distinct provider from usage.cost_monthly") == [("mathpix",)]
+    assert cli.rows("select distinct provider from usage.cost_monthly") == [("mathpix",)]
     unpriced = "select provider, sum(quantity) from usage.unpriced_usage where meter = 'credits' and date >= ? group by 1"
-    assert dict(house.rows(unpriced.replace("?", f"'{START}'"))) == {
+    assert dict(cli.rows(unpriced.replace("?", f"'{START}'"))) == {
         provider: Decimal(str(value)) for (provider, meter), value in expected.items() if meter == "credits"
     }
 
 
 @pytest.mark.parametrize(("provider", "path"), [("onepin", "/api/v1/usage/summary"), ("scopix", "/api/v2")])
 @pytest.mark.thorough
-def test_one_provider_that_fails(
-    house: House, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]
-) -> None:
+def test_one_provider_that_fails(cli: Cli, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]) -> None:
     """The other three are loaded and modelled, the exit status is 1, and the summary names the one."""
     sandbox.faults.add(Fault(path=path, status=503))
-    said = house("run", status=1)
+    said = cli("run", status=1)
     failed = [line for line in said.splitlines() if line.startswith("FAILED")]
     assert failed
     assert all(line.startswith(f"FAILED  {provider} /") for line in failed)
     assert "not all done" in said
-    assert {name for name, *_ in house.rows(METERED)} == set(providers) - {provider}
+    assert {name for name, *_ in cli.rows(METERED)} == set(providers) - {provider}

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -31,11 +31,11 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture
-def quick(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+def quick(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Scopix with no limit but its own pages, Onepin with its whole 90 days."""
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "100000")
     monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
-    return house
+    return cli
 
 
 def mathpix_pages(rows: int) -> int:
@@ -57,12 +57,12 @@ def asked(sandbox: Sandbox) -> Counter[str]:
     return Counter(request.path.rpartition("usage/")[2] for request in sandbox.requests)
 
 
-def rows_read(house: House, table: str, since: str = "2000-01-01", time: str = "bucket_start") -> int:
-    ((rows,),) = house.rows(f"select count(*) from {table} where {time} >= '{since}'")
+def rows_read(cli: Cli, table: str, since: str = "2000-01-01", time: str = "bucket_start") -> int:
+    ((rows,),) = cli.rows(f"select count(*) from {table} where {time} >= '{since}'")
     return int(rows)
 
 
-def test_a_first_run_asks_for_the_widest_windows(quick: House, sandbox: Sandbox) -> None:
+def test_a_first_run_asks_for_the_widest_windows(quick: Cli, sandbox: Sandbox) -> None:
     """Twenty days: one window of Mathpix and of Reducto, three weeks of Scopix, and what Onepin has."""
     quick("run", "--no-models")
     requests = asked(sandbox)
@@ -90,9 +90,7 @@ def test_a_first_run_asks_for_the_widest_windows(quick: House, sandbox: Sandbox)
         assert requests[once] == 1, once
 
 
-def test_a_later_run_asks_for_nothing_that_is_complete(
-    quick: House, sandbox: Sandbox, clock: time_machine.Traveller
-) -> None:
+def test_a_later_run_asks_for_nothing_that_is_complete(quick: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A day later: the lookback of each from where it was, and no day, week or page before it."""
     quick("run", "--no-models")
     sandbox.requests.clear()

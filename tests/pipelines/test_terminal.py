@@ -23,7 +23,7 @@ from meterhouse.pipelines.transform import Outcome
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.sources._core.errors import CredentialsRejected
 from meterhouse.sources._core.windows import Window, from_date
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.report.marts import HOSTILE, fill
 from tests.pipelines.report.marts import house as filled
 
@@ -138,15 +138,15 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
     assert HOSTILE[3] in line
 
 
-def test_status_fits_80_columns_and_says_what_the_marts_say(house: House) -> None:
+def test_status_fits_80_columns_and_says_what_the_marts_say(cli: Cli) -> None:
     """Cost, forecast, freshness and warnings; with `--json` all of it exactly."""
     marts = filled({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
     marts["cost_forecast_monthly"][-1]["forecast"] = None
-    fill(house.database, **marts)
-    said = house("status").splitlines()
+    fill(cli.database, **marts)
+    said = cli("status").splitlines()
     assert [line for line in said if len(line) > 80] == []
     month = "select cost_to_date from usage.cost_forecast_monthly where billing_month = '2026-05-01'"
-    costs = [cost for (cost,) in house.rows(f"{month} order by cost_to_date desc")]
+    costs = [cost for (cost,) in cli.rows(f"{month} order by cost_to_date desc")]
     shown = [line for line in said if " USD " in line]
     assert [re.findall(r"[\d,]+\.\d\d", line)[0] for line in shown] == [f"{cost:,.2f}" for cost in (*costs, sum(costs))]
     assert [line.count("–") for line in shown] == [1, 0, 0, 1]
@@ -156,33 +156,33 @@ def test_status_fits_80_columns_and_says_what_the_marts_say(house: House) -> Non
     assert len(warnings) == 13
     assert "more: meterhouse report" in warnings[-1]
 
-    seen = house.json("status")
+    seen = cli.json("status")
     assert sorted(Decimal(row["cost_to_date"]) for row in seen["costs"]) == sorted(costs)
     for start in ("no price", "late", "never fetched", "unusual", "credits", "invoice over"):
         assert any(line.startswith(start) for line in seen["warnings"]), start
 
-    fill(house.database)
-    assert "never loaded" in house("status")
-    assert house.json("status")["costs"] == []
+    fill(cli.database)
+    assert "never loaded" in cli("status")
+    assert cli.json("status")["costs"] == []
 
 
-def test_a_query_is_answered_and_changes_nothing(house: House) -> None:
+def test_a_query_is_answered_and_changes_nothing(cli: Cli) -> None:
     """As a table, as CSV and as JSON whose numbers are exact; what would write is refused with status 2."""
-    assert "there is no database" in house("query", "select 1", status=1)
-    fill(house.database, **filled({"mathpix": HOSTILE}, days=2))
+    assert "there is no database" in cli("query", "select 1", status=1)
+    fill(cli.database, **filled({"mathpix": HOSTILE}, days=2))
     sql = "select account, sum(billed_cost) cost, null nothing, max(date) as day from usage.cost_daily group by 1 order by 1"
-    rows = house.rows(sql)
-    assert [(row["account"], Decimal(row["cost"]), row["nothing"], row["day"]) for row in house.json("query", sql)] == [
+    rows = cli.rows(sql)
+    assert [(row["account"], Decimal(row["cost"]), row["nothing"], row["day"]) for row in cli.json("query", sql)] == [
         (account, cost, None, day.isoformat()) for account, cost, _, day in rows
     ]
-    head, *found = house("query", sql, "--csv").splitlines()
+    head, *found = cli("query", sql, "--csv").splitlines()
     assert head == "account,cost,nothing,day"
     assert len(found) == len(rows) == len(HOSTILE)
     assert any(line.startswith("'=HYPERLINK") for line in found)  # a spreadsheet must not compute a name
-    assert f"{rows[0][1]:f}".rstrip("0") in house("query", sql)
-    assert f"{len(HOSTILE)} rows" in house.output
-    before = house.database.read_bytes()
-    out = house.folder / "out.csv"
+    assert f"{rows[0][1]:f}".rstrip("0") in cli("query", sql)
+    assert f"{len(HOSTILE)} rows" in cli.output
+    before = cli.database.read_bytes()
+    out = cli.folder / "out.csv"
     for change, why in (
         ("create table x (i int)", "read-only"),
         ("delete from usage.cost_daily", "read-only"),
@@ -191,11 +191,11 @@ def test_a_query_is_answered_and_changes_nothing(house: House) -> None:
         ("selec", "syntax error"),
         ("from nowhere", "nowhere does not exist"),
     ):
-        assert why in house("query", change, status=2), change
-    assert house.database.read_bytes() == before
+        assert why in cli("query", change, status=2), change
+    assert cli.database.read_bytes() == before
     assert not out.exists()
-    assert "exclude each other" in house("query", sql, "--csv", "--json", status=2)
-    assert json.loads(house("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
+    assert "exclude each other" in cli("query", sql, "--csv", "--json", status=2)
+    assert json.loads(cli("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
 
 
 @pytest.mark.parametrize(
@@ -223,18 +223,18 @@ def test_elsewhere_only_a_query_is_asked(sql: str, *, is_query: bool) -> None:
             _require_query(sql, "postgres")
 
 
-def test_the_ui_is_started_or_says_what_is_missing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ui_is_started_or_says_what_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """harlequin is on PATH, on our own, or not there; its exit status is ours."""
     from meterhouse.pipelines.warehouse import sql_client as asking
 
-    assert "there is no database" in house("ui", status=1)
-    fill(house.database)
+    assert "there is no database" in cli("ui", status=1)
+    fill(cli.database)
     monkeypatch.setattr(asking, "find_spec", lambda _: None)
     monkeypatch.setattr(asking, "which", lambda _: None)
-    assert "pip install 'meterhouse[ui]'" in house("ui", status=2)
-    client = house.folder / "harlequin"
+    assert "pip install 'meterhouse[ui]'" in cli("ui", status=2)
+    client = cli.folder / "harlequin"
     client.write_text('#!/bin/sh\necho "$@" > asked\nexit 3\n')
     client.chmod(0o755)
     monkeypatch.setattr(asking, "which", lambda _: str(client))
-    house("ui", status=3)
-    assert (house.folder / "asked").read_text().split() == ["--adapter", "duckdb", "--read-only", str(house.database)]
+    cli("ui", status=3)
+    assert (cli.folder / "asked").read_text().split() == ["--adapter", "duckdb", "--read-only", str(cli.database)]

@@ -19,7 +19,7 @@ from meterhouse.pipelines.output.json_log import LogFormat, interrupted, log_lin
 from meterhouse.pipelines.run.alerts import Alerts, Budget, _overruns
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.destination import Destination
-from tests.conftest import House
+from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -73,24 +73,22 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     hook.server.server_close()
 
 
-def log(house: House, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
+def log(cli: Cli, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
     """The lines of a log; each of all that is said is one."""
-    lines = [json.loads(line) for line in house(*arguments, "--log-format", "json", status=status).splitlines()]
+    lines = [json.loads(line) for line in cli(*arguments, "--log-format", "json", status=status).splitlines()]
     assert len({line["run_id"] for line in lines}) == 1
     assert all(line["time"].startswith("2026-03-") and line["time"].endswith("Z") for line in lines)
     assert [lines[0]["event"], lines[-1]["event"], lines[-1]["exit_status"]] == ["started", "finished", status]
     return lines
 
 
-def runs(house: House, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-    return house.rows(
-        f"select {columns} from meterhouse.runs where {where} order by started_at, provider, account, resource"
-    )
+def runs(cli: Cli, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+    return cli.rows(f"select {columns} from meterhouse.runs where {where} order by started_at, provider, account, resource")
 
 
-def test_a_log_has_a_line_for_each_step(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start, windows, the load and the end; a retry with its reason and wait; each failure with its error."""
-    steps = log(house, *LOAD)
+    steps = log(cli, *LOAD)
     assert [step["event"] for step in steps] == ["started", *["window_read"] * 3, "loaded", "finished"]
     window = steps[1]
     assert (window["level"], window["provider"], window["account"]) == ("info", "mathpix", "default")
@@ -99,28 +97,28 @@ def test_a_log_has_a_line_for_each_step(house: House, sandbox: Sandbox, monkeypa
     assert isinstance(steps[-1]["seconds"], float)
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "2")
     sandbox.faults.add(Fault(path="/v3", times=1, status=429, headers={"Retry-After": "0"}))
-    (retry,) = [line for line in log(house, *LOAD) if line["event"] == "retry"]
+    (retry,) = [line for line in log(cli, *LOAD) if line["event"] == "retry"]
     assert (retry["level"], retry["attempt"], retry["wait"], retry["endpoint"]) == ("warning", 1, 0.0, "/v3/ocr-usage")
     assert retry["resource"] == TABLES[2]
     assert "HTTP 429" in retry["error"]
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
-    lines = log(house, *LOAD, status=1)
+    lines = log(cli, *LOAD, status=1)
     failed = [line for line in lines if line["event"] == "failed"]
     assert sorted(line["resource"] for line in failed) == TABLES
     assert {(line["level"], line["kind"]) for line in failed} == {("error", "CredentialsRejected")}
-    checked = [line for line in log(house, "check", status=1) if line["event"] == "checked"]
+    checked = [line for line in log(cli, "check", status=1) if line["event"] == "checked"]
     assert [line["level"] for line in checked] == ["error"]
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBAK", "3")
-    (stopped,) = [line for line in log(house, *LOAD, status=2) if line["event"] == "stopped"]
+    (stopped,) = [line for line in log(cli, *LOAD, status=2) if line["event"] == "stopped"]
     assert stopped["kind"] == "ConfigurationError"
     assert "Did you mean lookback?" in stopped["error"]
 
 
-def test_a_log_has_no_line_that_is_none(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_no_line_that_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """What dlt logs and warns of is lines, too, and so is the traceback of a fault of our own; stdout keeps its object."""
     monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
     logging.getLogger("dlt").handlers.clear()
-    (crashed,) = [line for line in log(house, *LOAD, status=1) if line["event"] == "crashed"]
+    (crashed,) = [line for line in log(cli, *LOAD, status=1) if line["event"] == "crashed"]
     assert crashed["level"] == "critical"
     assert crashed["traceback"].endswith("ZeroDivisionError: division by zero\n")
 
@@ -128,9 +126,9 @@ def test_a_log_has_no_line_that_is_none(house: House, monkeypatch: pytest.Monkey
         logging.getLogger("dlt").critical("%s is\nodd", "dlt")
 
     monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", load)
-    (odd,) = [line for line in log(house, *LOAD) if line["event"] == "log"]
+    (odd,) = [line for line in log(cli, *LOAD) if line["event"] == "log"]
     assert (odd["logger"], odd["message"], odd["level"]) == ("dlt", "dlt is\nodd", "critical")
-    assert house.json(*LOAD, "--log-format", "json")["status"] == "ok"
+    assert cli.json(*LOAD, "--log-format", "json")["status"] == "ok"
 
 
 def test_a_signal_is_the_last_line_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,51 +143,51 @@ def test_a_signal_is_the_last_line_of_a_log(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_runs_say_what_each_table_got(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows in, rows that came and rows that went, exactly: of a first run, of one without news, and of a restated past."""
     clock.move_to(datetime(2026, 3, 20, 10, 0, 1, tzinfo=UTC))
-    run_id = house.json(*LOAD)["run_id"]
-    assert {name for (name,) in runs(house, "run_id")} == {run_id}
-    assert runs(house, "provider, account, resource, outcome, error, retries") == [
+    run_id = cli.json(*LOAD)["run_id"]
+    assert {name for (name,) in runs(cli, "run_id")} == {run_id}
+    assert runs(cli, "provider, account, resource, outcome, error, retries") == [
         ("mathpix", "default", table, "ok", None, 0) for table in TABLES
     ]
-    ((start, end, seconds, kind),) = set(runs(house, "window_start, window_end, seconds >= 0, typeof(seconds)"))
+    ((start, end, seconds, kind),) = set(runs(cli, "window_start, window_end, seconds >= 0, typeof(seconds)"))
     assert (start, end) == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 20, 11, tzinfo=UTC))
     assert seconds
     assert kind == "DECIMAL(12,3)"
-    for table, came, rows in runs(house, "resource, rows_changed, rows_in"):
-        assert house.rows(f"select count(*) from mathpix.{table}") == [(came,)] == [(rows,)]
-    assert sum(requests for (requests,) in runs(house, "requests")) == len(sandbox.requests)
-    house(*LOAD)
-    assert runs(house, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * 3
-    before = set(house.rows(f"select * from mathpix.{TABLES[2]}"))
+    for table, came, rows in runs(cli, "resource, rows_changed, rows_in"):
+        assert cli.rows(f"select count(*) from mathpix.{table}") == [(came,)] == [(rows,)]
+    assert sum(requests for (requests,) in runs(cli, "requests")) == len(sandbox.requests)
+    cli(*LOAD)
+    assert runs(cli, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * 3
+    before = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
     usage.vanish("2026-03-17", usage_type="pdf-page")
     clock.shift(timedelta(hours=1))
-    third = house.json(*LOAD)["run_id"]
-    after = set(house.rows(f"select * from mathpix.{TABLES[2]}"))
+    third = cli.json(*LOAD)["run_id"]
+    after = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     where = f"run_id = '{third}' and resource = '{TABLES[2]}'"
-    assert runs(house, "rows_changed, rows_gone", where) == [(len(after - before), len(before - after))]
+    assert runs(cli, "rows_changed, rows_gone", where) == [(len(after - before), len(before - after))]
     assert len(before - after) > len(after - before) > 1
     clock.shift(timedelta(hours=1))
     sandbox.faults.add(Fault(path="/v3", query={"group_by": "app_id"}, status=500))
-    failed = house.json(*LOAD, status=1)["run_id"]
-    assert runs(house, "resource, outcome, error is null", f"run_id = '{failed}'") == [
+    failed = cli.json(*LOAD, status=1)["run_id"]
+    assert runs(cli, "resource, outcome, error is null", f"run_id = '{failed}'") == [
         (TABLES[0], "failed", False),
         (TABLES[1], "ok", True),
         (TABLES[2], "ok", True),
     ]
     monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
     sandbox.faults.clear()
-    down = house.json(*LOAD, status=1)["run_id"]
-    said = runs(house, "outcome, rows_in, rows_changed, requests, error", f"run_id = '{down}'")
+    down = cli.json(*LOAD, status=1)["run_id"]
+    said = runs(cli, "outcome, rows_in, rows_changed, requests, error", f"run_id = '{down}'")
     assert [row[:4] for row in said] == [("failed", 0, 0, 1)] * 3
     assert all("cannot be reached" in row[4] for row in said)
 
 
-def test_a_provider_that_is_read_and_not_loaded_has_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_read_and_not_loaded_has_failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its error is that of the load; nothing has come in."""
 
     def load_one(destination: Destination, provider: str, source: Any, lock: Any) -> None:
@@ -197,108 +195,108 @@ def test_a_provider_that_is_read_and_not_loaded_has_failed(house: House, monkeyp
         raise OSError("no space left")
 
     monkeypatch.setattr("meterhouse.pipelines.run.load.load_one", load_one)
-    house(*LOAD, status=1)
-    rows = runs(house, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
+    cli(*LOAD, status=1)
+    rows = runs(cli, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
     assert rows == [("failed", True, 0, True)] * 3
 
 
-def test_what_cannot_be_written_of_a_run_is_a_warning(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_of_a_run_is_a_warning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run has loaded all the same, and says so."""
 
     def write(*_: Any) -> None:
         raise duckdb.Error("the disk is full")
 
     monkeypatch.setattr("meterhouse.pipelines.run.history.write", write)
-    answer = house.json(*LOAD)
+    answer = cli.json(*LOAD)
     assert answer["status"] == "ok"
     assert len(answer["warnings"]) == 1
     assert "could not be written into meterhouse.runs" in answer["warnings"][0]
-    assert "WARNING  what this run did could not be written into meterhouse.runs" in house(*LOAD)
+    assert "WARNING  what this run did could not be written into meterhouse.runs" in cli(*LOAD)
 
 
-def test_the_table_has_one_name_in_every_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_has_one_name_in_every_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also in a file whose own name is that of the schema, where DuckDB would not know which is meant."""
-    house(*LOAD)
+    cli(*LOAD)
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "costs.duckdb")
-    house(*LOAD)
+    cli(*LOAD)
     for name in ("meterhouse.duckdb", "costs.duckdb"):
         with duckdb.connect(name, read_only=True) as connection:
             assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(3,)]
 
 
 def test_what_is_too_old_is_told_with_its_age(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By table, from the raw data; a backfill makes nothing fresh, and a span that is none is status 2."""
-    assert "STALE  mathpix: never loaded" in house("check", "--max-age", "36h", status=1)
-    assert not house.database.exists()
-    house(*LOAD)
-    assert "STALE" not in house("check", "--max-age", "36h")
-    assert house.json("check", "--max-age", "36h")["stale"] == []
-    assert house.json("check")["stale"] is None
+    assert "STALE  mathpix: never loaded" in cli("check", "--max-age", "36h", status=1)
+    assert not cli.database.exists()
+    cli(*LOAD)
+    assert "STALE" not in cli("check", "--max-age", "36h")
+    assert cli.json("check", "--max-age", "36h")["stale"] == []
+    assert cli.json("check")["stale"] is None
     clock.shift(timedelta(hours=40))
-    house("run", f"mathpix.{TABLES[0]}", "--no-models")
-    house("run", "--no-models", "--since", "2026-03-02", "--until", "2026-03-03")
-    answer = house.json("check", "--max-age", "36h", status=1)
+    cli("run", f"mathpix.{TABLES[0]}", "--no-models")
+    cli("run", "--no-models", "--since", "2026-03-02", "--until", "2026-03-03")
+    answer = cli.json("check", "--max-age", "36h", status=1)
     assert answer["status"] == "failed"
     assert [(old["provider"], old["account"], old["table"], round(old["hours"])) for old in answer["stale"]] == [
         ("mathpix", "default", table, 40) for table in TABLES[1:]
     ]
-    said = house("check", "--max-age", "1 day", status=1)
+    said = cli("check", "--max-age", "1 day", status=1)
     assert f"STALE  mathpix.{TABLES[1]} default: known up to 2026-03-20 10:30 UTC, 40.0 hours ago" in said
-    assert [line["hours"] for line in log(house, "check", "--max-age", "36h", status=1) if line["event"] == "stale"] == [
+    assert [line["hours"] for line in log(cli, "check", "--max-age", "36h", status=1) if line["event"] == "stale"] == [
         pytest.approx(40, abs=0.1)
     ] * 2
-    assert "STALE" not in house("check", "--max-age", "2 days")
+    assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
-        assert "which is not a length of time" in house("check", f"--max-age={wrong}", status=2)
+        assert "which is not a length of time" in cli("check", f"--max-age={wrong}", status=2)
     for name in ("APP_ID", "APP_KEY"):  # lost by whoever schedules it: the others run on
         monkeypatch.delenv(f"SOURCES__MATHPIX__{name}")
     for name, value in sandbox.variables().items():
         if name.startswith("SOURCES__REDUCTO__"):
             monkeypatch.setenv(name, value)
-    said = house("check", "--max-age", "36h", status=1)
+    said = cli("check", "--max-age", "36h", status=1)
     assert "mathpix  not in use" in said
     assert f"STALE  mathpix.{TABLES[1]} default" in said
 
 
 @pytest.mark.thorough
 def test_failures_are_told_once_a_day(
-    house: House, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One message a run, and nothing of the address in what is said or kept; a webhook that fails is a warning."""
-    house(*LOAD)
+    cli(*LOAD)
     assert webhook.posted == []
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
     webhook.status = 500
-    said = house(*LOAD, status=1)
+    said = cli(*LOAD, status=1)
     assert "WARNING  alerts.webhook did not take 1 alerts: it answered with HTTP 500" in said
     webhook.status = 302
-    said += house(*LOAD, status=1)
+    said += cli(*LOAD, status=1)
     assert "HTTP 302" in said
     assert len(webhook.posted) == 2  # and nobody was redirected
     webhook.status = 200
-    house(*LOAD, status=1)
-    house(*LOAD, status=1)
+    cli(*LOAD, status=1)
+    cli(*LOAD, status=1)
     assert len(webhook.posted) == 3
     assert webhook.posted[-1].startswith("meterhouse\n• FAILED mathpix /v3/ocr-usage (HTTP 401)")
     assert webhook.posted[-1].count("\n") == 1
     assert webhook.posted[-1].endswith("[account default: " + ", ".join(reversed(TABLES)) + "]")
-    assert house.rows("select kind, told_at::date from meterhouse.alerts") == [("failures", date(2026, 3, 20))]
+    assert cli.rows("select kind, told_at::date from meterhouse.alerts") == [("failures", date(2026, 3, 20))]
     clock.shift(timedelta(days=1))
-    house(*LOAD, status=1)
+    cli(*LOAD, status=1)
     assert len(webhook.posted) == 4
     monkeypatch.setenv("ALERTS__ON", "anomalies,budgets")
     clock.shift(timedelta(days=1))
-    house(*LOAD, status=1)
+    cli(*LOAD, status=1)
     assert len(webhook.posted) == 4
     monkeypatch.delenv("ALERTS__ON")
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "long")
-    house(*LOAD, status=2)
+    cli(*LOAD, status=2)
     assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is 'long'")
     webhook.server.shutdown()
     webhook.server.server_close()
-    said += house(*LOAD, status=2)
+    said += cli(*LOAD, status=2)
     assert "cannot be reached (ConnectError)" in said
     assert "verysecrettoken" not in said
     assert not [file for file in Path().rglob("*") if file.is_file() and b"verysecrettoken" in file.read_bytes()]
@@ -306,7 +304,7 @@ def test_failures_are_told_once_a_day(
 
 @pytest.mark.thorough
 def test_new_anomalies_and_overrun_budgets_are_told_once(
-    house: House, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through the models: what is beyond a budget, and the day that is out of line; an older one is no news."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-01-20")
@@ -316,37 +314,35 @@ def test_new_anomalies_and_overrun_budgets_are_told_once(
     usage = sandbox.mathpix.usage
     for day in ("2026-03-02", "2026-03-18"):
         usage.restate(f"{day}T05:00:00", f"{day}T06:00:00", count=500_000, usage_type="image", app_id="lyceum_notes")
-    house("run")
+    cli("run")
     (text,) = webhook.posted
     told = text.splitlines()[1:]
-    found = house.rows("select meter, cast(date as text) from usage.usage_trends_daily where is_anomaly")
+    found = cli.rows("select meter, cast(date as text) from usage.usage_trends_daily where is_anomaly")
     assert ("image", "2026-03-02") in found
     recent = sorted(day for _, day in found if day >= "2026-03-13")
     assert "2026-03-18" in recent
     anomalies = [line for line in told if line.startswith("• ANOMALY")]
     assert len(anomalies) == len(recent)
-    ((quantity,),) = house.rows(
-        "select quantity from usage.usage_trends_daily where meter = 'image' and date = '2026-03-18'"
-    )
+    ((quantity,),) = cli.rows("select quantity from usage.usage_trends_daily where meter = 'image' and date = '2026-03-18'")
     assert any(line.startswith(f"• ANOMALY mathpix default image on 2026-03-18: {quantity:,.0f} ") for line in anomalies)
-    ((forecast,),) = house.rows("select sum(forecast) from usage.cost_forecast_monthly where billing_month = '2026-03-01'")
+    ((forecast,),) = cli.rows("select sum(forecast) from usage.cost_forecast_monthly where billing_month = '2026-03-01'")
     (budget,) = [line for line in told if line.startswith("• BUDGET")]
     assert budget.startswith(f"• BUDGET total: 2026-03 will have cost {forecast:,.2f} USD by its forecast")
     assert len(told) == len(anomalies) + 1
-    house("run")
+    cli("run")
     assert len(webhook.posted) == 1
     monkeypatch.setenv("ALERTS__BUDGETS__MATHPIX", "98.50 USD")
-    house("run")
+    cli("run")
     assert "• BUDGET mathpix: " in webhook.posted[1]
     assert webhook.posted[1].count("\n") == 1
-    assert house.rows("select kind, count(*) from meterhouse.alerts group by kind order by kind") == [
+    assert cli.rows("select kind, count(*) from meterhouse.alerts group by kind order by kind") == [
         ("anomalies", len(recent)),
         ("budgets", 2),
     ]
-    assert runs(house, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 3
+    assert runs(cli, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 3
 
 
-def test_budgets_add_up_what_is_theirs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budgets_add_up_what_is_theirs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all, of a provider and of an account, in their own currency; what has no forecast counts with its cost."""
     rows = [
         {"provider": "mathpix", "account": "a", "currency": "USD", "cost_to_date": Decimal(3), "forecast": Decimal(10)},
@@ -392,17 +388,17 @@ def test_budgets_add_up_what_is_theirs(house: House, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_wrong_setting_of_alerts_is_status_2(
-    house: House, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
 ) -> None:
     """In `run` and `check`, before anybody is asked, and without showing the address."""
     for name, value in settings.items():
         monkeypatch.setenv(f"ALERTS__{name}", value)
     for command in (LOAD, ("check",)):
-        assert said in house(*command, status=2)
-        assert "secret" not in house.output
+        assert said in cli(*command, status=2)
+        assert "secret" not in cli.output
 
 
-def test_alerts_are_read_from_the_files(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alerts_are_read_from_the_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of dlt, with an account under its name; the repr shows no address."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
@@ -421,13 +417,13 @@ def test_alerts_are_read_from_the_files(house: House, monkeypatch: pytest.Monkey
         ]
         assert alerts.webhook.endswith("verysecrettoken")
         assert "verysecrettoken" not in repr(alerts)
-        assert "WARNING" not in house("check")
+        assert "WARNING" not in cli("check")
         Path(".dlt/secrets.toml").chmod(0o640)
         for command in (("check",), LOAD):
-            assert "WARNING  " in house(*command)
-            assert ".dlt/secrets.toml can be read by others" in house.output
-        assert len(house.json("check")["warnings"]) == 1
-        assert [line["level"] for line in log(house, "check") if line["event"] == "warning"] == ["warning"]
+            assert "WARNING  " in cli(*command)
+            assert ".dlt/secrets.toml can be read by others" in cli.output
+        assert len(cli.json("check")["warnings"]) == 1
+        assert [line["level"] for line in log(cli, "check") if line["event"] == "warning"] == ["warning"]
     finally:
         Path(".dlt").rename("done")
         active().reload()

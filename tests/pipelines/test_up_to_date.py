@@ -12,7 +12,7 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform import PROJECT, build
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.destination import resolve_destination
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 10, tzinfo=UTC)
 PASSED = CachedBuild(built=3, tested=5, warnings=("look at it",))
@@ -143,20 +143,20 @@ def test_a_build_that_has_begun_leaves_no_mark_until_it_has_passed(database: Pat
 
 @pytest.mark.thorough
 def test_a_run_says_that_the_models_are_up_to_date(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The costs are told all the same; a restated count has the models built, and a failed build has them built again."""
-    first = house.json("run")
+    first = cli.json("run")
     assert first["models"]["up_to_date"] is False
     sandbox.mathpix.usage.vanish("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour counts by the minute
-    again = house.json("run")
+    again = cli.json("run")
     clock.move_to(NOW + timedelta(minutes=20))
-    same = house.json("run")
+    same = cli.json("run")
     assert [run["models"]["up_to_date"] for run in (again, same)] == [False, True]
     assert same["models"] == again["models"] | {"up_to_date": True}
     assert same["cost_monthly"] == again["cost_monthly"] != []
-    assert "models  up to date: nothing has changed" in house("run")
+    assert "models  up to date: nothing has changed" in cli("run")
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.transform.PROJECT", house.folder)  # no project at all
+        patch.setattr("pipelines.transform.PROJECT", cli.folder)  # no project at all
         assert build(resolve_destination()).failures
-    assert last_build(house.database, PROJECT) is None
+    assert last_build(cli.database, PROJECT) is None

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.faults.matrix.scene import Clock, Scene
 from tests.faults.matrix.table import replace_in_readme, written
 from tests.faults.matrix.vendors import LOADED, NOW, START, VENDORS, Vendor
@@ -48,20 +48,20 @@ def scene(
         monkeypatch.setenv(f"{prefix}INITIAL_DATE", START.date().isoformat())
         for name, value in vendor.settings.items():
             monkeypatch.setenv(f"{prefix}{name.upper()}", str(value))
-        house = House(empty_working_directory)
+        cli = Cli(empty_working_directory)
         monkeypatch.setattr(
             "meterhouse.pipelines.run.orchestrate.load_billing", lambda *_: None
         )  # no vendor's, and a third of a run's time
-        scene = Scene(sandbox, vendor, house, Clock(traveller, monkeypatch), monkeypatch)
+        scene = Scene(sandbox, vendor, cli, Clock(traveller, monkeypatch), monkeypatch)
         if vendor.name not in databases:
             vendors_clock[0] = LOADED - A_MINUTE
             scene.clock.move_to(LOADED)
-            assert scene.run() == 0, house.output
+            assert scene.run() == 0, cli.output
             databases[vendor.name] = tmp_path_factory.mktemp("faults") / "loaded.duckdb"
-            shutil.copy(house.database, databases[vendor.name])
+            shutil.copy(cli.database, databases[vendor.name])
             vendors_clock[0] = NOW - A_MINUTE
             scene.clock.move_to(NOW)
-        shutil.copy(databases[vendor.name], house.database)
+        shutil.copy(databases[vendor.name], cli.database)
         scene.only = "event" if len(vendor.tables) > 1 else ""
         sandbox.requests.clear()
         yield scene

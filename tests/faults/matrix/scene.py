@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.faults.matrix.vendors import NOW, Facts, Vendor
 
 
@@ -74,7 +74,7 @@ class Scene:
 
     sandbox: Sandbox
     vendor: Vendor
-    house: House
+    cli: Cli
     clock: Clock
     monkeypatch: pytest.MonkeyPatch
     only: str = ""
@@ -86,11 +86,11 @@ class Scene:
         tables = self.vendor.tables[:1] if self.only else self.vendor.tables
         names = [f"{self.vendor.name}.{table}" for table in tables]
         result = CliRunner().invoke(app, ["run", *names, "--no-models"], catch_exceptions=False)
-        self.house.output = result.output
+        self.cli.output = result.output
         return result.exit_code
 
     def held(self) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.house.database), read_only=True) as connection:
+        with duckdb.connect(str(self.cli.database), read_only=True) as connection:
             connection.execute("set timezone = 'UTC'")
             rows = connection.execute(self.vendor.held).fetchall()
         return [row for row in rows if not self.only or row[0] == self.only]

@@ -33,7 +33,7 @@ def test_nothing_is_lost_or_doubled(
     before = {row[:-1] for row in scene.held()}
     case.does(scene)
     status = scene.run()
-    said = scene.house.output
+    said = scene.cli.output
     assert status == case.status_of(vendor.name), said
     retries, requests = len(scene.clock.retries), len(scene.sandbox.requests)
     case.then(scene)
@@ -44,7 +44,7 @@ def test_nothing_is_lost_or_doubled(
         assert scene.doubled() == ()
         assert status == 0 or before <= {row[:-1] for row in scene.held()}
         scene.heal()
-        assert scene.run() == 0, scene.house.output
+        assert scene.run() == 0, scene.cli.output
         assert scene.differences() == NONE
     ended = "exact" if exact else "next run" if status == 0 else "exit 1"
     record_property("matrix", [case.name, vendor.name, ended, retries, requests])

@@ -20,7 +20,7 @@ from meterhouse.pipelines.output.status import status_from
 from meterhouse.pipelines.report import gathering
 from meterhouse.pipelines.report.gathering import TOP, gather
 from meterhouse.pipelines.warehouse.query import reader
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.report.conftest import HOUSES, Written
 from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, contracts, fill
 from tests.pipelines.report.marts import house as filled
@@ -272,12 +272,12 @@ def test_many_days_of_many_meters_begin_later(tmp_path: Path, monkeypatch: pytes
     assert [(one.start, len(one.quantities)) for one in page.meters] == [(page.meters_from, 10)] * 2
 
 
-def test_without_a_database_or_a_folder_it_says_so(house: House) -> None:
+def test_without_a_database_or_a_folder_it_says_so(cli: Cli) -> None:
     """One line, and no file."""
-    assert "there is no database" in house("report", status=1)
-    duckdb.connect(str(house.database)).close()
-    said = house("report", status=1)
+    assert "there is no database" in cli("report", status=1)
+    duckdb.connect(str(cli.database)).close()
+    said = cli("report", status=1)
     assert "lacks a table" in said
     assert "Build the models first: meterhouse run" in said
-    assert "no/report.html cannot be written" in house("report", "-o", "no/report.html", status=2)
-    assert not list(house.folder.glob("*.html*"))
+    assert "no/report.html cannot be written" in cli("report", "-o", "no/report.html", status=2)
+    assert not list(cli.folder.glob("*.html*"))

@@ -15,7 +15,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.reducto.fixtures import CREDENTIALS as REDUCTO
 from meterhouse.pipelines.sandbox.scopix.fixtures import CREDENTIALS as SCOPIX
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse, usage, window
 
 pytestmark = pytest.mark.thorough
@@ -43,20 +43,20 @@ def clock() -> Iterator[None]:
 
 
 @pytest.fixture
-def short(clock: None, monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], house: House) -> House:
-    """A house that asks for five days, and Scopix for its three keys one by one."""
+def short(clock: None, monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], cli: Cli) -> Cli:
+    """A folder whose runs ask for five days, and Scopix for its three keys one by one."""
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START)
     monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(KEYS))
-    return house
+    return cli
 
 
-def cut(house: House, provider: str, dimension: str, unit: str | None = None) -> dict[str, Decimal]:
+def cut(cli: Cli, provider: str, dimension: str, unit: str | None = None) -> dict[str, Decimal]:
     """What each value has used since the start, in one unit or in whatever there is."""
     condition = f"unit = '{unit}'" if unit else "true"
     return dict(
-        house.rows(
+        cli.rows(
             "select value, sum(quantity) from usage.usage_by_dimension"
             f" where provider = '{provider}' and dimension = '{dimension}' and {condition} and date >= date '{START}'"
             " group by value having sum(quantity) <> 0 or value = '(unattributed)'"
@@ -70,7 +70,7 @@ def told(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal
     return {value: amount for value, amount in amounts.items() if amount}
 
 
-def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) -> None:
+def test_each_value_has_what_the_vendor_counted(short: Cli, sandbox: Sandbox) -> None:
     """All four providers, against the truth of the sandbox; and what it cost goes to the values without a rest."""
     short("run", *TABLES)
 
@@ -120,7 +120,7 @@ def test_each_value_has_what_the_vendor_counted(short: House, sandbox: Sandbox) 
     ) == [(0,)]
 
 
-def test_what_a_grouping_does_not_reach_is_shown(short: House, sandbox: Sandbox) -> None:
+def test_what_a_grouping_does_not_reach_is_shown(short: Cli, sandbox: Sandbox) -> None:
     """Usage that the vendor restated after the apps were loaded belongs to no app, and none of it is spread over them."""
     counts = sandbox.mathpix.usage
     apps = {row.app_id for row in counts.rows(START, NOW)}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.transform.by_hand import Account, Grant, Use, World
 from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, worlds
 from tests.pipelines.transform.warehouse import MARTS, PROJECT, duckdb_warehouse
@@ -49,15 +49,15 @@ def providers() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def lake(house: House, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
     """What two runs have written, with the user's prices, credits, fees and invoices."""
-    folder = house.folder / "lake"
+    folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     for template in (TOP / "sources/billing/templates").glob("*.csv"):
         monkeypatch.setenv(f"SOURCES__BILLING__{template.stem.upper()}", str(template))
     with time_machine.travel(NOW, tick=False):
-        house("run", "--no-models", "--destination", "filesystem")
-        house("run", "--no-models", "--destination", "filesystem")
+        cli("run", "--no-models", "--destination", "filesystem")
+        cli("run", "--no-models", "--destination", "filesystem")
     return folder
 
 

@@ -13,7 +13,7 @@ import pytest
 import time_machine
 import yaml
 
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse, postgres_warehouse
 
 ASKED_FROM = date(2025, 12, 20)
@@ -328,13 +328,13 @@ def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: 
 
 @pytest.mark.thorough
 def test_the_forecast_is_not_far_off_on_the_months_of_the_sandbox(
-    house: House, monkeypatch: pytest.MonkeyPatch, record_property: Any
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
     """What it would have said after 10 and 20 days of each month that is over, against what the month did cost."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2025-05-01")
     with time_machine.travel(datetime(2026, 5, 10, 12, tzinfo=UTC)):
-        house("run", "mathpix.ocr_usage_by_usage_type")
-    rows = house.rows("""
+        cli("run", "mathpix.ocr_usage_by_usage_type")
+    rows = cli.rows("""
         select
             known_days, count(*), avg(abs(relative_error)), sum(cast(cost between forecast_low and forecast_high as integer))
         from usage_intermediate.int_cost__backtested
@@ -348,6 +348,6 @@ def test_the_forecast_is_not_far_off_on_the_months_of_the_sandbox(
         assert error < {10: 0.15, 20: 0.08}[known_days]
         assert inside >= months / 2
     assert rows[1][2] < rows[0][2]
-    assert house.rows("select basis, forecast > cost_to_date from usage.cost_forecast_monthly where not is_final") == [
+    assert cli.rows("select basis, forecast > cost_to_date from usage.cost_forecast_monthly where not is_final") == [
         ("averages of weekdays", True)
     ]

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox.onepin import Run
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 NEW_YORK = "America/New_York"
@@ -29,19 +29,19 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture
-def load(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def load(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs the named tables, all without a name, and returns the report of the run."""
     monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
 
     def run(*tables: str, status: int = 0, options: tuple[str, ...] = ()) -> Any:
         named = [f"onepin.{table}" for table in tables] or ["onepin"]
-        return house.json("run", *named, "--no-models", *options, status=status)
+        return cli.json("run", *named, "--no-models", *options, status=status)
 
     return run
 
 
-def loaded(house: House, table: str, columns: str = "*") -> list[tuple[Any, ...]]:
-    return house.rows(f"select {columns} from onepin.{table} order by all")
+def loaded(cli: Cli, table: str, columns: str = "*") -> list[tuple[Any, ...]]:
+    return cli.rows(f"select {columns} from onepin.{table} order by all")
 
 
 def steady(*days: str, account: str = "default") -> list[Run]:

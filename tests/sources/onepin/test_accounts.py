@@ -8,11 +8,11 @@ import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.onepin import MEMBERS
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded, steady
 
 
-def test_two_accounts(house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_accounts(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its own rows; one that fails leaves the other alone, and the report says which."""
     keys = {name: {"api_key": sandbox.onepin.credential(name).api_key} for name in ("default", "podcast")}
     monkeypatch.setenv("SOURCES__ONEPIN__ACCOUNTS", json.dumps({"studio": keys["default"], "show": keys["podcast"]}))
@@ -21,49 +21,47 @@ def test_two_accounts(house: House, load: Callable[..., Any], sandbox: Sandbox, 
     assert [(failure["account"], failure["kind"]) for failure in failures] == [("show", "CredentialsRejected")]
     sandbox.onepin.options.disabled = frozenset()
     load("usage_daily")
-    assert house.rows("select account, sum(credits) from onepin.usage_daily group by 1 order by 1") == [
+    assert cli.rows("select account, sum(credits) from onepin.usage_daily group by 1 order by 1") == [
         (name, sandbox.onepin.usage.credits("2025-12-21", account=account))
         for name, account in (("show", "podcast"), ("studio", "default"))
     ]
 
 
-def test_a_setting_that_cannot_be_used(house: House, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+def test_a_setting_that_cannot_be_used(cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     """It is named, with the way to write it, and nothing is asked."""
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", "New York")
-    assert "sources.onepin.timezone is 'New York'" in house("run", "onepin", status=2)
+    assert "sources.onepin.timezone is 'New York'" in cli("run", "onepin", status=2)
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", NEW_YORK)
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_TYPES", "workflow_run,lunch")
-    assert "'lunch'" in house("run", "onepin", status=2)
+    assert "'lunch'" in cli("run", "onepin", status=2)
     assert len(sandbox.requests) == 0
 
 
-def test_check_asks_once(house: House, sandbox: Sandbox) -> None:
+def test_check_asks_once(cli: Cli, sandbox: Sandbox) -> None:
     """The key's right to read usage is what is checked."""
-    house("check")
+    cli("check")
     assert [request.path for request in sandbox.requests] == [SUMMARY]
 
 
 def test_an_account_that_moves_to_another_workspace_keeps_both_histories(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key of another workspace neither overwrites nor deletes what was loaded of the first."""
     tables = ("usage_daily", "usage_buckets", "usage_summary", "usage_activity")
     sandbox.onepin.usage.set([*steady("2026-03-18", "2026-03-19"), *steady("2026-03-19", account="podcast")])
     load(*tables)
-    before = {table: loaded(house, table) for table in tables}
+    before = {table: loaded(cli, table) for table in tables}
     other = sandbox.onepin.credential("podcast")
     monkeypatch.setenv("SOURCES__ONEPIN__API_KEY", other.api_key)
     load(*tables)
     for table in tables:
-        rows = house.rows(f"select * from onepin.{table} where workspace_id <> '{other.workspace_id}' order by all")
+        rows = cli.rows(f"select * from onepin.{table} where workspace_id <> '{other.workspace_id}' order by all")
         assert rows == before[table]
-    assert house.rows(f"select sum(credits) from onepin.usage_daily where workspace_id = '{other.workspace_id}'") == [(100,)]
+    assert cli.rows(f"select sum(credits) from onepin.usage_daily where workspace_id = '{other.workspace_id}'") == [(100,)]
 
 
 @pytest.mark.parametrize("own", [None, "", "w' or 1=1 --", "two words", 7])
-def test_a_workspace_with_a_strange_name_is_refused(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, own: Any
-) -> None:
+def test_a_workspace_with_a_strange_name_is_refused(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, own: Any) -> None:
     """Its name becomes SQL."""
     sandbox.faults.add(Fault(path="/api/v1/auth/whoami", body={"data": {"workspace_id": own}}))
     (failure,) = load("usage_daily", status=1)["failures"]
@@ -71,7 +69,7 @@ def test_a_workspace_with_a_strange_name_is_refused(
 
 
 def test_each_account_has_filters_of_its_own(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The members of one workspace are not those of another."""
     monkeypatch.setenv("SOURCES__ONEPIN__LANGUAGE_VIEWS", "weekly")
@@ -80,17 +78,17 @@ def test_each_account_has_filters_of_its_own(
     own = {"activity_types": "voice_generated", "activity_user_ids": [member], "language_views": "monthly"}
     monkeypatch.setenv("SOURCES__ONEPIN__ACCOUNTS", json.dumps({"studio": keys["default"], "show": keys["podcast"] | own}))
     load("usage_activity", "usage_by_language")
-    assert house.rows("select distinct account, activity_view from onepin.usage_by_language where activity_view <> '' "
+    assert cli.rows("select distinct account, activity_view from onepin.usage_by_language where activity_view <> '' "
                       "order by 1") == [("show", "monthly"), ("studio", "weekly")]  # fmt: skip
-    assert house.rows("select distinct user_id, action from onepin.usage_activity where account = 'show'") == [
+    assert cli.rows("select distinct user_id, action from onepin.usage_activity where account = 'show'") == [
         (member, "voice_generated")
     ]
-    assert len(house.rows("select distinct action from onepin.usage_activity where account = 'studio'")) > 3
+    assert len(cli.rows("select distinct action from onepin.usage_activity where account = 'studio'")) > 3
 
 
-def test_a_workspace_id_that_no_header_can_hold(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_id_that_no_header_can_hold(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error of the configuration, and not one of the program."""
     monkeypatch.setenv("SOURCES__ONEPIN__WORKSPACE_ID", "wörk")
     for command in ("check", "run"):
-        assert "X-Workspace-Id" in house(command, status=2)
+        assert "X-Workspace-Id" in cli(command, status=2)
     assert len(sandbox.requests) == 0

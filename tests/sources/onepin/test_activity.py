@@ -9,7 +9,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.onepin import MEMBERS, Event
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.sources.onepin.conftest import ACTIVITY, NOW, loaded, steady
 
 
@@ -29,7 +29,7 @@ def page(*events: dict[str, Any], following: str | None) -> dict[str, Any]:
 
 
 def test_the_feed_is_read_back_to_what_is_known(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """A day later one page is enough; after sixty days without a run the feed is complete, and nothing is twice."""
     load("usage_activity")
@@ -40,7 +40,7 @@ def test_the_feed_is_read_back_to_what_is_known(
     clock.move_to(NOW + timedelta(days=61))
     assert load("usage_activity")["gaps"] == []
     events = sandbox.onepin.usage.events("default", datetime(2025, 12, 21, tzinfo=UTC), NOW + timedelta(days=61))
-    assert sorted(loaded(house, "usage_activity", "id")) == sorted((event.id,) for event in events)
+    assert sorted(loaded(cli, "usage_activity", "id")) == sorted((event.id,) for event in events)
     clock.move_to(NOW + timedelta(days=161))
     (gap,) = load("usage_activity")["gaps"]
     assert (gap["table"], gap["from"][:13], gap["until"][:10]) == ("usage_activity", "2026-05-20T10", "2026-05-31")
@@ -56,7 +56,7 @@ def test_the_feed_is_read_back_to_what_is_known(
     ids=["a cursor that repeats", "a page that repeats", "an empty page that goes on"],
 )
 def test_a_feed_that_does_not_get_on_is_an_error(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, second: dict[str, Any]
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, second: dict[str, Any]
 ) -> None:
     """Neither an endless loop nor a short answer, and nothing of it is loaded."""
     sandbox.faults.add(Fault(path=ACTIVITY, times=1, body=page(event("a", NOW - timedelta(hours=1)), following="again")))
@@ -68,35 +68,35 @@ def test_a_feed_that_does_not_get_on_is_an_error(
 
 
 def test_an_event_that_arrives_while_pages_are_read_is_taken_once(
-    house: House, load: Callable[..., Any], sandbox: Sandbox
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox
 ) -> None:
     """It may push another onto the next page."""
     first, second, third = (event(name, NOW - timedelta(hours=hours)) for hours, name in enumerate("abc", 1))
     sandbox.faults.add(Fault(path=ACTIVITY, times=1, body=page(first, second, following="next")))
     sandbox.faults.add(Fault(path=ACTIVITY, query={"cursor": "next"}, body=page(second, third, following=None)))
     load("usage_activity")
-    assert loaded(house, "usage_activity", "id, is_complete") == [("a", True), ("b", True), ("c", True)]
+    assert loaded(cli, "usage_activity", "id, is_complete") == [("a", True), ("b", True), ("c", True)]
 
 
 def test_an_event_of_the_future_waits_for_its_time(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """It neither stops the reading nor moves the cursor beyond the present."""
     ahead = NOW + timedelta(days=20)
     sandbox.onepin.usage.set(steady("2026-03-18"), [Event(ahead, "ahead", action="settings_changed")])
     load("usage_activity")
-    assert loaded(house, "usage_activity", "action") == [("workflow_run",)]
+    assert loaded(cli, "usage_activity", "action") == [("workflow_run",)]
     clock.move_to(NOW + timedelta(days=1))
     sandbox.onepin.usage.set(steady("2026-03-18", "2026-03-20"), [Event(ahead, "ahead", action="settings_changed")])
     load("usage_activity")
-    assert len(loaded(house, "usage_activity")) == 2
+    assert len(loaded(cli, "usage_activity")) == 2
     clock.move_to(ahead + timedelta(days=1))
     load("usage_activity")
-    assert house.rows("select id from onepin.usage_activity where action = 'settings_changed'") == [("ahead",)]
+    assert cli.rows("select id from onepin.usage_activity where action = 'settings_changed'") == [("ahead",)]
 
 
 def test_the_feed_can_be_narrowed(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By action and by member, each with a cursor of its own."""
     member = MEMBERS["default"][1]
@@ -106,30 +106,30 @@ def test_the_feed_can_be_narrowed(
     events = sandbox.onepin.usage.events("default", datetime(2025, 12, 21, tzinfo=UTC), NOW)
     chosen = {e.id for e in events if e.member == member and e.action in {"voice_generated", "template_applied"}}
     assert chosen
-    assert {name for (name,) in loaded(house, "usage_activity", "id")} == chosen
+    assert {name for (name,) in loaded(cli, "usage_activity", "id")} == chosen
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("pagination", [{}, {"next": {"cursor": "x"}}, {"next": 7}, None])
 def test_a_feed_that_does_not_say_whether_it_ends(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, pagination: Any
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, pagination: Any
 ) -> None:
     """It has not been read to its end: nothing of what it left out is deleted."""
     load("usage_activity")
-    before = loaded(house, "usage_activity")
+    before = loaded(cli, "usage_activity")
     body = {"data": [event("a", NOW - timedelta(hours=1))], "meta": {}, "pagination": pagination}
     sandbox.faults.add(Fault(path=ACTIVITY, body=body))
     (failure,) = load("usage_activity", status=1)["failures"]
     assert (failure["kind"], "whether it goes on" in failure["error"]) == ("MalformedResponse", True)
-    assert loaded(house, "usage_activity") == before
+    assert loaded(cli, "usage_activity") == before
 
 
 def test_a_server_that_ignores_the_filter(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would bring each event once an action."""
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_TYPES", "voice_generated,settings_changed")
     sandbox.faults.add(Fault(path=ACTIVITY, body=page(event("a", NOW - timedelta(hours=1)), following=None)))
     (failure,) = load("usage_activity", status=1)["failures"]
     assert "'settings_changed', and action 'voice_generated' was asked for" in failure["error"]
-    assert loaded(house, "usage_activity", "id, action") == [("a", "settings_changed")]
+    assert loaded(cli, "usage_activity", "id, action") == [("a", "settings_changed")]

@@ -25,7 +25,7 @@ from meterhouse.sources._core.windows import Window
 from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
 from meterhouse.sources.onepin.errors import error_from_response, flat
 from meterhouse.sources.onepin.reader import Workspace
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
 
 
@@ -114,15 +114,15 @@ def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: Workspace, day: 
         read_days(workspace)
 
 
-def test_a_missing_list_leaves_the_table_as_it_was(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_a_missing_list_leaves_the_table_as_it_was(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """Missing data is no empty data."""
     load("usage_daily")
-    before = loaded(house, "usage_daily")
+    before = loaded(cli, "usage_daily")
     sandbox.faults.add(
         Fault(path=SUMMARY, body={"data": {"range": "90d", "activity_view": "weekly", "timezone": "UTC"}, "meta": {}})
     )
     assert "no list daily" in load("usage_daily", status=1)["failures"][0]["error"]
-    assert loaded(house, "usage_daily") == before
+    assert loaded(cli, "usage_daily") == before
 
 
 @pytest.mark.parametrize(

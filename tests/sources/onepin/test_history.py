@@ -9,26 +9,26 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.onepin import Run
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.sources.onepin.conftest import ACTIVITY, ALL, NEW_YORK, NOW, SUMMARY, loaded, steady
 
 
-def test_a_first_run_loads_all_that_can_be_asked_for(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_a_first_run_loads_all_that_can_be_asked_for(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """90 days, 12 weeks, 12 months, three ranges, each row with its workspace; seven requests and the pages of the feed."""
     load()
     start = "2025-12-21"
     assert loaded(
-        house, "usage_daily", "count(*), min(date)::text, max(date)::text, sum(credits), typeof(any_value(credits))"
+        cli, "usage_daily", "count(*), min(date)::text, max(date)::text, sum(credits), typeof(any_value(credits))"
     ) == [(90, start, "2026-03-20", sandbox.onepin.usage.credits(start), "DECIMAL(28,9)")]
-    assert house.rows("select date::text from onepin.usage_daily where not is_complete") == [("2026-03-20",)]
-    assert house.rows(
+    assert cli.rows("select date::text from onepin.usage_daily where not is_complete") == [("2026-03-20",)]
+    assert cli.rows(
         "select view, count(*), min(date)::text, sum(credits), count(*) filter (not is_complete)"
         " from onepin.usage_buckets group by 1 order by 1"
     ) == [
         ("monthly", 12, "2025-04-01", sandbox.onepin.usage.credits("2025-04-01"), 1),
         ("weekly", 12, "2025-12-29", sandbox.onepin.usage.credits("2025-12-29"), 1),
     ]
-    assert house.rows("select range, runs_total, is_complete from onepin.usage_summary order by 1") == [
+    assert cli.rows("select range, runs_total, is_complete from onepin.usage_summary order by 1") == [
         (
             f"{days}d",
             len(sandbox.onepin.usage.runs("default", NOW.replace(hour=0, minute=0) - timedelta(days - 1), NOW)),
@@ -36,52 +36,52 @@ def test_a_first_run_loads_all_that_can_be_asked_for(house: House, load: Callabl
         )
         for days in (30, 60, 90)
     ]
-    languages = house.rows("select range, sum(credits), any_value(total_credits) from onepin.usage_by_language group by 1")
+    languages = cli.rows("select range, sum(credits), any_value(total_credits) from onepin.usage_by_language group by 1")
     assert len(languages) == 3
     assert all(tagged == total > 0 for _, tagged, total in languages)
     events = sandbox.onepin.usage.events("default", datetime(2025, 12, 21, tzinfo=UTC), NOW)
-    assert sorted(loaded(house, "usage_activity", "id")) == sorted((event.id,) for event in events)
+    assert sorted(loaded(cli, "usage_activity", "id")) == sorted((event.id,) for event in events)
     asked = [request.path for request in sandbox.requests]
     assert asked.count(SUMMARY) == 3
     assert asked.count(ACTIVITY) == len(events) // 100 + 1
     assert len(asked) == 7 + asked.count(ACTIVITY)
     own = sandbox.onepin.credential().workspace_id
-    assert {row for table in ALL for row in loaded(house, table, "distinct workspace_id")} == {(own,)}
+    assert {row for table in ALL for row in loaded(cli, table, "distinct workspace_id")} == {(own,)}
 
 
 def test_a_second_run_changes_no_row(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """Not even the time of fetching, and hours later of the same day nothing but the feed's pages is asked anew."""
     sandbox.onepin.usage.set(steady("2026-02-01", "2026-03-01", "2026-03-19"))
     load()
-    before = {table: loaded(house, table) for table in ALL}
+    before = {table: loaded(cli, table) for table in ALL}
     assert all(before.values())
     clock.move_to(NOW + timedelta(hours=5))
     load()
-    assert {table: loaded(house, table) for table in ALL} == before
+    assert {table: loaded(cli, table) for table in ALL} == before
 
 
 def test_days_that_left_the_window_stay(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """After forty days there are 130 days, the older ones as they were; a withdrawn day that is out of reach stays, too."""
     load("usage_daily", "usage_buckets")
-    old = house.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all")
+    old = cli.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all")
     sandbox.onepin.usage.vanish("2025-12-21", "2026-01-20")
     clock.move_to(NOW + timedelta(days=40))
     report = load("usage_daily", "usage_buckets")
     assert report["gaps"] == []
-    assert house.rows("select count(*), count(*) filter (not is_complete) from onepin.usage_daily") == [(130, 1)]
-    assert house.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all") == old
-    new = house.rows("select sum(credits) from onepin.usage_daily where date >= '2026-01-30'")
+    assert cli.rows("select count(*), count(*) filter (not is_complete) from onepin.usage_daily") == [(130, 1)]
+    assert cli.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all") == old
+    new = cli.rows("select sum(credits) from onepin.usage_daily where date >= '2026-01-30'")
     assert new == [(sandbox.onepin.usage.credits("2026-01-30"),)]
-    assert house.rows("select count(*) from onepin.usage_buckets where view = 'monthly'") == [(13,)]
+    assert cli.rows("select count(*) from onepin.usage_buckets where view = 'monthly'") == [(13,)]
 
 
 @pytest.mark.parametrize("includes_today", [True, False])
 def test_what_the_vendor_restates_is_mirrored(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, includes_today: bool
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, includes_today: bool
 ) -> None:
     """Wherever in the 90 days that the answer says it is of; the first and the last that have a row are no bounds."""
     sandbox.onepin.options.sparse = True
@@ -93,23 +93,23 @@ def test_what_the_vendor_restates_is_mirrored(
     sandbox.onepin.usage.vanish("2026-02-01")
     sandbox.onepin.usage.vanish("2026-01-02")
     load("usage_daily")
-    assert loaded(house, "usage_daily", "date::text, credits") == [
+    assert loaded(cli, "usage_daily", "date::text, credits") == [
         ("2026-01-03", 202),
         ("2026-03-18", 103),
     ]
 
 
 def test_a_day_grows_when_its_runs_settle(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """A run that was parked for three days brings its credits to the day on which it was started."""
     sandbox.onepin.usage.set([Run(NOW - timedelta(hours=2), credits=50, minutes=3 * 1440, parked=True)])
     load("usage_daily", "usage_summary")
-    assert house.rows("select sum(credits), sum(runs) from onepin.usage_daily") == [(0, 1)]
-    assert house.rows("select distinct runs_paused, audio_total_ms from onepin.usage_summary") == [(1, 0)]
+    assert cli.rows("select sum(credits), sum(runs) from onepin.usage_daily") == [(0, 1)]
+    assert cli.rows("select distinct runs_paused, audio_total_ms from onepin.usage_summary") == [(1, 0)]
     clock.move_to(NOW + timedelta(days=3))
     load("usage_daily")
-    assert house.rows("select date::text, credits, is_complete from onepin.usage_daily where credits > 0") == [
+    assert cli.rows("select date::text, credits, is_complete from onepin.usage_daily where credits > 0") == [
         ("2026-03-20", 50, True)
     ]
 
@@ -118,7 +118,7 @@ def test_a_day_grows_when_its_runs_settle(
     ("days", "gap"), [(100, ("2026-03-20", "2026-03-31")), (90, ("2026-03-20", "2026-03-21")), (89, None)]
 )
 def test_days_that_were_never_whole_are_a_gap(
-    house: House,
+    cli: Cli,
     load: Callable[..., Any],
     sandbox: Sandbox,
     clock: time_machine.Traveller,
@@ -127,19 +127,19 @@ def test_days_that_were_never_whole_are_a_gap(
 ) -> None:
     """Told, and nothing deleted; after 90 days the one day is lost that was still running at the first run."""
     load("usage_daily")
-    before = loaded(house, "usage_daily", "date, credits")
+    before = loaded(cli, "usage_daily", "date, credits")
     clock.move_to(NOW + timedelta(days=days))
     report = load("usage_daily")
     assert [(told["table"], told["from"][:10], told["until"][:10]) for told in report["gaps"]] == (
         [("usage_daily", *gap)] if gap else []
     )
     until = gap[1] if gap else "2026-03-20"
-    after = house.rows(f"select date, credits from onepin.usage_daily where date < '{until}' order by all")
+    after = cli.rows(f"select date, credits from onepin.usage_daily where date < '{until}' order by all")
     assert after == [row for row in before if row[0].isoformat() < until]
 
 
 def test_local_days_and_the_change_of_clocks(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
     """On 8 March New York's day has 23 hours: both its edges, and a week and a month around it, are cut by its calendar."""
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", NEW_YORK)
@@ -149,10 +149,10 @@ def test_local_days_and_the_change_of_clocks(
     )
     clock.move_to(datetime(2026, 3, 10, 3, 30, tzinfo=UTC))
     load("usage_daily", "usage_buckets", "usage_summary")
-    assert house.rows(
+    assert cli.rows(
         "select date::text, credits, is_complete from onepin.usage_daily where date >= '2026-03-07' order by 1"
     ) == [("2026-03-07", 1, True), ("2026-03-08", 110, True), ("2026-03-09", 1000, False)]
-    assert house.rows(
+    assert cli.rows(
         "select view, date::text, bucket_start, bucket_end, credits, is_complete"
         " from onepin.usage_buckets where credits > 0 order by 1, 2"
     ) == [
@@ -160,70 +160,68 @@ def test_local_days_and_the_change_of_clocks(
         ("weekly", "2026-03-02", datetime(2026, 3, 2, 5, tzinfo=UTC), datetime(2026, 3, 9, 4, tzinfo=UTC), 111, True),
         ("weekly", "2026-03-09", datetime(2026, 3, 9, 4, tzinfo=UTC), datetime(2026, 3, 16, 4, tzinfo=UTC), 1000, False),
     ]
-    assert house.rows("select distinct snapshot_date::text, timezone from onepin.usage_summary") == [
-        ("2026-03-09", NEW_YORK)
-    ]
+    assert cli.rows("select distinct snapshot_date::text, timezone from onepin.usage_summary") == [("2026-03-09", NEW_YORK)]
 
 
 def test_another_timezone_begins_another_history(
-    house: House, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+    cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
     """Days of two calendars never stand in one series, and the first loses nothing."""
     load("usage_daily", "usage_buckets", "usage_summary")
-    before = loaded(house, "usage_daily")
+    before = loaded(cli, "usage_daily")
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", "Asia/Kolkata")
     load("usage_daily", "usage_buckets", "usage_summary")
-    assert house.rows("select * from onepin.usage_daily where timezone = 'UTC' order by all") == before
-    assert house.rows("select timezone, count(*) from onepin.usage_daily group by 1 order by 1") == [
+    assert cli.rows("select * from onepin.usage_daily where timezone = 'UTC' order by all") == before
+    assert cli.rows("select timezone, count(*) from onepin.usage_daily group by 1 order by 1") == [
         ("Asia/Kolkata", 90),
         ("UTC", 90),
     ]
-    assert house.rows("select count(*) from onepin.usage_summary") == [(3,)]
+    assert cli.rows("select count(*) from onepin.usage_summary") == [(3,)]
 
 
-def test_a_backfill_loads_its_days_and_takes_no_snapshot(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_a_backfill_loads_its_days_and_takes_no_snapshot(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """Whole days, weeks and months inside of it; rows around it, cursors and snapshots are not touched."""
     load()
-    before = loaded(house, "usage_daily")
-    snapshots = loaded(house, "usage_summary") + loaded(house, "usage_by_language")
-    first_run = house.rows("select max(fetched_at) from onepin.usage_buckets")
+    before = loaded(cli, "usage_daily")
+    snapshots = loaded(cli, "usage_summary") + loaded(cli, "usage_by_language")
+    first_run = cli.rows("select max(fetched_at) from onepin.usage_buckets")
     sandbox.onepin.usage.restate("2025-01-01", "2026-04-01", factor=2)
     load(options=("--since", "2026-01-28", "--until", "2026-03-05"))
     inside = "date >= '2026-01-28' and date < '2026-03-05'"
-    assert house.rows(f"select sum(credits) from onepin.usage_daily where {inside}") == [
+    assert cli.rows(f"select sum(credits) from onepin.usage_daily where {inside}") == [
         (sandbox.onepin.usage.credits("2026-01-28", "2026-03-05"),)
     ]
-    assert house.rows(f"select * from onepin.usage_daily where not ({inside}) order by all") == [
+    assert cli.rows(f"select * from onepin.usage_daily where not ({inside}) order by all") == [
         row for row in before if not date(2026, 1, 28) <= row[3] < date(2026, 3, 5)
     ]
-    changed = house.rows(
+    changed = cli.rows(
         "select view, min(date)::text, max(date)::text from onepin.usage_buckets"
         f" where fetched_at > '{first_run[0][0].isoformat()}' group by 1 order by 1"
     )
     assert changed == [("monthly", "2026-02-01", "2026-02-01"), ("weekly", "2026-02-02", "2026-02-23")]
-    assert house.rows("select credits from onepin.usage_buckets where view = 'monthly' and date = '2026-02-01'") == [
+    assert cli.rows("select credits from onepin.usage_buckets where view = 'monthly' and date = '2026-02-01'") == [
         (sandbox.onepin.usage.credits("2026-02-01", "2026-03-01"),)
     ]
-    assert loaded(house, "usage_summary") + loaded(house, "usage_by_language") == snapshots
+    assert loaded(cli, "usage_summary") + loaded(cli, "usage_by_language") == snapshots
 
 
-def test_an_empty_workspace(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """Zeros where the vendor says zeros, no row where it says none, and no failure."""
     sandbox.onepin.usage.set()
     load()
-    assert house.rows("select count(*), sum(credits), sum(runs) from onepin.usage_daily") == [(90, 0, 0)]
+    assert cli.rows("select count(*), sum(credits), sum(runs) from onepin.usage_daily") == [(90, 0, 0)]
     sandbox.onepin.options.sparse = True
     load()
-    assert house.rows("select count(*) from onepin.usage_daily") == [(0,)]
+    assert cli.rows("select count(*) from onepin.usage_daily") == [(0,)]
 
 
-def test_initial_date_is_the_first_day(house: House, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initial_date_is_the_first_day(cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of days and events; a month that holds it is whole."""
     monkeypatch.setenv("SOURCES__ONEPIN__INITIAL_DATE", "2026-03-10")
     load("usage_daily", "usage_buckets", "usage_activity")
-    assert house.rows("select min(date)::text from onepin.usage_daily") == [("2026-03-10",)]
-    assert house.rows("select min(timestamp) >= '2026-03-10 00:00Z' from onepin.usage_activity") == [(True,)]
-    assert house.rows("select view, min(date)::text from onepin.usage_buckets group by 1 order by 1") == [
+    assert cli.rows("select min(date)::text from onepin.usage_daily") == [("2026-03-10",)]
+    assert cli.rows("select min(timestamp) >= '2026-03-10 00:00Z' from onepin.usage_activity") == [(True,)]
+    assert cli.rows("select view, min(date)::text from onepin.usage_buckets group by 1 order by 1") == [
         ("monthly", "2026-03-01"),
         ("weekly", "2026-03-09"),
     ]
@@ -231,7 +229,7 @@ def test_initial_date_is_the_first_day(house: House, load: Callable[..., Any], m
 
 @pytest.mark.parametrize("days", [(), ("2026-06-25",)], ids=["empty", "sparse"])
 def test_a_gap_is_told_by_the_period_and_not_by_its_rows(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, days: tuple[str, ...]
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, days: tuple[str, ...]
 ) -> None:
     """An idle stretch is no gap, and a real one is not hidden by a range without any row."""
     sandbox.onepin.options.sparse = True
@@ -242,11 +240,11 @@ def test_a_gap_is_told_by_the_period_and_not_by_its_rows(
     clock.move_to(NOW + timedelta(days=160))
     (gap,) = load("usage_daily")["gaps"]
     assert (gap["from"][:10], gap["until"][:10]) == ("2026-05-19", "2026-05-30")
-    assert loaded(house, "usage_daily", "date::text") == [(day,) for day in ("2026-03-01", "2026-03-19", *days)]
+    assert loaded(cli, "usage_daily", "date::text") == [(day,) for day in ("2026-03-01", "2026-03-19", *days)]
 
 
 def test_a_gap_is_not_hidden_by_another_timezone(
-    house: House, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
     """Its history begins 90 days ago, long after the other one ended."""
     load("usage_daily", "usage_activity")
@@ -261,7 +259,7 @@ def test_a_gap_is_not_hidden_by_another_timezone(
 
 @pytest.mark.parametrize(("first", "behind"), [(92, 90), (95, 93), (92, 85)])
 def test_a_backfill_beyond_the_reach_is_told(
-    house: House, load: Callable[..., Any], clock: time_machine.Traveller, first: int, behind: int
+    cli: Cli, load: Callable[..., Any], clock: time_machine.Traveller, first: int, behind: int
 ) -> None:
     """As a gap, with what lies before the reach, and never as a fault of the program."""
     since, until = ((NOW - timedelta(days)).date().isoformat() for days in (first, behind))

@@ -10,22 +10,22 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.onepin import MEMBERS, Run
-from tests.conftest import House
+from tests.conftest import Cli
 from tests.sources.onepin.conftest import NOW, SUMMARY, loaded, steady
 
 
-def test_own_credits_are_not_the_workspaces(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_own_credits_are_not_the_workspaces(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """The owner's billing period and the workspace's window are two columns, both as the vendor says them."""
     owner, other = MEMBERS["default"][:2]
     noon = NOW.replace(hour=8)
     sandbox.onepin.usage.set([Run(noon, credits=30, member=owner), Run(noon, credits=70, member=other)])
     load("usage_summary", "usage_daily")
-    assert house.rows("select distinct credits_used, activity_credits_total from onepin.usage_summary") == [(30, 100)]
-    assert house.rows("select sum(credits) from onepin.usage_daily") == [(100,)]
+    assert cli.rows("select distinct credits_used, activity_credits_total from onepin.usage_summary") == [(30, 100)]
+    assert cli.rows("select sum(credits) from onepin.usage_daily") == [(100,)]
 
 
 def test_the_last_snapshot_of_a_day_stays(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
     """One row set a day and range, a vanished language included; the next day adds another."""
     spoken = [Run(NOW - timedelta(days=2), locale="en-us"), Run(NOW - timedelta(days=2), locale="de-de")]
@@ -36,25 +36,25 @@ def test_the_last_snapshot_of_a_day_stays(
     languages = (
         "select snapshot_date::text, locale_code, credits from onepin.usage_by_language where range = '60d' order by 1, 2"
     )
-    assert house.rows(languages) == [("2026-03-20", "en-us", 100), ("2026-03-20", "ko-kr", 7)]
-    assert house.rows("select count(*), min(activity_credits_total) from onepin.usage_summary") == [(3, 107)]
+    assert cli.rows(languages) == [("2026-03-20", "en-us", 100), ("2026-03-20", "ko-kr", 7)]
+    assert cli.rows("select count(*), min(activity_credits_total) from onepin.usage_summary") == [(3, 107)]
     clock.move_to(NOW + timedelta(days=5))
     report = load("usage_summary", "usage_by_language")
     assert report["gaps"] == []
-    assert house.rows("select snapshot_date::text, count(*) from onepin.usage_summary group by 1 order by 1") == [
+    assert cli.rows("select snapshot_date::text, count(*) from onepin.usage_summary group by 1 order by 1") == [
         ("2026-03-20", 3),
         ("2026-03-25", 3),
     ]
 
 
 def test_languages_of_a_views_period(
-    house: House, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They stand beside the ranges, under their own name."""
     monkeypatch.setenv("SOURCES__ONEPIN__LANGUAGE_VIEWS", "monthly")
     sandbox.onepin.usage.set(steady("2025-06-01", "2026-03-19"))
     load("usage_by_language")
-    assert loaded(house, "usage_by_language", "range, activity_view, credits") == [
+    assert loaded(cli, "usage_by_language", "range, activity_view, credits") == [
         ("", "monthly", 201),
         ("30d", "", 101),
         ("60d", "", 101),
@@ -62,13 +62,13 @@ def test_languages_of_a_views_period(
     ]
 
 
-def test_older_and_newer_versions(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """What an older version does not know is null; what a newer one adds becomes a column of text."""
     sandbox.onepin.options.version = "older"
     load("usage_summary", "usage_by_language")
     newer = "select distinct audio_total_ms, corrected_total, runs_paused from onepin.usage_summary"
-    assert house.rows(newer) == [(None, None, None)]
-    assert house.rows("select distinct corrected from onepin.usage_by_language") == [(None,)]
+    assert cli.rows(newer) == [(None, None, None)]
+    assert cli.rows("select distinct corrected from onepin.usage_by_language") == [(None,)]
     sandbox.onepin.options.version = "newer"
     key = sandbox.onepin.credential().api_key
     query = {"range": "30d", "activity_view": "monthly"}
@@ -77,23 +77,23 @@ def test_older_and_newer_versions(house: House, load: Callable[..., Any], sandbo
     answer["data"]["credits"]["rolled_over"] = 7
     sandbox.faults.add(Fault(path=SUMMARY, query=query, body=answer))
     load("usage_summary")
-    assert house.rows("select count(*) from onepin.usage_summary where audio_total_ms > 0 and corrected_total > 0") == [(3,)]
-    assert house.rows(
+    assert cli.rows("select count(*) from onepin.usage_summary where audio_total_ms > 0 and corrected_total > 0") == [(3,)]
+    assert cli.rows(
         "select video_total_ms, video_codec, credits_rolled_over, tags from onepin.usage_summary where range = '30d'"
     ) == [("5", "av1", "7", '["a"]')]
-    assert "avatars" not in {name for (name, *_) in house.rows("describe onepin.usage_summary")}
+    assert "avatars" not in {name for (name, *_) in cli.rows("describe onepin.usage_summary")}
 
 
-def test_credits_of_no_language_have_a_row(house: House, load: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_credits_of_no_language_have_a_row(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """Even where no language has any, so that the rows of a period add up to its total."""
     untagged = Run(NOW - timedelta(days=1), credits=100, locale="")
     sandbox.onepin.usage.set([untagged])
     load("usage_by_language")
     columns = "range, locale_code, share, credits, characters, total_credits, untagged_credits"
-    assert loaded(house, "usage_by_language", columns) == [
+    assert loaded(cli, "usage_by_language", columns) == [
         (range_, "", None, 100, None, 100, 100) for range_ in ("30d", "60d", "90d")
     ]
     sandbox.onepin.usage.set([untagged, Run(NOW - timedelta(days=1), credits=7, locale="ko-kr")])
     load("usage_by_language")
-    assert house.rows("select locale_code, credits, total_credits from onepin.usage_by_language where range = '30d'"
+    assert cli.rows("select locale_code, credits, total_credits from onepin.usage_by_language where range = '30d'"
                       " order by 1") == [("", 100, 107), ("ko-kr", 7, 107)]  # fmt: skip

@@ -10,11 +10,11 @@ import pytest
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_BY_LANGUAGE, USAGE_DAILY, USAGE_SUMMARY
 from meterhouse.sources.onepin.constants import VIEW_OF
-from tests.conftest import House
+from tests.conftest import Cli
 
 
 @pytest.fixture
-def usage(house: House, load: Callable[..., Any], sandbox: Sandbox) -> Any:
+def usage(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> Any:
     """The vendor's client of the workspace that has just been loaded."""
     package = pytest.importorskip("onepin")
     load()
@@ -35,11 +35,11 @@ def at(item: Any, path: str) -> Any:
     return json.dumps(item, sort_keys=True) if isinstance(item, dict) else item
 
 
-def same(house: House, table: Any, items: list[Any], where: str = "true", **shared: Any) -> bool:
+def same(cli: Cli, table: Any, items: list[Any], where: str = "true", **shared: Any) -> bool:
     """Whether the table holds these items of the vendor's, whatever their order."""
     named = fields(table)
     columns = ", ".join(f'"{name}"::text' if name == "date" else f'"{name}"' for name in named)
-    rows = house.rows(f"select {columns} from onepin.{table.name} where {where}")
+    rows = cli.rows(f"select {columns} from onepin.{table.name} where {where}")
     expected = [tuple(at(shared.get(path, item), path) for path in named.values()) for item in items]
     assert expected
     return sorted(rows, key=repr_of) == sorted(expected, key=repr_of)
@@ -50,30 +50,30 @@ def repr_of(row: tuple[Any, ...]) -> list[str]:
     return [f"{value:.9f}" if isinstance(value, int | Decimal) else str(value) for value in row]
 
 
-def test_days_and_buckets(house: House, usage: Any) -> None:
+def test_days_and_buckets(cli: Cli, usage: Any) -> None:
     """Ninety days, twelve weeks, twelve months."""
-    assert same(house, USAGE_DAILY, usage.usage_summary(range="90d").data.daily)
+    assert same(cli, USAGE_DAILY, usage.usage_summary(range="90d").data.daily)
     for view in ("weekly", "monthly"):
         buckets = usage.usage_summary(activity_view=view).data.activity.buckets
-        assert same(house, USAGE_BUCKETS, buckets, f"view = '{view}'")
-        edges = house.rows(f"select bucket_start, bucket_end from onepin.usage_buckets where view = '{view}' order by 1")
+        assert same(cli, USAGE_BUCKETS, buckets, f"view = '{view}'")
+        edges = cli.rows(f"select bucket_start, bucket_end from onepin.usage_buckets where view = '{view}' order by 1")
         assert edges == [(bucket.start, bucket.end) for bucket in buckets]
 
 
 @pytest.mark.parametrize("range_", VIEW_OF)
-def test_snapshots(house: House, usage: Any, range_: Any) -> None:
+def test_snapshots(cli: Cli, usage: Any, range_: Any) -> None:
     """The totals of a range and of its languages; what is of no language is the vendor's total of it."""
     summary = usage.usage_summary(range=range_, activity_view=VIEW_OF[range_]).data
-    assert same(house, USAGE_SUMMARY, [summary], f"range = '{range_}'")
+    assert same(cli, USAGE_SUMMARY, [summary], f"range = '{range_}'")
     languages = usage.usage_by_language(range=range_).data
     total = dict.fromkeys(("period.start", "period.end", "total_credits", "untagged_credits"), languages)
-    assert same(house, USAGE_BY_LANGUAGE, languages.languages, f"range = '{range_}' and locale_code <> ''", **total)
-    assert house.rows(f"select credits from onepin.usage_by_language where range = '{range_}' and locale_code = ''") == [
+    assert same(cli, USAGE_BY_LANGUAGE, languages.languages, f"range = '{range_}' and locale_code <> ''", **total)
+    assert cli.rows(f"select credits from onepin.usage_by_language where range = '{range_}' and locale_code = ''") == [
         (languages.untagged_credits,)
     ]
 
 
-def test_the_feed(house: House, usage: Any) -> None:
+def test_the_feed(cli: Cli, usage: Any) -> None:
     """All pages, and all that is told of an event."""
     seen: list[Any] = []
     cursor = None
@@ -81,4 +81,4 @@ def test_the_feed(house: House, usage: Any) -> None:
         answer = usage.usage_activity(range="90d", limit=100, cursor=cursor)
         seen += answer.data
         cursor = answer.pagination.next
-    assert same(house, USAGE_ACTIVITY, seen)
+    assert same(cli, USAGE_ACTIVITY, seen)

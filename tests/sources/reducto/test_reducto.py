@@ -13,7 +13,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.reducto import GROUPINGS, Usage
 from meterhouse.sources.reducto import reducto_source
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 TODAY = "2026-03-20"
@@ -46,24 +46,24 @@ def table(grouping: str) -> str:
     return f"reducto.usage_by_{grouping}"
 
 
-def loaded(house: House, grouping: str = "product", columns: str = "*") -> list[tuple[Any, ...]]:
-    return house.rows(f"select {columns} from {table(grouping)} order by all")
+def loaded(cli: Cli, grouping: str = "product", columns: str = "*") -> list[tuple[Any, ...]]:
+    return cli.rows(f"select {columns} from {table(grouping)} order by all")
 
 
-def total(house: House, where: str = "true", grouping: str = "product") -> tuple[Decimal, int]:
-    ((credits_, requests),) = house.rows(
+def total(cli: Cli, where: str = "true", grouping: str = "product") -> tuple[Decimal, int]:
+    ((credits_, requests),) = cli.rows(
         f"select coalesce(sum(credits), 0), coalesce(sum(request_count), 0) from {table(grouping)} where {where}"
     )
     return credits_, int(requests)
 
 
-def totals(house: House, where: str = "true") -> set[tuple[Decimal, int]]:
+def totals(cli: Cli, where: str = "true") -> set[tuple[Decimal, int]]:
     """What the four tables add up to: one pair, if they agree."""
-    return {total(house, where, grouping) for grouping in GROUPINGS}
+    return {total(cli, where, grouping) for grouping in GROUPINGS}
 
 
-def totals_without_feature(house: House) -> set[tuple[Decimal, int]]:
-    return {total(house, grouping=grouping) for grouping in GROUPINGS if grouping != "feature"}
+def totals_without_feature(cli: Cli) -> set[tuple[Decimal, int]]:
+    return {total(cli, grouping=grouping) for grouping in GROUPINGS if grouping != "feature"}
 
 
 def asked(sandbox: Sandbox, grouping: str = "feature") -> list[tuple[str, str]]:
@@ -88,195 +88,193 @@ def for_feature(body: Any, **changes: Any) -> Fault:
     return Fault(path=PATH, query={"groupBy": "feature"}, body=body, **changes)
 
 
-def test_a_first_run_loads_what_the_vendor_says(house: House, sandbox: Sandbox) -> None:
+def test_a_first_run_loads_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> None:
     """Each of the four tables holds the vendor's total of the key's own organisation, typed, and says when it is partial."""
-    house(*LOAD)
+    cli(*LOAD)
     truth = sandbox.reducto.usage.total("2026-03-01")
     assert truth.requests > 10_000
-    assert totals(house) == {truth}
-    assert house.rows(
+    assert totals(cli) == {truth}
+    assert cli.rows(
         "select distinct account, org_id, typeof(credits), typeof(request_count), typeof(date), typeof(is_unrated),"
         f" is_unrated from {table('file_type')}"
     ) == [("default", HARBOUR, "DECIMAL(28,9)", "BIGINT", "DATE", "BOOLEAN", False)]
-    assert house.rows(f"select distinct date from {table('product')} where not is_complete") == [(date(2026, 3, 20),)]
-    assert ("",) in house.rows(f"select distinct file_type from {table('file_type')}")
+    assert cli.rows(f"select distinct date from {table('product')} where not is_complete") == [(date(2026, 3, 20),)]
+    assert ("",) in cli.rows(f"select distinct file_type from {table('file_type')}")
 
 
-def test_a_second_run_changes_no_row(house: House) -> None:
+def test_a_second_run_changes_no_row(cli: Cli) -> None:
     """Not even the time of fetching."""
-    house(*LOAD)
-    before = {grouping: loaded(house, grouping) for grouping in GROUPINGS}
-    house(*LOAD)
-    assert {grouping: loaded(house, grouping) for grouping in GROUPINGS} == before
+    cli(*LOAD)
+    before = {grouping: loaded(cli, grouping) for grouping in GROUPINGS}
+    cli(*LOAD)
+    assert {grouping: loaded(cli, grouping) for grouping in GROUPINGS} == before
 
 
-def test_what_the_vendor_restates_is_mirrored(house: House, sandbox: Sandbox) -> None:
+def test_what_the_vendor_restates_is_mirrored(cli: Cli, sandbox: Sandbox) -> None:
     """Changed credits, a vanished group and a vanished day; another organisation's and older days stay."""
-    house(*LOAD)
+    cli(*LOAD)
     usage = sandbox.reducto.usage
     usage.restate("2026-03-18", factor="1.25", product="parse")
     usage.restate("2026-03-15", credits="0.25", product="split")
     usage.vanish("2026-03-17", product="extract")
     usage.vanish("2026-03-16")
-    house(*LOAD)
-    assert totals(house) == {usage.total("2026-03-01")}
-    assert not house.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
-    assert not house.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
+    cli(*LOAD)
+    assert totals(cli) == {usage.total("2026-03-01")}
+    assert not cli.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
+    assert not cli.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
 
 
 def test_a_later_run_asks_for_the_lookback_and_a_day_around_it(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cursor stands at the last day that had ended; one day before and one after the window are asked for, too."""
-    house(*LOAD)
+    cli(*LOAD)
     assert asked(sandbox) == [("2026-02-28", "2026-03-21")]
     sandbox.requests.clear()
     monkeypatch.setenv("SOURCES__REDUCTO__LOOKBACK", "2 days")
     clock.move_to(NOW + timedelta(days=1))
-    house(*LOAD)
+    cli(*LOAD)
     assert asked(sandbox) == [("2026-03-17", "2026-03-22")]
 
 
-def test_a_today_that_is_not_told_is_not_taken_for_empty(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller
-) -> None:
+def test_a_today_that_is_not_told_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """An answer that ends before today leaves today's rows, and the next day's run completes them."""
-    house(*LOAD)
+    cli(*LOAD)
     today = "date = '2026-03-20'"
-    before = total(house, today)
+    before = total(cli, today)
     sandbox.reducto.options.end_date, sandbox.reducto.options.end_in_future = "excluded", "clamped"
     sandbox.reducto.usage.restate(TODAY, factor=3)
-    house(*LOAD)
-    assert total(house, today) == before
+    cli(*LOAD)
+    assert total(cli, today) == before
     clock.move_to(NOW + timedelta(days=1))
-    house(*LOAD)
-    assert total(house, today) == sandbox.reducto.usage.total(TODAY)
-    assert house.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
+    cli(*LOAD)
+    assert total(cli, today) == sandbox.reducto.usage.total(TODAY)
+    assert cli.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
 
 
-def test_every_organisation_is_loaded(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_organisation_is_loaded(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has rows under its own name and a cursor of its own: one that is added later begins at initial_date."""
-    house(*LOAD)
+    cli(*LOAD)
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     sandbox.requests.clear()
-    house(*LOAD)
+    cli(*LOAD)
     for org_id in (HARBOUR, LEGAL):
-        assert totals(house, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
+        assert totals(cli, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
     assert {request.query["orgId"][0] for request in sandbox.requests} == {HARBOUR, LEGAL}
-    assert house.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
+    assert cli.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
 
 
 def test_rows_of_an_organisation_that_is_no_longer_asked_for_stay(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without org_ids the answers are the key's own organisation's, and take nothing away from the others."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
-    house(*LOAD)
+    cli(*LOAD)
     monkeypatch.delenv("SOURCES__REDUCTO__ORG_IDS")
     sandbox.reducto.usage.vanish("2026-03-02", "2026-03-21")
-    house(*LOAD)
-    assert totals(house, f"org_id = '{HARBOUR}'") == {sandbox.reducto.usage.total("2026-03-01", "2026-03-02")}
+    cli(*LOAD)
+    assert totals(cli, f"org_id = '{HARBOUR}'") == {sandbox.reducto.usage.total("2026-03-01", "2026-03-02")}
     sandbox.reducto.usage.reset()
-    assert total(house, f"org_id = '{LEGAL}' and date < '{TODAY}'") == sandbox.reducto.usage.total(
+    assert total(cli, f"org_id = '{LEGAL}' and date < '{TODAY}'") == sandbox.reducto.usage.total(
         "2026-03-01", TODAY, org_id=LEGAL
     )
 
 
 def test_an_organisation_that_fails_does_not_stop_the_others(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A foreign one is refused with its name, before and after it others are loaded, and the exit status is 1."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", json.dumps([HARBOUR, QUILL, LEGAL]))
-    report = house.json(*LOAD, status=1)
+    report = cli.json(*LOAD, status=1)
     assert {(failure["kind"], QUILL in failure["error"]) for failure in report["failures"]} == {("RequestRejected", True)}
     for org_id in (HARBOUR, LEGAL):
-        assert totals(house, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
-    assert not house.rows(f"select * from {table('product')} where org_id = '{QUILL}'")
-    assert f"organisation {QUILL}: the owner of the API key is not a member" in house("check", status=1)
+        assert totals(cli, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
+    assert not cli.rows(f"select * from {table('product')} where org_id = '{QUILL}'")
+    assert f"organisation {QUILL}: the owner of the API key is not a member" in cli("check", status=1)
 
 
-def test_a_backfill_touches_nothing_outside_it(house: House, sandbox: Sandbox) -> None:
+def test_a_backfill_touches_nothing_outside_it(cli: Cli, sandbox: Sandbox) -> None:
     """[since, until) is loaded exactly, and the next run asks what it would have asked."""
-    house(*LOAD)
-    rows = loaded(house)
+    cli(*LOAD)
+    rows = loaded(cli)
     sandbox.reducto.usage.restate("2026-01-01", "2026-03-20", factor=2)
     sandbox.requests.clear()
-    house(*LOAD, "--since", "2026-03-02", "--until", "2026-03-04")
+    cli(*LOAD, "--since", "2026-03-02", "--until", "2026-03-04")
     assert asked(sandbox) == [("2026-03-01", "2026-03-04")]
     inside = "date >= '2026-03-02' and date < '2026-03-04'"
-    assert totals(house, inside) == {sandbox.reducto.usage.total("2026-03-02", "2026-03-04")}
-    outside = house.rows(f"select * from {table('product')} where not ({inside}) order by all")
+    assert totals(cli, inside) == {sandbox.reducto.usage.total("2026-03-02", "2026-03-04")}
+    outside = cli.rows(f"select * from {table('product')} where not ({inside}) order by all")
     assert outside == [row for row in rows if not date(2026, 3, 2) <= row[2] < date(2026, 3, 4)]
     sandbox.requests.clear()
-    house(*LOAD)
+    cli(*LOAD)
     assert asked(sandbox) == [("2026-02-28", "2026-03-21")]
 
 
-def test_an_empty_account_has_its_tables(house: House, sandbox: Sandbox) -> None:
+def test_an_empty_account_has_its_tables(cli: Cli, sandbox: Sandbox) -> None:
     """So that SQL on them is valid, with all columns."""
     sandbox.reducto.usage.set([])
-    house(*LOAD)
+    cli(*LOAD)
     for grouping in GROUPINGS:
         columns = (
             f"account, org_id, date, {grouping}, credits, request_count, is_unrated, is_complete, fetched_at, row_version"
         )
-        assert loaded(house, grouping, columns) == []
+        assert loaded(cli, grouping, columns) == []
 
 
-def test_a_field_that_the_vendor_adds_is_a_new_column(house: House, sandbox: Sandbox) -> None:
+def test_a_field_that_the_vendor_adds_is_a_new_column(cli: Cli, sandbox: Sandbox) -> None:
     """It arrives as text beside the others."""
     sandbox.faults.add(for_feature(answer(row(usageBreakdown={"parse_pages": 4}))))
-    house(*LOAD)
-    assert loaded(house, "feature", "credits, usage_breakdown") == [(Decimal("1.5"), '{"parse_pages": 4}')]
+    cli(*LOAD)
+    assert loaded(cli, "feature", "credits, usage_breakdown") == [(Decimal("1.5"), '{"parse_pages": 4}')]
 
 
-def test_a_wrong_key(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real refusal, in a run: a failure for each table, and the key in none of what is said."""
     monkeypatch.setenv("SOURCES__REDUCTO__API_KEY", "not-the-right-key")
-    report = house.json(*LOAD, status=1)
+    report = cli.json(*LOAD, status=1)
     assert {(failure["table"], failure["kind"]) for failure in report["failures"]} == {
         (f"usage_by_{grouping}", "CredentialsRejected") for grouping in GROUPINGS
     }
     assert "not-the-right-key" not in json.dumps(report)
 
 
-def test_check_passes(house: House, sandbox: Sandbox) -> None:
+def test_check_passes(cli: Cli, sandbox: Sandbox) -> None:
     """One call, of two days by product."""
-    house("check")
+    cli("check")
     assert [request.query for request in sandbox.requests] == [
         {"startDate": ["2026-03-19"], "endDate": ["2026-03-20"], "groupBy": ["product"]}
     ]
 
 
 @pytest.mark.parametrize("end_date", ["included", "excluded"])
-def test_no_day_is_missing_whether_the_end_is_included_or_not(house: House, sandbox: Sandbox, end_date: Any) -> None:
+def test_no_day_is_missing_whether_the_end_is_included_or_not(cli: Cli, sandbox: Sandbox, end_date: Any) -> None:
     """The table is the same under both readings of the page: first run, backfill and second run."""
     sandbox.reducto.options.end_date = end_date
-    house(*LOAD)
-    assert totals(house) == {sandbox.reducto.usage.total("2026-03-01")}
+    cli(*LOAD)
+    assert totals(cli) == {sandbox.reducto.usage.total("2026-03-01")}
     sandbox.reducto.usage.restate("2026-03-05", "2026-03-08", factor=2)
-    house(*LOAD, "--since", "2026-03-05", "--until", "2026-03-08")
-    assert totals(house) == {sandbox.reducto.usage.total("2026-03-01")}
-    house(*LOAD)
-    assert totals(house) == {sandbox.reducto.usage.total("2026-03-01")}
+    cli(*LOAD, "--since", "2026-03-05", "--until", "2026-03-08")
+    assert totals(cli) == {sandbox.reducto.usage.total("2026-03-01")}
+    cli(*LOAD)
+    assert totals(cli) == {sandbox.reducto.usage.total("2026-03-01")}
 
 
 def test_credits_that_are_not_shown_are_neither_invented_nor_zero(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
     """On the pricing of 2026-09-01 requests keep their count, credits are null, and the row is flagged."""
     monkeypatch.setenv("SOURCES__REDUCTO__INITIAL_DATE", "2026-08-31")
     clock.move_to(datetime(2026, 9, 2, 12, tzinfo=UTC))
     sandbox.reducto.usage.set([Usage(day, credits="2.5") for day in ("2026-08-31", "2026-09-01")])
     sandbox.reducto.options.on_new_pricing.add(HARBOUR)
-    house(*LOAD)
-    assert loaded(house, columns="date, product, credits, request_count, is_unrated") == [
+    cli(*LOAD)
+    assert loaded(cli, columns="date, product, credits, request_count, is_unrated") == [
         (date(2026, 8, 31), "parse", Decimal("2.5"), 1, False),
         (date(2026, 9, 1), "parse", None, 1, True),
     ]
 
 
-def test_filters_and_accounts_of_ones_own(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters_and_accounts_of_ones_own(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key asks for its own organisations with its own filters, and each row says whose it is."""
     keys = {name: sandbox.reducto.credential(name).api_key for name in ("default", "firm")}
     accounts = {
@@ -284,11 +282,11 @@ def test_filters_and_accounts_of_ones_own(house: House, sandbox: Sandbox, monkey
         "firm": {"api_key": keys["firm"]},
     }
     monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts))
-    house(*LOAD)
+    cli(*LOAD)
     passing = sandbox.reducto.usage.total("2026-03-01", org_id=LEGAL, product="parse", file_type="pdf")
     assert passing.requests > 0
-    assert totals(house, "account = 'insurer'") == {passing}
-    assert totals(house, "account = 'firm'") == {sandbox.reducto.usage.total("2026-03-01", org_id=QUILL)}
+    assert totals(cli, "account = 'insurer'") == {passing}
+    assert totals(cli, "account = 'firm'") == {sandbox.reducto.usage.total("2026-03-01", org_id=QUILL)}
     assert {
         (request.query["orgId"][0], *request.query["product"], *request.query["fileType"])
         for request in sandbox.requests
@@ -296,38 +294,38 @@ def test_filters_and_accounts_of_ones_own(house: House, sandbox: Sandbox, monkey
     } == {(LEGAL, "parse", "pdf", "html")}
 
 
-def test_one_key_for_two_accounts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_key_for_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A personal key sees several organisations, which may be accounts of their own; the same ones twice are refused."""
     key = {"api_key": sandbox.reducto.credential().api_key}
     accounts = {"claims": key | {"org_ids": HARBOUR}, "legal": key | {"org_ids": LEGAL}}
     monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts))
-    house(*LOAD)
+    cli(*LOAD)
     for account, org_id in (("claims", HARBOUR), ("legal", LEGAL)):
-        assert totals(house, f"account = '{account}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
+        assert totals(cli, f"account = '{account}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
     monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts | {"legal": accounts["claims"]}))
-    assert "same credentials" in house(*LOAD, status=2)
+    assert "same credentials" in cli(*LOAD, status=2)
 
 
 def test_an_organisation_that_never_answers_is_in_the_log(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a window, so that its account is not taken for complete."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     sandbox.faults.add(Fault(path=PATH, query={"orgId": LEGAL}, status=500))
-    house(*LOAD, status=1)
+    cli(*LOAD, status=1)
     log = "select distinct part, window_start is null, row_count > 0 from reducto.fetched_windows order by 1"
-    assert house.rows(log) == [(HARBOUR, False, True), (LEGAL, True, False)]
+    assert cli.rows(log) == [(HARBOUR, False, True), (LEGAL, True, False)]
 
 
-def test_a_gap_in_the_schedule_is_closed_in_quarters(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+def test_a_gap_in_the_schedule_is_closed_in_quarters(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """After a hundred days without a run nothing is missing or doubled; windows adjoin."""
-    house(*LOAD)
+    cli(*LOAD)
     sandbox.reducto.usage.set(Usage(date(2026, 3, 1) + timedelta(days=day), credits=day) for day in range(125))
     clock.move_to(NOW + timedelta(days=100))
     sandbox.requests.clear()
-    house(*LOAD)
+    cli(*LOAD)
     assert asked(sandbox) == [("2026-02-28", "2026-06-01"), ("2026-05-31", "2026-06-29")]
-    assert totals(house) == {sandbox.reducto.usage.total("2026-03-01")}
+    assert totals(cli) == {sandbox.reducto.usage.total("2026-03-01")}
 
 
 @pytest.mark.parametrize(
@@ -337,23 +335,23 @@ def test_a_gap_in_the_schedule_is_closed_in_quarters(house: House, sandbox: Sand
         (answer(startDate="2026-03-05"), "begins with 2026-03-05"),
     ],
 )
-def test_what_is_not_as_documented_stops_one_table(house: House, sandbox: Sandbox, body: Any, said: str) -> None:
+def test_what_is_not_as_documented_stops_one_table(cli: Cli, sandbox: Sandbox, body: Any, said: str) -> None:
     """The message names endpoint and field; the table keeps what it has, and the others are loaded."""
     sandbox.faults.add(for_feature(body))
-    (failure,) = house.json(*LOAD, status=1)["failures"]
+    (failure,) = cli.json(*LOAD, status=1)["failures"]
     assert failure["table"] == "usage_by_feature"
     assert PATH in failure["error"]
     assert said in failure["error"]
-    assert totals_without_feature(house) == {sandbox.reducto.usage.total("2026-03-01")}
+    assert totals_without_feature(cli) == {sandbox.reducto.usage.total("2026-03-01")}
 
 
-def test_in_a_pipeline_of_ones_own_a_failure_is_raised(house: House, sandbox: Sandbox) -> None:
+def test_in_a_pipeline_of_ones_own_a_failure_is_raised(cli: Cli, sandbox: Sandbox) -> None:
     """Without a journal that collects failures nothing of the run is loaded."""
     pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb("meterhouse.duckdb"), dataset_name="reducto")
     pipeline.run(reducto_source(org_ids=[LEGAL]))
-    before = loaded(house)
+    before = loaded(cli)
     sandbox.reducto.usage.restate("2026-03-19", factor=2, org_id=LEGAL)
     sandbox.faults.add(Fault(path=PATH, query={"groupBy": "file_type"}, status=500))
     with pytest.raises(Exception, match=f"organisation {LEGAL}: Reducto has a fault of its own"):
         pipeline.run(reducto_source(org_ids=[LEGAL]))
-    assert loaded(house) == before
+    assert loaded(cli) == before

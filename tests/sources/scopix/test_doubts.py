@@ -13,7 +13,7 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources.scopix import scopix_source
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 DETAILS = "/api/v2/usage/details"
@@ -59,7 +59,7 @@ def keys(sandbox: Sandbox) -> list[str]:
 @pytest.mark.parametrize("says_more", [True, False])
 @pytest.mark.parametrize("size", ["20", "100"])
 def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
-    house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch, size: str, says_more: bool
+    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch, size: str, says_more: bool
 ) -> None:
     """Whether the answer says that rows follow or only has them: a list cut after its first page is an error."""
 
@@ -73,24 +73,24 @@ def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
     sandbox.scopix.usage.set(few(250))
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", size)
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
-    assert "/usage/details: the " in house(*EVENTS, status=1)
-    assert not house.rows("select * from information_schema.tables where table_name = 'usage_events'")
+    assert "/usage/details: the " in cli(*EVENTS, status=1)
+    assert not cli.rows("select * from information_schema.tables where table_name = 'usage_events'")
 
 
 @pytest.mark.parametrize("envelope", ["offset", "page"])
 def test_a_list_that_is_one_full_page_is_whole(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any
 ) -> None:
     """One page more tells that nothing follows."""
     sandbox.scopix.options.envelope = envelope
     sandbox.scopix.usage.set(few(100))
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
-    house(*EVENTS)
-    assert house.rows("select count(*) from scopix.usage_events") == [(100,)]
+    cli(*EVENTS)
+    assert cli.rows("select count(*) from scopix.usage_events") == [(100,)]
 
 
 def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
-    house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that they are part of what the next run replaces: what the vendor withdraws goes."""
 
@@ -104,50 +104,50 @@ def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
         [event._replace(api_key_id=first if number % 2 else second) for number, event in enumerate(few(20))]
     )
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", f"{first},{second}")
-    house(*EVENTS)
+    cli(*EVENTS)
     counted = "select api_key_id, count(*) from scopix.usage_events group by 1 order by 1"
-    assert house.rows(counted) == [(first, 10), (second, 10)]
+    assert cli.rows(counted) == [(first, 10), (second, 10)]
     sandbox.scopix.usage.vanish("2026-03-18", api_key_id=first)
-    house(*EVENTS)
-    assert house.rows(counted) == [(second, 10)]
+    cli(*EVENTS)
+    assert cli.rows(counted) == [(second, 10)]
 
 
 @pytest.mark.parametrize("table", ["usage_daily", "usage_by_period", "usage_events"])
 def test_a_server_that_passes_over_the_key_is_an_error(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, table: str
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """Each of two keys would have the usage of all."""
     sandbox.scopix.options.keys = "ignored"
     sandbox.scopix.usage.set(few(5, "2026-03-01"))
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys(sandbox)[:2]))
-    assert "does not look at api_key_id" in house("run", f"scopix.{table}", "--no-models", status=1)
-    assert not house.rows(f"select * from information_schema.tables where table_name = '{table}'")
+    assert "does not look at api_key_id" in cli("run", f"scopix.{table}", "--no-models", status=1)
+    assert not cli.rows(f"select * from information_schema.tables where table_name = '{table}'")
 
 
 def test_a_key_that_vanishes_at_the_vendor_vanishes_here(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its days become 0, its hours go; those of the other key stay."""
     first, second = keys(sandbox)[:2]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", f"{first},{second}")
     only = ("run", "scopix.usage_daily", "scopix.usage_by_period", "--no-models")
     with time_machine.travel(NOW, tick=False):
-        house(*only)
+        cli(*only)
         sandbox.scopix.usage.vanish("2026-03-01", "2026-03-21", api_key_id=first)
-        house(*only)
+        cli(*only)
         left = sandbox.scopix.usage.total("2026-03-18", "2026-03-21", api_key_id=second)
     assert left > 0
     query = "select api_key_id, sum(total_requests) from scopix.usage_daily where date >= '2026-03-18' group by 1 order by 1"
-    assert house.rows(query) == [(first, 0), (second, left)]
+    assert cli.rows(query) == [(first, 0), (second, left)]
     query = (
         "select api_key_id, sum(value) from scopix.usage_by_period"
         " where period_type = 'hour' and bucket_start >= '2026-03-18 00:00:00+00' group by 1"
     )
-    assert house.rows(query) == [(second, left)]
+    assert cli.rows(query) == [(second, left)]
 
 
 def test_one_key_for_two_accounts_needs_a_tenant_for_each(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The account without one may be the tenant that the other names."""
     import json
@@ -155,7 +155,7 @@ def test_one_key_for_two_accounts_needs_a_tenant_for_each(
     key = sandbox.scopix.credential()
     accounts = {"a": {"api_key": key.api_key}, "b": {"api_key": key.api_key, "tenant_id": key.tenant_id}}
     monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps(accounts))
-    assert "accounts a and b of scopix have the same api_key" in house("run", "scopix", "--no-models", status=2)
+    assert "accounts a and b of scopix have the same api_key" in cli("run", "scopix", "--no-models", status=2)
     assert not sandbox.requests
 
 
@@ -175,7 +175,7 @@ def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
-    house: House, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
+    cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
     """A server that knows seven days only, and lists the hour that they begin in; what lies before is told as a gap."""
 
@@ -188,23 +188,23 @@ def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
 
     edit(BY_PERIOD, of_a_week)
     only = ("run", "scopix.usage_by_period", "--no-models")
-    said = house(*only)
+    said = cli(*only)
     since = datetime(2026, 3, 13, 11, tzinfo=UTC)
     requests = sandbox.scopix.usage.total(since)
     hours = "from scopix.usage_by_period where period_type = 'hour'"
-    assert house.rows(f"select min(bucket_start) >= '2026-03-13 11:00:00+00', sum(value) {hours}") == [(True, requests)]
+    assert cli.rows(f"select min(bucket_start) >= '2026-03-13 11:00:00+00', sum(value) {hours}") == [(True, requests)]
     gaps = [line for line in said.splitlines() if line.startswith("GAP")]
     assert len(gaps) == 1
     assert "scopix.usage_by_period default" in gaps[0]
     assert "does not tell [2026-03-01T00:00:00Z, 2026-03-13T11:00:00Z)" in gaps[0]
     clock.move_to(NOW + timedelta(hours=3))
-    assert "GAP" not in house(*only)
+    assert "GAP" not in cli(*only)
 
 
-def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(house: House, sandbox: Sandbox, edit: Edit) -> None:
+def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(cli: Cli, sandbox: Sandbox, edit: Edit) -> None:
     """A server that lists a week whatever it is asked for, and does not say so."""
     only = ("run", "scopix.dashboard_daily_activity", "--no-models")
-    house(*only)
+    cli(*only)
 
     def a_week(body: dict[str, Any]) -> None:
         del body["start_date"], body["end_date"]
@@ -212,12 +212,12 @@ def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(house: Ho
 
     edit(DASHBOARD, a_week)
     sandbox.scopix.usage.vanish("2026-03-19")
-    house(*only, "--full-refresh")
-    assert house.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
-    assert house.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]
+    cli(*only, "--full-refresh")
+    assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
+    assert cli.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]
 
 
-def test_a_dashboard_that_has_lost_its_days_is_asked_again(house: House, sandbox: Sandbox, edit: Edit) -> None:
+def test_a_dashboard_that_has_lost_its_days_is_asked_again(cli: Cli, sandbox: Sandbox, edit: Edit) -> None:
     """Its totals can do without them."""
     answers: list[dict[str, Any]] = []
 
@@ -227,58 +227,58 @@ def test_a_dashboard_that_has_lost_its_days_is_asked_again(house: House, sandbox
             del body["daily_activity"]
 
     edit(DASHBOARD, first_without)
-    house("run", "scopix.dashboard_daily_activity", "--no-models")
+    cli("run", "scopix.dashboard_daily_activity", "--no-models")
     assert len(answers) == 2
-    assert house.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
+    assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
 
 
-def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(house: House, sandbox: Sandbox) -> None:
+def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(cli: Cli, sandbox: Sandbox) -> None:
     """It has nothing to tell of a single day."""
-    house(*TOKENS)
-    before = house.rows("select date, total_tokens from scopix.tokens_daily order by 1")
+    cli(*TOKENS)
+    before = cli.rows("select date, total_tokens from scopix.tokens_daily order by 1")
     sandbox.scopix.options.tokens = "end excluded"
-    assert "it answers 0 tokens for each day of" in house(*TOKENS, status=1)
-    assert house.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
+    assert "it answers 0 tokens for each day of" in cli(*TOKENS, status=1)
+    assert cli.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
 
 
 def test_the_first_minutes_of_a_month_do_not_wipe_out_the_days_before(
-    house: House, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
+    cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
     """A server that passes over dates and names no month answers 0 then: of the new month, and not of the old one's days."""
     sandbox.scopix.usage.set(few(30, "2026-03-30") + few(30, "2026-03-31"))
     clock.move_to(datetime(2026, 3, 31, 23, 50, tzinfo=UTC))
-    house(*TOKENS)
+    cli(*TOKENS)
     sandbox.scopix.options.tokens = "months"
     edit("/api/v2/usage/tokens/monthly", lambda body: (body.pop("year"), body.pop("month"), None)[-1])
     clock.move_to(datetime(2026, 4, 1, 0, 20, tzinfo=UTC))
-    house(*TOKENS)
-    days = house.rows("select date, total_tokens from scopix.tokens_daily where total_tokens > 0 or date > '2026-03-31'")
+    cli(*TOKENS)
+    days = cli.rows("select date, total_tokens from scopix.tokens_daily where total_tokens > 0 or date > '2026-03-31'")
     assert sorted(days) == [(date(2026, 3, 30), 300), (date(2026, 3, 31), 300), (date(2026, 4, 1), 0)]
     sandbox.scopix.usage.arrive(*few(1, "2026-04-01"))
-    assert "does not look at start_date and end_date" in house(*TOKENS, status=1)
+    assert "does not look at start_date and end_date" in cli(*TOKENS, status=1)
 
 
 def test_a_newer_server_that_names_no_month_has_its_idle_days_and_the_others(
-    house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A week without usage in a history with usage is zero, and is loaded as such."""
     edit("/api/v2/usage/tokens/monthly", lambda body: (body.pop("year"), body.pop("month"), None)[-1])
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(10))
-    house(*TOKENS)
-    assert house.rows("select count(*), sum(total_tokens) from scopix.tokens_daily") == [(48, 100)]
+    cli(*TOKENS)
+    assert cli.rows("select count(*), sum(total_tokens) from scopix.tokens_daily") == [(48, 100)]
 
 
-def test_an_error_that_is_null_is_none(house: House, sandbox: Sandbox) -> None:
+def test_an_error_that_is_null_is_none(cli: Cli, sandbox: Sandbox) -> None:
     """A field that newer answers may have."""
     sandbox.scopix.options.edit = lambda _, body: body.update(error=None)
     sandbox.scopix.usage.set(few(5))
-    house("run", "--no-models")
-    assert house.rows("select sum(total_requests) from scopix.usage_daily") == [(5,)]
+    cli("run", "--no-models")
+    assert cli.rows("select sum(total_requests) from scopix.usage_daily") == [(5,)]
 
 
 @pytest.mark.thorough
-def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sandbox) -> None:
+def test_a_day_without_credits_is_unrated_and_not_free(cli: Cli, sandbox: Sandbox) -> None:
     """A summary without `total_credits`: the marts are built, and its requests are listed as unpriced."""
 
     def unrated(path: str, body: dict[str, Any]) -> None:
@@ -287,42 +287,42 @@ def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sa
 
     sandbox.scopix.options.edit = unrated
     sandbox.scopix.usage.set(few(5) + few(4, "2026-03-17"))
-    house("run", "scopix.usage_daily")
-    assert house.rows("select meter, date, quantity from usage.usage_daily where quantity > 0 order by date") == [
+    cli("run", "scopix.usage_daily")
+    assert cli.rows("select meter, date, quantity from usage.usage_daily where quantity > 0 order by date") == [
         ("credits", date(2026, 3, 17), Decimal(8)),
         ("unrated-requests", date(2026, 3, 18), Decimal(5)),
     ]
-    assert house.rows("select date, reason from usage.unpriced_usage where meter = 'unrated-requests'") == [
+    assert cli.rows("select date, reason from usage.unpriced_usage where meter = 'unrated-requests'") == [
         (date(2026, 3, 18), "no credits stated")
     ]
 
 
 @pytest.mark.thorough
-def test_two_accounts_of_one_tenant_are_reported(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_accounts_of_one_tenant_are_reported(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys of one tenant see the same usage; only its own ids tell."""
     import json
 
     accounts = {key.api_key[-1] + "st": {"api_key": key.api_key} for key in sandbox.scopix.credentials[:2]}
     monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps(accounts))
     sandbox.scopix.usage.set(few(5))
-    said = house("run", "scopix.usage_events", status=1)
+    said = cli("run", "scopix.usage_events", status=1)
     assert "FAILED  assert_scopix_accounts_do_not_overlap" in said
     assert "FAILED" not in said.replace("FAILED  assert_scopix_accounts_do_not_overlap", "")
 
 
 @pytest.mark.thorough
 def test_months_that_are_not_their_days_are_reported(
-    house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A month that lacks its last day, as it would if the end of a time were excluded."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(3, "2026-02-10") + few(2, "2026-02-28"))
     tables = ("scopix.tokens_daily", "scopix.tokens_monthly")
-    assert "WARNING" not in house("run", *tables)
+    assert "WARNING" not in cli("run", *tables)
 
     def short(body: dict[str, Any]) -> None:
         if body["total_tokens"] == 50:
             body["total_tokens"] = 30
 
     edit("/api/v2/usage/tokens/monthly", short)
-    assert "WARNING  assert_scopix_token_days_and_months_agree" in house("run", *tables, "--full-refresh")
+    assert "WARNING  assert_scopix_token_days_and_months_agree" in cli("run", *tables, "--full-refresh")

@@ -15,7 +15,7 @@ from meterhouse.pipelines.run.state import RecordingJournal
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.sources._core.http.rate_limit import RateLimiter
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 
@@ -69,19 +69,19 @@ def few(count: int, start: datetime) -> list[Event]:
 
 
 def test_many_windows_with_hardly_an_event(
-    house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each window costs a request, whatever it holds: forty-two weeks are a minute, which is said first."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2025-06-01")
     sandbox.scopix.usage.set(few(3, NOW - timedelta(days=3)))
-    house("run", "scopix.usage_events", "--no-models")
+    cli("run", "scopix.usage_events", "--no-models")
     (only,) = said
     assert (only.table, only.asked) == ("usage_events", 1)
     assert only.requests + only.asked == len(sandbox.requests)
 
 
 @pytest.mark.thorough
-def test_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hundred_keys(cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first word comes after one request, not after one a key, and a second run's is right, too."""
     keys = [str(UUID(int=4 << 76 | 1 << 63 | number)) for number in range(1, 101)]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys))
@@ -91,19 +91,19 @@ def test_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkey
     for _ in range(2):
         sandbox.requests.clear()
         said.clear()
-        house("run", "scopix.usage_events", "--no-models")
+        cli("run", "scopix.usage_events", "--no-models")
         assert said[0].asked <= 1
         assert said[0].requests == pytest.approx(len(sandbox.requests), rel=0.2)
         assert len(said) == 1
 
 
 def test_a_list_that_turns_out_long_is_said_with_all_that_is_left(
-    house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests and seconds are of the same thing: of all tables."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-01-10")
     sandbox.scopix.usage.set(few(4_500, datetime(2026, 3, 10, tzinfo=UTC)))
-    house("run", "scopix.file_tokens", "scopix.tokens_daily", "--no-models")
+    cli("run", "scopix.file_tokens", "scopix.tokens_daily", "--no-models")
     assert [entry.table for entry in said] == ["*", "*"]
     assert said[1].requests + said[1].asked == pytest.approx(len(sandbox.requests), rel=0.1)
     for entry in said:
@@ -111,7 +111,7 @@ def test_a_list_that_turns_out_long_is_said_with_all_that_is_left(
 
 
 def test_two_kinds_of_events_each_count_their_pages(
-    house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a single window the first page of each kind tells how many follow."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
@@ -120,5 +120,5 @@ def test_two_kinds_of_events_each_count_their_pages(
     of_each = few(1_000, datetime(2026, 3, 18, tzinfo=UTC))
     chats = [event._replace(id=f"chat-{event.id}", operation_type="chat") for event in of_each]
     sandbox.scopix.usage.set(of_each + chats)
-    house("run", "scopix.usage_events", "--no-models")
+    cli("run", "scopix.usage_events", "--no-models")
     assert said[-1].requests + said[-1].asked == pytest.approx(len(sandbox.requests), abs=1)

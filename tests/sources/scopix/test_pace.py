@@ -23,7 +23,7 @@ from meterhouse.sources._core.errors import (
 from meterhouse.sources._core.http.client import Response
 from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources.scopix.errors import error_from_response
-from tests.conftest import House
+from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 18, tzinfo=UTC)
@@ -71,23 +71,23 @@ def events(count: int) -> list[Event]:
 
 
 def test_forty_five_pages_at_thirty_a_minute(
-    house: House, sandbox: Sandbox, minutes: Minutes, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, sandbox: Sandbox, minutes: Minutes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No 429 from the vendor's limiter, one wait of a minute, and it is said before."""
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "2")
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
     sandbox.scopix.usage.set(events(46))
-    said = house("run", "scopix.usage_events", "--no-models")
+    said = cli("run", "scopix.usage_events", "--no-models")
     assert [request.status for request in sandbox.requests] == [200] * 45
     assert 1_060 <= minutes.now < 1_062
     assert "scopix.usage_events default: about 44 requests, 1 min" in said
-    assert house.rows("select count(*) from scopix.usage_events") == [(46,)]
+    assert cli.rows("select count(*) from scopix.usage_events") == [(46,)]
 
 
-def test_all_tables_share_one_budget_and_one_forecast(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+def test_all_tables_share_one_budget_and_one_forecast(cli: Cli, sandbox: Sandbox, minutes: Minutes) -> None:
     """What a first run takes is counted over all tables before any of them begins, and kept to."""
     sandbox.scopix.usage.set(events(300))
-    said = house("run", "--no-models")
+    said = cli("run", "--no-models")
     asked = [request for request in sandbox.requests if request.path != "/api/v2/usage/check"]
     assert {request.status for request in sandbox.requests} == {200}
     foreseen = int(said.split("scopix.* default: about ")[1].split()[0])
@@ -95,17 +95,17 @@ def test_all_tables_share_one_budget_and_one_forecast(house: House, sandbox: San
     assert minutes.now - 1_000 == pytest.approx((len(asked) - 1) // 30 * 61, abs=2)
 
 
-def test_a_short_run_says_nothing_and_check_waits_for_nobody(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+def test_a_short_run_says_nothing_and_check_waits_for_nobody(cli: Cli, sandbox: Sandbox, minutes: Minutes) -> None:
     """Up to thirty requests go at once."""
-    said = house("run", "scopix.usage_daily", "scopix.usage_checks", "--no-models")
+    said = cli("run", "scopix.usage_daily", "scopix.usage_checks", "--no-models")
     assert "requests," not in said.split("scopix.usage_daily")[0]
     assert minutes.now == 1_000
 
 
-def test_the_vendors_own_limit_lowers_the_pace(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+def test_the_vendors_own_limit_lowers_the_pace(cli: Cli, sandbox: Sandbox, minutes: Minutes) -> None:
     """X-RateLimit-Limit says ten: twenty days take two minutes, without a 429."""
     sandbox.scopix.options.requests_per_minute = 10
-    house("run", "scopix.usage_daily", "--no-models")
+    cli("run", "scopix.usage_daily", "--no-models")
     assert {request.status for request in sandbox.requests} == {200}
     assert minutes.now - 1_000 == pytest.approx(60, abs=2)
 
@@ -146,18 +146,18 @@ def test_errors_are_told_apart(status: int, body: Any, kind: type[SourceError], 
 
 
 @pytest.mark.parametrize("body", [{"items": []}, {"events": None}, {"events": [{}]}, {"events": [{"id": "a"}]}])
-def test_an_answer_without_its_data_is_an_error(house: House, sandbox: Sandbox, body: Any) -> None:
+def test_an_answer_without_its_data_is_an_error(cli: Cli, sandbox: Sandbox, body: Any) -> None:
     """An event list that is none is not an empty one."""
     sandbox.faults.add(Fault(path="/api/v2/usage/details", body=body))
-    assert "/usage/details" in house("run", "scopix.usage_events", "--no-models", status=1)
+    assert "/usage/details" in cli("run", "scopix.usage_events", "--no-models", status=1)
 
 
-def test_a_summary_of_another_day_is_an_error(house: House, sandbox: Sandbox) -> None:
+def test_a_summary_of_another_day_is_an_error(cli: Cli, sandbox: Sandbox) -> None:
     """A server that passes over the dates would make every day the whole month."""
     month = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-31T23:59:59Z"}
     body = {"period": month, "usage": {"total_requests": 1, "successful_requests": 1, "failed_requests": 0}}
     sandbox.faults.add(Fault(path="/api/v2/usage/summary", body=body))
-    assert "is one from 2026-03-01" in house("run", "scopix.usage_daily", "--no-models", status=1)
+    assert "is one from 2026-03-01" in cli("run", "scopix.usage_daily", "--no-models", status=1)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_a_summary_of_another_day_is_an_error(house: House, sandbox: Sandbox) ->
     ],
 )
 def test_settings_that_cannot_be_used(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     """They are named, and nothing is asked."""
     monkeypatch.setenv(f"SOURCES__SCOPIX__{name}", value)
-    assert words in house("run", "scopix", "--no-models", status=2)
+    assert words in cli("run", "scopix", "--no-models", status=2)
     assert not sandbox.requests
