@@ -45,6 +45,7 @@ unpriced_by_month as (
         0 as charged,
         sum(quantity) as unpriced
     from {{ ref('unpriced_usage') }}
+    where reason <> 'no model'
     group by provider, account, meter, {{ dbt.date_trunc('month', 'date') }}
 
 ),

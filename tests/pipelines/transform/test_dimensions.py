@@ -188,8 +188,8 @@ def build(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     assert outcome.having("error", "fail", "skipped") == []
     assert outcome.statuses["assert_dimensions_add_up_to_total"] == "pass"
     outcome = warehouse.dbt(
-        "test --select usage_by_dimension int_usage__daily_totals int_mathpix__dimensioned int_reducto__dimensioned"
-        " int_onepin__dimensioned int_scopix__dimensioned"
+        "test --select usage_by_dimension int_usage__daily_totals int_mathpix__by_dimension int_reducto__by_dimension"
+        " int_onepin__by_dimension int_scopix__by_dimension"
     )
     assert outcome.having("error", "fail", "skipped") == []
     return warehouse.table("usage_by_dimension")

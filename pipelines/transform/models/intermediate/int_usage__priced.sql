@@ -6,7 +6,7 @@ with
 
 parts as (
 
-    select * from {{ ref('int_usage__parted') }}
+    select * from {{ ref('int_usage__split_by_grant') }}
 
 ),
 

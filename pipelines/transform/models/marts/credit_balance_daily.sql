@@ -10,7 +10,7 @@ granted as (
 
 parts as (
 
-    select * from {{ ref('int_usage__parted') }}
+    select * from {{ ref('int_usage__split_by_grant') }}
 
 ),
 

@@ -11,7 +11,7 @@ windows as (
 
 counted as (
 
-    select * from {{ ref('int_tables__counted') }}
+    select * from {{ ref('int_tables__row_counts') }}
 
 ),
 
