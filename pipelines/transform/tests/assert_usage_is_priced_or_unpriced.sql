@@ -1,4 +1,4 @@
--- One row per provider, account, meter and month whose usage is not the sum of what is charged and what is unpriced.
+-- One row per provider, account, meter and month whose usage is not the sum of its charged and its unpriced usage.
 
 with
 
