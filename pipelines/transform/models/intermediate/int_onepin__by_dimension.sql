@@ -1,8 +1,8 @@
 -- One row per account, dimension, value, date and meter of Onepin.
--- Only runs have dimensions. Languages are told of rolling periods that overlap, from which no day can be had, and the
--- activity names neither credits nor characters nor a language. It has an event for each run that ended, which is not
--- documented to be all of them, and dates it by its end, while the daily total may count a run by its start: what does not
--- meet is left to the remainder of its day. Dates are those of the time zone in which the days are asked for.
+-- Only runs have dimensions. Languages are reported for overlapping rolling periods, which cannot be divided into days, and
+-- the activity feed has no credits, characters or language. The feed has an event for each run that ended. Onepin does not
+-- document that it lists all of them, and it dates a run by its end, while the daily total may date it by its start: the
+-- difference becomes the remainder of the day. Dates are in the time zone that the days are requested in.
 
 with
 

@@ -1,8 +1,7 @@
 -- One row per account, dimension, value, date and meter of Scopix.
--- Events tell what each request was, and nothing of credits; credits are told of API keys, where single keys were asked for.
--- Tokens are told of files and of conversations, each of them a part of the tokens, all on the day on which the file or the
--- conversation was created: a conversation that goes on for a week has its tokens on its first day, and the remainder of
--- that day may be negative.
+-- Events describe each request and have no credits. Credits are reported by API key, if single keys are requested. Tokens
+-- are reported by file and by conversation, each of them a part of all tokens, on the day on which the file or conversation
+-- was created. A conversation of a week has all its tokens on its first day, so the remainder of that day may be negative.
 
 with
 
@@ -44,7 +43,7 @@ measured as (
     union all
     {% endfor -%}
 
-    -- The row of all keys together, '', is the total and no value.
+    -- The row of all keys together has the key ''. It is the total, not a value.
     select
         account,
         'api_key_id' as dimension,

@@ -1,7 +1,7 @@
 -- One row per account, dimension, value, date and meter of Mathpix.
--- Each grouping is a dimension. A row by app or by hash tells its usage type where it had only one; where it had several,
--- the answer leaves them out or collapses them, and nothing tells the pages of that count from its images. The meter is null
--- then. A week or a month has no date.
+-- Each grouping is a dimension. A row by app or by hash has a usage type if all its usage is of one type. If not, the API
+-- leaves the type out or collapses the types, and the count cannot be divided into pages and images: the meter is null.
+-- Weeks and months are left out, because they have no date.
 
 with
 

@@ -1,7 +1,7 @@
--- One row per scenario, metered bucket that is billed, and credit grant that covers part of it; what none covers has no
--- grant.
--- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not
--- tell. It holds only the SKUs that change their price by it.
+-- One row per scenario, billed bucket of usage, and credit grant that covers part of it; the part without a grant has a row
+-- without one.
+-- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not report.
+-- It holds only the SKUs whose price depends on that condition.
 
 with
 
@@ -17,12 +17,12 @@ drawn as (
 
 ),
 
--- Only what is billed: a vendor that bills credits and counts characters beside them would be shown as unpriced.
+-- Billed meters only: a vendor that bills credits also counts characters, which would otherwise appear as unpriced.
 billed_usage as (
 
     select
         *,
-        -- Of credits alone, because grants cover nothing else, and a text for each of a million hours takes its time.
+        -- For credits only: grants cover nothing else, and building a text for each of a million hours takes time.
         case when unit = 'credit' then {{ usage_key() }} end as row_key
     from metered_usage
     where quantity <> 0 and coalesce(is_billed, true)
@@ -95,7 +95,7 @@ computed as (
 
 ),
 
-dearer as (
+conditional_skus as (
 
     select distinct
         provider,
@@ -129,9 +129,9 @@ high as (
         computed.grant_cost,
         computed.grant_currency
     from computed
-    inner join dearer
-        on computed.provider = dearer.provider
-        and computed.dearest_sku_id = dearer.dearest_sku_id
+    inner join conditional_skus
+        on computed.provider = conditional_skus.provider
+        and computed.dearest_sku_id = conditional_skus.dearest_sku_id
 
 ),
 

@@ -1,6 +1,6 @@
 -- One row per account, dimension, value, date and meter of Reducto.
--- Each grouping is a dimension, of the credits and of the requests. Where requests were made and no credits are stated, only
--- the requests are known: that is not 0 credits.
+-- Each grouping is a dimension, of credits and of requests. If Reducto counts requests and states no credits, only the
+-- requests are known: the credits are not 0.
 
 with
 

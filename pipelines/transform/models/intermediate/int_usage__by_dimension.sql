@@ -1,14 +1,14 @@
 -- One row per provider, account, dimension, value, date and meter.
--- Every dimension is the whole usage again, cut differently: whoever reads this picks one and never adds two of them up.
+-- Every dimension cuts the same usage again. Pick one; never add two of them up.
 
-{%- set providers = ['mathpix', 'reducto', 'onepin', 'scopix'] %}
+{%- set providers = providers_with('dimensions') %}
 
 with
 
 {% for provider in providers -%}
 {{ provider }} as (
 
-    select * from {{ ref('int_' ~ provider ~ '__dimensioned') }}
+    select * from {{ ref('int_' ~ provider ~ '__by_dimension') }}
 
 ),
 
@@ -51,7 +51,7 @@ final as (
         unioned.date,
         cast(unioned.meter as {{ dbt.type_string() }}) as meter,
         case
-            when unioned.provider = 'reducto' and unioned.meter = 'requests' then 'request'
+            when {{ provider_has('unioned.provider', 'requests_by_dimension') }} and unioned.meter = 'requests' then 'request'
             else sku_map.unit
         end as unit,
         cast(unioned.quantity as numeric(28, 9)) as quantity
