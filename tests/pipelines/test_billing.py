@@ -169,7 +169,7 @@ def test_reads_billing_from_a_table_of_the_destination(cli: Cli, monkeypatch: py
     assert cli.rows("select distinct source from billing.prices") == [("finance.prices",)]
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute("update finance.prices set currency = 'usd' where tier_to is not null")
-    assert "finance.prices row 2, currency: 'usd' is no currency of ISO 4217" in cli("check", status=2)
+    assert "finance.prices row 2, currency: 'usd' is not an ISO 4217 currency code" in cli("check", status=2)
 
 
 def test_reports_an_unreachable_destination_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

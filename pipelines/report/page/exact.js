@@ -1,5 +1,6 @@
 "use strict";
-/* Money and quantities without floats: a number is a BigInt of billionths, which is the scale of the marts' columns. */
+// Exact arithmetic for money and quantities. Numbers are texts such as "-12.5"; inside, each is a BigInt of billionths,
+// the scale of the marts' numeric columns.
 const exact = (() => {
   const SCALE = 9;
   const parse = (text) => {
@@ -15,24 +16,32 @@ const exact = (() => {
     const fraction = digits.slice(-SCALE).replace(/0+$/, "");
     return (value < 0n ? "-" : "") + digits.slice(0, -SCALE) + (fraction ? "." + fraction : "");
   };
-  /** The sum of texts; nulls count for nothing, and a sum of nothing but nulls is null. */
+  // Skips nulls; the sum of nulls only is null.
   const sum = (texts) => {
     let total = null;
-    for (const one of texts) {
-      const value = parse(one);
+    for (const each of texts) {
+      const value = parse(each);
       if (value !== null) total = (total ?? 0n) + value;
     }
     return total === null ? null : text(total);
   };
-  /** The quotient, rounded half away from zero to nine decimals. */
-  const ratio = (above, below) => {
-    const a = parse(above), b = parse(below);
+  // The quotient, rounded half away from zero to nine decimal places; null if an operand is null or the divisor is zero.
+  const ratio = (dividend, divisor) => {
+    const a = parse(dividend);
+    const b = parse(divisor);
     if (a === null || b === null || b === 0n) return null;
-    const scaled = a * 10n ** BigInt(SCALE), half = (b < 0n ? -b : b) / 2n;
+    const scaled = a * 10n ** BigInt(SCALE);
+    const half = (b < 0n ? -b : b) / 2n;
     return text((scaled + (scaled < 0n ? -half : half)) / b);
   };
   const minus = (a, b) => text((parse(a) ?? 0n) - (parse(b) ?? 0n));
-  const compare = (a, b) => { const x = parse(a), y = parse(b); return x < y ? -1 : x > y ? 1 : 0; };
+  const compare = (a, b) => {
+    const x = parse(a);
+    const y = parse(b);
+    return x < y ? -1 : x > y ? 1 : 0;
+  };
   const abs = (a) => a.replace(/^-/, "");
-  return { parse, text, sum, ratio, minus, compare, abs };
+  const isZero = (a) => parse(a) === 0n;
+  const isPositive = (a) => parse(a) > 0n;
+  return { parse, text, sum, ratio, minus, compare, abs, isZero, isPositive };
 })();
