@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from meterhouse.pipelines.report.gathering import gather
 from meterhouse.pipelines.report.model import Page
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError
-from meterhouse.pipelines.warehouse.query import reader
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
 
 HERE = Path(__file__).parent
@@ -32,8 +32,8 @@ def write_report(destination: Destination, file: Path) -> int:
     """
     if (file.exists() and not file.is_file()) or not file.absolute().parent.is_dir():
         raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
-    with reader(destination) as ask:
-        page = gather(ask, Path(destination.location).name)
+    with destination.reader() as reader:
+        page = gather(reader.rows, Path(destination.location).name)
     content = render(page).encode()
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
