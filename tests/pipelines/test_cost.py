@@ -129,10 +129,8 @@ def test_applies_price_tiers_to_each_account(cli: Cli, sandbox: Sandbox, monkeyp
 
 
 @pytest.mark.thorough
-def test_reports_two_accounts_of_one_group(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key sees its whole group, so two keys of a group, configured as two accounts, double the bill. The run reports it."""
+def test_reports_two_accounts_of_one_group(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key sees its whole group, so two keys of one group double the bill. The run reports them."""
     import json
 
     first, second = [key for key in sandbox.mathpix.credentials if key.account == "default"][:2]

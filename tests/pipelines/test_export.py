@@ -168,9 +168,7 @@ def test_replaces_an_existing_file(year: Exported, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_failed_export_keeps_the_existing_file(
-    year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_export_keeps_the_existing_file(year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partial file would look like a complete month."""
 
     def disk_is_full() -> int:

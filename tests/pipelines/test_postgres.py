@@ -173,9 +173,7 @@ def test_records_runs_and_finds_stale_tables(
 
 
 @pytest.mark.thorough
-def test_builds_the_models(
-    postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path
-) -> None:
+def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path) -> None:
     """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards."""
     costs = """
         select billing_month, sku_id, quantity, list_cost, billed_cost, currency from usage.cost_monthly

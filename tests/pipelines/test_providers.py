@@ -61,7 +61,9 @@ def test_marts_equal_the_vendors_counts(cli: Cli, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(("provider", "path"), [("onepin", "/api/v1/usage/summary"), ("scopix", "/api/v2")])
 @pytest.mark.thorough
-def test_a_failing_provider_does_not_affect_the_others(cli: Cli, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]) -> None:
+def test_a_failing_provider_does_not_affect_the_others(
+    cli: Cli, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]
+) -> None:
     """The others are loaded and built, the exit status is 1, and the summary names the failing one."""
     sandbox.faults.add(Fault(path=path, status=503))
     counted = cli("run", status=1)

@@ -80,7 +80,9 @@ def test_a_first_run_requests_the_widest_windows(quick: Cli, sandbox: Sandbox) -
         quick.rows(f"select count(*) from scopix.usage_events where timestamp >= '{start}' and timestamp < '{end}'")[0][0]
         for start, end in weeks
     ]
-    assert requests["details"] == 1 + sum(map(scopix_pages, events))  # one more for the number of events, to estimate the time
+    assert requests["details"] == 1 + sum(
+        map(scopix_pages, events)
+    )  # one more for the number of events, to estimate the time
     assert requests["by-period"] == 3
     assert requests["tokens/files"] == scopix_pages(count_rows(quick, "scopix.file_tokens", time="created_at"))
     # Days, the month, and a day in the year 2000, which shows whether the server respects the dates.
