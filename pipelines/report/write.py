@@ -5,8 +5,8 @@ from pathlib import Path
 
 from meterhouse.pipelines.report.data import read_report_data
 from meterhouse.pipelines.report.render import render
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError
-from meterhouse.pipelines.warehouse.query import reader
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
 
 
@@ -19,8 +19,8 @@ def write_report(destination: Destination, file: Path) -> int:
     """
     if (file.exists() and not file.is_file()) or not file.absolute().parent.is_dir():
         raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
-    with reader(destination) as query:
-        data = read_report_data(query, Path(destination.location).name)
+    with destination.reader() as reader:
+        data = read_report_data(reader.rows, Path(destination.location).name)
     content = render(data).encode()
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
