@@ -1,6 +1,6 @@
 {#
-    What the models know of the providers: the variable `providers`, of which dbt_project.yml explains each key. A unit test that
-    is about some providers only overrides `provider_names`.
+    The providers, from the variable `providers`; dbt_project.yml explains the keys of an entry. A unit test of some
+    providers only overrides `provider_names`.
 #}
 {% macro provider_names() %}
     {{- return(var('providers').keys() | list) -}}
@@ -56,7 +56,10 @@
 {%- endmacro %}
 
 
-{# A condition: a fetched window is of a table that usage is read from. Columns `resource` and `part`, and `provider` if not given. #}
+{#
+    A condition: a fetched window is of a table that usage is read from, of one provider or of that in the column `provider`.
+    It reads the columns `resource` and `part`.
+#}
 {% macro is_metered_window(of_provider=none) -%}
     (
         {%- for table in metered_tables() if of_provider in (none, table.provider) %}

@@ -1,6 +1,7 @@
 {#
-    A raw table, or no rows if the table does not exist. The loader creates a table with its first row, so a new account or an
-    unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML declares.
+    A raw table, or no rows if the table does not exist. The loader creates a table with its first row, so a new account or
+    an unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML
+    declares.
 #}
 {% macro raw_table(source_name, table_name) %}
     {%- set relation = source(source_name, table_name) -%}

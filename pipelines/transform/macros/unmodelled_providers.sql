@@ -1,6 +1,6 @@
 {#
-    Providers of `registered_providers` that are not in `providers`. No model reads their usage, and their raw tables are no
-    sources of this project.
+    The providers of `registered_providers` without an entry in `providers`. No model reads their usage, and their raw tables
+    are not sources of this project.
 #}
 {% macro unmodelled_providers() %}
     {{- return(var('registered_providers') | reject('in', var('providers')) | list) -}}
@@ -8,9 +8,9 @@
 
 
 {#
-    A query for the rows of these providers: `provider`, `account`, `resource` (the raw table), `date` and `row_count`. The tables
-    are those that the provider's log `fetched_windows` names. It is not known which of them hold the same usage twice, nor what
-    a row counts, so that rows are all that can be counted.
+    A query for the rows of these providers: `provider`, `account`, `resource` (the raw table), `date` and `row_count`. The
+    tables are those in the provider's log `fetched_windows`. The query counts rows, because the quantity of a row is
+    unknown, and so is whether two tables hold the same usage.
 #}
 {% macro unmodelled_usage() %}
     {%- set tables = [] -%}
@@ -42,8 +42,8 @@
 
 
 {#
-    The usage tables of a provider that exist, each with an SQL expression for the date of a row: its `date`, the UTC date of
-    `bucket_start`, or the UTC date on which it was fetched.
+    The usage tables of a provider that exist, each with an SQL expression for the date of a row: its `date`, else the UTC
+    date of `bucket_start`, else the UTC date on which it was fetched.
 #}
 {% macro loaded_tables(provider) %}
     {%- set schema = var(provider ~ '_schema', provider) -%}

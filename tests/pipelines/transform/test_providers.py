@@ -14,6 +14,10 @@ pytestmark = pytest.mark.thorough
 ACME = Path(__file__).parent / "acme"
 """The dbt part of a made-up provider: its models, its rows in the seeds, its entry in `providers`, and raw tables."""
 
+OF_ALL_PROVIDERS = ("int_usage__metered", "int_windows__fetched", "int_accounts__completed")
+"""Models that read every provider's models and have unit tests."""
+
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 REGISTERED = ("--vars", json.dumps({"registered_providers": ["mathpix", "acme"]}))
 
 
@@ -36,13 +40,12 @@ def load(warehouse: Warehouse) -> None:
     warehouse.execute((ACME / "raw_tables.sql").read_text().split(";\n"))
 
 
-@pytest.mark.parametrize("priced", [True, False], ids=["priced", "unpriced"])
-def test_new_provider_needs_only_models_seeds_and_one_entry(tmp_path: Path, priced: bool) -> None:
-    """Its usage is charged, in the marts and in all tests; without rows in the seeds it is unpriced as an unknown meter."""
+def test_new_provider_needs_only_models_seeds_and_one_entry(tmp_path: Path) -> None:
+    """Its usage is charged and in every mart; all data tests pass, and the unit tests of models that read every provider."""
     warehouse = duckdb_warehouse(tmp_path, tmp_path)
-    warehouse.project = project_with_acme(tmp_path, priced=priced)
+    warehouse.project = project_with_acme(tmp_path, priced=True)
     load(warehouse)
-    outcome = warehouse.dbt("build", *REGISTERED, *([] if priced else ["--exclude-resource-type", "unit_test"]))
+    outcome = warehouse.dbt("build", *NO_UNIT_TESTS, *REGISTERED)
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert warehouse.table("usage_daily", "date, quantity") == [
         (date(2026, 5, 1), d("20")),
@@ -50,20 +53,34 @@ def test_new_provider_needs_only_models_seeds_and_one_entry(tmp_path: Path, pric
         (date(2026, 5, 3), d("60")),
     ]
     assert warehouse.table("data_freshness", "resource, row_count, status") == [("usage_daily", 6, "fresh")]
-    assert warehouse.table("usage_by_dimension", "dimension, value, quantity", "date = date '2026-05-03'") == [
-        ("api_key", "one", d("30")),
-        ("api_key", "two", d("30")),
+    assert warehouse.table("usage_by_dimension", "dimension, value, allocated_cost", "date = date '2026-05-03'") == [
+        ("api_key", "one", d("0.3")),
+        ("api_key", "two", d("0.3")),
     ]
-    assert warehouse.table("cost_monthly", "provider, billed_cost") == ([("acme", d("1.2"))] if priced else [])
-    unpriced = warehouse.query("select meter, sum(quantity), reason from usage.unpriced_usage group by all")
-    assert unpriced == ([] if priced else [("requests", d("120"), "unknown meter")])
+    assert warehouse.table("cost_monthly", "provider, billed_cost") == [("acme", d("1.2"))]
+    assert warehouse.table("unpriced_usage") == []
+    outcome = warehouse.dbt("test --select", *(f"{model},test_type:unit" for model in OF_ALL_PROVIDERS), *REGISTERED)
+    assert set(outcome.statuses.values()) == {"pass"}
+
+
+def test_provider_without_prices_and_skus_is_unpriced(tmp_path: Path) -> None:
+    """With models and without rows in the seeds, its meters are unknown: all usage is listed, and none is charged."""
+    warehouse = duckdb_warehouse(tmp_path, tmp_path)
+    warehouse.project = project_with_acme(tmp_path, priced=False)
+    load(warehouse)
+    outcome = warehouse.dbt("build --select +unpriced_usage +cost_monthly", *NO_UNIT_TESTS, *REGISTERED)
+    assert outcome.having("error", "fail", "skipped", "warn") == []
+    assert warehouse.table("unpriced_usage") == [
+        ("acme", "default", "requests", date(2026, 5, day), d(str(20 * day)), None, "unknown meter") for day in (1, 2, 3)
+    ]
+    assert warehouse.table("cost_monthly") == []
 
 
 def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> None:
     """Its loaded rows are counted by table, account and date, and a data test warns of the provider."""
     warehouse.load()
     load(warehouse)
-    outcome = warehouse.dbt("build --exclude-resource-type unit_test", *REGISTERED)
+    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS, *REGISTERED)
     assert outcome.having("error", "fail", "skipped") == []
     assert outcome.having("warn") == ["assert_every_provider_has_models"]
     assert warehouse.table("unpriced_usage") == [
@@ -74,6 +91,6 @@ def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> N
 def test_registered_provider_that_was_never_loaded_is_no_warning(warehouse: Warehouse) -> None:
     """A registered provider without models and without raw tables changes nothing."""
     warehouse.load()
-    outcome = warehouse.dbt("build --exclude-resource-type unit_test", *REGISTERED)
+    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS, *REGISTERED)
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert warehouse.table("unpriced_usage") == []

@@ -1,9 +1,9 @@
 -- One row per provider and account.
--- Usage rows do not show when an account is complete: an hour without usage has no row, so a running day or month may have no
--- bucket that is marked as running, and no run may have requested the first days of a month. The log of fetches does: an account
--- is complete in the last span of adjoining windows. Days before a gap may be complete too, but they do not count, because no
--- total reaches across the gap.
--- If a provider's meters come from several tables, an account is complete only as far as the slowest table.
+-- Usage rows do not show when an account is complete: an hour without usage has no row, so a running day or month may have
+-- no bucket that is marked as running, and no run may have requested the first days of a month. The log of fetches does: an
+-- account is complete in the last span of adjoining windows. Days before a gap may be complete too, but they do not count,
+-- because no total reaches across the gap. If a provider's meters come from several tables, an account is complete only as
+-- far as the slowest table.
 
 {%- set providers = provider_names() %}
 

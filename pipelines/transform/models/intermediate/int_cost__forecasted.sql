@@ -1,10 +1,9 @@
 -- One row per provider, account, currency, billing month and day as of which the rest of the month is forecast.
--- For the running month that day is today, the first day that is not complete. Each past month has two: its 11th and its 21st,
--- when 10 and 20 days were known.
--- The forecast of a future day is the average cost of the account's days of that weekday in the 8 weeks before. For a day that
--- has begun it is that average or the cost billed so far, whichever is more.
--- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances of
--- independent days would promise far more precision than the backtests of a year show.
+-- For the running month that day is today, the first day that is not complete. Each past month has two: its 11th and its
+-- 21st, when 10 and 20 days were known. The forecast of a future day is the average cost of the account's days of that
+-- weekday in the 8 weeks before. For a day that has begun it is that average or the cost billed so far, whichever is more.
+-- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
+-- of independent days would promise far more precision than the backtests of a year show.
 
 {%- set days_needed = var('forecast_min_days') %}
 {%- set weekdays_needed = var('forecast_min_days_of_weekday') %}

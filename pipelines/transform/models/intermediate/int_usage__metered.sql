@@ -1,6 +1,6 @@
 -- One row per provider, account, meter and time bucket.
--- Each provider has a model `int_<provider>__metered` that maps its authoritative grouping to these columns. A meter without a
--- row in `sku_map` stays, without SKU and unit, so that `unpriced_usage` can list it.
+-- Each provider has a model `int_<provider>__metered` that maps its authoritative grouping to these columns. A meter without
+-- a row in `sku_map` stays, without SKU and unit, so that `unpriced_usage` can list it.
 
 {%- set providers = provider_names() %}
 
@@ -63,8 +63,8 @@ owned as (
 
 ),
 
--- Days, weeks and months are already calendar units of the vendor. A time zone must not shift them: the day would begin on the
--- evening before, and the first of a month would be billed with the month before.
+-- Days, weeks and months are already calendar units of the vendor. A time zone must not shift them: the day would begin on
+-- the evening before, and the first of a month would be billed with the month before.
 dated as (
 
     select

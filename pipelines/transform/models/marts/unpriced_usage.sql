@@ -1,7 +1,7 @@
 -- One row per provider, account, meter and UTC date of usage that no price covers.
--- Vendors meter usage that has no price yet: a new usage type, credits of a plan whose price is not published, requests without
--- stated credits. Its cost is unknown, not zero: it is listed here and in no cost table. The rows of a provider without models
--- are listed by raw table.
+-- Vendors meter usage that has no price yet: a new usage type, credits of a plan whose price is not published, requests
+-- without stated credits. Its cost is unknown, not zero: it is listed here and in no cost table. The rows of a provider
+-- without models are listed by raw table.
 
 with
 

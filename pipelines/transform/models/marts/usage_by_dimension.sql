@@ -1,8 +1,8 @@
 -- One row per provider, account, dimension, value, UTC date and unit.
--- Every dimension divides the same daily totals, meter by meter. The value '(unattributed)' holds what its other values lack or
--- exceed, so that each dimension adds up to the total: in quantity and, to the last decimal, in cost.
--- If rows of a day have no meter, all meters of that day are one total with the unit 'mixed'. Rows with a meter take their share
--- of that meter's cost first; the others share the rest.
+-- Every dimension divides the same daily totals, meter by meter. The value '(unattributed)' holds what its other values lack
+-- or exceed, so that each dimension adds up to the total: in quantity and, to the last decimal, in cost. If rows of a day
+-- have no meter, all meters of that day are one total with the unit 'mixed'. Rows with a meter take their share of that
+-- meter's cost first; the others share the rest.
 
 {%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
 
@@ -20,8 +20,8 @@ daily_totals as (
 
 ),
 
--- A complete dimension should hold all usage of its provider. A partial one holds only some meters, and the configuration of an
--- account decides which: those with at least one row.
+-- A complete dimension should hold all usage of its provider. A partial one holds only some meters, and the configuration of
+-- an account decides which: those with at least one row.
 scopes as (
 
     select distinct
