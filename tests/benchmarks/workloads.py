@@ -1,4 +1,4 @@
-"""The works that are measured: what is asked for, and what of the result must be the same whoever did it."""
+"""The workloads: what each loads, and the sums that every contender must have loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ PAGE = 1000
 MATHPIX = ("usage_type", "request_args_hash", "app_id")
 REDUCTO = ("product", "feature", "api_key", "file_type")
 LONGEST = timedelta(days=366)
-"""Of one question to Mathpix, which has at most 100 pages."""
+"""Of one request to Mathpix, whose response has at most 100 pages."""
 
 SUMS = {
     **{f"ocr_usage_by_{grouping}": "sum(count)" for grouping in MATHPIX},
     **{f"usage_by_{grouping}": "sum(credits)" for grouping in REDUCTO},
     "usage_events": "sum(response_time_ms)",
 }
-"""By table, what is added up to see that all have loaded the same."""
+"""By table, the sum that shows that every contender has loaded the same."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """Usage of [start, start + days); `days_of_counts` and `events` make a world of their own in place of the seed's."""
+class Workload:
+    """Usage of [start, start + days); `days_of_counts` and `events` replace the usage of the seed."""
 
     title: str
     of: Sequence[str]
@@ -33,15 +33,15 @@ class Work:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def days(self, scale: float) -> int:
-        """How many days; a single one is not made smaller."""
+        """The number of days, at least one."""
         return max(1, round(self.whole_days * scale))
 
     def events_of(self, scale: float) -> int:
-        """How many events."""
+        """The number of events."""
         return round(self.events * scale)
 
     def tables(self) -> list[str]:
-        """What is loaded."""
+        """The tables that are loaded."""
         named = {
             "mathpix": [f"ocr_usage_by_{name}" for name in MATHPIX],
             "reducto": [f"usage_by_{name}" for name in REDUCTO],
@@ -49,7 +49,7 @@ class Work:
         return [table for provider in self.of for table in named.get(provider.partition(".")[0], ["usage_events"])]
 
     def windows(self, scale: float) -> list[tuple[datetime, datetime]]:
-        """The time in parts that Mathpix can answer."""
+        """Windows that Mathpix can return in one series of pages."""
         start, end = self.start, self.start + timedelta(days=self.days(scale))
         edges = [start]
         while edges[-1] < end:
@@ -59,16 +59,16 @@ class Work:
 
 _PAGES = {"SOURCES__SCOPIX__PAGE_SIZE": str(PAGE)}
 
-WORKS: Mapping[str, Work] = {
-    "day": Work(
+WORKLOADS: Mapping[str, Workload] = {
+    "day": Workload(
         "one new day, Mathpix 3 groupings + Reducto 4 + Scopix events",
         ("mathpix", "reducto", "scopix.usage_events"),
         1,
         datetime(2026, 3, 10, tzinfo=UTC),
     ),
-    "years": Work("two years of hourly Mathpix usage, 3 groupings", ("mathpix",), 731, days_of_counts=True),
-    "events": Work(
+    "years": Workload("two years of hourly Mathpix usage, 3 groupings", ("mathpix",), 731, days_of_counts=True),
+    "events": Workload(
         "200,000 Scopix events, pages of 1,000", ("scopix.usage_events",), 28, events=200_000, environment=_PAGES
     ),
-    "million": Work("1,000,000 Scopix events", ("scopix.usage_events",), 140, events=1_000_000, environment=_PAGES),
+    "million": Workload("1,000,000 Scopix events", ("scopix.usage_events",), 140, events=1_000_000, environment=_PAGES),
 }
