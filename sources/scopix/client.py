@@ -1,8 +1,7 @@
-"""Who asks Scopix for one account: its two clients, what it learns about the server, and how long all of it will take."""
+"""Requests to Scopix' usage resource for one account, and what the responses show about the server."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from pendulum import DateTime
@@ -11,153 +10,120 @@ from meterhouse.sources._core.errors import (
     CredentialsRejected,
     IncompleteResponse,
     MalformedResponse,
+    QuotaExhausted,
     RequestRejected,
     SourceError,
 )
 from meterhouse.sources._core.http.client import Client, ErrorFromResponse, Params, Response
-from meterhouse.sources._core.journal import Journal
 from meterhouse.sources._core.response_cache import ResponseCache
 from meterhouse.sources._core.schema import Table
 from meterhouse.sources._core.windows import utc_now
 
-A_MINUTE = 60.0
-MORE = 1.2
-"""A forecast that has grown by a fifth since it was told is told again."""
+from .constants import CHECK
+from .estimate import RequestEstimate
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-"""The id of an API key that nobody has."""
-
-
-@dataclass
-class Forecast:
-    """What the accounts of one API key have to ask and have asked; they share its budget, and so its waits.
-
-    Several threads count at once, each under `lock`.
-    """
-
-    foreseen: int = 0
-    sent: int = 0
-    looked_at: int = 0
-    """How much was foreseen when last it was looked at whether there is something to say."""
-    tables: set[str] = field(default_factory=set)
-    lock: Lock = field(default_factory=Lock)
+UNKNOWN_KEY = "00000000-0000-4000-8000-000000000000"
+"""The id of an API key that does not exist."""
 
 
 @dataclass
-class Asker:
-    """One account. All of its tables share `client` and thereby one budget; `check` has a budget of its own."""
+class ScopixClient:
+    """One account. All tables but `usage_checks` share `http` and its rate limit; `check_http` has the limit of `check`."""
 
     account: str
-    client: Client
-    checker: Client
-    journal: Journal
-    forecast: Forecast = field(default_factory=Forecast)
-    styles: dict[str, str] = field(default_factory=dict)
-    """How each list is paged, once that is known."""
-    looks_at_dates: bool | None = None
-    """Whether the server looks at the dates of a question about tokens; None where it is not known, False where nothing can
+    http: Client
+    check_http: Client
+    estimate: RequestEstimate
+    paging_styles: dict[str, str] = field(default_factory=dict)
+    """How each list is paged, by endpoint, once that is known."""
+    token_dates_work: bool | None = None
+    """Whether the server applies the dates of a request for tokens. None if that is not known, False if the responses cannot
     show it, because no token was ever used."""
-    includes_end: bool = False
-    """Whether the server is known to answer of the last day of such a question, too."""
-    _dashboards: ResponseCache[dict[str, Any]] = field(default_factory=ResponseCache)
-    _looks_at_keys: set[str] = field(default_factory=set)
-    _counted: set[str] = field(default_factory=set)
+    token_end_is_included: bool = False
+    """Whether the server is known to include the last day of such a request."""
+    _dashboards: ResponseCache[dict[str, Any]] = field(default_factory=ResponseCache, init=False)
+    _filters_keys: set[str] = field(default_factory=set, init=False)
+    """The endpoints that are known to apply `api_key_id`."""
+    _counted: set[str] = field(default_factory=set, init=False)
 
-    def get(self, endpoint: str, params: Params, *, answers: str | None = None) -> dict[str, Any]:
-        """The answer to one question; with `answers`, a field that it must have, holding a list."""
-        self._announce()
-
-        def has_list(answer: Response) -> SourceError | None:
-            if answers is None or isinstance(answer.payload.get(answers), list):
-                return None
-            return MalformedResponse(f"the answer has no list {answers}", hint="Run again later; check base_url.")
-
-        return self._ask(endpoint, params, has_list)
-
-    def dashboard(self, period: str, table: Table) -> dict[str, Any]:
-        """The dashboard of a period: its totals and its days are two tables, which share the answer."""
-        day = utc_now().date()
-        return self._dashboards.take(period, table.name, day, lambda: self.get(table.endpoint, {"period": period}))
-
-    def check(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to the question whether an operation would be let through."""
-        payload: dict[str, Any] = self.checker.post(endpoint, body)
-        return payload
-
-    def require_keys(self, table: Table, params: Params, tells_usage: Callable[[dict[str, Any]], bool]) -> None:
-        """Asks, once an endpoint, about a key that nobody has, where there is usage to tell.
+    def get(self, endpoint: str, params: Params, *, list_field: str | None = None) -> dict[str, Any]:
+        """The response to one request; `list_field` names a field that must hold a list.
 
         Raises:
-            IncompleteResponse: the server passes over `api_key_id`, so that each key would have the usage of all.
+            SourceError: the request failed, or the list is missing.
         """
-        if table.endpoint in self._looks_at_keys:
-            return
-        try:
-            payload = self.get(table.endpoint, {**params, "api_key_id": NOBODY})
-        except (CredentialsRejected, RequestRejected):
-            payload = {}  # it looked at the key, and does not know it
-        if payload and tells_usage(payload):
-            raise IncompleteResponse(
-                "the server does not look at api_key_id: asked about a key that nobody has, it answers with usage",
-                provider=table.provider,
-                endpoint=table.endpoint,
-                hint="Take api_key_ids out of [sources.scopix]: usage is loaded for all keys together then.",
-            )
-        self._looks_at_keys.add(table.endpoint)
+        self.estimate.announce(self.account)
 
-    def foresee(self, table: str, requests: int) -> None:
-        """Counts requests that `table` is known to need, before any table has begun."""
-        with self.forecast.lock:
-            self.forecast.tables.add(table)
-            self.forecast.foreseen += requests
+        def error_without_list(response: Response) -> SourceError | None:
+            if list_field is None or isinstance(response.payload.get(list_field), list):
+                return None
+            return MalformedResponse(f"the response has no list {list_field}", hint="Run again later; check base_url.")
 
-    def peek(self, table: Table, params: Params) -> dict[str, Any]:
-        """As `get`, to find out beforehand how long a list is, so that its own pages have nothing to `discover`."""
-        self._counted.add(table.name)
-        self.foresee(table.name, 1)
-        return self._ask(table.endpoint, params)
+        return self._send(endpoint, params, error_without_list)
 
-    def is_counted(self, table: Table) -> bool:
-        """Whether it has been found out how long this list is."""
-        return table.name in self._counted
+    def dashboard(self, period: str, table: Table) -> dict[str, Any]:
+        """The dashboard of a period. Its totals and its days are two tables, which share the response."""
+        today = utc_now().date()
+        return self._dashboards.take(period, table.name, today, lambda: self.get(table.endpoint, {"period": period}))
 
-    def discover(self, table: Table, requests: int) -> None:
-        """Counts requests that only the first page of a list tells of."""
-        if not self.is_counted(table):
-            self.foresee(table.name, requests)
-
-    def _ask(self, endpoint: str, params: Params, error_from_response: ErrorFromResponse | None = None) -> dict[str, Any]:
-        with self.forecast.lock:
-            self.forecast.sent += 1
-        given = {name: value for name, value in params.items() if value != ""}
-        payload: dict[str, Any] = self.client.get(endpoint, given, error_from_response=error_from_response)
+    def check(self, operation: Mapping[str, Any]) -> dict[str, Any]:
+        """The response to `check`: whether Scopix would allow the operation. Empty fields are not sent."""
+        body = {name: value for name, value in operation.items() if value != ""}
+        payload: dict[str, Any] = self.check_http.post(CHECK, body)
         return payload
 
-    def _announce(self) -> None:
-        """Says how long all that is foreseen takes, if it is more than a minute: beforehand, and where it becomes more."""
-        forecast = self.forecast
-        with forecast.lock:
-            if forecast.foreseen <= forecast.looked_at * MORE:
-                return
-            forecast.looked_at = forecast.foreseen
-            to_come = max(0, forecast.foreseen - forecast.sent)
-        seconds = self.client.rate_limiter.seconds_for(to_come)
-        if seconds > A_MINUTE:
-            (table,) = forecast.tables if len(forecast.tables) == 1 else ("*",)
-            self.journal.expecting(table, self.account, to_come, seconds)
+    def check_credentials(self, operation: Mapping[str, Any]) -> None:
+        """Sends one `check`.
 
+        Raises:
+            SourceError: the key does not work.
+        """
+        try:
+            self.check(operation)
+        except QuotaExhausted:
+            return  # the key works; the tables show that the quota is used up
 
-@dataclass(frozen=True)
-class Ask:
-    """A part of a table: whom to ask, about which key, operation or period, and where the first run of it began."""
+    def require_key_filter(self, table: Table, params: Params, has_usage: Callable[[dict[str, Any]], bool]) -> None:
+        """Requests, once for each endpoint, the usage of a key that does not exist, for a time that has usage.
 
-    asker: Asker
-    where: Mapping[str, str]
-    begins: DateTime
+        Raises:
+            IncompleteResponse: the server ignores `api_key_id`, so each key would get the usage of all.
+        """
+        if table.endpoint in self._filters_keys:
+            return
+        try:
+            payload = self.get(table.endpoint, {**params, "api_key_id": UNKNOWN_KEY})
+        except (CredentialsRejected, RequestRejected):
+            payload = {}  # the server applies the filter, and does not know the key
+        if payload and has_usage(payload):
+            raise IncompleteResponse(
+                "the server ignores api_key_id: for a key that does not exist, it returns usage",
+                provider=table.provider,
+                endpoint=table.endpoint,
+                hint="Remove api_key_ids from [sources.scopix], which loads the usage of all keys together.",
+            )
+        self._filters_keys.add(table.endpoint)
 
-    def of(self, name: str) -> str:
-        """What the part is limited to; '' for no limit."""
-        return self.where.get(name, "")
+    def count_list(self, table: Table, params: Params) -> dict[str, Any]:
+        """Requests the length of a list beforehand, so that its pages are part of the estimate from the start."""
+        self._counted.add(table.name)
+        self.estimate.add(table.name, 1)
+        return self._send(table.endpoint, params)
+
+    def is_counted(self, table: Table) -> bool:
+        """Whether `count_list` was called for the table."""
+        return table.name in self._counted
+
+    def add_pages(self, table: Table, pages: int) -> None:
+        """Adds pages to the estimate that the first page of a list announces, unless `count_list` has added them."""
+        if not self.is_counted(table):
+            self.estimate.add(table.name, pages)
+
+    def _send(self, endpoint: str, params: Params, error_from_response: ErrorFromResponse | None = None) -> dict[str, Any]:
+        self.estimate.count_sent()
+        given = {name: value for name, value in params.items() if value != ""}
+        payload: dict[str, Any] = self.http.get(endpoint, given, error_from_response=error_from_response)
+        return payload
 
 
 def start_text(moment: DateTime) -> str:
@@ -168,7 +134,7 @@ def start_text(moment: DateTime) -> str:
 def end_text(end: DateTime) -> str:
     """The last moment before `end`, as a parameter.
 
-    The samples name the last second as the end of a period, so that the end seems to be included. A microsecond before the
-    end is right then, and wrong by one microsecond if it is excluded after all.
+    The samples name the last second as the end of a period, so the end seems to be included. Then a microsecond before the
+    end is right; if the end is excluded, it is wrong by one microsecond.
     """
     return end.subtract(microseconds=1).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

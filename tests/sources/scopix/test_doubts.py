@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 
-import meterhouse.sources.scopix
+import meterhouse.sources._core.source
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.sources._core.http.rate_limit import RateLimiter
@@ -167,7 +167,7 @@ def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -
         made.append(RateLimiter(pace))
         return made[-1]
 
-    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", budget)
+    monkeypatch.setattr(meterhouse.sources._core.source, "RateLimiter", budget)
     tenants = {name: {"api_key": "scopix_one_key", "tenant_id": name} for name in ("north", "south")}
     other = {"east": {"api_key": "scopix_another"}}
     assert scopix_source(accounts=tenants | other).resources

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import time_machine
 
-import meterhouse.sources.scopix
+import meterhouse.sources._core.source
 from meterhouse.pipelines.run.state import RecordingJournal
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
@@ -57,7 +57,7 @@ def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
 
     sandbox.scopix.options.clock = lambda: now
     sandbox.scopix.options.requests_per_minute = 30
-    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
+    monkeypatch.setattr(meterhouse.sources._core.source, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
     monkeypatch.setattr(RecordingJournal, "expecting", expecting)
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "30")
     monkeypatch.setenv("EXTRACT__WORKERS", "1")

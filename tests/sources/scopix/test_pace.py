@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 
-import meterhouse.sources.scopix
+import meterhouse.sources._core.source
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.sources._core.errors import (
@@ -60,7 +60,7 @@ def minutes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Minutes:
     minutes = Minutes()
     options = sandbox.scopix.options
     options.clock, options.requests_per_minute, options.check_requests_per_minute = minutes, 30, 60
-    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", partial(RateLimiter, clock=minutes, sleep=minutes.sleep))
+    monkeypatch.setattr(meterhouse.sources._core.source, "RateLimiter", partial(RateLimiter, clock=minutes, sleep=minutes.sleep))
     monkeypatch.delenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE")
     monkeypatch.delenv("SOURCES__SCOPIX__CHECK_REQUESTS_PER_MINUTE")
     return minutes

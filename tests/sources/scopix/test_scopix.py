@@ -11,7 +11,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
-from meterhouse.sources.scopix.client import NOBODY
+from meterhouse.sources.scopix.client import UNKNOWN_KEY
 from tests.conftest import House
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -209,7 +209,7 @@ def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
     asked = Counter((r.query["api_key_id"][0], r.query["start_date"][0][:10]) for r in sandbox.requests)
     assert set(asked.values()) == {1}
     assert len(asked) == 20 * 2 + 1
-    assert [key for key, _ in asked].count(NOBODY) == 1
+    assert [key for key, _ in asked].count(UNKNOWN_KEY) == 1
     expected = [(key, sandbox.scopix.usage.total(START, api_key_id=key)) for key in sorted(keys)]
     assert house.rows("select api_key_id, sum(total_requests) from scopix.usage_daily group by 1 order by 1") == expected
     sandbox.requests.clear()
