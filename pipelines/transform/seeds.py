@@ -1,4 +1,4 @@
-"""What the seeds of the dbt project say."""
+"""Reads the seeds of the dbt project."""
 
 import csv
 
