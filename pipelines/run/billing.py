@@ -59,7 +59,7 @@ def billing_errors(destination: Destination) -> tuple[RowError, ...]:
 
 
 def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str]) -> None:
-    """Replaces the user's billing data by what is configured. If anything is wrong, all of the old data stays."""
+    """Replaces the user's billing data by the configured files and tables. If anything is wrong, all old data stays."""
     try:
         if not configured and not _was_loaded(destination):
             return

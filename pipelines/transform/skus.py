@@ -1,4 +1,4 @@
-"""The SKUs of the dbt project's seeds."""
+"""Reads the seeds of the dbt project."""
 
 import csv
 

@@ -75,7 +75,7 @@ CHARGES = (
     "'overage', 'reducto', 'acme', 'ocr', 'credits', 'reducto/credit', 'reducto/credit/t1', 1, null, 'Usage', null,"
     " 'Usage-Based', 'Credits', '2026-04-05', '2026-04-06', '2026-04-01', 10, 'credit', 0.015, 0.015, 0.15, 0.15, 0.15,"
     " 0.15, 'USD', true",
-    # A price of one's own with no public one, in another currency; and the least that a month costs.
+    # A negotiated price without a list price, in another currency; and a monthly minimum.
     "'own', 'onepin', 'acme', 'voice', 'credits', 'onepin/credit', 'onepin/credit/t1', 1, null, 'Usage', null,"
     " 'Usage-Based', 'Credits', '2026-05-10', '2026-05-11', '2026-05-01', 100, 'credit', null, 0.02, 2, 2, 2, 2,"
     " 'EUR', false",

@@ -1,4 +1,4 @@
-"""What the command says and with which status it ends, for whoever schedules it."""
+"""The command: its output, its exit statuses, and the files that it leaves unchanged."""
 
 import os
 import re

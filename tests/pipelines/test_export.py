@@ -140,7 +140,7 @@ def test_names_issued_invoices_only(year: Exported) -> None:
 
 
 def test_exports_invoice_details_and_billing_periods(year: Exported) -> None:
-    """Invoice lines are exported as loaded; billing periods tell which months are closed."""
+    """Invoice lines are exported as loaded, and billing periods mark the closed months."""
     lines = pq.read_table(year.file("1.4", "parquet", "invoice-detail")).to_pylist()
     shown = [values(line, "InvoiceDetailId", "InvoiceIssueStatus", "BilledCost", "InvoiceIssueDate") for line in lines]
     assert sorted(shown, key=repr) == [

@@ -18,7 +18,7 @@ from tests.pipelines.transform.warehouse import Warehouse, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
-PASSWORD = "a-password-that-the-server-does-not-ask-for"
+PASSWORD = "a-password-that-the-server-does-not-require"
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +164,11 @@ def test_records_runs_and_finds_stale_tables(
             was, now = set(before[table]), set(after[table])
             assert (outcome, came, gone) == ("ok", len(now - was), len(was - now)), table
             assert gone > came > 0
-        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
-        assert not [old for old in answer["stale"] if old["provider"] == "reducto"]
+        checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        assert not [old for old in checked["stale"] if old["provider"] == "reducto"]
         clock.shift(timedelta(days=3))
-        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
-        stale = {old["table"]: round(old["hours"]) for old in answer["stale"] if old["provider"] == "reducto"}
+        checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        stale = {old["table"]: round(old["hours"]) for old in checked["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
 
 
