@@ -17,7 +17,7 @@ ACME = Path(__file__).parent / "acme"
 OF_ALL_PROVIDERS = ("int_usage__metered", "int_windows__fetched", "int_accounts__completed")
 """Models that read every provider's models and have unit tests."""
 
-NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+NO_UNIT_TESTS = ("--indirect-selection", "cautious", "--exclude-resource-type", "unit_test")
 REGISTERED = ("--vars", json.dumps({"registered_providers": ["mathpix", "acme"]}))
 
 

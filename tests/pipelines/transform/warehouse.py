@@ -108,8 +108,8 @@ class Warehouse:
     query: Callable[[str], list[tuple[Any, ...]]]
     scratch: Path
     profiles: Path = PROJECT
-    project: Path = PROJECT
     environment: dict[str, str] = field(default_factory=dict)
+    project: Path = PROJECT
 
     def load(self, *statements: str) -> None:
         """Create the raw tables and run the statements."""
