@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A vendor whose usage API is a source: the folder `sources/<name>`, the schema `<name>`, the section `[sources.<name>]`."""
+    """A vendor whose usage API is a source: folder `sources/<name>`, schema `<name>`, section `[sources.<name>]`."""
 
     name: str
     title: str

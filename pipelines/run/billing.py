@@ -11,7 +11,7 @@ from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
 from meterhouse.pipelines.run.load import as_load_error, load_one
 from meterhouse.pipelines.run.open import BILLING, without_bare_variables
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.transform.seeds import known_skus
+from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import ConfigurationError

@@ -17,8 +17,8 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
 from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, scenarios

@@ -1,4 +1,4 @@
-"""What the seeds of the dbt project say."""
+"""The SKUs of the dbt project's seeds."""
 
 import csv
 
