@@ -1,7 +1,7 @@
-"""meterhouse in Airflow 3: a task a provider, then the models. Airflow needs only the command, not the package.
+"""meterhouse in Airflow 3: one task per provider, then the models. Airflow needs only the command, not the package.
 
-A scheduled run goes on where the last one stood, however long ago that was. A backfill (`airflow backfill create --dag-id
-meterhouse --from-date 2026-01-01 --to-date 2026-02-01`) loads exactly the days of each of its runs, and moves no cursor.
+A scheduled run continues where the last one ended, however long ago that was. A backfill (`airflow backfill create --dag-id
+meterhouse --from-date 2026-01-01 --to-date 2026-02-01`) loads exactly the days of each of its runs and moves no cursor.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ with DAG(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # One run at a time writes to a destination, and a second one is refused.
+    # Only one run at a time can write to a destination; a second one is refused.
     max_active_runs=1,
     max_active_tasks=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=10)},
@@ -35,6 +35,6 @@ with DAG(
         for provider in PROVIDERS
     ]
     models = BashOperator(task_id="models", bash_command="meterhouse models", cwd="/srv/costs", trigger_rule="all_done")
-    # The models are built on whatever came in; the run has failed all the same if something did not.
+    # The models run on the data that was loaded. The DAG run still fails if a provider failed.
     loaded >> models
     loaded >> EmptyOperator(task_id="all_loaded")

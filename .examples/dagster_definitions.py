@@ -1,7 +1,7 @@
-"""meterhouse in Dagster: the raw tables of each provider as assets with a partition a day, and the models below them.
+"""meterhouse in Dagster: the raw tables of each provider as daily partitioned assets, and the models downstream.
 
-`dagster dev -f dagster_definitions.py`, in a folder that has .dlt/secrets.toml. A partition is exactly its day, loaded again
-as often as you like; so schedule it over the last days, because vendors restate them.
+Run `dagster dev -f dagster_definitions.py` in a folder that has .dlt/secrets.toml. A partition is exactly one day, and you
+can load it again at any time. Vendors restate recent days, so schedule the last few partitions.
 """
 
 import os
@@ -18,7 +18,7 @@ from dagster_dlt import DagsterDltResource, dlt_assets
 from meterhouse.pipelines.transform import PROJECT
 
 DATABASE = Path(os.environ.get("METERHOUSE_DUCKDB", "meterhouse.duckdb")).absolute()
-os.environ["METERHOUSE_DUCKDB"] = str(DATABASE)  # dbt works in another folder
+os.environ["METERHOUSE_DUCKDB"] = str(DATABASE)  # dbt runs in another folder
 TARGET = Path(".dagster-dbt").absolute()
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01")
 
@@ -27,8 +27,8 @@ if not (TARGET / "manifest.json").exists():
     subprocess.run(parse.split(), check=True)
 
 
-def raw_tables(provider: str):  # noqa: ANN201 - whatever dagster-dlt makes of it
-    """The tables of one provider, each an asset."""
+def raw_tables(provider: str):  # noqa: ANN201 - dagster-dlt defines the return type
+    """The tables of one provider, one asset each."""
     source = getattr(import_module(f"meterhouse.sources.{provider}"), f"{provider}_source")
     pipeline = dlt.pipeline(provider, destination=dlt.destinations.duckdb(str(DATABASE)), dataset_name=provider)
 
@@ -48,7 +48,7 @@ def models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
     yield from dbt.cli(build, context=context, target_path=TARGET).stream()
 
 
-# Those whose credentials you have: a source without is an error.
+# Providers whose credentials you have. A source without credentials is an error.
 definitions = Definitions(
     assets=[*(raw_tables(provider) for provider in os.environ.get("PROVIDERS", "mathpix,reducto").split(",")), models],
     resources={

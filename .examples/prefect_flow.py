@@ -1,6 +1,6 @@
-"""meterhouse in Prefect 3: a task a provider, one after the other, then the models on whatever came in.
+"""meterhouse in Prefect 3: one task per provider, one after another, then the models on the data that was loaded.
 
-`python prefect_flow.py` serves it every hour. With `since` and `until` it loads exactly [since, until), and moves no cursor.
+`python prefect_flow.py` serves it every hour. With `since` and `until` it loads exactly [since, until) and moves no cursor.
 """
 
 import subprocess
@@ -12,20 +12,20 @@ PROVIDERS = ("mathpix", "reducto", "onepin", "scopix")
 
 @task(retries=2, retry_delay_seconds=600)
 def load(provider: str, since: str | None, until: str | None) -> None:
-    """One provider; status 1 or 2 is a failure."""
+    """Load one provider. Exit status 1 or 2 is a failure."""
     bounds = [*(("--since", since) if since else ()), *(("--until", until) if until else ())]
     subprocess.run(["meterhouse", "run", provider, "--no-models", *bounds], check=True)
 
 
 @task
 def models() -> None:
-    """The SQL models and their tests."""
+    """Build the SQL models and run their tests."""
     subprocess.run(["meterhouse", "models"], check=True)
 
 
 @flow
 def meterhouse(since: str | None = None, until: str | None = None) -> None:
-    """The run has failed if a provider has; the others are loaded and in the models."""
+    """Load every provider and build the models. The run fails if a provider fails; the others are still modelled."""
     loaded = [load(provider, since, until, return_state=True) for provider in PROVIDERS]
     models()
     for state in loaded:

@@ -1,9 +1,9 @@
 """The command `meterhouse`.
 
-Exit status: 0 all done; 1 a provider, model or test failed (the others are loaded all the same); 2 the configuration or the
-command line is wrong; 130 interrupted, 143 terminated. Human text goes to stderr where `--json` puts one object on stdout.
+Exit status: 0 all done; 1 a provider, model or test failed (all else is loaded); 2 the configuration or the command line is
+wrong; 130 interrupted, 143 terminated. With `--json`, stdout has one JSON object, and text for people goes to stderr.
 
-Everything that takes long to import is imported by the command that needs it: `meterhouse --help` is typed to be answered.
+Each command imports what it needs, because dlt, dbt and Arrow take long to import and `meterhouse --help` needs none.
 """
 
 import os
@@ -11,32 +11,38 @@ import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meterhouse.pipelines.export.focus import Dataset, Format, Version
-from meterhouse.pipelines.output.json_log import LogFormat
-from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, stop_by_exception
+from meterhouse.pipelines.output.json_lines import LogFormat
+from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+ABOUT = "Loads the usage that document- and voice-AI vendors meter into DuckDB or a warehouse, and computes its cost."
+
 app = typer.Typer(
     name="meterhouse",
-    help="Loads what document- and voice-AI vendors meter into DuckDB or a warehouse, and computes what it costs.",
+    help=ABOUT,
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # a traceback with locals shows credentials
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, credentials among them
     rich_markup_mode=None,
 )
 
-DestinationName = Annotated[str | None, typer.Option("--destination", metavar="NAME", help="Any dlt destination; duckdb.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One machine-readable object on stdout; human text on stderr.")]
-LogLines = Annotated[LogFormat, typer.Option("--log-format", help="json: stderr is one object a line, and no human text.")]
+DestinationName = Annotated[
+    str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="json: stderr has one JSON object a line, and no text.")
+]
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -44,168 +50,180 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Loads what document- and voice-AI vendors meter into DuckDB or a warehouse, and computes what it costs."""
+    """The options of the command itself."""
 
 
 @app.command()
 def run(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROVIDER or PROVIDER.RESOURCE ...]", help="All enabled, if none.")
+        list[str] | None,
+        typer.Argument(metavar="[PROVIDER or PROVIDER.RESOURCE ...]", help="Default: all enabled providers."),
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="D", help="Backfill: load exactly [since, until).")] = None,
-    until: Annotated[str | None, typer.Option(metavar="D", help="End of the backfill, excluded; now, if left out.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="D", help="End of the backfill, excluded. Default: now.")] = None,
     destination: DestinationName = None,
-    no_models: Annotated[bool, typer.Option("--no-models", help="Load, and leave the SQL models as they are.")] = False,
-    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Begin at initial_date again.")] = False,
+    no_models: Annotated[bool, typer.Option("--no-models", help="Load only; do not build the SQL models.")] = False,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Start at initial_date again.")] = False,
     as_json: AsJson = False,
-    log_format: LogLines = LogFormat.TEXT,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Extract, load and build the models of all enabled providers, or of those named."""
-    from meterhouse.pipelines.output import console
+    """Extract and load the usage of all enabled providers, or of those named, and build the SQL models."""
+    from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
-    from meterhouse.pipelines.run.open import PROVIDERS, open_sources, select
+    from meterhouse.pipelines.run.open import open_sources, select
     from meterhouse.pipelines.run.orchestrate import run_all
     from meterhouse.pipelines.run.state import RunState
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
-    with console.command_output("run", as_json=as_json, log_format=log_format) as out:
-        record, alerts = RunState(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
-        with out.stops_told(alerts, record):
-            sources = open_sources(select(names or []), record, since=since, until=until, full_refresh=full_refresh)
+    with command_output("run", as_json=as_json, log_format=log_format) as out:
+        state, alerts = RunState(out.observe, out.run_id), Alerts.from_config()
+        with out.alert_if_stopped(alerts, state):
+            sources = open_sources(select(names or []), state, since=since, until=until, full_refresh=full_refresh)
             target = resolve_destination(destination)
-            out.say(f"loading {', '.join(sources)} into {target.location}")
-            with out.progress(record):
-                report = run_all(sources, target, record, models=not no_models, alerts=alerts)
-        out.finish(report)
+            out.print(f"loading {', '.join(sources)} into {target.location}")
+            with out.progress(state):
+                result = run_all(sources, target, state, models=not no_models, alerts=alerts)
+        out.finish(result)
 
 
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Run against the sandbox into demo.duckdb: no key, no network, made-up usage, what it costs, and demo.html."""
-    from meterhouse.pipelines.output import console
+    """Load made-up usage into demo.duckdb and write demo.html: no API key, no network."""
+    from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.open import open_sources
     from meterhouse.pipelines.run.orchestrate import run_all
     from meterhouse.pipelines.run.state import RunState
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
     from meterhouse.sources._core.windows import utc_now
 
-    with console.command_output("demo", as_json=as_json) as out:
-        with _sandbox().Sandbox() as server, TemporaryDirectory() as paper:
-            # A year and the running month, and no limit but the machine's. The sources take these settings before all
-            # configuration, so that no real key is ever sent to the sandbox. Scopix is asked by the single day and key:
-            # a year of it would be most of the demo's time, so that it keeps its own default of two months.
+    with command_output("demo", as_json=as_json) as out:
+        with _sandbox().Sandbox() as server, TemporaryDirectory() as folder:
+            # These settings override all configuration, so that no real key reaches the sandbox. Scopix keeps its default
+            # of two months: it takes a request for each day and key, and a year would take up most of the demo.
             start = utc_now().start_of("month").subtract(years=1).date()
-            settings = {provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()}
+            settings: dict[str, dict[str, Any]] = {
+                provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()
+            }
             for provider in settings.keys() - {"scopix"}:
                 settings[provider]["initial_date"] = start.isoformat()
-            record = RunState(run_id=out.run_id)
-            sources = open_sources([], record, settings=settings)
+            state = RunState(out.observe, out.run_id)
+            sources = open_sources([], state, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
-            out.say("loading made-up usage (a year of it, of Scopix two months) from the sandbox into demo.duckdb")
-            with out.progress(record):
-                billing = server.paperwork(Path(paper), start)
-                report = run_all(sources, target, record, models=True, billing=billing)
-        if report.exit_status == 0:
+            out.print("loading made-up usage (a year, of Scopix two months) from the sandbox into demo.duckdb")
+            with out.progress(state):
+                billing = server.paperwork(Path(folder), start)
+                result = run_all(sources, target, state, models=True, billing=billing)
+        if result.exit_status == 0:
             size = _report().write_report(target, Path("demo.html"))
-            out.finish(report, f"report  demo.html, {size / 1e6:.1f} MB: open it in a browser")
-        out.finish(report)
+            out.finish(result, f"report  demo.html, {size / 1e6:.1f} MB: open it in a browser")
+        out.finish(result)
 
 
 @app.command()
 def status(destination: DestinationName = None, as_json: AsJson = False) -> None:
-    """Cost to date, forecast, freshness and warnings at a read_status."""
-    from meterhouse.pipelines.output import console
+    """Show cost to date, forecast, freshness and warnings on one screen."""
+    from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.output.status import print_status, read_status
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
-    with console.command_output("status", as_json=as_json) as out:
-        seen = read_status(resolve_destination(destination))
+    with command_output("status", as_json=as_json) as out:
+        current = read_status(resolve_destination(destination))
         if as_json:
-            out.object(seen)
+            out.print_object(current)
         else:
-            print_status(seen, out.console)
+            print_status(current, out.console)
 
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Replaced where it exists.")] = Path(
-        "report.html"
-    ),
+    file: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write; an existing one is replaced.")
+    ] = Path("report.html"),
     destination: DestinationName = None,
 ) -> None:
-    """Write one HTML file that shows usage and cost: no network, opens from disk."""
-    from meterhouse.pipelines.output import console
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    """Write usage and cost into one HTML file, which opens from disk without a network."""
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
-    with console.command_output("report") as out:
+    with command_output("report") as out:
         size = _report().write_report(resolve_destination(destination), file)
-        out.say(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
+        out.print(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
 
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL", help='One statement, such as "from usage.cost_monthly".')],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='One query, such as "from usage.cost_monthly".')],
     destination: DestinationName = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects on stdout, numbers that are exact as text.")
+        bool, typer.Option("--json", help="Print a list of JSON objects, with decimal numbers as text.")
     ] = False,
 ) -> None:
-    """Ask the destination in SQL; nothing can be changed."""
-    from meterhouse.pipelines.output import console
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
-    from meterhouse.pipelines.warehouse.sql_client import answer
+    """Run a SQL query on the destination; it cannot change anything."""
+    from meterhouse.pipelines.output import tables
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+    from meterhouse.pipelines.warehouse.user_query import run_query
     from meterhouse.sources._core.errors import ConfigurationError
 
-    with console.command_output("query", as_json=as_json) as out:
+    with command_output("query", as_json=as_json) as out:
         if as_csv and as_json:
-            raise ConfigurationError("--csv and --json exclude each other", hint="Take one.")
-        names, rows = answer(resolve_destination(destination), sql)
-        out.rows(names, rows, "csv" if as_csv else "json" if as_json else "table")
+            raise ConfigurationError("--csv and --json exclude each other", hint="Use one of them.")
+        names, rows = run_query(resolve_destination(destination), sql)
+        if as_json:
+            typer.echo(tables.query_json(names, rows))
+        elif as_csv:
+            typer.echo(tables.query_csv(names, rows), nl=False)
+        else:
+            out.console.print(tables.query_table(names, rows))
+            out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
 
 
 @app.command()
 def ui(destination: DestinationName = None) -> None:
-    """Look at the tables of a DuckDB file in harlequin, a client for the terminal (extra `ui`)."""
-    from meterhouse.pipelines.output import console
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
-    from meterhouse.pipelines.warehouse.sql_client import open_client
+    """Open a DuckDB file in harlequin, a SQL client for the terminal (extra `ui`)."""
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+    from meterhouse.pipelines.warehouse.user_query import open_client
 
-    with console.command_output("ui"):
-        stop_by_exception()
+    with command_output("ui"):
+        use_default_signals()
         raise typer.Exit(open_client(resolve_destination(destination)))
 
 
 @app.command()
 def models(
     destination: DestinationName = None,
-    path: Annotated[bool, typer.Option("--path", help="Print where the dbt project is, and do nothing else.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Print the folder of the dbt project, and exit.")] = False,
     as_json: AsJson = False,
-    log_format: LogLines = LogFormat.TEXT,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Build and test the SQL models on what is loaded."""
-    from meterhouse.pipelines.output import console
-    from meterhouse.pipelines.run.alerts import Alerts
-    from meterhouse.pipelines.run.open import PROVIDERS
-    from meterhouse.pipelines.run.orchestrate import run_all
-    from meterhouse.pipelines.run.state import RunState
+    """Build and test the SQL models on the loaded data."""
     from meterhouse.pipelines.transform import PROJECT
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
 
     if path:
         typer.echo(PROJECT)
         return
-    with console.command_output("models", as_json=as_json, log_format=log_format) as out:
-        record, alerts = RunState(run_id=out.run_id), Alerts.from_config(tuple(PROVIDERS))
-        with out.stops_told(alerts, record):
+
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.run.alerts import Alerts
+    from meterhouse.pipelines.run.orchestrate import run_all
+    from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+
+    with command_output("models", as_json=as_json, log_format=log_format) as out:
+        state, alerts = RunState(out.observe, out.run_id), Alerts.from_config()
+        with out.alert_if_stopped(alerts, state):
             target = resolve_destination(destination)
-            with out.progress(record):
-                report = run_all({}, target, record, models=True, rebuild=True, alerts=alerts)
-        out.finish(report)
+            with out.progress(state):
+                result = run_all({}, target, state, models=True, rebuild=True, alerts=alerts)
+        out.finish(result)
 
 
 @app.command()
@@ -213,101 +231,96 @@ def check(
     destination: DestinationName = None,
     billing_templates: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Write example files of your prices, credits and invoices there, and no more."),
+        typer.Option(metavar="FOLDER", help="Write example billing files (prices, credits, invoices) there, and exit."),
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option("--max-age", metavar="SPAN", help="Status 1 if a loaded table is older, such as 36h or '2 days'."),
+        typer.Option("--max-age", metavar="SPAN", help="Exit with 1 if a table is older, e.g. 36h or '2 days'."),
     ] = None,
     as_json: AsJson = False,
-    log_format: LogLines = LogFormat.TEXT,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Resolve the configuration, check your billing files, make one cheap call a provider; say what is missing."""
-    from meterhouse.pipelines.output import console
+    """Check the configuration, the billing files, and each account's credentials by one cheap request."""
+    from meterhouse.pipelines.output.check_summary import finish_check, write_billing_templates
+    from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
-    from meterhouse.pipelines.run.billing import billing_errors, configured_billing
-    from meterhouse.pipelines.run.freshness import stale_tables
-    from meterhouse.pipelines.run.load import check_credentials
-    from meterhouse.pipelines.run.open import PROVIDERS, missing_providers, open_sources
-    from meterhouse.pipelines.run.state import RunState
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
-    from meterhouse.pipelines.warehouse.duckdb import require_open
+    from meterhouse.pipelines.run.check import check_all
     from meterhouse.sources._core.config.parse import parse_duration
-    from meterhouse.sources._core.errors import NotConfigured
 
-    os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # whoever checks is waiting for the answer
-    with console.command_output("check", as_json=as_json, log_format=log_format) as out:
+    os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # a person is waiting
+    with command_output("check", as_json=as_json, log_format=log_format) as out:
         if billing_templates is not None:
-            out.templates(billing_templates)
+            write_billing_templates(Path(billing_templates), out)
             return
-        oldest = parse_duration(max_age, setting="--max-age") if max_age is not None else None
-        Alerts.from_config(tuple(PROVIDERS))
-        try:
-            sources = open_sources([], RunState())
-        except NotConfigured:
-            if not configured_billing():
-                raise
-            sources = {}
-        target = resolve_destination(destination)
-        require_open(target)
-        faults = billing_errors(target)
-        stale = stale_tables(target, sources, oldest) if oldest is not None else None
-        credentials = list(check_credentials(sources))
-        out.checked(credentials, missing_providers(sources), target, configured_billing(), faults, stale)
+        span = parse_duration(max_age, setting="--max-age") if max_age is not None else None
+        Alerts.from_config()  # raises if a setting is wrong
+        finish_check(check_all(destination, out.observe, max_age=span), out)
 
 
-export = typer.Typer(help="Write what the models computed into a file, for other tools.", no_args_is_help=True)
+export = typer.Typer(help="Write marts into a file for other tools.", no_args_is_help=True)
 app.add_typer(export, name="export")
 
 
 @export.callback()
 def formats() -> None:
-    """Write what the models computed into a file, for other tools."""
+    """Write marts into a file for other tools."""
 
 
 @export.command()
 def focus(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced where it exists.")],
-    version: Annotated[Version, typer.Option("--version", help="Of FOCUS.")] = Version.V1_2,
-    file_format: Annotated[Format | None, typer.Option("--format", help="By the name of FILE, if left out.")] = None,
-    dataset: Annotated[Dataset, typer.Option(help="The last two are of 1.4 only.")] = Dataset.COST_AND_USAGE,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; an existing one is replaced.")],
+    version: Annotated[Version, typer.Option("--version", help="The version of FOCUS.")] = Version.V1_2,
+    file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
+    dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
     destination: DestinationName = None,
 ) -> None:
-    """Write the FinOps Open Cost and Usage Specification's datasets as Parquet or CSV."""
+    """Write a dataset of FOCUS, the FinOps Open Cost and Usage Specification, as Parquet or CSV."""
     from meterhouse.pipelines.export.files import export_focus
-    from meterhouse.pipelines.output import console
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
-    with console.command_output("export") as out:
+    with command_output("export") as out:
         target = resolve_destination(destination)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format)
-        out.say(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
+        out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
-    seed: Annotated[int, typer.Option(help="Another seed, another year of usage.")] = 7,
-    limits: Annotated[bool, typer.Option("--limits", help="Keep to the limits a minute that the vendors document.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed makes other usage.")] = 7,
+    limits: Annotated[bool, typer.Option("--limits", help="Apply the rate limits that the vendors document.")] = False,
 ) -> None:
-    """Serve the vendors' APIs on localhost, and print the variables that point a run at them."""
-    from meterhouse.pipelines.output import console
+    """Serve the vendors' APIs on localhost, and print the environment variables that point a run at them."""
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.sources._core.errors import ConfigurationError
 
-    stop_by_exception()
-    with console.command_output("sandbox") as out:
-        out.serving(partial(_sandbox().serve, documented_limits=limits), port, seed)
+    def print_variables(server: Any) -> None:
+        for name, value in server.variables().items():
+            typer.echo(f"export {name}={value}")
+        typer.echo("serving; press Ctrl-C to stop", err=True)
+
+    use_default_signals()
+    with command_output("sandbox"):
+        serve = partial(_sandbox().serve, documented_limits=limits)
+        try:
+            serve(port, seed, print_variables)
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} is not available ({error.strerror})", hint="Use another; --port 0 takes a free one."
+            ) from None
 
 
 def _sandbox() -> "ModuleType":
-    return _extra("meterhouse.pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
+    return _optional("meterhouse.pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
 
 
 def _report() -> "ModuleType":
-    return _extra("meterhouse.pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
+    return _optional("meterhouse.pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
 
 
-def _extra(module: str, what: str, extra: str, needed: set[str]) -> "ModuleType":
-    """A part of meterhouse that needs packages which only some users want.
+def _optional(module: str, name: str, extra: str, packages: set[str]) -> "ModuleType":
+    """A module that needs the packages of an extra.
 
     Raises:
         ConfigurationError: one of them is not installed.
@@ -317,17 +330,17 @@ def _extra(module: str, what: str, extra: str, needed: set[str]) -> "ModuleType"
 
     from meterhouse.sources._core.errors import ConfigurationError
 
-    if not all(map(find_spec, needed)):
-        raise ConfigurationError(f"{what} is not installed", hint=f"pip install 'meterhouse[{extra}]'.")
+    if not all(map(find_spec, packages)):
+        raise ConfigurationError(f"{name} is not installed", hint=f"pip install 'meterhouse[{extra}]'.")
     return import_module(module)
 
 
 def main() -> None:
     """The console script."""
-    # Telemetry is off, as in .dlt/config.toml, wherever the command is run; dlt's log is for those who ask for it.
+    # .dlt/config.toml turns telemetry off in a checkout; here it is off in every folder. dlt logs only if asked to.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    # Arrow's own pool keeps what it was given back: 170 MB of the 580 that two years of hours take.
+    # Arrow's own memory pool keeps what is freed: 170 MB of the 580 MB that two years of hours take.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with exit_on_signals(as_json="--json" in sys.argv), exit_quickly():
         app()

@@ -1,1 +1,1 @@
-"""`meterhouse export`: what the models computed, as files for other tools."""
+"""`meterhouse export`: marts as files for other tools."""

@@ -1,51 +1,50 @@
-"""Writes the FOCUS views of a destination into one file: Parquet or CSV."""
+"""Writes the FOCUS views of a destination into one Parquet or CSV file."""
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation, DestinationConnectionError
 
 from meterhouse.pipelines.export.focus import Dataset, Format, Version
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError, describe_error
-from meterhouse.pipelines.warehouse.query import escape_formula, not_built
+from meterhouse.pipelines.export.spreadsheet import escape_formula
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
 
 CHUNK = 20_000
-"""Rows that are held at a time, and the row group of a Parquet file."""
+"""Rows in memory at a time, and in a row group of a Parquet file."""
 
 
 def export_focus(
     destination: Destination, file: Path, *, version: Version, dataset: Dataset, file_format: Format | None
 ) -> int:
-    """Writes a FOCUS dataset to `file`, which is replaced when it is whole, and returns its number of rows.
+    """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
 
     Raises:
-        ConfigurationError: the version has no such dataset, the file cannot be one, or its name tells no format.
+        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its name implies no format.
         LoadError: the destination has no such view or cannot be read, or the file cannot be written.
     """
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:
-        raise ConfigurationError(f"FOCUS 1.2 has no dataset {dataset}", hint="Take --version 1.4.")
+        raise ConfigurationError(f"FOCUS 1.2 has no dataset {dataset}", hint="Use --version 1.4.")
     write = _write_csv if (file_format or _format_of(file)) is Format.CSV else _write_parquet
     if (file.exists() and not file.is_file()) or not file.absolute().parent.is_dir():
         raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
     view = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
+    sql = f"select * from {view}"  # noqa: S608 - the name of one of our views
     try:
-        with _reading(destination, f"select * from {view}") as (names, chunks), _replacing(file) as unfinished:  # noqa: S608
-            schema = pa.schema([(name, _type_of(name)) for name in names])
-            return write(unfinished, schema, chunks(schema))
-    except (duckdb.CatalogException, DatabaseUndefinedRelation):
-        raise not_built(f"{destination.location} has no {view}") from None
-    except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
-        raise LoadError(describe_error(error, destination)) from None
+        with (
+            destination.reader() as reader,
+            reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
+            _replacing(file) as unfinished,
+        ):
+            return write(unfinished, schema, tables)
     except OSError as error:
         raise LoadError(f"{file} cannot be written ({error.strerror or error})") from None
 
@@ -55,12 +54,12 @@ def _format_of(file: Path) -> Format:
         return Format(file.suffix.lower().removeprefix("."))
     except ValueError:
         raise ConfigurationError(
-            f"the name {file.name} tells no format", hint="End it in .parquet or .csv, or take --format."
+            f"the name {file.name} implies no format", hint="End it in .parquet or .csv, or use --format."
         ) from None
 
 
 def _type_of(column: str) -> pa.DataType:
-    """By its name, as FOCUS has it, so that a file has the same types whatever it was read from."""
+    """The type that FOCUS gives a column of this name, so that every destination yields the same file."""
     if column.endswith(("Cost", "UnitPrice", "Quantity")):
         return pa.decimal128(28, 9)
     if column.endswith(("Start", "End", "Created", "LastUpdated", "Date")):
@@ -68,39 +67,9 @@ def _type_of(column: str) -> pa.DataType:
     return pa.bool_() if column.startswith("x_Is") else pa.string()
 
 
-Chunks = Callable[[pa.Schema], Iterator[pa.Table]]
-
-
-@contextmanager
-def _reading(destination: Destination, query: str) -> Iterator[tuple[Sequence[str], Chunks]]:
-    """The columns of what a query answers, and the way to its rows in chunks."""
-    if destination.type == "duckdb":
-        if not Path(destination.location).exists():
-            raise not_built(f"there is no database {destination.location}")
-        # For reading only, so that it can be done while others read, and makes no file where there is none.
-        with duckdb.connect(destination.location, read_only=True) as connection:
-            relation = connection.sql(query)
-            older = "fetch_arrow_reader"  # what DuckDB 1.4 calls it
-            read = getattr(relation, "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else older)
-            # Closed before the connection: DuckDB would wait for it forever when the process next opens the file.
-            with read(CHUNK) as reader:
-                yield reader.schema.names, lambda schema: (pa.Table.from_batches([batch]).cast(schema) for batch in reader)
-    else:
-        with destination.pipeline("usage").sql_client() as client, client.execute_query(query) as cursor:
-            names = [column[0] for column in cursor.description]
-            yield names, lambda schema: _from_rows(iter(lambda: cursor.fetchmany(CHUNK), []), schema)
-
-
-def _from_rows(pages: Iterable[Sequence[Sequence[Any]]], schema: pa.Schema) -> Iterator[pa.Table]:
-    for page in pages:
-        columns = zip(*page, strict=True)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-        yield pa.Table.from_arrays(arrays, schema=schema)
-
-
 @contextmanager
 def _replacing(file: Path) -> Iterator[Path]:
-    """A file beside `file` that takes its place when the block has ended well, and else is not left behind."""
+    """A temporary file that replaces `file` if the block succeeds, and is removed if it fails."""
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         yield unfinished
@@ -119,7 +88,7 @@ def _write_parquet(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) ->
 
 
 def _write_csv(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> int:
-    """As RFC 4180 has it: lines end in CR LF, and quotes stand where they must. Null is empty."""
+    """RFC 4180: lines end in CR LF, quotes only where they are needed. Null is empty."""
     rows = 0
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -131,7 +100,7 @@ def _write_csv(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> int
 
 
 def _as_texts(column: pa.ChunkedArray) -> Sequence[str | None]:
-    # Most columns repeat a few values: each is put into words once.
+    # Most columns repeat a few values: format each value once.
     encoded = column.combine_chunks().dictionary_encode()
     texts = pa.array(map(_as_text, encoded.dictionary.to_pylist()), pa.string())
     values: Sequence[str | None] = texts.take(encoded.indices).to_pylist()

@@ -1,4 +1,4 @@
-"""What `meterhouse export focus` can be asked for; apart from it, because the command line is to start without Arrow."""
+"""The options of `meterhouse export focus`, in a module of their own so that the command line starts without Arrow."""
 
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ class Version(StrEnum):
 
 
 class Format(StrEnum):
-    """A format of file."""
+    """A file format."""
 
     PARQUET = "parquet"
     CSV = "csv"

@@ -1,99 +1,90 @@
-"""What a run tells a machine while it works: one JSON object a line on stderr, for whoever collects logs.
+"""The log of a command: the observer that writes a line for each event worth logging."""
 
-Every line has `time` (UTC), `level`, `event` and, from the start of the command on, `run_id`; the other fields are those of
-the event. Without `--log-format json` nothing of it is written.
-"""
+from typing import Any
 
-import json
-import logging
-import sys
-import traceback
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import StrEnum
-from typing import Any, TextIO
-
-INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
-
-_OURS = logging.getLogger("meterhouse")
-_OURS.addHandler(logging.NullHandler())
-_OURS.propagate = False
-_OURS.setLevel(logging.DEBUG)
-_OTHERS = ("dlt", "py.warnings")
-"""Loggers that would write to stderr themselves."""
-
-
-class LogFormat(StrEnum):
-    """What stderr is written for: people, or a machine."""
-
-    TEXT = "text"
-    JSON = "json"
+from meterhouse.pipelines.output.json_lines import CRITICAL, ERROR, INFO, WARNING, write_line
+from meterhouse.pipelines.run.events import (
+    AlertsSent,
+    BillingRejected,
+    CommandCrashed,
+    CommandFinished,
+    CommandStarted,
+    CommandStopped,
+    CredentialsChecked,
+    Event,
+    LoadFailed,
+    ModelsBuilt,
+    ProviderLoaded,
+    TableIsStale,
+    Warned,
+)
+from meterhouse.sources._core.events import (
+    DurationEstimated,
+    FetchFailed,
+    Place,
+    RequestRetried,
+    WindowFetched,
+    WindowMissed,
+)
+from meterhouse.sources._core.windows import Window
 
 
-def new_run_id() -> str:
-    """A name for a run that no other has."""
-    return uuid.uuid4().hex
+def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
+    """Writes the event's line. The event names and fields are a contract; progress within a window is not logged."""
+    match event:
+        case CommandStarted(command):
+            write_line("started", command=command)
+        case CommandStopped(error):
+            write_line("stopped", ERROR, kind=type(error).__name__, error=str(error))
+        case CommandCrashed(error):
+            write_line("crashed", CRITICAL, traceback_of=error, error=str(error))
+        case CommandFinished(exit_status, seconds):
+            write_line("finished", exit_status=exit_status, seconds=round(seconds, 3))
+        case Warned(message):
+            write_line("warning", WARNING, warning=message)
+        case RequestRetried(place, endpoint, error, attempt, wait):
+            write_line(
+                "retry", WARNING, **_place(place), endpoint=endpoint, attempt=attempt, wait=round(wait, 3), error=error
+            )
+        case DurationEstimated(place, requests, seconds):
+            write_line("slow", **_place(place), requests=requests, seconds=round(seconds))
+        case WindowFetched(place, window, rows):
+            write_line("window_read", **_place(place), **_window(window), rows=rows)
+        case WindowMissed(place, window):
+            write_line("gap", WARNING, **_place(place), **_window(window))
+        case FetchFailed(place, error) | LoadFailed(place, error):
+            write_line("failed", ERROR, **_place(place), kind=type(error).__name__, error=str(error))
+        case ProviderLoaded(provider, seconds):
+            write_line("loaded", provider=provider, seconds=round(seconds, 3))
+        case ModelsBuilt(result):
+            write_line(
+                "models",
+                ERROR if result.failures else INFO,
+                built=result.built,
+                tests_passed=result.tested,
+                failures=result.failures,
+                warnings=result.warnings,
+                up_to_date=result.up_to_date,
+            )
+        case AlertsSent(subjects):
+            write_line("alerted", subjects=subjects)
+        case CredentialsChecked(provider, account, error):
+            write_line("checked", ERROR if error else INFO, provider=provider, account=account, error=error and str(error))
+        case TableIsStale(table):
+            write_line(
+                "stale",
+                ERROR,
+                **_place(Place(table.provider, table.account, table.resource)),
+                known_until=table.known_until,
+                hours=table.hours,
+            )
+        case BillingRejected(error):
+            write_line("billing_fault", ERROR, table=error.table, error=str(error))
 
 
-def tell(event: str, level: int = INFO, **fields: Any) -> None:
-    """Writes a line, where lines are written."""
-    _OURS.log(level, event, extra={"fields": fields})
+def _place(place: Place) -> dict[str, Any]:
+    return {"provider": place.provider, "resource": place.table, "account": place.account}
 
 
-def interrupted(by: str, exit_status: int) -> bool:
-    """Writes the last line of a command that a signal ends; False where no lines are written."""
-    tell("finished", ERROR, interrupted_by=by, exit_status=exit_status)
-    return any(isinstance(handler, JsonLines) for handler in _OURS.handlers)
-
-
-@contextmanager
-def log_lines(log_format: LogFormat, run_id: str) -> Iterator[None]:
-    """Within the block events are lines on stderr, and so is what dlt and Python would write there."""
-    if log_format is LogFormat.TEXT:
-        yield
-        return
-    handler = JsonLines(run_id)
-    former = {logger: logger.handlers for logger in (_OURS, *map(logging.getLogger, _OTHERS))}
-    for logger in former:
-        logger.handlers = [handler]
-    logging.captureWarnings(capture=True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(capture=False)
-        for logger, handlers in former.items():
-            logger.handlers = handlers
-
-
-class JsonLines(logging.StreamHandler[TextIO]):
-    """Writes each record as one JSON object, whatever formatter dlt gives to the handlers that it finds."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(sys.stderr)
-        self._run_id = run_id
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever is in it."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            "run_id": self._run_id,
-        }
-        if record.name == _OURS.name:
-            line |= getattr(record, "fields", {})
-        else:
-            line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
-        if record.exc_info:
-            line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(line, default=plain, ensure_ascii=False)
-
-
-def plain(value: Any) -> str:
-    """What JSON has no form for, as text: times in ISO 8601, and money, because a JSON number is a float to most readers."""
-    if isinstance(value, date):
-        return value.isoformat()
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+def _window(window: Window) -> dict[str, Any]:
+    return {"window_start": window.start, "window_end": window.end}

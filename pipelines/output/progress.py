@@ -1,4 +1,4 @@
-"""What a run has done so far, a line a provider."""
+"""The live progress of a run: a line for each provider, drawn while other threads update the run's state."""
 
 import time
 from datetime import timedelta
@@ -6,44 +6,44 @@ from datetime import timedelta
 from rich.console import Group
 from rich.text import Text
 
-from meterhouse.pipelines.output.summary import make_table
+from meterhouse.pipelines.output.tables import make_table
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.sources._core.windows import utc_now
 
 
-def progress_table(record: RunState) -> Group:
-    """What a run has done until now, a line a provider; it is drawn while others write to `record`."""
-    table = make_table("", "provider", "pages", "left in budget", "rows", "loaded until", "to go")
-    fetched = list(record.fetched)
-    for provider, requests in list(record.requests.items()):
-        mine = [entry for entry in fetched if entry.provider == provider]
-        left = record.left.get(provider)
-        last = max((entry.window.end for entry in mine), default=None)
-        to_go = _to_go(record, provider)
+def progress_table(state: RunState) -> Group:
+    """The progress of each provider, and of the models."""
+    table = make_table("", "provider", "requests", "rate limit left", "rows", "loaded until", "time left")
+    fetched = list(state.fetched)
+    for provider, requests in list(state.requests.items()):
+        windows = [window for window in fetched if window.place.provider == provider]
+        remaining = state.remaining.get(provider)
+        end = max((window.window.end for window in windows), default=None)
+        time_left = _time_left(state, provider)
         table.add_row(
             provider,
             f"{requests:,}",
-            "no limit known" if left is None else f"{left:,}",
-            f"{sum(entry.rows for entry in mine):,}",
-            min(last.subtract(microseconds=1), utc_now()).to_date_string() if last else "–",
-            "–" if to_go is None else _clock(to_go),
+            "no known limit" if remaining is None else f"{remaining:,}",
+            f"{sum(window.rows for window in windows):,}",
+            min(end.subtract(microseconds=1), utc_now()).to_date_string() if end else "–",
+            "–" if time_left is None else _clock(time_left),
         )
-    models = [Text(f"models    {len(record.models)} built or tested, {record.models[-1]}"[:79])] if record.models else []
-    return Group(table, *models)
+    models = state.finished_models
+    lines = [Text(f"models    {len(models)} built or tested, {models[-1]}"[:79])] if models else []
+    return Group(table, *lines)
 
 
-def _to_go(record: RunState, provider: str) -> float | None:
-    """Seconds: those that the source has announced, or what the rest takes if it takes as long as what has been read.
+def _time_left(state: RunState, provider: str) -> float | None:
+    """Seconds: the source's own estimate, or an extrapolation from the usage time that has been read.
 
-    Tables are read side by side, so that it is the time since the first of them began which counts, not that of each.
+    Tables are fetched side by side, so the extrapolation counts the time since the first of them began.
     """
-    awaited = [entry.announced_at + entry.seconds for entry in list(record.expectations) if entry.provider == provider]
-    if awaited:
-        return max(awaited) - time.monotonic()
-    tallies = [tally for (name, _, _), tally in list(record.asked.items()) if name == provider]
-    read = sum((tally.read for tally in tallies), timedelta())
-    rest = max(timedelta(), sum((tally.planned for tally in tallies), timedelta()) - read)
-    return (time.monotonic() - min(tally.began for tally in tallies)) * (rest / read) if read else None
+    if provider in state.estimated_end:
+        return state.estimated_end[provider] - time.monotonic()
+    tables = [progress for place, progress in list(state.tables.items()) if place.provider == provider]
+    read = sum((progress.read for progress in tables), timedelta())
+    rest = max(timedelta(), sum((progress.planned for progress in tables), timedelta()) - read)
+    return (time.monotonic() - min(progress.began for progress in tables)) * (rest / read) if read else None
 
 
 def _clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
-"""Ctrl-C, and the SIGTERM of a scheduler: the command ends at once, whatever it is waiting for.
+"""Ctrl-C, and a scheduler's SIGTERM, end the command at once, even while it waits for a provider or for DuckDB.
 
-Not through an exception: dbt takes a KeyboardInterrupt for a failed model, threads that wait for a provider keep the
-interpreter from ending, and a main thread that waits for DuckDB hears of a signal late. A write that is cut off is
-DuckDB's to undo, as after a kill; the lock of the run goes with the process.
+They raise no exception: dbt takes a KeyboardInterrupt for a failed model, threads that wait for a provider keep the
+interpreter alive, and a main thread inside DuckDB handles a signal late. DuckDB undoes a half-finished write, as after a
+kill, and the lock of the run ends with the process.
 """
 
 import atexit
@@ -14,36 +14,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread, current_thread, main_thread
 
-from meterhouse.pipelines.output.json_log import interrupted
+from meterhouse.pipelines.output.json_lines import write_interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 1.0
-"""Seconds for the last words, which a reader that does not read must not turn into a hang."""
+TIMEOUT = 1.0
+"""Seconds for the last output: a reader that does not read must not keep the process alive."""
 
 
 @contextmanager
 def exit_on_signals(*, as_json: bool) -> Iterator[None]:
-    """Within the block SIGINT ends the process with status 130, SIGTERM with 143, each after one line on stderr."""
-    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup's wish is kept
-    if current_thread() is not main_thread():  # only the main thread may say what a signal does
+    """Within the block, SIGINT ends the process with status 130 and SIGTERM with 143, after one line on stderr."""
+    if current_thread() is not main_thread():  # only the main thread may set signal handlers
         yield
         return
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    former = {number: signal.signal(number, lambda *_: None) for number in heeded}
-    # Python's own handlers wait for the main thread; this descriptor is written to by the C handler itself.
-    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    listener = Thread(target=_listen, args=(heard, frozenset(heeded), as_json), name="signals", daemon=True)
+    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores one of them
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in handled}
+    # Python's own handlers wait for the main thread; the C handler writes to this descriptor immediately.
+    wakeup_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    listener = Thread(target=_listen, args=(read_end, frozenset(handled), as_json), name="signals", daemon=True)
     listener.start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
-        for number, handler in former.items():
+        signal.set_wakeup_fd(wakeup_fd)
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        os.close(told)
+        os.close(write_end)
         listener.join()
-        os.close(heard)
+        os.close(read_end)
 
 
 @contextmanager
@@ -63,40 +63,40 @@ def exit_quickly() -> Iterator[None]:
     atexit._run_exitfuncs()  # noqa: SLF001 - logs, semaphores; the interpreter itself calls the same
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:  # closed by whoever started us
+            if stream is not None:  # closed by the parent process
                 stream.flush()
-        except (OSError, ValueError):  # whoever read it is gone
+        except (OSError, ValueError):  # its reader is gone
             status = status or 1
     os._exit(status)
 
 
-def stop_by_exception() -> None:
-    """For a command that has an end of its own: Ctrl-C is a KeyboardInterrupt again, and SIGTERM ends the process."""
+def use_default_signals() -> None:
+    """For a command that ends cleanly by itself: Ctrl-C raises KeyboardInterrupt again, and SIGTERM ends the process."""
     if current_thread() is main_thread():
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _listen(heard: int, heeded: frozenset[int], as_json: bool) -> None:  # noqa: FBT001 - a thread's target
-    while received := os.read(heard, 1):
-        if received[0] in heeded:
+def _listen(read_end: int, handled: frozenset[int], as_json: bool) -> None:  # noqa: FBT001 - a thread's target
+    while received := os.read(read_end, 1):
+        if received[0] in handled:
             status = 128 + received[0]
-            last = Thread(target=_last_words, args=(status, as_json), daemon=True)
-            last.start()
-            last.join(PATIENCE)
+            writer = Thread(target=_write_last_line, args=(status, as_json), daemon=True)
+            writer.start()
+            writer.join(TIMEOUT)
             os._exit(status)
 
 
-def _last_words(status: int, as_json: bool) -> None:  # noqa: FBT001 - a thread's target
-    what = "interrupted" if status == 128 + signal.SIGINT else "terminated"
-    said = f"meterhouse: {what}; what was loaded stays, and the next run goes on from there"
+def _write_last_line(status: int, as_json: bool) -> None:  # noqa: FBT001 - a thread's target
+    action = "interrupted" if status == 128 + signal.SIGINT else "terminated"
+    message = f"meterhouse: {action}; what was loaded stays, and the next run goes on from there"
     with suppress(OSError):
         if sys.stdout.isatty():
-            os.write(1, b"\x1b[?25h\n")  # the live line has hidden the cursor
+            os.write(1, b"\x1b[?25h\n")  # shows the cursor, which the live progress hides
         if as_json:
-            os.write(1, (json.dumps({"status": "failed", "exit_status": status, "error": said}) + "\n").encode())
-        if not interrupted(signal.Signals(status - 128).name, status):
-            os.write(2, f"{said}\n".encode())
-    if (shared := sys.modules.get("multiprocessing.util")) is not None:
-        shared._run_finalizers(0)  # noqa: SLF001 - dbt's semaphores, which would be complained about as leaked
+            os.write(1, (json.dumps({"status": "failed", "exit_status": status, "error": message}) + "\n").encode())
+        if not write_interrupted(signal.Signals(status - 128).name, status):
+            os.write(2, f"{message}\n".encode())
+    if (util := sys.modules.get("multiprocessing.util")) is not None:
+        util._run_finalizers(0)  # noqa: SLF001 - else Python warns that dbt's semaphores have leaked

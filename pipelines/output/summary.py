@@ -1,38 +1,85 @@
-"""The summary of a run."""
+"""The summary of a run, for people and for machines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from meterhouse.pipelines.output.json_log import plain
+from meterhouse.pipelines.output.tables import make_table
+from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.result import RunResult
-from meterhouse.pipelines.run.state import Fetched, RunState
+from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform.build import BuildResult
+from meterhouse.sources._core.events import Place, WindowFetched
+from meterhouse.sources._core.windows import Window
+
+MONTHS_SHOWN = 13
+"""A year and the running month; `usage.cost_monthly` has all months."""
+
+PrintLine = Callable[[str], None]
 
 
-def loaded_table(loaded: Sequence[Fetched]) -> Table:
+def print_summary(result: RunResult, console: Console, *, print_line: PrintLine, print_error: PrintLine) -> None:
+    """Prints what was loaded, missed, billed, built and what failed."""
+    state = result.state
+    if result.loaded:
+        console.print(loaded_table(result.loaded))
+    if state.billing:
+        print_line(f"{BILLING}  " + ", ".join(f"{table} from {source}" for table, source in state.billing.items()))
+    for missed in state.missed:
+        place = f"{missed.place.provider}.{missed.place.table} {missed.place.account}"
+        print_line(f"MISSED  {place}: the API no longer returns {missed.window}, and no earlier run loaded it")
+    if result.cost_monthly:
+        console.print(cost_table(result.cost_monthly))
+        console.print(sku_table(result.cost_monthly))
+    for row in result.unpriced_usage or []:
+        usage = f"{row['quantity']:,.0f} {row['meter'] if row['unit'] else 'uses of ' + row['meter']}"
+        days = f"{row['first_date']} to {row['last_date']}"
+        print_line(f"UNPRICED  {row['provider']} {row['account']}: {usage}, {days} ({row['reason']}); not in the cost above")
+    if result.models is not None:
+        _print_models(result.models, print_line, print_error)
+    for failure in distinct_failures(state):
+        print_error(f"FAILED  {failure}")
+    for warning in state.warnings:
+        print_error(f"WARNING  {warning}")
+    print_line(f"{'done' if result.exit_status == 0 else 'not all done'}: {result.destination.location}")
+
+
+def _print_models(models: BuildResult, print_line: PrintLine, print_error: PrintLine) -> None:
+    counts = f"{models.built} built, {models.tested} tests passed"
+    if models.up_to_date:
+        print_line(f"models  up to date: nothing has changed since the last build ({counts})")
+    else:
+        print_line(f"models  {counts}, {len(models.failures)} failed")
+    for line in models.warnings:
+        print_line(f"WARNING  {line}")
+    for line in models.failures:
+        print_error(f"FAILED  {line}")
+
+
+def loaded_table(loaded: Sequence[WindowFetched]) -> Table:
+    """What was loaded: a row for each account's table."""
     table = make_table("loaded", "table", "account", "from", "to", "rows")
-    by_table: dict[tuple[str, str, str], list[Fetched]] = {}
-    for entry in loaded:
-        by_table.setdefault((entry.provider, entry.table, entry.account), []).append(entry)
+    by_place: dict[Place, list[WindowFetched]] = {}
+    for window in loaded:
+        by_place.setdefault(window.place, []).append(window)
     previous = None
-    for (provider, name, account), entries in by_table.items():
-        if provider != previous:
-            table.add_row(provider)
-            previous = provider
-        start = entries[0].window.start.to_date_string()
-        end = entries[-1].window.end.subtract(microseconds=1).to_date_string()  # the last day, which people read as included
-        table.add_row(f"  {name}", escape(account), start, end, f"{sum(entry.rows for entry in entries):,}")
+    for place, windows in by_place.items():
+        if place.provider != previous:
+            table.add_row(place.provider)
+            previous = place.provider
+        start = windows[0].window.start.to_date_string()
+        end = windows[-1].window.end.subtract(microseconds=1).to_date_string()  # the last day, included
+        rows = sum(window.rows for window in windows)
+        table.add_row(f"  {place.table}", escape(place.account), start, end, f"{rows:,}")
     return table
 
 
-MONTHS_SHOWN = 13
-"""A year and the running month; all of them are in usage.cost_monthly."""
-
-
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The billed cost of each month and account."""
     table = make_table("cost by month", "month", "provider", "account", "billed")
     months = sorted({row["billing_month"] for row in rows})[-MONTHS_SHOWN:]
     totals: dict[tuple[Any, ...], list[Decimal]] = {}
@@ -41,7 +88,7 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         if row["billing_month"] in months:
             key = (row["billing_month"], row["provider"], row["account"], row["currency"])
-            totals.setdefault(key, []).append(_cents(row["billed_cost"]))  # an invoice rounds each line, then adds
+            totals.setdefault(key, []).append(_cents(row["billed_cost"]))  # as on an invoice: rounded lines are added up
     previous = None
     for (month, provider, account, currency), amounts in totals.items():
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
@@ -52,6 +99,7 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The latest month by SKU."""
     month = max(row["billing_month"] for row in rows)
     table = make_table(f"{month:%Y-%m} by SKU", "account", "sku", "quantity", "unit", "billed")
     for row in rows:
@@ -61,85 +109,55 @@ def sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def make_table(title: str, *columns: str) -> Table:
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for name in columns:
-        right = name in {"rows", "quantity", "billed", "pages", "left in budget", "to go"}
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    return table
-
-
 def _cents(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def distinct_failures(record: RunState) -> list[str]:
-    """Each failure once, with the tables that it kept from being loaded: a wrong key fails every table alike."""
+def distinct_failures(state: RunState) -> list[str]:
+    """Each error once, with the tables that it kept from being loaded: with a wrong key, every table fails alike."""
     tables: dict[tuple[str, str], dict[str, None]] = {}
-    for failure in record.failures:  # a table of many parts fails with each of them
-        tables.setdefault((failure.account, str(failure.error)), {})[failure.table] = None
+    for failure in state.failures:  # a table of several partitions fails once for each
+        tables.setdefault((failure.place.account, str(failure.error)), {})[failure.place.table] = None
     return [
         f"{error}" + (f" [account {account}: {', '.join(names)}]" if account else "")
         for (account, error), names in tables.items()
     ]
 
 
-def result_as_dict(report: RunResult) -> dict[str, Any]:
-    outcome = report.outcome
+def result_as_dict(result: RunResult) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    state, models = result.state, result.models
     return {
-        "status": "ok" if report.exit_status == 0 else "failed",
-        "exit_status": report.exit_status,
-        "run_id": report.record.run_id,
-        "destination": {"name": report.destination.name, "location": report.destination.location},
-        "loaded": [
-            {
-                "provider": entry.provider,
-                "table": entry.table,
-                "account": entry.account,
-                "from": entry.window.start,
-                "until": entry.window.end,
-                "rows": entry.rows,
-            }
-            for entry in report.loaded
-        ],
-        "warnings": report.record.warnings,
-        "billing": report.record.billing,
-        "requests": report.record.requests,
-        "gaps": [
-            {
-                "provider": gap.provider,
-                "table": gap.table,
-                "account": gap.account,
-                "from": gap.window.start,
-                "until": gap.window.end,
-            }
-            for gap in report.record.gaps
-        ],
+        "status": "ok" if result.exit_status == 0 else "failed",
+        "exit_status": result.exit_status,
+        "run_id": state.run_id,
+        "destination": {"name": result.destination.name, "location": result.destination.location},
+        "loaded": [{**_window(window.place, window.window), "rows": window.rows} for window in result.loaded],
+        "warnings": state.warnings,
+        "billing": state.billing,
+        "requests": state.requests,
+        "gaps": [_window(missed.place, missed.window) for missed in state.missed],
         "failures": [
-            {
-                "provider": failure.provider,
-                "table": failure.table,
-                "account": failure.account,
-                "kind": type(failure.error).__name__,
-                "error": str(failure.error),
-            }
-            for failure in report.record.failures
+            {**_place(failure.place), "kind": type(failure.error).__name__, "error": str(failure.error)}
+            for failure in state.failures
         ],
         "models": None
-        if outcome is None
+        if models is None
         else {
-            "built": outcome.built,
-            "tests_passed": outcome.tested,
-            "up_to_date": outcome.up_to_date,
-            "failures": outcome.failures,
-            "warnings": outcome.warnings,
+            "built": models.built,
+            "tests_passed": models.tested,
+            "up_to_date": models.up_to_date,
+            "failures": models.failures,
+            "warnings": models.warnings,
         },
-        "cost_monthly": report.cost_monthly,
-        "unpriced_usage": report.unpriced_usage,
+        "cost_monthly": result.cost_monthly,
+        "unpriced_usage": result.unpriced_usage,
     }
 
 
-def display_value(value: Any) -> str:
-    """A value in a table: a number without the zeros that a column's scale puts behind it."""
-    text = plain(value)
-    return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
+def _place(place: Place) -> dict[str, str]:
+    return {"provider": place.provider, "table": place.table, "account": place.account}
+
+
+def _window(place: Place, window: Window) -> dict[str, Any]:
+    return {**_place(place), "from": window.start, "until": window.end}

@@ -1,1 +1,1 @@
-"""One run: open the sources, load them, load billing, build the models, keep what happened."""
+"""A run: opens the selected sources, loads them, builds the models, and records what happened."""

@@ -1,38 +1,40 @@
 """Loads the user's own prices, credits and invoices."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import dlt
 from dlt.sources import DltSource
 
+from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
 from meterhouse.pipelines.run.load import as_load_error, load_one
 from meterhouse.pipelines.run.open import BILLING, without_bare_variables
-from meterhouse.pipelines.run.state import Failure, RunState
-from meterhouse.pipelines.transform import known_skus
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError, describe_error
+from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform.skus import known_skus
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.billing import TABLES, Fault, Faults, billing_source, table_reader
+from meterhouse.sources._core.events import Place
+from meterhouse.sources.billing import TABLES, InvalidBillingFiles, RowError, billing_source, table_reader
 
 
 def configured_billing() -> dict[str, str]:
-    """The tables of [sources.billing] that are configured: a path or a `schema.table` each."""
+    """The configured tables of [sources.billing]: for each, a path or a `schema.table`."""
     settings: dict[str, Any] = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
     return {table: str(setting) for table, setting in settings.items() if setting}
 
 
 def open_billing(destination: Destination, configured: Mapping[str, str]) -> DltSource:
-    """The user's money facts, read and checked: by table a path or a `schema.table`.
+    """The user's billing data, read and checked.
 
     Raises:
-        Faults: the files or tables are wrong.
+        InvalidBillingFiles: the files or tables are wrong.
     """
 
     def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        if destination.type == "duckdb" and not Path(destination.location).exists():
-            raise LookupError(name)  # asking would make the file
+        if not destination.exists():
+            raise LookupError(name)
         return table_reader(destination.pipeline(BILLING))(name)
 
     with without_bare_variables(billing_source):
@@ -40,41 +42,41 @@ def open_billing(destination: Destination, configured: Mapping[str, str]) -> Dlt
     return source
 
 
-def billing_errors(destination: Destination) -> tuple[Fault, ...]:
-    """What is wrong with the files and tables of [sources.billing], without loading anything.
+def billing_errors(destination: Destination) -> tuple[RowError, ...]:
+    """The errors in the files and tables of [sources.billing]; nothing is loaded.
 
     Raises:
-        LoadError: the destination cannot be asked for a table.
+        LoadError: a configured table of the destination cannot be read.
     """
     if configured := configured_billing():
         try:
             open_billing(destination, configured)
-        except Faults as faults:
-            return faults.faults
-        except Exception as error:  # noqa: BLE001 - a table of the destination is read, which may fail in any way of its own
-            raise LoadError(f"{BILLING}: {describe_error(error, destination)}") from None
+        except InvalidBillingFiles as invalid:
+            return invalid.errors
+        except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
+            raise LoadError(f"{BILLING}: {describe_error(error, destination.location)}") from None
     return ()
 
 
-def load_billing(destination: Destination, record: RunState, configured: Mapping[str, str]) -> None:
-    """Replaces the user's money facts by what is configured; on a fault, which is on record, they stay as they were."""
+def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str]) -> None:
+    """Replaces the user's billing data by the configured files and tables. If anything is wrong, all old data stays."""
     try:
-        if not configured and not _was_loaded(destination, BILLING):
+        if not configured and not _was_loaded(destination):
             return
         load_one(destination, BILLING, open_billing(destination, configured), Lock())
-        record.billing.update(configured)
-    except Faults as faults:
-        for fault in faults.faults:
-            error: Exception = ConfigurationError(f"{BILLING}: {fault}", hint="Nothing of billing was loaded.")
-            record.add(Failure(BILLING, fault.table, "", error))
-    except Exception as error:  # noqa: BLE001 - as for a provider: it must not keep the others from being loaded
-        record.add(Failure(BILLING, "", "", as_load_error(BILLING, error, destination)))
+        state.observe(BillingLoaded(configured))
+    except InvalidBillingFiles as invalid:
+        for row_error in invalid.errors:
+            error = ConfigurationError(f"{BILLING}: {row_error}", hint="Nothing of billing was loaded.")
+            state.observe(LoadFailed(Place(BILLING, table=row_error.table), error))
+    except Exception as error:  # noqa: BLE001 - no error here may keep the providers from being loaded
+        state.observe(LoadFailed(Place(BILLING), as_load_error(BILLING, error, destination)))
 
 
-def _was_loaded(destination: Destination, name: str) -> bool:
-    """Whether the destination has the tables: those of a user who has taken the configuration away are to be emptied."""
-    if destination.type == "duckdb" and not Path(destination.location).exists():
+def _was_loaded(destination: Destination) -> bool:
+    """Whether the destination has billing tables; if the user removed the configuration, a run empties them."""
+    if not destination.exists():
         return False
-    pipeline = destination.pipeline(name).drop()
+    pipeline = destination.pipeline(BILLING).drop()
     pipeline.sync_destination()
     return bool(pipeline.schema_names)

@@ -1,7 +1,7 @@
-"""The table `meterhouse.runs`: what each run did for each table, in the destination, beside what it loaded.
+"""The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-It is written by dlt like everything else, which every destination takes and which costs a tenth of a second a run. The other
-way, statements of our own, would cost a third of that and would have to know each database's types and its `create table`.
+dlt writes it like everything else: that works on every destination and costs a tenth of a second a run. Statements of our
+own would cost a third of that, and would need each database's types and its `create table`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,19 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.query import Reader
+from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
 
-SCHEMA = "meterhouse"
+DATASET = "meterhouse"
 RUNS = pa.schema(
     [
         pa.field("run_id", pa.string(), nullable=False),
@@ -43,102 +44,100 @@ RUNS = pa.schema(
 )
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 MODELS = "models"
-LONGEST_ERROR = 1000
+MAX_ERROR_LENGTH = 1000
 """Characters of the errors of one row."""
-
-Key = tuple[str, str, str]
-"""Provider, account and table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many rows a table has of an account, and how many of them were written since a time."""
+    """How many rows of an account a table has, and how many of them were written since a time."""
 
     rows: int = 0
     written: int = 0
 
 
-Counts = Mapping[Key, Count]
+Counts = Mapping[Place, Count]
 
 
 def count_rows(destination: Destination, sources: Mapping[str, DltSource], since: datetime) -> Counts | None:
-    """Of all tables that the sources load; None where the destination cannot be asked."""
-    if destination.type == "duckdb" and not Path(destination.location).exists():
-        return {}  # asking would make the file
-    keys = [(provider, table) for provider, source in sources.items() for table in source.selected_resources]
+    """The counts of all tables that the sources load; None if the destination cannot be read."""
+    tables = [(provider, table) for provider, source in sources.items() for table in source.selected_resources]
     try:
-        with destination.pipeline(SCHEMA).sql_client() as client:
+        with destination.reader(DATASET) as reader:
             try:
-                return _counted(client, keys, since)
-            except DatabaseUndefinedRelation:  # a table that was never loaded; one question for each finds out which
-                counts: dict[Key, Count] = {}
-                for key in keys:
-                    with suppress(DatabaseUndefinedRelation):
-                        counts |= _counted(client, [key], since)
+                return _count(reader, tables, since)
+            except NotBuilt:  # one of the tables was never loaded; a query for each table finds out which
+                counts: dict[Place, Count] = {}
+                for table in tables:
+                    with suppress(NotBuilt):
+                        counts |= _count(reader, [table], since)
                 return counts
-    except Exception:  # noqa: BLE001 - what is not known is null; the run itself says whether the destination is there
+    except NotBuilt:
+        return {}
+    except Exception:  # noqa: BLE001 - unknown counts are null; the load itself reports an unavailable destination
         return None
 
 
-def _counted(client: Any, keys: Sequence[tuple[str, str]], since: datetime) -> dict[Key, Count]:
-    selects = []
-    for provider, table in keys:
-        with client.with_alternative_dataset_name(provider):
-            name = client.make_qualified_table_name(table)
-        selects.append(
-            f"select '{provider}', account, '{table}', count(*), count(case when fetched_at >= %s then 1 end)"  # noqa: S608
-            f" from {name} group by account"
-        )
-    answer = client.execute_sql(" union all ".join(selects), *[since] * len(keys)) if keys else ()
-    return {(provider, account, table): Count(rows, written) for provider, account, table, rows, written in answer or ()}
+def _count(reader: Reader, tables: Sequence[tuple[str, str]], since: datetime) -> dict[Place, Count]:
+    if not tables:
+        return {}
+    selects = [
+        f"select '{provider}', account, '{table}', count(*), count(case when fetched_at >= %s then 1 end)"  # noqa: S608
+        f" from {reader.table_name(provider, table)} group by account"
+        for provider, table in tables
+    ]
+    _, rows = reader.tuples(" union all ".join(selects), *[since] * len(selects))
+    return {Place(provider, account, table): Count(count, written) for provider, account, table, count, written in rows}
 
 
-def run_rows(record: RunState, before: Counts | None, after: Counts | None) -> list[dict[str, Any]]:
-    """A row for each table of each account that was asked for, or kept from it, and one for each table of billing."""
-    whole = {failure.provider: failure for failure in record.failures if not failure.table}
-    errors: dict[Key, list[str]] = {}
-    for failure in record.failures:
-        if failure.table:
-            errors.setdefault((failure.provider, failure.account, failure.table), []).append(str(failure.error))
-    keys = dict.fromkeys(key for key in (*record.asked, *errors) if key[2])
-    keys |= dict.fromkeys(("billing", "", table) for table in record.billing)
-    named = {provider for provider, _, _ in keys}
-    keys |= dict.fromkeys((provider, "", "") for provider in whole if provider not in named)
+def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> list[dict[str, Any]]:
+    """A row for each account's table that was requested or failed, and one for each billing table."""
+    provider_errors = {failure.place.provider: failure.error for failure in state.failures if not failure.place.table}
+    table_errors: dict[Place, list[str]] = {}
+    for failure in state.failures:
+        if failure.place.table:
+            table_errors.setdefault(failure.place, []).append(str(failure.error))
+    places = dict.fromkeys(place for place in (*state.tables, *table_errors) if place.table)
+    places |= dict.fromkeys(Place("billing", table=table) for table in state.billing)
+    named = {place.provider for place in places}
+    places |= dict.fromkeys(Place(provider) for provider in provider_errors if provider not in named)
     rows = []
-    for key in keys:
-        fetched = [entry.rows for entry in record.fetched if (entry.provider, entry.account, entry.table) == key]
-        said = [str(whole[key[0]].error)] if key[0] in whole else errors.get(key, [])
-        outcome = OK if not said else PARTIAL if fetched and key[0] not in whole else FAILED
-        row = _row(record, key, outcome, said)
-        if tally := record.asked.get(key):
-            row |= {"requests": tally.requests, "retries": tally.retries, "seconds": _seconds(tally.seconds)}
-            row |= {"window_start": tally.start, "window_end": tally.end, "rows_in": sum(fetched)}
+    for place in places:
+        fetched = [window.rows for window in state.fetched if window.place == place]
+        if place.provider in provider_errors:
+            row = _row(state, place, FAILED, [str(provider_errors[place.provider])])
+        elif errors := table_errors.get(place):
+            row = _row(state, place, PARTIAL if fetched else FAILED, errors)
+        else:
+            row = _row(state, place, OK, ())
+        if progress := state.tables.get(place):
+            row |= {"requests": progress.requests, "retries": progress.retries, "seconds": _seconds(progress.seconds)}
+            row |= {"window_start": progress.start, "window_end": progress.end, "rows_in": sum(fetched)}
             if before is not None and after is not None:
-                was, now = before.get(key, Count()), after.get(key, Count())
-                row |= {"rows_changed": now.written, "rows_gone": was.rows + now.written - now.rows}
+                old, new = before.get(place, Count()), after.get(place, Count())
+                row |= {"rows_changed": new.written, "rows_gone": old.rows + new.written - new.rows}
         rows.append(row)
     return rows
 
 
-def models_row(record: RunState, failures: Sequence[str], seconds: float) -> dict[str, Any]:
-    """The row of the SQL models, which are no provider's."""
-    row = _row(record, ("", "", MODELS), FAILED if failures else OK, failures)
+def models_row(state: RunState, failures: Sequence[str], seconds: float) -> dict[str, Any]:
+    """The row of the SQL models, which belong to no provider."""
+    row = _row(state, Place("", table=MODELS), FAILED if failures else OK, failures)
     return row | {"seconds": _seconds(seconds)}
 
 
-def _row(record: RunState, key: Key, outcome: str, errors: Iterable[str]) -> dict[str, Any]:
-    provider, account, table = key
+def _row(state: RunState, place: Place, outcome: str, errors: Iterable[str]) -> dict[str, Any]:
     return {
-        "run_id": record.run_id,
-        "started_at": record.started_at,
-        "provider": provider,
-        "account": account,
-        "resource": table,
+        "run_id": state.run_id,
+        "started_at": state.started_at,
+        "provider": place.provider,
+        "account": place.account,
+        "resource": place.table,
         "requests": 0,
         "retries": 0,
         "seconds": _seconds(0),
         "outcome": outcome,
-        "error": "; ".join(dict.fromkeys(errors))[:LONGEST_ERROR] or None,
+        "error": "; ".join(dict.fromkeys(errors))[:MAX_ERROR_LENGTH] or None,
     }
 
 
@@ -147,29 +146,20 @@ def _seconds(seconds: float) -> Decimal:
 
 
 def write(destination: Destination, tables: Mapping[str, pa.Table]) -> None:
-    """Adds rows to tables of the schema `meterhouse`; whatever the destination raises is raised."""
-    pipeline = _pipeline(destination).drop()  # what a killed run has left behind is not this run's
-    pipeline.config.restore_from_destination = False  # it keeps no state
+    """Appends rows to tables of the dataset `meterhouse`; errors of the destination pass through."""
+    pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
+    pipeline.config.restore_from_destination = False  # the pipeline keeps no state
     pipeline.run(
         [dlt.resource([rows], name=name, write_disposition="append") for name, rows in tables.items() if rows.num_rows]
     )
 
 
-def read(destination: Destination, table: str, column: str, since: tuple[str, datetime]) -> list[Any]:
-    """A column of a table of the schema `meterhouse`, of the rows whose time is not before; [] where there is no table."""
-    if destination.type == "duckdb" and not Path(destination.location).exists():
-        return []
-    with _pipeline(destination).sql_client() as client:
-        name, (time, moment) = client.make_qualified_table_name(table), since
-        try:
-            answer = client.execute_sql(f"select {column} from {name} where {time} >= %s", moment)  # noqa: S608
-        except DatabaseUndefinedRelation:
-            return []
-        return [value for (value,) in answer or ()]
-
-
-def _pipeline(destination: Destination) -> dlt.Pipeline:
-    # In a DuckDB file called meterhouse.duckdb, `meterhouse.runs` is the table runs of the schema `main`: the file's name
-    # goes before that of a schema, and with both DuckDB refuses to choose. So it is found by that name in every database.
-    is_main = destination.type == "duckdb" and Path(destination.location).stem.lower() == SCHEMA
-    return destination.pipeline(SCHEMA, dataset="main" if is_main else SCHEMA)
+def alerted_subjects(destination: Destination, since: datetime) -> set[str]:
+    """The subjects of the alerts sent since a time, from the table `meterhouse.alerts`."""
+    try:
+        with destination.reader(DATASET) as reader:
+            table = reader.table_name(DATASET, "alerts")
+            _, rows = reader.tuples(f"select subject from {table} where told_at >= %s", since)  # noqa: S608
+            return {subject for (subject,) in rows}
+    except NotBuilt:
+        return set()

@@ -1,90 +1,87 @@
-"""Extract, load, transform: all enabled providers at once, each on its own, then the SQL models.
+"""Extract, load, transform: all providers at the same time, then the SQL models.
 
-A provider that fails does not stop or undo the others; an account that fails does not stop or undo the other accounts.
+A provider that fails neither stops nor undoes the others; nor does an account that fails.
 """
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 from dlt.sources import DltSource
 
-from meterhouse.pipelines.output.json_log import ERROR, INFO, tell
-from meterhouse.pipelines.run import history as runs
+from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing
+from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Warned
 from meterhouse.pipelines.run.load import load, root_cause
-from meterhouse.pipelines.run.open import PROVIDERS
-from meterhouse.pipelines.run.result import COST_MONTHLY, UNPRICED_USAGE, RunResult
+from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.transform import Outcome, build, built_already, require_models
-from meterhouse.pipelines.warehouse.destination import Destination, describe_error, query_rows
-from meterhouse.pipelines.warehouse.duckdb import create_database, hold_open, require_open
+from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.locking import exclusive_run
+from meterhouse.pipelines.warehouse.query import queries
 
 
 def run_all(
     sources: Mapping[str, DltSource],
     destination: Destination,
-    record: RunState,
+    state: RunState,
     *,
     models: bool,
     billing: Mapping[str, str] | None = None,
     rebuild: bool = False,
     alerts: Alerts | None = None,
 ) -> RunResult:
-    """Loads all sources, then builds the models on whatever is loaded, and reads from them what it costs.
+    """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
-    Models that a build would not change are left as they are, except with `rebuild`. The user's own prices, credits and
-    invoices are loaded first, whatever else is: those that are configured, or those of `billing`. What was done is
-    kept in `meterhouse.runs`, and what somebody should know is told to `alerts`.
+    Models that a build would not change are not built, except with `rebuild`. `billing` replaces the configured billing
+    data. The run is recorded in `meterhouse.runs`, and `alerts` sends the news.
     """
     if models:
         require_models(destination)
     with exclusive_run(destination):
-        require_open(destination)
-        create_database(destination)
-        with hold_open(destination):
-            before = runs.count_rows(destination, sources, record.started_at)
-            load_billing(destination, record, configured_billing() if billing is None else billing)
+        destination.require_available()
+        destination.create()
+        with destination.hold_open():
+            before = history.count_rows(destination, sources, state.started_at)
+            load_billing(destination, state, configured_billing() if billing is None else billing)
         if sources:
-            load(sources, destination, record)
-        rows = runs.run_rows(record, before, runs.count_rows(destination, sources, record.started_at))
-        report = RunResult(destination, record, None, None, None)
+            load(sources, destination, state)
+        rows = history.run_rows(state, before, history.count_rows(destination, sources, state.started_at))
+        result = RunResult(destination, state)
         if models:
             began = time.monotonic()
-            report = _report(destination, record, _models(destination, record, rebuild=rebuild))
-            rows.append(runs.models_row(record, report.failed_models, time.monotonic() - began))
-        _keep(report, rows, alerts)
-        return report
+            result = _with_costs(replace(result, models=_build(destination, state, rebuild=rebuild)))
+            rows.append(history.models_row(state, result.failed_models, time.monotonic() - began))
+        _record(result, rows, alerts)
+        return result
 
 
-def _models(destination: Destination, record: RunState, *, rebuild: bool) -> Outcome:
-    outcome = None if rebuild else built_already(destination)
-    outcome = outcome or build(destination, on_node=record.note_model)
-    level = ERROR if outcome.failures else INFO
-    said = {"failures": outcome.failures, "warnings": outcome.warnings, "up_to_date": outcome.up_to_date}
-    tell("models", level, built=outcome.built, tests_passed=outcome.tested, **said)
-    return outcome
+def _build(destination: Destination, state: RunState, *, rebuild: bool) -> BuildResult:
+    result = None if rebuild else cached_build(destination)
+    result = result or build(destination, on_node=lambda name: state.observe(ModelFinished(name)))
+    state.observe(ModelsBuilt(result))
+    return result
 
 
-def _keep(report: RunResult, rows: Sequence[Mapping[str, Any]], alerts: Alerts | None) -> None:
-    """Sends alerts, and writes what the run did and what was told; failing in that is a warning, and no failed run."""
-    told = (
-        alerts.send(report.destination, report.record, report.failed_models, models=report.outcome is not None)
-        if alerts
-        else []
-    )
-    tables = {"runs": pa.Table.from_pylist(list(rows), runs.RUNS), "alerts": pa.Table.from_pylist(told, ALERTS)}
+def _with_costs(result: RunResult) -> RunResult:
+    with result.destination.reader() as reader:
+        cost_monthly, unpriced_usage = (reader.rows_if_built(queries()[name]) for name in ("cost_monthly", "unpriced_usage"))
+    return replace(result, cost_monthly=cost_monthly, unpriced_usage=unpriced_usage)
+
+
+def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], alerts: Alerts | None) -> None:
+    """Sends the alerts, and records the run and the alerts sent. A failure here is a warning."""
+    sent = []
+    if alerts:
+        sent = alerts.send(result.destination, result.state, result.failed_models, models=result.models is not None)
+    tables = {"runs": pa.Table.from_pylist(list(rows), history.RUNS), "alerts": pa.Table.from_pylist(sent, ALERTS)}
     try:
-        with hold_open(report.destination):
-            runs.write(report.destination, tables)
-    except Exception as error:  # noqa: BLE001 - whatever the destination has against it
-        said = describe_error(root_cause(error), report.destination)
-        report.record.warn(f"what this run did could not be written into {runs.SCHEMA}.runs: {said}")
-
-
-def _report(destination: Destination, record: RunState, outcome: Outcome) -> RunResult:
-    with destination.pipeline(next(iter(PROVIDERS))).sql_client() as client:
-        return RunResult(destination, record, outcome, query_rows(client, COST_MONTHLY), query_rows(client, UNPRICED_USAGE))
+        with result.destination.hold_open():
+            history.write(result.destination, tables)
+    except Exception as error:  # noqa: BLE001 - dlt and the destination raise errors of many kinds
+        reason = describe_error(root_cause(error), result.destination.location)
+        result.state.observe(Warned(f"this run could not be recorded in {history.DATASET}.runs: {reason}"))

@@ -1,47 +1,50 @@
-"""Whether the models are what a build would make of them: then dbt, which takes seconds to start, need not.
+"""Decides whether a build would change the models. If not, a run skips dbt, which takes seconds to start.
 
-The mark of a build that passed stands in the database that it was made in, so that no other database, working directory or
-machine is believed. It says what the build was made from, and is taken away before the next one begins: a build that fails
-or is killed leaves none. A build is made from
+A build that passed leaves a mark in the database that it ran on, so a mark never vouches for another database, working
+directory or machine. The next build removes the mark when it begins: after a failed or killed build there is none.
 
-- every value of every raw table, also of those that nobody has loaded with us;
-- which windows were fetched, to the hour: within an hour, an answer that brings nothing new makes nothing newer, and the
-  times of `data_freshness` are those of the first such answer;
-- the files of the dbt project with its variables, the versions of what runs them, and dbt's own settings in the environment;
+The mark holds a digest of the build's inputs:
 
-and it made the tables and views of its schemas, with as many rows as they have.
+- every value of every raw table, also if another program loaded it;
+- which windows were fetched, rounded to the hour: within an hour, a response without news makes nothing newer, and
+  `data_freshness` keeps the times of the first such response;
+- the files of the dbt project with its variables, the versions of the packages that run it, and dbt's own settings in the
+  environment;
+
+and a digest of its outputs: the tables and views of the models' schemas, and their numbers of rows.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
+from meterhouse.sources.registry import PROVIDERS
+
 PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-adapters", "duckdb")
-RAW = ("mathpix", "reducto", "onepin", "scopix", "billing")
-MADE = ("usage", "usage_staging", "usage_intermediate", "usage_seeds")
+INPUT_SCHEMAS = (*PROVIDERS, "billing")
+OUTPUT_SCHEMAS = ("usage", "usage_staging", "usage_intermediate", "usage_seeds")
 MARK = "usage_intermediate._built_from"
-LOG = "fetched_windows"
-FETCHED = f"""(
+WINDOWS_TABLE = "fetched_windows"
+WINDOWS = f"""(
     select distinct
         * exclude (row_count) replace (
             date_trunc('hour', window_start) as window_start, date_trunc('hour', window_end) as window_end,
             date_trunc('hour', fetched_at) as fetched_at
         )
-    from {{schema}}.{LOG}
+    from {{schema}}.{WINDOWS_TABLE}
 )"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class CachedBuild:
-    """What a build said that passed."""
+    """The result of a build that passed."""
 
     built: int
     tested: int
@@ -49,41 +52,40 @@ class CachedBuild:
 
 
 def last_build(database: Path, project: Path) -> CachedBuild | None:
-    """The build that made all of what is there from all of what is there now; None where there was none."""
+    """The last build, if neither its inputs nor its outputs have changed since; None otherwise."""
     if not database.exists():
         return None
     with suppress(duckdb.Error), _open(database) as connection:
-        marked = connection.execute(f"select made_from, made, said from {MARK}").fetchone()  # noqa: S608
-        if marked and marked[0] == _made_from(connection, project) and marked[1] == _made(connection):
-            said = json.loads(marked[2])
-            return CachedBuild(said["built"], said["tested"], tuple(said["warnings"]))
+        mark = connection.execute(f"select inputs, outputs, result from {MARK}").fetchone()  # noqa: S608
+        if mark and mark[0] == _inputs(connection, project) and mark[1] == _outputs(connection):
+            result = json.loads(mark[2])
+            return CachedBuild(result["built"], result["tested"], tuple(result["warnings"]))
     return None
 
 
 def forget(database: Path) -> None:
-    """Takes the mark away: what is there is about to change."""
+    """Removes the mark before a build changes the outputs."""
     if database.exists():
         with _open(database) as connection:
-            if (MARK,) in ((f"{schema}.{name}",) for schema, name, _ in _relations(connection, MADE)):
+            if MARK in {f"{schema}.{name}" for schema, name, _ in _relations(connection, OUTPUT_SCHEMAS)}:
                 connection.execute(f"drop table {MARK}")
 
 
-def remember(database: Path, project: Path, built: CachedBuild) -> None:
-    """Marks a build that passed; without the mark the next one is made in vain, and no more."""
+def remember(database: Path, project: Path, build: CachedBuild) -> None:
+    """Marks a build that passed. If that fails, the next build is superfluous and nothing else is lost."""
     with suppress(duckdb.Error), _open(database) as connection:
-        said = json.dumps({"built": built.built, "tested": built.tested, "warnings": built.warnings})
-        made_from, made = _made_from(connection, project), _made(connection)
-        connection.execute(f"create or replace table {MARK} (made_from text, made text, said text)")
-        connection.execute(f"insert into {MARK} values (?, ?, ?)", [made_from, made, said])  # noqa: S608
+        inputs, outputs = _inputs(connection, project), _outputs(connection)
+        connection.execute(f"create or replace table {MARK} (inputs text, outputs text, result text)")
+        connection.execute(f"insert into {MARK} values (?, ?, ?)", [inputs, outputs, json.dumps(asdict(build))])  # noqa: S608
 
 
 @contextmanager
-def _open(database: Path) -> Iterator[Any]:
+def _open(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(str(database)) as connection:
         yield connection
 
 
-def _made_from(connection: Any, project: Path) -> str:
+def _inputs(connection: duckdb.DuckDBPyConnection, project: Path) -> str:
     digest = hashlib.sha256()
     for name in PACKAGES:
         digest.update(f"{name} {version(name)}\n".encode())
@@ -94,7 +96,7 @@ def _made_from(connection: Any, project: Path) -> str:
         if file.suffix in {".sql", ".yml", ".csv", ".py"}:
             digest.update(f"{file.relative_to(project)}\n".encode())
             digest.update(file.read_bytes())
-    for schema, table, sql in _relations(connection, RAW):
+    for schema, table, sql in _relations(connection, INPUT_SCHEMAS):
         if not table.startswith("_dlt_"):
             values = connection.execute(f"select count(*), sum(hash(t)) from {_rows(schema, table, sql)} as t").fetchone()  # noqa: S608
             digest.update(f"{schema}.{table} {sql} {values}\n".encode())
@@ -102,29 +104,26 @@ def _made_from(connection: Any, project: Path) -> str:
 
 
 def _rows(schema: str, table: str, sql: str) -> str:
-    """A raw table without what changes though nothing has."""
-    if table == LOG:
-        return FETCHED.format(schema=schema)
+    """A raw table without the values that change in every load."""
+    if table == WINDOWS_TABLE:
+        return WINDOWS.format(schema=schema)
     return f'(select * exclude (loaded_at) from {schema}."{table}")' if "loaded_at" in sql else f'{schema}."{table}"'  # noqa: S608
 
 
-def _made(connection: Any) -> str:
+def _outputs(connection: duckdb.DuckDBPyConnection) -> str:
     digest = hashlib.sha256()
-    for schema, name, sql in _relations(connection, MADE):
+    for schema, name, sql in _relations(connection, OUTPUT_SCHEMAS):
         if f"{schema}.{name}" == MARK:
             continue
-        rows = connection.execute(f'select count(*) from {schema}."{name}"').fetchone() if _is_table(sql) else None  # noqa: S608
+        is_table = sql.lstrip().upper().startswith("CREATE TABLE")
+        rows = connection.execute(f'select count(*) from {schema}."{name}"').fetchone() if is_table else None  # noqa: S608
         digest.update(f"{schema}.{name} {sql} {rows}\n".encode())
     return digest.hexdigest()
 
 
-def _is_table(sql: str) -> bool:
-    return sql.lstrip().upper().startswith("CREATE TABLE")
-
-
-def _relations(connection: Any, schemas: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Schema, name and definition of tables and views, in order."""
-    asked = """
+def _relations(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Schema, name and definition of the tables and views of these schemas, in order."""
+    sql = """
         select schema_name, table_name, sql from duckdb_tables()
         where database_name = current_database() and list_contains(?, schema_name)
         union all
@@ -132,5 +131,4 @@ def _relations(connection: Any, schemas: tuple[str, ...]) -> list[tuple[str, str
         where database_name = current_database() and list_contains(?, schema_name)
         order by all
     """
-    found: list[tuple[str, str, str]] = connection.execute(asked, [list(schemas), list(schemas)]).fetchall()
-    return found
+    return connection.execute(sql, [list(schemas), list(schemas)]).fetchall()

@@ -1,71 +1,197 @@
-"""A DuckDB file as a destination."""
+"""A DuckDB file as a destination. One process at a time may write to it; opening it takes 25 ms."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import duckdb
+import pyarrow as pa
 
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError, describe_error
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources.registry import PROVIDERS
 
-
-def require_open(destination: Destination) -> None:
-    """Opens and closes a DuckDB file that exists, before anybody is asked for anything.
-
-    Raises:
-        LoadError: another process has it open, or it is no database.
-    """
-    if destination.type == "duckdb" and Path(destination.location).exists():
-        _remove_stump(Path(destination.location))
-        _opened(destination).close()
-
-
-@contextmanager
-def hold_open(destination: Destination) -> Iterator[None]:
-    """Within the block a DuckDB file that exists stays open; dlt opens it for each question and each job, 25 ms a time.
-
-    No other process can open it meanwhile, which is why no block waits for a provider. In this process nobody may open it
-    while it is being closed, which DuckDB refuses: threads enter the block one after the other.
-
-    Raises:
-        LoadError: another process has it open, or it is no database.
-    """
-    is_there = destination.type == "duckdb" and Path(destination.location).exists()
-    with _opened(destination) if is_there and destination.may_stay_open else nullcontext():
-        yield
-
-
-def _opened(destination: Destination) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(destination.location)
-    except duckdb.Error as error:
-        raise LoadError(describe_error(error, destination)) from None
-
+RESERVED = frozenset({*PROVIDERS, "billing", "usage"})
+"""The schemas of the raw tables and of the marts."""
 
 STORAGE_VERSION = "v1.4.0"
-"""Of the files that are made here: whatever wrote them, the DuckDB 1.4 that many BI tools carry can open them."""
-
-
-def create_database(destination: Destination) -> None:
-    """Makes the DuckDB file where there is none yet: dlt and dbt would make one that only their own DuckDB can open.
-
-    Raises:
-        LoadError: it cannot be made.
-    """
-    if destination.type != "duckdb" or Path(destination.location).exists():
-        return
-    try:
-        duckdb.connect(destination.location, config={"storage_compatibility_version": STORAGE_VERSION}).close()
-    except duckdb.Error as error:
-        raise LoadError(describe_error(error, destination)) from None
-
+"""The storage version of new files, so that the DuckDB 1.4 of many BI tools can open them."""
 
 HEADERS = 3 * 4096
-"""Bytes with which a DuckDB file begins; no shorter one holds any data."""
+"""Bytes of the headers of a DuckDB file; a shorter file holds no data."""
 
 
-def _remove_stump(file: Path) -> None:
-    """Takes away what a full disk, or a kill, left of a database that was just being made: no run could ever open it."""
+@dataclass
+class DuckDBDestination(Destination):
+    """A DuckDB file.
+
+    `may_stay_open` is False if dlt's configuration has statements that run at each opening (a second ATTACH would fail) or
+    opens the file with options: within a process, all connections to a file must have the same ones.
+    """
+
+    may_stay_open: bool = True
+    _held: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
+
+    has_models: ClassVar[bool] = True
+
+    @property
+    def models_extra(self) -> str:
+        """The extra `dbt` brings dbt-duckdb."""
+        return "dbt"
+
+    @property
+    def file(self) -> Path:
+        """The database file."""
+        return Path(self.location)
+
+    def dataset(self, name: str) -> str:
+        """The schema of the pipeline; `main` if the file has the pipeline's name.
+
+        In meterhouse.duckdb, `meterhouse.runs` is ambiguous if there is a schema `meterhouse`: DuckDB names the database
+        after its file. As a table of `main`, its name is `meterhouse.runs` in every file.
+        """
+        return "main" if self.file.stem.lower() == name else name
+
+    def exists(self) -> bool:
+        """Whether the file exists."""
+        return self.file.exists()
+
+    def create(self) -> None:
+        """Creates the file in an older storage version: dlt or dbt would create one that only their own DuckDB can open.
+
+        Raises:
+            LoadError: the file cannot be created.
+        """
+        if not self.exists():
+            self._connect(config={"storage_compatibility_version": STORAGE_VERSION}).close()
+
+    def require_available(self) -> None:
+        """Opens and closes the file, if it exists.
+
+        Raises:
+            LoadError: another process has the file open, or it is no database.
+        """
+        if self.exists():
+            _remove_fragment(self.file)
+            self._connect().close()
+
+    @contextmanager
+    def hold_open(self) -> Iterator[None]:
+        """Keeps the file open within the block: dlt opens it for each query and each job.
+
+        Meanwhile no other process can open the file, so no such block waits for a provider. Threads enter the block one
+        after the other, because DuckDB refuses to open a file while the same process closes it.
+
+        Raises:
+            LoadError: another process has the file open, or it is no database.
+        """
+        if not self.may_stay_open or not self.exists():
+            yield
+            return
+        with self._connect() as self._held:
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def reader(self, dataset: str = "usage") -> Iterator[Reader]:  # noqa: ARG002 - every schema is in the one file
+        """A connection for reading only: several processes may have one at a time, and no file is created.
+
+        Raises:
+            NotBuilt: the file does not exist.
+            LoadError: the file cannot be read.
+        """
+        if not self.exists():
+            raise NotBuilt(f"there is no database {self.location}")
+        # While this process holds the file open for writing, DuckDB refuses a connection for reading only.
+        with (
+            translated_errors(self.location),
+            self._held.cursor() if self._held else duckdb.connect(self.location, read_only=True) as connection,
+        ):
+            yield DuckDBReader(connection, self)
+
+    def dbt_variables(self) -> Mapping[str, str]:
+        """The path of the file."""
+        return {"METERHOUSE_DUCKDB": self.location}
+
+    def release_dbt(self) -> None:
+        """Closes dbt-duckdb's handle, which it keeps until the process ends; no other process could open the file."""
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+
+    def require_writable(self) -> None:
+        """Checks the name and the mode of the file, which need not exist.
+
+        Raises:
+            ConfigurationError: the name is that of a schema, or the file or its folder cannot be written.
+        """
+        file = self.file
+        if file.stem in RESERVED:
+            # DuckDB names a database after its file, and could not tell mathpix.table from a table of another schema.
+            raise ConfigurationError(
+                f"the database file {file} has the name of a schema in it",
+                hint=f"Use a name other than {', '.join(sorted(RESERVED))}.",
+            )
+        hint = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
+        if file.is_dir():
+            raise ConfigurationError(f"the database {file} is a folder", hint="Name a file in it.")
+        if file.exists():
+            # The superuser may write to any file, but a file without write permission was protected on purpose.
+            if not file.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(file, os.W_OK):
+                raise ConfigurationError(f"the database file {file} is read-only", hint=hint)
+        elif not file.parent.is_dir():
+            raise ConfigurationError(f"there is no folder {file.parent} for the database", hint="Create it first.")
+        elif not os.access(file.parent, os.W_OK):
+            raise ConfigurationError(f"the folder {file.parent} is read-only", hint=hint)
+
+    def _connect(self, config: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(self.location, config=config or {})
+        except duckdb.Error as error:
+            raise LoadError(describe_error(error, self.location)) from None
+
+
+class DuckDBReader(Reader):
+    """Reads through DuckDB itself, which is faster than dlt's client and can open a file for reading only."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, destination: DuckDBDestination) -> None:
+        super().__init__(destination.location)
+        self._connection, self._destination = connection, destination
+
+    def table_name(self, dataset: str, table: str) -> str:
+        """Schema and table, quoted."""
+        return f'"{self._destination.dataset(dataset)}"."{table}"'
+
+    def isolate(self) -> None:
+        """Denies the queries that follow any access to other files."""
+        self._connection.execute("set enable_external_access = false")
+
+    @contextmanager
+    def _cursor(self, sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
+        yield self._connection.execute(sql.replace("%s", "?") if parameters else sql, parameters or None)
+
+    @contextmanager
+    def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
+        """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
+        with translated_errors(self.location):
+            relation = self._connection.sql(sql)
+            read = relation.to_arrow_reader if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader  # 1.4
+            # An open Arrow reader would make DuckDB wait forever when this process next opens the file.
+            with read(chunk) as batches:
+                schema = pa.schema([(name, type_of(name)) for name in batches.schema.names])
+                yield schema, (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
+
+
+def _remove_fragment(file: Path) -> None:
+    """Removes what a full disk or a kill left of a database that was being created; no run could ever open it."""
     if 0 < file.stat().st_size < HEADERS:
         with file.open("rb") as content:
             is_ours = content.read(12)[8:] == b"DUCK"

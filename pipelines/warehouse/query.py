@@ -1,85 +1,114 @@
-"""Reads what the models built, for reading only: several may do so at once, and no file is made where there is none."""
+"""The one read path: a reader runs SELECT statements on a destination and returns dicts, tuples or Arrow tables.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+A parameter is written `%s` in every dialect. The longer queries stand in `queries.sql`, one named block each.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation, DestinationConnectionError
 
-from meterhouse.pipelines.warehouse.destination import Destination, LoadError, describe_error
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+
+CHUNK = 20_000
+"""Rows of an Arrow table that `Reader.tables` yields."""
 
 Row = dict[str, Any]
-Query = Callable[[str], list[Row]]
-"""A query, and the rows that it answers."""
+Query = Callable[..., list[Row]]
+"""SQL and its parameters to rows, as `Reader.rows` does."""
+TypeOf = Callable[[str], pa.DataType]
+"""The Arrow type of a column, by its name."""
+
+
+class Reader(ABC):
+    """An open connection for reading. Errors of the database become `LoadError`; a missing table, `NotBuilt`."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def rows(self, sql: str, *parameters: Any) -> list[Row]:
+        """The result, one dict a row."""
+        names, rows = self.tuples(sql, *parameters)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def rows_if_built(self, sql: str, *parameters: Any) -> list[Row]:
+        """The same; no rows if a table does not exist yet."""
+        try:
+            return self.rows(sql, *parameters)
+        except NotBuilt:
+            return []
+
+    def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows. A user's query may name two columns alike, or return none."""
+        with translated_errors(self.location), self._cursor(sql, parameters) as cursor:
+            names = [column[0] for column in cursor.description or ()]
+            return names, cursor.fetchall() if names else []
+
+    @contextmanager
+    def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
+        """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
+        with translated_errors(self.location), self._cursor(sql, ()) as cursor:
+            schema = pa.schema([(column[0], type_of(column[0])) for column in cursor.description])
+            yield schema, (_table(rows, schema) for rows in iter(lambda: cursor.fetchmany(chunk), []))
+
+    @abstractmethod
+    def table_name(self, dataset: str, table: str) -> str:
+        """The qualified and quoted name of a table."""
+
+    def isolate(self) -> None:  # noqa: B027 - only a database that reads files needs it
+        """Denies the queries that follow any access to other files."""
+
+    @abstractmethod
+    def _cursor(self, sql: str, parameters: Sequence[Any]) -> AbstractContextManager[Any]:
+        """A DB-API cursor that has executed the statement."""
+
+
+def _table(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+class SqlClientReader(Reader):
+    """Reads through dlt's SQL client."""
+
+    def __init__(self, client: Any, location: str) -> None:
+        super().__init__(location)
+        self._client = client
+
+    def table_name(self, dataset: str, table: str) -> str:
+        """The name as the destination's dialect writes it."""
+        with self._client.with_alternative_dataset_name(dataset):
+            return str(self._client.make_qualified_table_name(table))
+
+    @contextmanager
+    def _cursor(self, sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
+        with self._client.execute_query(sql, *parameters) as cursor:
+            yield cursor
 
 
 @contextmanager
-def reader(destination: Destination) -> Iterator[Query]:
-    """Asks a destination one query after the other.
-
-    Raises:
-        LoadError: it cannot be read, or a table that is asked for is not there.
-    """
-    with open_cursor(destination) as execute:
-
-        def ask(query: str) -> list[Row]:
-            names, rows = execute(query)
-            return [dict(zip(names, row, strict=True)) for row in rows]
-
-        yield ask
-
-
-Execute = Callable[[str], tuple[Sequence[str], list[tuple[Any, ...]]]]
-"""A query, and the names and rows that it answers: names may be there twice, or not be there at all."""
-
-
-@contextmanager
-def open_cursor(destination: Destination) -> Iterator[Execute]:
-    """The same with columns by their position, as a user's own query may need.
-
-    Raises:
-        LoadError: as `reading`.
-    """
+def translated_errors(location: str) -> Iterator[None]:
+    """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause."""
     try:
-        if destination.type == "duckdb":
-            if not Path(destination.location).exists():
-                raise not_built(f"there is no database {destination.location}")
-            with duckdb.connect(destination.location, read_only=True) as connection:
-                yield lambda query: _answer(connection.execute(query))
-        else:
-            with destination.pipeline("usage").sql_client() as client:
-
-                def execute(query: str) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-                    with client.execute_query(query) as cursor:
-                        return _answer(cursor)
-
-                yield execute
+        yield
     except (duckdb.CatalogException, DatabaseUndefinedRelation) as error:
         missing = " ".join(str(error).split("\n")[0].split())
-        raise not_built(f"{destination.location} lacks a table ({missing})") from None
+        raise NotBuilt(f"{location} lacks a table ({missing})") from error
     except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
-        raise LoadError(describe_error(error, destination)) from None
+        raise LoadError(describe_error(error, location)) from error
 
 
-def _answer(cursor: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-    names = [column[0] for column in cursor.description or ()]
-    return names, cursor.fetchall() if names else []
-
-
-def not_built(what: str) -> LoadError:
-    """The error of whoever asks before there is anything to ask for."""
-    return LoadError(f"{what}. Build the models first: meterhouse run, or meterhouse models")
-
-
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""How a text begins that a spreadsheet would compute; the wide ones are those of East Asian keyboards."""
-
-
-def escape_formula(value: Any, text: str) -> str:
-    """`text`, which stands for `value` in a table, such that no spreadsheet takes it for a formula.
-
-    Names are others' to choose; a number that is negative is no text.
-    """
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+@cache
+def queries() -> Mapping[str, str]:
+    """The queries of `queries.sql` by name."""
+    text = Path(__file__).with_name("queries.sql").read_text(encoding="utf-8")
+    _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
+    return {name: sql.strip().removesuffix(";") for name, sql in zip(parts[::2], parts[1::2], strict=True)}

@@ -1,1 +1,1 @@
-"""What every provider needs and no provider owns: HTTP, budgets, windows, typed tables, accounts, replacement."""
+"""What all providers share: HTTP, configuration, windows, typed tables and their replacement."""

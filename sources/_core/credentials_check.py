@@ -1,25 +1,27 @@
-"""The cheap call that says whether a key works, as a resource of each source (`meterhouse check` reads it)."""
+"""The cheap request that shows whether a key works, as a resource of each source (`meterhouse check` reads it)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import dlt
 from dlt.sources import DltResource
 
 from meterhouse.sources._core.errors import SourceError
 
-C = TypeVar("C")
-
 NAME = "credentials_check"
 
 
-def credentials_check(clients: Mapping[str, C], probe: Callable[[C], object]) -> DltResource:
-    """A resource that no run loads; one row an account: `account`, and `error` (None where `probe` passes)."""
+def credentials_check(probes: Mapping[str, Callable[[], object]]) -> DltResource:
+    """A resource that no run loads: one row an account, with `account` and `error` (None if the key works).
+
+    Args:
+        probes: by account, a function that sends the request, or raises SourceError.
+    """
 
     def accounts() -> Iterator[dict[str, Any]]:
-        for account, client in clients.items():
+        for account, probe in probes.items():
             try:
-                probe(client)
+                probe()
             except SourceError as error:
                 yield {"account": account, "error": error}
             else:

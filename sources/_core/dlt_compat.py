@@ -1,54 +1,177 @@
-"""dlt's look-ups of configuration without what they repeat: measured, they were half of what a run without news takes.
+"""Every use of what dlt and httpx do not document, each with its reason.
 
-dlt 1.31 resolves a configuration some 650 times a run of three providers. Each time it looks for each setting under up to
-ten names, and takes apart the type of the setting for each of them, to find out whether a file of Docker's secrets may hold
-it. And it resolves the destination anew whenever it wants to know what the destination can do.
+The project pins dlt to 1.31 because of this module. `tests/sources/_core/test_dlt_compat.py` has a test for each function
+here, which fails when the library changes what the function relies on.
 """
+# ruff: noqa: SLF001 - this is the only module that may use private names
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial, update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import dlt
+import httpcore
+import httpx
+import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.pipeline import current_pipeline
+from dlt.common.runtime.run_context import RunContext
+from dlt.extract.utils import wrap_parallel_iterator
 
 
 class Environment(EnvironProvider):
-    """The environment, which answers at once for a variable that is not set where no file can hold it either."""
+    """dlt's environment provider, without the work for variables that are not set.
+
+    dlt 1.31 resolves a configuration some 650 times in a run of three providers. Each time it looks for each setting under
+    up to ten names, and analyses the setting's type for each name, to find out whether a Docker secrets file may hold it.
+    Measured, these lookups took half of a run without new data.
+    """
 
     has_files = Path("/run/secrets").is_dir()
 
     def get_value(self, key: str, hint: Any, pipeline_name: Any, *sections: str) -> tuple[Any | None, str]:
-        """As dlt's own."""
+        """The result of dlt's own provider; immediate if neither a variable nor a secrets file can hold the setting."""
         name = self.get_key_name(key, pipeline_name, *sections)
         if not self.has_files and name not in os.environ:
             return None, name
-        answer: tuple[Any | None, str] = super().get_value(key, hint, pipeline_name, *sections)
-        return answer
+        result: tuple[Any | None, str] = super().get_value(key, hint, pipeline_name, *sections)
+        return result
 
 
 def speed_up_config_lookups() -> None:
-    """Puts `Environment` in the place of dlt's provider of the same name; once is enough."""
+    """Replaces dlt's environment provider by `Environment`; a second call changes nothing.
+
+    dlt has no public way to replace a provider of the running context.
+    """
     providers = Container()[PluggableRunContext].providers.providers
     providers[:] = [Environment() if type(provider) is EnvironProvider else provider for provider in providers]
 
 
 def cache_capabilities(destination: Any) -> Any:
-    """The same destination; what it can do, as far as that hangs on its own configuration alone, is found out once."""
-    find_out: Callable[..., Any] = destination.capabilities
+    """The same destination, with the capabilities of its own configuration computed once.
+
+    dlt resolves the destination's configuration anew whenever it asks for the capabilities.
+    """
+    compute: Callable[..., Any] = destination.capabilities
     known: dict[Any, Any] = {}
 
     def capabilities(config: Any = None, naming: Any = None) -> Any:
         if config is not None:
-            return find_out(config, naming)
+            return compute(config, naming)
         name = naming and (type(naming), naming.max_length)
         if name not in known:
-            known[name] = find_out(config, naming)
-        return copy.copy(known[name])  # dlt adjusts what it is given
+            known[name] = compute(config, naming)
+        return copy.copy(known[name])  # dlt changes the object that it gets
 
-    destination.capabilities = update_wrapper(partial(capabilities), find_out)
+    destination.capabilities = update_wrapper(partial(capabilities), compute)
     return destination
+
+
+def destination_configuration(dlt_destination: Any, name: str) -> Any:
+    """The resolved configuration of the destination called `name`, credentials included.
+
+    dlt resolves a destination only for a dataset, inside a pipeline. `_bind_dataset_name` gives it one without a pipeline.
+    """
+    initial: Any = dlt_destination.spec()
+    initial._bind_dataset_name(dataset_name=name)
+    if hasattr(initial, "local_dir"):
+        initial.local_dir = str(Path.cwd())
+    return dlt_destination.configuration(initial)
+
+
+def settings_folders() -> list[Path]:
+    """The folders whose config.toml and secrets.toml dlt reads: `.dlt` of the working directory, then the user's.
+
+    dlt's active run context would read the files, and fail on an unreadable one without naming its line; a new
+    `RunContext` only knows the folders.
+    """
+    context = RunContext(".")
+    return list(dict.fromkeys((Path(context.settings_dir), Path(context.global_dir))))
+
+
+def active_destination() -> Any | None:
+    """The destination of the running pipeline; None outside of one.
+
+    `dlt.current.pipeline()` is public, but creates a pipeline where none runs.
+    """
+    return getattr(current_pipeline(), "destination", None)
+
+
+class _ClosableSteps:
+    """A generator whose `close` leaves a step that is running in another thread alone."""
+
+    def __init__(self, steps: Generator[Any, None, None]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> "_ClosableSteps":
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._steps)
+
+    def close(self) -> None:
+        with suppress(ValueError):  # "generator already executing"
+            self._steps.close()
+
+
+def in_thread_pool(steps: Generator[Any, None, None]) -> Iterator[Any]:
+    """Runs each step of a generator in a thread of dlt's pool, one after the other, while other resources have their turns.
+
+    It is dlt's own `parallelized=True`, except for two points. A resource can use it for some of its steps: the estimates
+    must come before the first request of any table, and the write disposition after the last. And dlt closes the generators
+    when a resource fails: with `parallelized=True` a step that is still running then raises "generator already executing",
+    which hides the failure.
+    """
+    iterator: Iterator[Any] = wrap_parallel_iterator(cast("Any", _ClosableSteps(steps)))
+    return iterator
+
+
+def next_resource() -> None:
+    """The item by which a resource passes its turn to the next one: dlt neither stores it nor ends the resource."""
+    return
+
+
+def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
+    """The last item of a resource: sets the write disposition of all rows that the resource has yielded.
+
+    dlt documents hints that come with an item, not that the last one decides about the whole load.
+    """
+    return dlt.mark.with_hints(empty, dlt.mark.make_hints(write_disposition=disposition))
+
+
+def into_table(rows: pa.Table, name: str) -> Iterator[Any]:
+    """Appends `rows` to the table `name`, which several resources of a source share.
+
+    dlt's schema names the resource that wrote to a table last. Resources that share a table race for that, and dlt stores a
+    changed schema in the destination anew. So after each write the schema gets the source's first resource by name; dlt
+    needs a resource of the source there, because it adds up the metrics of each resource by its tables.
+    """
+    yield dlt.mark.with_hints(
+        rows,
+        dlt.mark.make_hints(table_name=name, write_disposition="append", primary_key=[]),
+        create_table_variant=True,
+    )
+    source = dlt.current.source()
+    table = source.schema.tables.get(source.schema.naming.normalize_table_identifier(name))
+    if table is not None:  # a schema contract may discard the table
+        table["resource"] = min(source.resources)
+
+
+def wrap_network_backend(
+    client: httpx.Client, wrap: Callable[[httpcore.NetworkBackend], httpcore.NetworkBackend]
+) -> httpx.Client:
+    """Replaces the network backend of each connection pool of `client`, proxies included, by `wrap` of it.
+
+    httpx has no parameter for the backend: its transports create their pools themselves.
+    """
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport):
+            pool = transport._pool
+            pool._network_backend = wrap(pool._network_backend)
+    return client

@@ -1,15 +1,15 @@
-"""The error tree; each name says what its reader can do about it, each message names provider, endpoint, status and hint.
+"""The error tree. Each name tells the reader what to do; each message names provider, endpoint, HTTP status and a hint.
 
 SourceError
-├── ConfigurationError      correct the configuration; nothing was asked
-│   └── NotConfigured       no credentials at all: the provider is not in use
+├── ConfigurationError      correct the configuration; no request was sent
+│   └── NotConfigured       no credentials: the provider is not in use
 ├── CredentialsRejected     correct the key
-├── RequestRejected         the provider understood and refused; asking again changes nothing
-├── QuotaExhausted          wait for the quota to renew, or raise it
-├── UnexpectedValue         a field does not hold what the provider documents
-├── ClockSkew          set this machine's clock right
-├── IncompleteResponse        the provider cannot be made to say everything
-└── TransientError          was asked again deadline patience ended; run again later
+├── RequestRejected         the provider understood the request and refuses it; a retry changes nothing
+├── QuotaExhausted          wait until the quota renews, or raise it
+├── UnexpectedValue         a field holds a value that the provider does not document
+├── ClockSkew               set this machine's clock
+├── IncompleteResponse      the API does not return all the data requested
+└── TransientError          retries failed too; run again later
     ├── RateLimited
     ├── ServiceUnavailable
     ├── Unreachable
@@ -18,7 +18,7 @@ SourceError
 
 
 class SourceError(Exception):
-    """Something keeps a source from its data. The message is one line and holds no secret."""
+    """A source cannot read its data. The message is one line and holds no secret."""
 
     def __init__(
         self,
@@ -31,17 +31,17 @@ class SourceError(Exception):
     ) -> None:
         self.provider, self.endpoint, self.status = provider, endpoint, status
         self.problem, self.hint = problem, hint
-        where = " ".join(part for part in (provider, endpoint) if part)
-        answered = f" (HTTP {status})" if status is not None else ""
-        super().__init__(f"{where}{answered}: {problem}. {hint}" if where else f"{problem}. {hint}")
+        place = " ".join(name for name in (provider, endpoint) if name)
+        http_status = f" (HTTP {status})" if status is not None else ""
+        super().__init__(f"{place}{http_status}: {problem}. {hint}" if place else f"{problem}. {hint}")
 
 
 class ConfigurationError(SourceError):
-    """The configuration is wrong; nothing was asked of anyone."""
+    """The configuration is wrong; no request was sent."""
 
 
 class NotConfigured(ConfigurationError):
-    """No credential of the provider is set: it is not in use."""
+    """No credential of the provider is set: the provider is not in use."""
 
 
 class CredentialsRejected(SourceError):
@@ -49,27 +49,30 @@ class CredentialsRejected(SourceError):
 
 
 class RequestRejected(SourceError):
-    """The provider understood the request and refuses it; asking again changes nothing."""
+    """The provider understood the request and refuses it; a retry changes nothing."""
 
 
 class QuotaExhausted(SourceError):
-    """A quota that renews in days or weeks is used up; asking again in minutes changes nothing."""
+    """A quota that renews in days or weeks is used up; a retry within minutes changes nothing."""
 
 
 class UnexpectedValue(SourceError):
-    """A field does not hold what the provider documents."""
+    """A field holds a value that the provider does not document."""
 
 
 class IncompleteResponse(SourceError):
-    """The provider cannot be made to say everything that was asked for."""
+    """The API does not return all the data that was requested."""
 
 
 class ClockSkew(SourceError):
-    """This machine's clock is not the provider's, so that windows and what is complete would be wrong."""
+    """This machine's clock differs from the provider's, so windows and completeness would be wrong."""
 
 
 class TransientError(SourceError):
-    """A fault that asking again may cure; it was asked again deadline patience ended."""
+    """An error that a retry may cure; raised when the retries failed too.
+
+    `retry_after` is the wait in seconds that the provider asks for, None without one.
+    """
 
     retry_after: float | None = None
 
@@ -79,12 +82,12 @@ class RateLimited(TransientError):
 
 
 class ServiceUnavailable(TransientError):
-    """The provider has a fault of its own."""
+    """The provider reports an error of its own."""
 
 
 class Unreachable(TransientError):
-    """No answer came, or it broke off."""
+    """No response arrived, or the connection broke."""
 
 
 class MalformedResponse(TransientError):
-    """The answer is not what the endpoint documents: cut off, not JSON, or without its data."""
+    """The response is not what the endpoint documents: cut off, not JSON, or without its data."""

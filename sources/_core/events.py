@@ -1,8 +1,10 @@
-"""What a source reports while it works: frozen events, handed to one observer.
+"""What a source reports while it works: frozen events, passed to one observer.
 
 A source in your own dlt pipeline needs no observer: `fail_fast` ignores everything but a failure, which it raises, so that
 dlt discards the load package and nothing changes. `meterhouse run` passes an observer that draws progress, writes the log
 and collects failures, so that an account that fails does not stop the others.
+
+Tables are read in several threads, so an observer is called by several threads at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +46,7 @@ class RequestRetried:
 
 @dataclass(frozen=True, slots=True)
 class WindowsPlanned:
-    """The run will request all of `window`, in parts."""
+    """The run will request `window`, in one request or several."""
 
     place: Place
     window: Window
@@ -77,7 +79,7 @@ class WindowMissed:
 
 @dataclass(frozen=True, slots=True)
 class TimeSpent:
-    """Fetching one account's table took `seconds`, waits and retries included; reported once a window."""
+    """The requests for one account's table took `seconds`, waits and retries included; reported after each fetch."""
 
     place: Place
     seconds: float
@@ -94,7 +96,7 @@ class DurationEstimated:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """A window could not be read. An observer that returns lets the next partition load; one that raises ends the extract."""
+    """A window could not be read. If the observer returns, the next partition is read; if it raises, the extract ends."""
 
     place: Place
     error: SourceError

@@ -1,13 +1,17 @@
-"""Pages by number that overlap: how to notice that rows have moved while they were read."""
+"""Numbered pages that overlap, so that a reader notices rows that move between pages."""
 
 
 def overlapping_page(read: int, most: int, last_page: int) -> tuple[int, int] | None:
-    """Number and size of the page to ask for after the first `read` rows; None where it would be behind `last_page`.
+    """Number and size of the page to request after the first `read` rows; None if it would lie behind `last_page`.
 
-    It begins before the end of what was read, as shortly before as it can, so that its first rows are known: if they are
-    others, a row has come or gone in between. Pages of equal size have no row in common, but page 2 of 999 rows begins
-    with the last row of page 1 of 1000. Where all sizes would begin a page just there (tiny pages only), it begins where the
-    rows end.
+    The page begins as shortly as possible before the end of the rows read, so its first rows are known: if they differ, a
+    row was added or removed in between. Pages of equal size have no row in common, but page 2 of 999 rows begins with the
+    last row of page 1 of 1000. Where no size gives an overlap (tiny pages only), the page begins where the rows end.
+
+    Args:
+        read: the number of rows read so far.
+        most: the largest page size.
+        last_page: the largest page number.
     """
     best: tuple[int, int, int] | None = None
     for size in range(most, max(1, most // 2), -1):
@@ -16,5 +20,5 @@ def overlapping_page(read: int, most: int, last_page: int) -> tuple[int, int] | 
             best = page * size, page, size
     if best is not None:
         return best[1], best[2]
-    # Rows that end with a page: the next one of that size.
+    # The rows end with a full page: continue with the next one of that size.
     return (read // most + 1, most) if read % most == 0 and read // most < last_page else None

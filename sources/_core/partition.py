@@ -1,46 +1,59 @@
-"""The rows of a table that are requested on their own, and what came of it."""
+"""A partition: the rows of a table that are requested on their own, and the result of fetching one window of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pyarrow as pa
-from pendulum import DateTime
 
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.incremental import Plan
 from meterhouse.sources._core.windows import Window
 
-C = TypeVar("C")
-
 UNSAFE = "'\"\\{}"
-"""Characters that no value in a scope has: quotes and backslashes are SQL's, braces are dlt's, which formats the text."""
-
+"""Characters that no value in a scope may have: quotes and backslashes are SQL's, braces are dlt's, which formats the
+text."""
 
 SEPARATOR = "|"
-"""Between the values that a part is named by; neither they nor the name of an account has it."""
+"""Stands between the values of a partition's name; neither they nor an account's name contain it."""
+
+
+class FetchResult(NamedTuple):
+    """The rows of a fetch, and the window that they cover completely; None where the response covers no part of it."""
+
+    rows: pa.Table
+    window: Window | None
 
 
 @dataclass(frozen=True)
-class Partition(Generic[C]):
-    """The rows of a table that are asked for on their own: those of one account, and of `where` within it.
+class Partition:
+    """The rows of a table that are requested on their own: those of one account, and of `fixed_columns` within it.
 
-    `client` is whatever `fetch` asks with. `where` fixes columns of the table, such as the organisation: rows that lack such
-    a column get it, and rows with another value in it are an error. Its values come from the configuration or the source,
-    never from an answer, because they become SQL; the exception is `learn`, which asks the provider for those that only it
-    can tell, and has to refuse whatever is no plain identifier. A `timezone` stands last in it: two calendars of one name
-    up to there are two histories of the same usage.
+    Args:
+        account: the configured name of the account.
+        plan: the windows to request.
+        fetch: reads one window completely, as a table of the declared columns without the stamps, or raises SourceError.
+            Partitions of several tables may share a client, so it runs in several threads at once.
+        fixed_columns: columns that have one value in the whole partition, such as the organisation. Rows that lack such a
+            column get it, and rows with another value are an error. The values become SQL, so they come from the
+            configuration or the source, never from a response. A `timezone` comes last: two partitions that differ only
+            in it are two histories of the same usage.
+        resolve_columns: requests fixed columns that only the API knows. It must refuse every value that is not a plain
+            identifier, because the values become SQL.
+        estimate: receives the windows that a run will request. All tables of a source estimate, one after the other,
+            before the first one fetches, so that the source can announce the total duration.
     """
 
     account: str
-    client: C
     plan: Plan
-    where: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    learn: Callable[[], Mapping[str, str]] | None = None
+    fetch: Callable[[Window], FetchResult]
+    fixed_columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    resolve_columns: Callable[[], Mapping[str, str]] | None = None
+    estimate: Callable[[Sequence[Window]], None] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.where.items():
+        for name, value in self.fixed_columns.items():
             if any(character in value for character in UNSAFE + SEPARATOR):
                 raise ConfigurationError(
                     f"{name} is {value!r}", hint="Write it without quotes, braces, backslashes and vertical bars."
@@ -48,33 +61,20 @@ class Partition(Generic[C]):
 
     @property
     def name(self) -> str:
-        """What distinguishes it from the account's other parts: '' where there is none."""
-        return SEPARATOR.join(value for value in self.where.values() if value)
+        """Distinguishes the partition from the account's other ones; '' for an account without partitions."""
+        return SEPARATOR.join(value for value in self.fixed_columns.values() if value)
 
     @property
-    def slot(self) -> str:
-        """Under which its cursor is kept."""
-        return SEPARATOR.join(part for part in (self.account, self.name) if part)
+    def cursor_key(self) -> str:
+        """The key of its cursor in dlt's state."""
+        return SEPARATOR.join(name for name in (self.account, self.name) if name)
 
-    def known(self) -> "Partition[C]":
-        """The same part, with what it had to `learn`.
+    def resolved(self) -> "Partition":
+        """The same partition with the columns of `resolve_columns` among its fixed ones.
 
         Raises:
-            SourceError: the provider did not tell.
+            SourceError: the API did not return them.
         """
-        return self if self.learn is None else replace(self, where={**self.learn(), **self.where}, learn=None)
-
-
-class FetchResult(NamedTuple):
-    """What `fetch` has read: the rows, and the window that they are all rows of; None where nothing can be said of it."""
-
-    rows: pa.Table
-    window: Window | None
-
-
-@dataclass(frozen=True)
-class _Replaced:
-    part: Partition[Any]
-    window: Window
-    rows: int
-    asked_at: DateTime
+        if self.resolve_columns is None:
+            return self
+        return replace(self, fixed_columns={**self.resolve_columns(), **self.fixed_columns}, resolve_columns=None)

@@ -1,4 +1,4 @@
-"""Answers that several tables are made of: whichever table comes first asks, the others wait for it and take the same."""
+"""Responses that several tables share: the first table sends the request, the others wait and take the same response."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -6,35 +6,36 @@ from datetime import date
 from threading import Lock
 from typing import Generic, TypeVar
 
-A = TypeVar("A")
+R = TypeVar("R")
 
 
 @dataclass
-class _Kept(Generic[A]):
-    answer: A
+class _Cached(Generic[R]):
+    response: R
     day: date
     readers: set[str] = field(default_factory=set)
 
 
 @dataclass
-class ResponseCache(Generic[A]):
-    """The last answer to each question, for those who have not read it yet.
+class ResponseCache(Generic[R]):
+    """The last response to each request, until each reader has taken it once.
 
-    Whoever reads a second time wants to know anew, and so does whoever reads on another day; it asks for the others, too.
+    A reader that comes a second time needs a new response, and so does one that comes on another day; the new response then
+    serves the other readers, too.
     """
 
-    _kept: dict[Hashable, _Kept[A]] = field(default_factory=dict, init=False)
+    _cached: dict[Hashable, _Cached[R]] = field(default_factory=dict, init=False)
     _locks: dict[Hashable, Lock] = field(default_factory=dict, init=False)
 
-    def take(self, question: Hashable, reader: str, day: date, ask: Callable[[], A]) -> A:
-        """The answer to `question`, which `ask` asks where `reader` has read the last one, or it is not of `day`.
+    def take(self, request: Hashable, reader: str, day: date, send: Callable[[], R]) -> R:
+        """The response to `request`; calls `send` if `reader` has taken the last one, or if it is not of `day`.
 
         Raises:
-            SourceError: whatever `ask` raises; the next reader asks again then.
+            SourceError: `send` raised it; the next reader sends the request again.
         """
-        with self._locks.setdefault(question, Lock()):
-            kept = self._kept.get(question)
-            if kept is None or kept.day != day or reader in kept.readers:
-                kept = self._kept[question] = _Kept(ask(), day)
-            kept.readers.add(reader)
-            return kept.answer
+        with self._locks.setdefault(request, Lock()):
+            cached = self._cached.get(request)
+            if cached is None or cached.day != day or reader in cached.readers:
+                cached = self._cached[request] = _Cached(send(), day)
+            cached.readers.add(reader)
+            return cached.response

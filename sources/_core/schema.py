@@ -1,8 +1,9 @@
-"""Typed tables: what a provider's rows are declared to be, and how its JSON objects become exactly that.
+"""Typed tables: the declared columns of a raw table, and the conversion of JSON objects to them.
 
 A page of JSON objects becomes one Arrow table with an explicit schema: counts are bigint, money and credits decimal, times
-UTC microseconds. A value of another type is an error that names endpoint, field and value. A field that the provider has
-added since arrives as one more text column, so that nothing is lost and no later change of its type can stop a run.
+UTC microseconds. A value of another type is an error that names endpoint, field and value. A field that the table does not
+declare, because the provider added it later, becomes a text column: nothing is lost, and no later change of its type can
+stop a run.
 """
 
 import json
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from meterhouse.sources._core.errors import UnexpectedValue
 
 STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version"})
-"""The columns of every table, which `replace` fills."""
+"""The columns that `merge` adds to every table."""
 
 DECIMAL = pa.decimal128(28, 9)
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -27,10 +28,11 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `field` is the provider's name of it, None where the source computes it.
+    """One column. `field` is its name in the API, None for a column that the source computes.
 
-    `parse` turns one JSON value into the column's Python value, or raises ValueError with the reason. Where all values of a
-    page are of the types in `plain`, Arrow makes of them at once what `parse` would, or fails; in a tenth of the time.
+    `parse` converts one JSON value to the column's Python value, or raises ValueError with the reason. If all values of a
+    page have one of the types in `plain`, Arrow converts them at once, with the same result or an error, in a tenth of the
+    time.
     """
 
     name: str
@@ -43,10 +45,10 @@ class Column:
 
 
 def dimension(name: str, description: str, *, field: str | None = None) -> Column:
-    """A text that rows are told apart by: '' where the provider leaves it out.
+    """A text that distinguishes rows: '' if the response lacks it.
 
-    A list (Mathpix's older answers collapse a dimension that was not grouped by) is its one value, or a JSON array of all
-    of them in sorted order, so that it can be part of a key whatever order the provider lists them in.
+    Some APIs return a list for a dimension that they did not group by. A list becomes its only value, or a JSON array of all
+    values in sorted order, so that the order in the response does not change a key.
     """
     return Column(name, pa.string(), _dimension, field or name, description, plain=frozenset({str}))
 
@@ -58,55 +60,56 @@ def count(name: str, description: str, *, field: str | None = None, nullable: bo
 
 
 def instant(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
-    """A point in time, in UTC where the provider names no zone."""
+    """A point in time; one without a zone is in UTC."""
     parse = _optional(_instant) if nullable else _instant
     return Column(name, TIMESTAMP, parse, field or name, description, nullable, frozenset({str}))
 
 
 def decimal(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
-    """An exact decimal with nine digits after the point: credits, shares and money, from their text and never a float.
+    """An exact decimal with nine digits after the point, for credits, shares and money: parsed from text, never a float.
 
-    Providers that add up in binary send 0.30000000000000004; the tenth digit and what follows is rounded half to even.
+    Providers that add in binary floating point send 0.30000000000000004; from the tenth digit on, the value is rounded half
+    to even.
     """
     parse = _optional(_decimal) if nullable else _decimal
     return Column(name, DECIMAL, parse, field or name, description, nullable, frozenset({int, Decimal}))
 
 
 def day(name: str, description: str, *, field: str | None = None) -> Column:
-    """A calendar date, written 2026-01-31; a time of day after it is refused unless it is midnight."""
+    """A calendar date, written 2026-01-31; a time of day after it must be midnight."""
     return Column(name, pa.date32(), _day, field or name, description, plain=frozenset({str}))
 
 
 def text(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
-    """A text that is no part of a key: null where the provider leaves it out."""
+    """A text outside of the key: null if the response lacks it."""
     parse = _optional(_text) if nullable else _text
     return Column(name, pa.string(), parse, field or name, description, nullable, frozenset({str}))
 
 
 def flag(name: str, description: str, *, field: str | None = None, nullable: bool = True) -> Column:
-    """True or false; null where the provider leaves it out."""
+    """True or false; null if the response lacks it."""
     parse = _optional(_flag) if nullable else _flag
     return Column(name, pa.bool_(), parse, field or name, description, nullable, frozenset({bool}))
 
 
 def document(name: str, description: str, *, field: str | None = None) -> Column:
-    """A nested value as JSON text, with its keys sorted; null where the provider leaves it out."""
+    """A nested value as JSON text with sorted keys; null if the response lacks it."""
     return Column(name, pa.string(), _as_text, field or name, description, nullable=True)
 
 
 def computed(name: str, type_: pa.DataType, description: str) -> Column:
-    """A column that the source fills itself."""
+    """A column that the source computes."""
     return Column(name, type_, lambda value: value, None, description)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table: its columns, the key that tells its rows apart, and the time that windows are cut by.
+    """A raw table: its columns, its key, and the time column that windows refer to.
 
-    `is_utc` is false where days are local to a time zone that the user chose. `is_event` is true where a row stands for a
-    moment and not for a bucket: it is complete as soon as it is there.
+    `is_utc` is false if the days are local to a time zone that the user chose. `is_event` is true if a row stands for a
+    moment instead of a bucket: such a row is always complete.
 
-    Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `replace` fills.
+    Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `merge` adds.
     """
 
     provider: str
@@ -123,10 +126,10 @@ class Table:
         object.__setattr__(self, "_known", frozenset(column.field for column in self.columns if column.field))
 
     def rows(self, objects: Iterable[Any], **filled: Any) -> pa.Table:
-        """One page of JSON objects as a typed table; `filled` holds the computed columns, as arrays or as one value.
+        """One page of JSON objects as a typed table; `filled` holds the computed columns, each as an array or one value.
 
         Raises:
-            UnexpectedValue: an item is no object, or a field does not hold what its column declares.
+            UnexpectedValue: an item is not an object, or a field does not have the type of its column.
         """
         items = list(objects)
         for item in items:
@@ -147,7 +150,7 @@ class Table:
         return pa.table({name: arrays[name] for name in declared + added})
 
     def _column_for(self, unknown: str, taken: Container[str]) -> str:
-        """A column for a field that the provider has added: its name as dlt writes it, with `vendor_` where we have it."""
+        """The column of an undeclared field: its name in dlt's spelling, after `vendor_` if the table has that column."""
         name = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unknown)).strip("_").lower()
         ours = {column.name for column in self.columns} | STAMPED
         while not name or name in ours or name in taken or name.startswith("dlt_"):
@@ -155,12 +158,12 @@ class Table:
         return name
 
     def unexpected(self, problem: str) -> UnexpectedValue:
-        """The error that this endpoint says what it does not document."""
+        """The error for a response that the endpoint does not document."""
         return UnexpectedValue(
             problem,
             provider=self.provider,
             endpoint=self.endpoint,
-            hint=f"The answer is not as documented, so {self.name} was left as it was; please report it.",
+            hint=f"The response differs from the documentation, so {self.name} is unchanged; please report it.",
         )
 
     def _array(self, column: Column, values: list[Any]) -> pa.Array:
@@ -180,7 +183,7 @@ class Table:
 
 
 def parse_vectorized(column: Column, values: list[Any]) -> pa.Array | None:
-    """The values as Arrow reads them; None where each has to be looked at."""
+    """All values converted by Arrow at once; None if they must be parsed one by one."""
     types = set(map(type, values))
     if not types or not types <= (column.plain | {type(None)} if column.nullable else column.plain):
         return None
@@ -222,9 +225,9 @@ def _whole_number(value: Any) -> int:
 
 def _instant(value: Any) -> datetime:
     if not isinstance(value, str):
-        raise ValueError("not a time")  # noqa: TRY004 - all parsers tell their callers by ValueError
+        raise ValueError("not a time")  # noqa: TRY004 - every parser raises ValueError
     moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # Arrow converts what has another zone
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # Arrow converts other zones
 
 
 def _optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -270,7 +273,7 @@ def _flag(value: Any) -> bool:
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, Decimal):  # by itself it reads as the number that it is, not as a quoted text
+    if isinstance(value, Decimal):  # a number of its own needs no quotes
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
 
@@ -281,14 +284,14 @@ def _shown(value: Any) -> str:
 
 
 def row_versions(table: pa.Table, columns: Sequence[str]) -> pa.Array:
-    """One text a row that changes when one of `columns` changes, computed for the whole table at once."""
+    """A text for each row that changes when one of `columns` changes, computed for the whole table at once."""
     texts = [_text_of(table.column(name)) for name in columns]
-    # A null is told from an empty text by a control character; not by U+0000, which PostgreSQL cannot store.
+    # A control character distinguishes a null from an empty text; not U+0000, which PostgreSQL cannot store.
     return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x1e").combine_chunks()
 
 
 def _text_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(values.type):  # a time zone's own formatting is slower than its number
+    if pa.types.is_timestamp(values.type):  # formatting with a time zone is slower than the number
         values = values.cast(pa.int64())
     return values.cast(pa.string())
 

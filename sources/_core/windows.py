@@ -1,7 +1,7 @@
 """Date windows: half-open, in UTC, on bucket edges.
 
-A source asks for windows, a window replaces a window (see `replace`), and the cursor says up to where all buckets had ended
-when they were fetched.
+A source requests windows, a fetched window replaces a window (see `merge`), and the cursor is the time up to which all
+buckets had ended when they were fetched.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,6 @@ import pendulum
 from pendulum import DateTime
 
 Unit = Literal["hour", "day", "week", "month"]
-
-
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
@@ -42,7 +40,7 @@ def after(start: DateTime, unit: Unit, count: int = 1) -> DateTime:
 
 
 def ceil(moment: datetime, unit: Unit) -> DateTime:
-    """The first bucket edge that is not before `moment`."""
+    """The first bucket edge at or after `moment`."""
     start = floor(moment, unit)
     return start if start == moment else after(start, unit)
 
@@ -59,13 +57,18 @@ class Window:
             raise ValueError(f"the window from {self.start} to {self.end} is empty")
 
     def halves(self, unit: Unit) -> "tuple[Window, Window] | None":
-        """Two windows of whole buckets that are this one together, or None where it is a single bucket."""
+        """Two adjoining windows of whole buckets that together are this one; None for a single bucket."""
         middle = floor(self.start + (self.end - self.start) / 2, unit)
         if middle <= self.start:
             middle = after(floor(self.start, unit), unit)
         if middle >= self.end:
             return None
         return Window(self.start, middle), Window(middle, self.end)
+
+    def whole_buckets(self, unit: Unit) -> "Window | None":
+        """The whole buckets of `unit` in this window; None without one."""
+        start, end = ceil(self.start, unit), floor(self.end, unit)
+        return Window(start, end) if start < end else None
 
     def __str__(self) -> str:
         return f"[{self.start.to_iso8601_string()}, {self.end.to_iso8601_string()})"

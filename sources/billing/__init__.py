@@ -1,4 +1,4 @@
-"""The user's own money facts: prices, credits, fees and invoices, from CSV files or tables that exist already."""
+"""The user's own prices, credits, fees and invoices, from CSV files or existing tables, checked as a whole and loaded."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -10,14 +10,16 @@ from dlt.sources import DltResource
 from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema
 from meterhouse.sources._core.windows import utc_now
 
-from .checks import check
-from .columns import TABLES, Fault, Faults, Row
-from .reader import ReadTable, read, table_reader
+from .checks import check_tables
+from .columns import TABLES
+from .errors import InvalidBillingFiles, RowError
+from .reader import ReadTable, read_tables, table_reader
+from .rows import Row
 
-__all__ = ["TABLES", "Fault", "Faults", "ReadTable", "billing_source", "table_reader", "write_templates"]
+__all__ = ["TABLES", "InvalidBillingFiles", "ReadTable", "RowError", "billing_source", "table_reader", "write_templates"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""One example file a table, valid as it is."""
+"""One example file per table; each is valid."""
 
 METADATA = [
     pa.field("source", pa.string(), nullable=False),
@@ -38,24 +40,24 @@ def billing_source(
     known_skus: Collection[str] | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
-    """One table a setting, replaced whole; all of them are read and checked before any is loaded.
+    """One table per setting, each replaced as a whole. Every table is read and checked before any is loaded.
 
-    Each setting is a path that ends in `.csv`, or `schema.table` of a table that exists; see the README for the columns.
-    A table that is not configured is loaded empty, so that facts that were taken away are gone.
+    A setting is a path that ends in `.csv`, or `schema.table` of an existing table; the README describes the columns.
+    A table that is not configured is loaded empty, so that data removed from the configuration disappears.
 
     Args:
-        accounts: who pays for which account, on which calendar, under which plan.
-        prices: negotiated prices, which go before the public price list.
-        credit_prices: what a credit costs that no grant covers.
-        credit_grants: credits that were included, given or bought.
+        accounts: which billing account pays for each account, on which calendar, on which plan.
+        prices: negotiated prices, which take precedence over the public price list.
+        credit_prices: the price of a credit beyond all grants.
+        credit_grants: credits that are included, promotional or purchased.
         fees: plan fees, one-time fees and minimums.
-        invoices: what the vendors have billed.
-        invoice_lines: their lines.
-        known_skus: the SKUs that usage can have; where left out, a SKU has only to begin with its provider.
-        read_table: reads an existing table (`table_reader(pipeline)`); needed where a setting names one.
+        invoices: the vendors' invoices.
+        invoice_lines: the lines of those invoices.
+        known_skus: the SKUs that usage can have; without them, a SKU only has to begin with its provider.
+        read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:
-        Faults: anything that is configured cannot be read or is wrong; it lists all that is.
+        InvalidBillingFiles: a file or table cannot be read, or contains errors; lists all of them.
     """
     settings = {
         "accounts": accounts,
@@ -66,21 +68,22 @@ def billing_source(
         "invoices": invoices,
         "invoice_lines": invoice_lines,
     }
-    # No `yield` before this: a source that fails here has given dlt nothing to load.
+    # All checks precede the first `yield`, so that a source with errors loads nothing.
     configured = {name: setting for name, setting in settings.items() if setting}
-    tables, faults = read(configured, read_table)
-    faults += check(tables, configured.keys() - tables.keys(), known_skus)
-    if faults:
-        raise Faults(faults)
+    tables, errors = read_tables(configured, read_table)
+    errors += check_tables(tables, configured.keys() - tables.keys(), known_skus)
+    if errors:
+        order = list(TABLES)
+        raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))
     loaded_at = utc_now()
     for name, table in TABLES.items():
         schema = pa.schema([*arrow_schema(table.columns), *METADATA])
-        rows = [_stored(row) | {"loaded_at": loaded_at} for row in tables.get(name, ())]
+        rows = [_loaded_row(row) | {"loaded_at": loaded_at} for row in tables.get(name, ())]
         yield dlt.resource([pa.Table.from_pylist(rows, schema)], name=name, write_disposition="replace")
 
 
 def write_templates(folder: Path) -> list[tuple[Path, bool]]:
-    """Writes an example CSV of each table into `folder`; whether each is new. A file that is there stays as it is."""
+    """Writes an example CSV per table into `folder` and keeps existing files; returns each file, and whether it is new."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in TABLES:
@@ -92,5 +95,5 @@ def write_templates(folder: Path) -> list[tuple[Path, bool]]:
     return written
 
 
-def _stored(row: Row) -> dict[str, object]:
+def _loaded_row(row: Row) -> dict[str, object]:
     return {**row.values, "source": row.source, "row_number": row.number}

@@ -1,4 +1,7 @@
-"""The tables and their columns: what a text must be to stand in one. A reason says what is wrong and how to write it."""
+"""The billing tables: their columns, and how the text of a cell becomes a typed value.
+
+A parser raises ValueError with the reason: what is wrong with the text, and how to write it instead.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,92 +9,37 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from typing import Any
 from zoneinfo import available_timezones
 
 import pyarrow as pa
 
-from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.schema import DECIMAL, Column
+from meterhouse.sources.registry import PROVIDERS
 
 from .currencies import CURRENCIES
 
-PROVIDERS = ("mathpix", "reducto", "onepin", "scopix")
-
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong. `row` is the line of the file (the header is 1), None where it is the file itself."""
-
-    table: str
-    source: str
-    row: int | None
-    column: str
-    reason: str
-
-    def __str__(self) -> str:
-        row = f" row {self.row}" if self.row is not None else ""
-        return f"{self.source}{row}{f', {self.column}' if self.column else ''}: {self.reason}"
-
-
-class Faults(ConfigurationError):
-    """All that is wrong with the files and tables of [sources.billing]; nothing of them was loaded."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        order = list(TABLES)
-        self.faults = tuple(sorted(faults, key=lambda fault: (order.index(fault.table), fault.row or 0)))
-        super().__init__(
-            "; ".join(map(str, self.faults)),
-            provider="billing",
-            hint="Correct it, then run again; nothing of billing was loaded.",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row: its texts as they stand there, and its values, without those that could not be read."""
-
-    table: str
-    source: str
-    number: int
-    texts: Mapping[str, str]
-    values: dict[str, Any]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every column could be read."""
-        return len(self.values) == len(TABLES[self.table].columns)
-
-    def key(self, *columns: str) -> tuple[str, ...]:
-        """The texts of `columns`, which a row has whether or not they could be read."""
-        return tuple(self.texts.get(column, "") for column in columns)
-
-    def fault(self, column: str, reason: str) -> Fault:
-        """Something that is wrong in this row."""
-        return Fault(self.table, self.source, self.number, column, reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The columns of a table and those that tell its rows apart."""
+class BillingTable:
+    """A table's columns, and the key columns that identify a row."""
 
     columns: Sequence[Column]
     key: Sequence[str]
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
-    def stated(text: str) -> object:
+    def required(text: str) -> object:
         if not text:
             raise ValueError("is blank")
         return parse(text)
 
-    return stated
+    return required
 
 
 def _column(
     name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: str | None = None
 ) -> Column:
-    """`blank` says whether it may be; it is stored as null then, or as `stored`."""
+    """`blank` allows an empty cell, which is stored as null, or as `stored`."""
 
     def optional(text: str) -> object:
         return parse(text) if text else stored
@@ -107,7 +55,7 @@ def _text(name: str, description: str, *, blank: bool = False, stored: str | Non
 def _choice(name: str, description: str, *choices: str, blank: bool = False) -> Column:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{_shown(text)} is none of {', '.join(choices)}")
+            raise ValueError(f"{_quoted(text)} is not one of {', '.join(choices)}")
         return text
 
     return _column(name, pa.string(), parse, description, blank=blank)
@@ -115,36 +63,36 @@ def _choice(name: str, description: str, *choices: str, blank: bool = False) -> 
 
 def _currency_code(text: str) -> str:
     if text not in CURRENCIES:
-        raise ValueError(f"{_shown(text)} is no currency of ISO 4217, such as USD or EUR")
+        raise ValueError(f"{_quoted(text)} is not an ISO 4217 currency code; write it like USD or EUR")
     return text
 
 
-def _currency(*, description: str = "currency, as ISO 4217 names it", blank: bool = False) -> Column:
+def _currency(*, description: str = "ISO 4217 currency code", blank: bool = False) -> Column:
     return _column("currency", pa.string(), _currency_code, description, blank=blank)
 
 
 _NUMBER = re.compile(r"[+-]?(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?")
 _DECIMALS = 9
 _DIGITS = 19
-_LEAST = Decimal("1e-9")
+_SMALLEST = Decimal("1e-9")
 
 
 def _number(text: str) -> Decimal:
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{_shown(text)} is not a number, which is written as 1234.56")
+        raise ValueError(f"{_quoted(text)} is not a number; write it like 1234.56")
     if len(match[1].lstrip("0")) > _DIGITS:
-        raise ValueError(f"{_shown(text)} has more than {_DIGITS} digits before the point")
+        raise ValueError(f"{_quoted(text)} has more than {_DIGITS} digits before the decimal point")
     if len((match[2] or "").rstrip("0")) > _DECIMALS:
-        raise ValueError(f"{_shown(text)} has more than {_DECIMALS} decimals")
-    return Decimal(text).quantize(_LEAST)
+        raise ValueError(f"{_quoted(text)} has more than {_DECIMALS} decimal places")
+    return Decimal(text).quantize(_SMALLEST)
 
 
 def _decimal(name: str, description: str, *, blank: bool = False, signed: bool = False) -> Column:
     def parse(text: str) -> Decimal:
         number = _number(text)
         if number < 0 and not signed:
-            raise ValueError(f"{_shown(text)} is negative")
+            raise ValueError(f"{_quoted(text)} is negative")
         return number
 
     return _column(name, DECIMAL, parse, description, blank=blank)
@@ -153,7 +101,7 @@ def _decimal(name: str, description: str, *, blank: bool = False, signed: bool =
 def _integer(name: str, description: str, *, blank: bool = False) -> Column:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise ValueError(f"{_shown(text)} is not a whole number from 0 to 999999999")
+            raise ValueError(f"{_quoted(text)} is not a whole number from 0 to 999999999")
         return int(text)
 
     return _column(name, pa.int64(), parse, description, blank=blank)
@@ -166,7 +114,7 @@ def _day(name: str, description: str, *, blank: bool = False) -> Column:
                 return date.fromisoformat(text)
         except ValueError:
             pass
-        raise ValueError(f"{_shown(text)} is not a date, which is written as 2026-01-31")
+        raise ValueError(f"{_quoted(text)} is not a date; write it like 2026-01-31")
 
     return _column(name, pa.date32(), parse, description, blank=blank)
 
@@ -178,47 +126,58 @@ def _timezones() -> frozenset[str]:
 
 def _timezone(text: str) -> str:
     if text not in _timezones():
-        raise ValueError(f"{_shown(text)} is no IANA time zone, such as America/New_York or UTC")
+        raise ValueError(f"{_quoted(text)} is not an IANA time zone; write it like America/New_York or UTC")
     return text
 
 
 def _grant_unit(text: str) -> str:
     if text != "credit" and text not in CURRENCIES:
-        raise ValueError(f"{_shown(text)} is neither credit nor a currency of ISO 4217")
+        raise ValueError(f"{_quoted(text)} is neither credit nor an ISO 4217 currency code")
     return text
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 PROVIDER = _choice("provider", "the vendor", *PROVIDERS)
-BILLING_ACCOUNT = _text("billing_account", "who pays: the owner of tiers, credits and invoices")
-ANY_ACCOUNT = _text("billing_account", "whose price it is; blank: all of the provider", blank=True, stored="")
-VALID_FROM = _day("valid_from", "first day")
-VALID_TO = _day("valid_to", "day on which it no longer holds; blank: open", blank=True)
+BILLING_ACCOUNT = _text("billing_account", "the account that the vendor bills: owner of price tiers, credits and invoices")
+ANY_ACCOUNT = _text(
+    "billing_account",
+    "the billing account that pays this price; blank: all billing accounts of the provider",
+    blank=True,
+    stored="",
+)
+VALID_FROM = _day("valid_from", "first day on which it applies")
+VALID_TO = _day("valid_to", "first day on which it no longer applies; blank: no end", blank=True)
 
-TABLES: Mapping[str, Table] = {
-    "accounts": Table(
+TABLES: Mapping[str, BillingTable] = {
+    "accounts": BillingTable(
         (
             PROVIDER,
-            _text("account", "the configured account, default if there is one"),
-            _text("billing_account", "who pays for it; blank: itself", blank=True, stored=""),
-            _column("billing_timezone", pa.string(), _timezone, "calendar of its billing months", blank=True),
-            _text("plan", "the vendor's plan", blank=True, stored=""),
-            _day("signed_up_on", "blank: no shipped one-time fee and promotional credit", blank=True),
+            _text("account", "name of the configured account; `default` if only one is configured"),
+            _text(
+                "billing_account", "the billing account that pays for it; blank: the account itself", blank=True, stored=""
+            ),
+            _column("billing_timezone", pa.string(), _timezone, "time zone of its billing months", blank=True),
+            _text("plan", "name of the vendor's plan", blank=True, stored=""),
+            _day(
+                "signed_up_on",
+                "sign-up date; blank: the built-in one-time fee and promotional credit do not apply",
+                blank=True,
+            ),
         ),
         ("provider", "account"),
     ),
-    "prices": Table(
+    "prices": BillingTable(
         (
             PROVIDER,
             ANY_ACCOUNT,
-            _text("sku_id", "what is sold"),
+            _text("sku_id", "SKU that the price applies to"),
             _choice("pricing_model", "how tiers price usage", "flat", "graduated", "volume"),
-            _decimal("tier_from", "usage of the month at which the tier begins"),
-            _decimal("tier_to", "usage at which it ends, excluded; blank: never", blank=True),
-            _text("unit", "what one unit of usage is", blank=True),
+            _decimal("tier_from", "monthly usage at which the tier begins"),
+            _decimal("tier_to", "monthly usage at which the tier ends, exclusive; blank: no end", blank=True),
+            _text("unit", "name of one unit of usage", blank=True),
             _decimal("unit_price", "price of one unit"),
             _currency(),
             VALID_FROM,
@@ -226,77 +185,82 @@ TABLES: Mapping[str, Table] = {
         ),
         ("provider", "billing_account", "sku_id", "valid_from", "tier_from"),
     ),
-    "credit_prices": Table(
+    "credit_prices": BillingTable(
         (
             PROVIDER,
             ANY_ACCOUNT,
-            _decimal("unit_price", "price of one credit that no grant covers"),
+            _decimal("unit_price", "price of one credit beyond all grants"),
             _currency(),
             VALID_FROM,
             VALID_TO,
         ),
         ("provider", "billing_account", "valid_from"),
     ),
-    "credit_grants": Table(
+    "credit_grants": BillingTable(
         (
             PROVIDER,
             BILLING_ACCOUNT,
-            _text("grant_id", "a name of one's own"),
-            _choice("kind", "where it comes from", "included", "promotional", "purchased"),
-            _column("unit", pa.string(), _grant_unit, "credit, or the currency of a money credit", blank=False),
-            _decimal("amount", "how much is granted"),
-            _day("starts_on", "first day on which it can be drawn from"),
-            _day("expires_on", "day from which it no longer can; blank: never", blank=True),
-            _choice("renews", "monthly: granted anew each billing month; blank: once", "monthly", blank=True),
-            _integer("priority", "lower is drawn first; blank: by kind", blank=True),
-            _decimal("cost", "money paid for it; blank or 0 where a plan fee pays", blank=True),
+            _text("grant_id", "your identifier"),
+            _choice("kind", "origin of the credits", "included", "promotional", "purchased"),
+            _column("unit", pa.string(), _grant_unit, "`credit`, or the currency of a monetary credit", blank=False),
+            _decimal("amount", "amount granted"),
+            _day("starts_on", "first day on which it can be used"),
+            _day("expires_on", "first day on which it can no longer be used; blank: never expires", blank=True),
+            _choice("renews", "`monthly`: granted again each billing month; blank: granted once", "monthly", blank=True),
+            _integer("priority", "lower values are used first; blank: by kind", blank=True),
+            _decimal("cost", "price paid; blank or 0 if a plan fee covers it", blank=True),
             _currency(description="currency of the cost", blank=True),
         ),
         ("provider", "billing_account", "grant_id"),
     ),
-    "fees": Table(
+    "fees": BillingTable(
         (
             PROVIDER,
             BILLING_ACCOUNT,
-            _text("fee_id", "a name of one's own"),
-            _choice("kind", "when it is charged", "monthly", "yearly", "one_time", "minimum"),
-            _text("description", "as it reads on the invoice", blank=True),
-            _decimal("amount", "amount of one period"),
+            _text("fee_id", "your identifier"),
+            _choice("kind", "when the fee is charged", "monthly", "yearly", "one_time", "minimum"),
+            _text("description", "text on the invoice", blank=True),
+            _decimal("amount", "amount per period"),
             _currency(),
-            _day("valid_from", "first day; of a one_time fee the day on which it is charged"),
+            _day("valid_from", "first day on which it applies; for a one_time fee, the day it is charged"),
             VALID_TO,
-            _text("sku_id", "what a minimum is of; blank: all usage of the billing account", blank=True, stored=""),
+            _text(
+                "sku_id",
+                "for a minimum, the SKU it applies to; blank: all usage of the billing account",
+                blank=True,
+                stored="",
+            ),
         ),
         ("provider", "billing_account", "fee_id", "valid_from"),
     ),
-    "invoices": Table(
+    "invoices": BillingTable(
         (
             PROVIDER,
             BILLING_ACCOUNT,
-            _text("invoice_id", "the vendor's number"),
-            _day("period_start", "first day that it bills"),
-            _day("period_end", "day after the last one"),
-            _day("issued_on", "blank while it is open", blank=True),
-            _choice("status", "how final it is", "open", "issued", "voided"),
+            _text("invoice_id", "the vendor's invoice number"),
+            _day("period_start", "first day of the billed period"),
+            _day("period_end", "day after the billed period"),
+            _day("issued_on", "date of issue; blank while open", blank=True),
+            _choice("status", "state of the invoice", "open", "issued", "voided"),
             _currency(),
-            _decimal("total", "what is to be paid; blank where only lines are known", blank=True, signed=True),
+            _decimal("total", "total due; blank if only lines are known", blank=True, signed=True),
         ),
         ("provider", "billing_account", "invoice_id"),
     ),
-    "invoice_lines": Table(
+    "invoice_lines": BillingTable(
         (
             PROVIDER,
             BILLING_ACCOUNT,
-            _text("invoice_id", "the invoice that it stands on"),
-            _integer("line_number", "its number there"),
-            _choice("charge_category", "what it is", "Usage", "Purchase", "Tax", "Credit", "Adjustment"),
-            _text("sku_id", "what it bills", blank=True, stored=""),
-            _text("description", "as it reads", blank=True),
-            _decimal("quantity", "how much", blank=True, signed=True),
-            _text("unit", "of what", blank=True),
-            _decimal("amount", "its amount, in the currency of its invoice", signed=True),
+            _text("invoice_id", "invoice that the line belongs to"),
+            _integer("line_number", "line number on the invoice"),
+            _choice("charge_category", "FOCUS charge category", "Usage", "Purchase", "Tax", "Credit", "Adjustment"),
+            _text("sku_id", "SKU that the line bills", blank=True, stored=""),
+            _text("description", "text on the invoice", blank=True),
+            _decimal("quantity", "quantity billed", blank=True, signed=True),
+            _text("unit", "unit of the quantity", blank=True),
+            _decimal("amount", "amount in the currency of the invoice", signed=True),
         ),
         ("provider", "billing_account", "invoice_id", "line_number"),
     ),
 }
-"""In the order in which they are loaded and their faults are listed."""
+"""By name, in the order in which they are loaded and their errors are listed."""

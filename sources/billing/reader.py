@@ -1,4 +1,4 @@
-"""From a CSV file or an existing table to rows of typed values, with a fault for whatever cannot be read."""
+"""Reads CSV files and existing tables into rows of typed values, and collects an error for each cell it cannot read."""
 
 import csv
 import io
@@ -14,32 +14,35 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from meterhouse.sources._core.schema import Column
 
-from .columns import TABLES, Fault, Row
+from .columns import TABLES
+from .errors import RowError
+from .rows import Row
 
 ReadTable = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
-"""Column names and rows of an existing table, by its name `schema.table`; LookupError where there is none."""
+"""Returns the column names and rows of an existing table `schema.table`; raises LookupError if the table does not exist."""
 
-OWN_SCHEMA = "billing"
+LOADED_SCHEMA = "billing"
 
-Line = tuple[int, list[str]]
+NumberedCells = tuple[int, list[str]]
+"""A row number and the cells of that row."""
 
 
 class Unreadable(Exception):
-    """A file or table as a whole; the message is the reason."""
+    """A whole file or table cannot be read; the message is the reason."""
 
 
-def read(configured: Mapping[str, str], read_table: ReadTable | None) -> tuple[dict[str, list[Row]], list[Fault]]:
-    """The rows of the tables that could be read at all, and what is wrong with each by itself."""
+def read_tables(configured: Mapping[str, str], read_table: ReadTable | None) -> tuple[dict[str, list[Row]], list[RowError]]:
+    """The rows of each readable table, and the errors in files and cells."""
     tables: dict[str, list[Row]] = {}
-    faults: list[Fault] = []
+    errors: list[RowError] = []
     for table, setting in configured.items():
         try:
-            names, lines = _lines_of(table, setting, read_table)
+            header, lines = _read(table, setting, read_table)
         except Unreadable as reason:
-            faults.append(Fault(table, setting, None, "", str(reason)))
+            errors.append(RowError(table, setting, None, "", str(reason)))
         else:
-            tables[table] = list(_rows(table, setting, names, lines, faults))
-    return tables, faults
+            tables[table] = list(_rows(table, setting, header, lines, errors))
+    return tables, errors
 
 
 def table_reader(pipeline: dlt.Pipeline) -> ReadTable:
@@ -57,22 +60,22 @@ def table_reader(pipeline: dlt.Pipeline) -> ReadTable:
     return read_table
 
 
-def _lines_of(table: str, setting: str, read_table: ReadTable | None) -> tuple[list[str], Iterable[Line]]:
+def _read(table: str, setting: str, read_table: ReadTable | None) -> tuple[list[str], Iterable[NumberedCells]]:
     if setting.lower().endswith(".csv"):
-        return _file(Path(setting))
+        return _read_csv(Path(setting))
     if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", setting, re.ASCII):
-        raise Unreadable(f"sources.billing.{table} is neither a path that ends in .csv nor schema.table")
-    if setting.split(".")[0].lower() == OWN_SCHEMA:
-        raise Unreadable(f"the schema {OWN_SCHEMA} is loaded into, so that nothing can be read from it; use another one")
+        raise Unreadable(f"sources.billing.{table} must be a path that ends in .csv, or schema.table")
+    if setting.split(".")[0].lower() == LOADED_SCHEMA:
+        raise Unreadable(f"the schema {LOADED_SCHEMA} holds the loaded tables; name a table in another schema")
     if read_table is None:
-        raise Unreadable("nothing was given to read a table with; pass read_table=table_reader(pipeline)")
+        raise Unreadable("no function to read a table with; pass read_table=table_reader(pipeline)")
     try:
         names, rows = read_table(setting)
     except LookupError:
-        raise Unreadable("the destination has no such table (and a file has to end in .csv)") from None
-    # What dlt itself adds to the tables that it loads is no column of the user's.
+        raise Unreadable("the destination has no such table; if it is a file, its name must end in .csv") from None
+    # The columns that dlt adds to a table it loads are not the user's.
     kept = [index for index, name in enumerate(names) if not name.lower().startswith("_dlt_")]
-    texts = sorted([_text_of(row[index], names[index]) for index in kept] for row in rows)  # it has no order of its own
+    texts = sorted([_text_of(row[index], names[index]) for index in kept] for row in rows)  # a table has no row order
     return [names[index] for index in kept], enumerate(texts, 1)
 
 
@@ -80,7 +83,7 @@ def _text_of(value: Any, column: str) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        raise Unreadable(f"its column {column} is of floating-point numbers, which are not exact; cast it to numeric(28,9)")
+        raise Unreadable(f"column {column} holds floating-point numbers, which are not exact; cast it to numeric(28,9)")
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime) and value.time() == time():
@@ -88,30 +91,32 @@ def _text_of(value: Any, column: str) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _file(path: Path) -> tuple[list[str], Iterable[Line]]:
-    """The header and the rows, each with the line in which it starts; blank lines are left out."""
+def _read_csv(path: Path) -> tuple[list[str], Iterable[NumberedCells]]:
+    """The header, and the rows with the line number on which each starts; blank lines are left out."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise Unreadable(f"there is no file {path.absolute()}") from None
     except OSError as error:
-        raise Unreadable(f"it cannot be read ({error.strerror})") from None
+        raise Unreadable(f"the file cannot be read ({error.strerror})") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise Unreadable(f"line {line} is not UTF-8; save the file as CSV in UTF-8") from None
-    lines = _parsed(text)
+    lines = _parse_csv(text)
     first, names = next(lines, (0, []))
     if not first:
-        raise Unreadable("it is empty; its first line has the names of the columns")
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        raise Unreadable("the file is empty; its first line must hold the column names")
+    for separator, plural in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and separator in names[0]:
-            raise Unreadable(f"its columns are separated by {called}; save it with commas (and decimal points)")
+            raise Unreadable(
+                f"columns are separated by {plural}; save the file with commas, and numbers with decimal points"
+            )
     return names, list(lines)
 
 
-def _parsed(text: str) -> Iterator[Line]:
+def _parse_csv(text: str) -> Iterator[NumberedCells]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         start = reader.line_num + 1
@@ -120,43 +125,46 @@ def _parsed(text: str) -> Iterator[Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise Unreadable(f"the row that starts in line {start} is no CSV ({error})") from None
+            raise Unreadable(f"the row that starts on line {start} is not valid CSV ({error})") from None
         if any(cell.strip() for cell in cells):
             yield start, cells
 
 
-def _rows(table: str, source: str, header: Sequence[str], lines: Iterable[Line], faults: list[Fault]) -> Iterator[Row]:
+def _rows(
+    table: str, source: str, header: Sequence[str], lines: Iterable[NumberedCells], errors: list[RowError]
+) -> Iterator[Row]:
     columns = TABLES[table].columns
     names = [name.strip().lower() for name in header]
-    faults += [
-        Fault(table, source, 1, name, reason) for name, reason in _misnamed(names, [column.name for column in columns])
+    errors += [
+        RowError(table, source, 1, name, reason)
+        for name, reason in _header_errors(names, [column.name for column in columns])
     ]
     for number, cells in lines:
         row = Row(table, source, number, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}, {})
         if len(cells) == len(names):
-            faults += _filled(row, columns)
-        else:  # they may all have shifted, so that nothing is said of any
-            fix = "put quotes around a text with commas"
-            faults.append(row.fault("", f"it has {len(cells)} values, and the header {len(names)}; {fix}"))
+            errors += _parse_row(row, columns)
+        else:  # every cell may be in the wrong column, so that an error about a single cell could mislead
+            fix = "put quotes around text that contains commas"
+            errors.append(row.error("", f"has {len(cells)} values, but the header has {len(names)}; {fix}"))
         yield row
 
 
-def _filled(row: Row, columns: Sequence[Column]) -> Iterator[Fault]:
-    """Puts the values into the row; what cannot be read is left out of it."""
+def _parse_row(row: Row, columns: Sequence[Column]) -> Iterator[RowError]:
+    """Fills the row's values; a cell that cannot be parsed is left out."""
     for column in columns:
         try:
             if column.name in row.texts:
                 row.values[column.name] = column.parse(row.texts[column.name])
         except ValueError as reason:
-            yield row.fault(column.name, str(reason))
+            yield row.error(column.name, str(reason))
 
 
-def _misnamed(names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _header_errors(names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys(names):
         if name not in columns:
-            yield name, f"is no column of this table, which has {', '.join(columns)}"
+            yield name, f"is not a column of this table; its columns are {', '.join(columns)}"
         elif names.count(name) > 1:
-            yield name, "is there more than once"
+            yield name, "appears more than once"
     for name in columns:
         if name not in names:
-            yield name, "is missing; leave its cells blank where there is nothing to say"
+            yield name, "is missing; add the column and leave its cells blank if you have no values"

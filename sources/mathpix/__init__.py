@@ -7,33 +7,17 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from meterhouse.sources._core.config.accounts import resolve_accounts
-from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_number, parse_unit
 from meterhouse.sources._core.credentials_check import credentials_check
+from meterhouse.sources._core.events import Observer
 from meterhouse.sources._core.http.auth import HeaderAuth
-from meterhouse.sources._core.http.client import Client
-from meterhouse.sources._core.http.rate_limit import RateLimiter
-from meterhouse.sources._core.incremental import Plan
-from meterhouse.sources._core.journal import Journal
 from meterhouse.sources._core.partition import Partition
-from meterhouse.sources._core.schema import Table
-from meterhouse.sources._core.windowed_resource import windowed_resource
-from meterhouse.sources._core.windows import Window, floor, utc_now
+from meterhouse.sources._core.source import SourceBuilder
 
-from .constants import (
-    BASE_URL,
-    COLUMNS,
-    ENDPOINT,
-    GROUPINGS,
-    INITIAL_DATE,
-    KEY,
-    LONGEST_WINDOW,
-    LOOKBACK,
-    MAX_PER_PAGE,
-    REQUESTS_PER_MINUTE,
-)
+from .client import MathpixClient
+from .constants import BASE_URL, GROUPINGS, INITIAL_DATE, LONGEST_WINDOW, LOOKBACK, MAX_PER_PAGE, REQUESTS_PER_MINUTE
 from .errors import error_from_response
-from .reader import page_params, read_window
+from .reader import read_window
+from .tables import ocr_usage_by
 
 
 @dlt.source(section="mathpix")
@@ -50,63 +34,51 @@ def mathpix_source(
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 - dlt passes configuration by name
-    journal: Journal | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[DltResource]:
-    """`GET /v3/ocr-usage`, one table a grouping: the same usage seen three ways, never to be added up.
+    """`GET /v3/ocr-usage`, one table for each grouping: three views of the same usage, which must not be added up.
 
     Args:
         app_id: sent with `app_key` on every request (docs.mathpix.com/guides/authentication).
-        app_key: the key; it sees the usage of its whole group as far as the answers tell.
+        app_key: the key; as far as the responses show, it sees the usage of its whole group.
         base_url: `https://eu-central-1.api.mathpix.com` for keys of the European host.
-        timespan: length of a bucket: hour, day, week or month. Only hours and days can be cut into any billing month.
+        timespan: length of a bucket: hour, day, week or month. Only hours and days add up to any billing month.
         initial_date: where the first run begins.
-        lookback: how much of what is loaded each run asks for again.
+        lookback: how much of the loaded time each run requests again.
         page_size: rows a page, 1 to 1000.
-        requests_per_minute: the limit that your plan has.
-        accounts: several keys, each under a name of your own; see the README.
+        requests_per_minute: the limit of your plan.
+        accounts: several keys, each under a name of your choice; see the README.
         since: with `until`, loads exactly [since, until) and moves no cursor.
-        until: end of such a backfill, excluded; now where left out.
+        until: end of the backfill, excluded; now by default.
         full_refresh: begins at `initial_date` again, whatever is loaded.
-        journal: hears of progress and failures.
+        observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured where there are no credentials.
+        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
     """
-    journal = journal or Journal()
-    unit = parse_unit(timespan, setting="sources.mathpix.timespan")
-    plan = Plan(
-        unit=unit,
-        initial_date=parse_moment(initial_date, setting="sources.mathpix.initial_date"),
-        lookback=parse_duration(lookback, setting="sources.mathpix.lookback"),
-        longest=LONGEST_WINDOW,
-        backfill=backfill_window(since, until, unit),
-        restart=full_refresh,
+    source = SourceBuilder(
+        provider="mathpix",
+        base_url=base_url,
+        initial_date=initial_date,
+        lookback=lookback,
+        requests_per_minute=requests_per_minute,
+        accounts=accounts,
+        since=since,
+        until=until,
+        full_refresh=full_refresh,
+        observer=observer,
     )
-    page_size = parse_number(page_size, setting="sources.mathpix.page_size", most=MAX_PER_PAGE)
-    pace = parse_number(requests_per_minute, setting="sources.mathpix.requests_per_minute")
+    unit = source.unit("timespan", timespan)
+    plan = source.plan(unit, longest=LONGEST_WINDOW)
+    page_size = source.number("page_size", page_size, most=MAX_PER_PAGE)
     clients = {
-        account.name: Client(
-            "mathpix",
-            account.settings["base_url"],
-            auth=HeaderAuth(account.credentials),
-            error_from_response=error_from_response,
-            rate_limiter=RateLimiter(pace),
-            observer=journal,
-        )
-        for account in resolve_accounts(
-            "mathpix",
-            accounts,
-            credentials={"app_id": app_id, "app_key": app_key},
-            settings={"base_url": base_url},
-        )
+        account.name: MathpixClient(source.client(account, HeaderAuth(account.credentials), error_from_response))
+        for account in source.resolve_accounts({"app_id": app_id, "app_key": app_key})
     }
     for grouping in GROUPINGS:
-        table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start")
-        parts = [Partition(account, client, plan) for account, client in clients.items()]
-        fetch = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
-        yield windowed_resource(table, parts=parts, fetch=fetch, journal=journal)
-    yield credentials_check(clients, _running_hour)
-
-
-def _running_hour(client: Client) -> Any:
-    return client.get(ENDPOINT, page_params(Window(floor(utc_now(), "hour"), utc_now()), "usage_type", "hour", 1, 1))
+        table = ocr_usage_by(grouping)
+        read = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
+        yield source.resource(
+            table, [Partition(account, plan, partial(read, client)) for account, client in clients.items()]
+        )
+    yield credentials_check({account: client.check_credentials for account, client in clients.items()})

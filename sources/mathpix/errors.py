@@ -1,4 +1,4 @@
-"""What Mathpix's answers mean: most errors come with HTTP 200 (docs.mathpix.com/reference/error-handling)."""
+"""Maps Mathpix's responses to errors: most errors come with HTTP 200 (docs.mathpix.com/reference/error-handling)."""
 
 from meterhouse.sources._core.errors import (
     CredentialsRejected,
@@ -12,40 +12,40 @@ from meterhouse.sources._core.errors import (
 from meterhouse.sources._core.http.client import Response
 
 REJECTED_CREDENTIALS = {"http_unauthorized", "account_disabled", "unauthorized_token_request", "expired_license"}
-PASSING_FAULTS = {"sys_exception", "connection_closed"}
+TRANSIENT_ERRORS = {"sys_exception", "connection_closed"}
 
 
-def error_from_response(answer: Response) -> SourceError | None:
-    """The error that an answer is, by `error_info.id`, which the vendor calls the reliable identifier."""
-    payload = answer.payload
+def error_from_response(response: Response) -> SourceError | None:
+    """Maps a response to an error, or None, by `error_info.id`, which Mathpix calls the reliable identifier."""
+    payload = response.payload
     if payload is None:
-        return None  # no JSON: by its status
+        return None  # not JSON: the status decides
     if not isinstance(payload, dict):
         payload = {}
     if payload.get("error") or payload.get("error_info"):
         info = payload.get("error_info")
         info = info if isinstance(info, dict) else {}
-        error = _by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
-        # What nobody documents inside an error status is the status's: a gateway's 503 may pass, though it speaks JSON.
-        return None if isinstance(error, RequestRejected) and answer.status != 200 else error
-    if answer.status == 200 and not isinstance(payload.get("ocr_usage"), list):
-        return MalformedResponse("the answer has no list ocr_usage", hint="Run again later; check base_url.")
+        error = _error_by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
+        # For an undocumented id the status decides: a gateway's 503 may pass, even with a JSON body.
+        return None if isinstance(error, RequestRejected) and response.status != 200 else error
+    if response.status == 200 and not isinstance(payload.get("ocr_usage"), list):
+        return MalformedResponse("the response has no list ocr_usage", hint="Run again later; check base_url.")
     return None
 
 
-def _by_id(error_id: str, message: str, info: dict[str, object]) -> SourceError | None:
-    said = f"{message} ({error_id})" if error_id else message
+def _error_by_id(error_id: str, message: str, info: dict[str, object]) -> SourceError:
+    problem = f"{message} ({error_id})" if error_id else message
     if error_id in REJECTED_CREDENTIALS:
-        return CredentialsRejected(said, hint="Correct app_id and app_key in [sources.mathpix], then run again.")
+        return CredentialsRejected(problem, hint="Correct app_id and app_key in [sources.mathpix], then run again.")
     if error_id == "http_max_requests":
         limit = str(info.get("limit_name", ""))
         if "month" in limit:
-            # The same id and status as the limit a minute; only limit_name tells that waiting a minute is in vain.
+            # Same id and status as the limit a minute; only limit_name shows that a retry within minutes cannot help.
             return QuotaExhausted(
-                f"{said}: {limit} is {info.get('limit_value')}, {info.get('count')} used",
+                f"{problem}: {limit} is {info.get('limit_value')}, {info.get('count')} used",
                 hint="Raise the limit in the Mathpix console, or wait for the next month.",
             )
-        return RateLimited(said, hint="Lower sources.mathpix.requests_per_minute, or run again later.")
-    if error_id in PASSING_FAULTS:
-        return ServiceUnavailable(said, hint="Run again later.")
-    return RequestRejected(said, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
+        return RateLimited(problem, hint="Lower sources.mathpix.requests_per_minute, or run again later.")
+    if error_id in TRANSIENT_ERRORS:
+        return ServiceUnavailable(problem, hint="Run again later.")
+    return RequestRejected(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")

@@ -1,4 +1,7 @@
-"""What Reducto's answers mean. The statuses are documented, the body of an error is not: whatever text is in it is shown."""
+"""Maps Reducto's responses to errors.
+
+The statuses are documented, the body of an error is not: the message shows any text in it.
+"""
 
 from typing import Any
 
@@ -13,47 +16,49 @@ from meterhouse.sources._core.errors import (
 from meterhouse.sources._core.http.client import Response
 
 
-def error_from_response(answer: Response) -> SourceError | None:
-    """The error that an answer is, by its status."""
-    status, said = answer.status, _said(answer.payload)
+def error_from_response(response: Response) -> SourceError | None:
+    """Maps a response to an error, or None, by its status."""
+    status, detail = response.status, _detail(response.payload)
     if status == 200:
-        return _without_data(answer.payload, said)
+        return _error_without_data(response.payload, detail)
     if status == 401:
         return CredentialsRejected(
-            f"the API key is missing or not accepted{said}",
-            hint="Put your personal key from Studio's page of API keys into sources.reducto.api_key; the key that"
-            " documents are processed with is another one.",
+            f"the API key is missing or not accepted{detail}",
+            hint="Put your personal key from Studio's page of API keys into sources.reducto.api_key; the key for processing"
+            " documents is a different one.",
         )
     if status == 403:
         return RequestRejected(
-            f"the owner of the API key is not a member{said}",
-            hint="Join it, or take it out of sources.reducto.org_ids.",
+            f"the owner of the API key is not a member{detail}",
+            hint="Join the organisation, or remove it from sources.reducto.org_ids.",
         )
     if status == 400:
         return RequestRejected(
-            f"a parameter is refused{said}",
-            hint="Check org_ids, which an account of several organisations must set, and the filters in [sources.reducto].",
+            f"the API refuses a parameter{detail}",
+            hint="Check org_ids, which a key with several organisations must set, and the filters in [sources.reducto].",
         )
     if status == 404:
-        return RequestRejected(f"there is no usage export at this address{said}", hint="Check sources.reducto.base_url.")
+        return RequestRejected(f"there is no usage export at this address{detail}", hint="Check sources.reducto.base_url.")
     if status == 429:
-        return RateLimited(f"too many requests{said}", hint="Lower sources.reducto.requests_per_minute, or run again later.")
+        return RateLimited(
+            f"too many requests{detail}", hint="Lower sources.reducto.requests_per_minute, or run again later."
+        )
     if status >= 500:
-        return ServiceUnavailable(f"Reducto has a fault of its own{said}", hint="Run again later.")
+        return ServiceUnavailable(f"Reducto reports an internal error{detail}", hint="Run again later.")
     return None
 
 
-def _without_data(payload: Any, said: str) -> SourceError | None:
+def _error_without_data(payload: Any, detail: str) -> SourceError | None:
     if payload is None or (isinstance(payload, dict) and isinstance(payload.get("data"), list)):
-        return None  # no JSON at all: by its status
-    return MalformedResponse(f"the answer has no list data{said}", hint="Run again later; check base_url.")
+        return None  # a body that is not JSON: the status decides
+    return MalformedResponse(f"the response has no list data{detail}", hint="Run again later; check base_url.")
 
 
-def _said(payload: Any) -> str:
-    """The text of an error body of any of the forms in use, to be added to a sentence."""
+def _detail(payload: Any) -> str:
+    """The text of an error body in any of the common forms, as the end of a sentence."""
     for name in ("error", "message", "detail", "name"):
         if isinstance(payload, dict) and payload.get(name):
-            return _said(payload[name])
+            return _detail(payload[name])
     if isinstance(payload, list) and payload:
-        return _said(payload[0])
+        return _detail(payload[0])
     return f": {payload.rstrip('. ')}" if isinstance(payload, str) and payload.strip() else ""

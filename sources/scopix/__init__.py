@@ -1,67 +1,41 @@
-"""Scopix usage: every method of the vendor's usage resource as a table."""
+"""Scopix usage: a table for each method of the vendor's usage resource."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import dlt
 from dlt.sources import DltResource
-from pendulum import DateTime
 
-from meterhouse.sources._core.config.accounts import Account, resolve_accounts
-from meterhouse.sources._core.config.parse import backfill_window, parse_duration, parse_moment, parse_names, parse_number
+from meterhouse.sources._core.config.accounts import Account
 from meterhouse.sources._core.credentials_check import credentials_check
-from meterhouse.sources._core.errors import ConfigurationError, QuotaExhausted
-from meterhouse.sources._core.http.auth import BearerAuth
-from meterhouse.sources._core.http.client import Client
-from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.events import Observer
 from meterhouse.sources._core.incremental import Plan
-from meterhouse.sources._core.journal import Journal
 from meterhouse.sources._core.partition import FetchResult, Partition
 from meterhouse.sources._core.schema import Table
-from meterhouse.sources._core.windowed_resource import windowed_resource
-from meterhouse.sources._core.windows import Unit, Window, ceil, floor, utc_now
+from meterhouse.sources._core.source import SourceBuilder
+from meterhouse.sources._core.windows import floor, utc_now
 
-from . import constants as settings
-from . import tables
-from .client import Ask, Asker, Forecast
-from .errors import error_from_response
-from .lists import foresee_events, read_created, read_events
-from .series import (
-    buckets,
-    read_by_period,
-    read_daily_activity,
-    read_tokens_daily,
-    read_tokens_monthly,
-    read_usage_daily,
-)
-from .snapshots import (
-    asked_operation,
-    read_breakdown,
-    read_check,
-    read_dashboard,
-    read_plan,
-    read_summary,
-    read_top_endpoints,
-)
+from . import constants, reader, tables
+from .client import connect
 
-Foresee = Callable[..., None]
-"""Hears of a part's windows beforehand, and tells its asker how many requests they take."""
+Slices = Sequence[tuple[Plan, Mapping[str, str]]]
+"""The partitions of a table in one account: the plan and the fixed columns of each."""
 
-Wheres = Sequence[tuple[Plan, Mapping[str, str]]]
-"""The parts of a table that one account has: a plan each, and the columns that it fixes."""
+Estimate = Callable[..., None]
+"""Adds the requests of a partition to the estimate; see `reader.estimate_windows`."""
 
 
 @dlt.source(section="scopix")
 def scopix_source(
     api_key: dlt.TSecretStrValue | None = None,
     tenant_id: str = "",
-    base_url: str = settings.BASE_URL,
+    base_url: str = constants.BASE_URL,
     initial_date: str = "",
-    lookback: str = settings.LOOKBACK,
-    conversations_lookback: str = settings.CONVERSATIONS_LOOKBACK,
+    lookback: str = constants.LOOKBACK,
+    conversations_lookback: str = constants.CONVERSATIONS_LOOKBACK,
     accounts: Any = None,
     api_key_ids: Any = None,
     operation_types: Any = None,
@@ -69,232 +43,164 @@ def scopix_source(
     dashboard_periods: Any = "week,month,year",
     plan_periods: Any = "month",
     include_projections: bool = True,  # noqa: FBT001, FBT002 - dlt passes configuration by name
-    top_endpoints: int = settings.MAX_TOP_ENDPOINTS,
+    top_endpoints: int = constants.MAX_TOP_ENDPOINTS,
     analysis_level: str = "standard",
     item_count: int = 1,
     content_category: str = "",
-    page_size: int = settings.MAX_PAGE_SIZE,
-    requests_per_minute: int = settings.REQUESTS_PER_MINUTE,
-    check_requests_per_minute: int = settings.CHECK_REQUESTS_PER_MINUTE,
+    page_size: int = constants.MAX_PAGE_SIZE,
+    requests_per_minute: int = constants.REQUESTS_PER_MINUTE,
+    check_requests_per_minute: int = constants.CHECK_REQUESTS_PER_MINUTE,
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 - as above
-    journal: Journal | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[DltResource]:
-    """Fourteen tables; those of the same usage (events, days, periods) are never to be added up.
+    """Fourteen tables. Events, days and periods are views of the same usage, which must not be added up.
 
     Args:
         api_key: sent as `Authorization: Bearer`; it needs the permission to view usage.
         tenant_id: sent as `X-Tenant-ID`, for a key that sees several tenants.
-        base_url: the API, with its version.
-        initial_date: where the first run begins; where left out, on the first day of the month before this one.
-        lookback: how much of what is loaded each run asks for again.
-        conversations_lookback: the same for conversations, which cost tokens for as long as they go on.
-        accounts: several keys, each under a name of your own; see the README.
-        api_key_ids: loads only what these API keys used, in the tables that can tell: events, days and periods.
+        base_url: the address of the API, with its version.
+        initial_date: where the first run begins; by default the first day of the previous month.
+        lookback: how much of the loaded time each run requests again.
+        conversations_lookback: the same for conversations, which use tokens for as long as they go on.
+        accounts: several keys, each under a name of your choice; see the README.
+        api_key_ids: loads only the usage of these API keys, in the tables that have it by key: events, days and periods.
         operation_types: loads only events of these operations.
         summary_periods: snapshots of the summary: day, week, month.
         dashboard_periods: snapshots of the dashboard: week, month, year.
         plan_periods: snapshots of the plan: month, quarter, year.
         include_projections: whether the snapshot of the plan has the vendor's own forecast.
-        top_endpoints: how many endpoints a snapshot of the most used has, 1 to 50.
-        analysis_level: what `check` asks about, with `item_count` and `content_category`.
+        top_endpoints: endpoints in a snapshot of those with most requests, 1 to 50.
+        analysis_level: the operation that `check` asks about, with `item_count` and `content_category`.
         item_count: see `analysis_level`.
         content_category: see `analysis_level`.
         page_size: rows a page, 2 to 100.
-        requests_per_minute: the limit of all endpoints but `check` together.
+        requests_per_minute: the common limit of all endpoints but `check`.
         check_requests_per_minute: the limit of `check`.
         since: with `until`, loads exactly [since, until) and moves no cursor.
-        until: end of such a backfill, excluded; now where left out.
+        until: end of the backfill, excluded; now by default.
         full_refresh: begins at `initial_date` again, whatever is loaded.
-        journal: hears of progress and failures.
+        observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured where there are no credentials.
+        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
     """
-    journal = journal or Journal()
-    page_size = parse_number(
-        page_size, setting="sources.scopix.page_size", least=settings.LEAST_PAGE_SIZE, most=settings.MAX_PAGE_SIZE
+    source = SourceBuilder(
+        provider="scopix",
+        base_url=base_url,
+        # Two billing months, of which one is complete, load in minutes; years take hours.
+        initial_date=initial_date or floor(utc_now(), "month").subtract(months=1),
+        lookback=lookback,
+        requests_per_minute=requests_per_minute,
+        accounts=accounts,
+        since=since,
+        until=until,
+        full_refresh=full_refresh,
+        observer=observer,
     )
-    limit = parse_number(top_endpoints, setting="sources.scopix.top_endpoints", most=settings.MAX_TOP_ENDPOINTS)
+    page_size = source.number("page_size", page_size, least=constants.LEAST_PAGE_SIZE, most=constants.MAX_PAGE_SIZE)
+    limit = source.number("top_endpoints", top_endpoints, most=constants.MAX_TOP_ENDPOINTS)
     operation = {
         "analysis_level": analysis_level,
-        "item_count": parse_number(item_count, setting="sources.scopix.item_count"),
+        "item_count": source.number("item_count", item_count),
         "content_category": content_category,
     }
-    summaries = _periods("summary_periods", summary_periods, settings.SUMMARY_PERIODS)
-    dashboards = _periods("dashboard_periods", dashboard_periods, settings.DASHBOARD_PERIODS)
-    plans = _periods("plan_periods", plan_periods, settings.PLAN_PERIODS)
-    operations = parse_names(operation_types, setting="sources.scopix.operation_types") or ("",)
-    plan = Plan(
-        unit="day",
-        initial_date=_initial(initial_date),
-        lookback=parse_duration(lookback, setting="sources.scopix.lookback"),
-        longest=settings.LONGEST_WINDOW,
-        backfill=backfill_window(since, until, "day"),
-        restart=full_refresh,
+    summaries = source.choices("summary_periods", summary_periods, constants.SUMMARY_PERIODS)
+    dashboards = source.choices("dashboard_periods", dashboard_periods, constants.DASHBOARD_PERIODS)
+    plans = source.choices("plan_periods", plan_periods, constants.PLAN_PERIODS)
+    operations = source.names("operation_types", operation_types)
+
+    daily = source.plan("day", longest=constants.LONGEST_WINDOW)
+    snapshot = source.plan("day", longest=constants.LONGEST_WINDOW, reach=1)
+    activity = source.plan("day", longest=constants.UNLIMITED, reach=constants.DASHBOARD_DAYS["year"])
+    events = source.plan("hour", longest=constants.LONGEST_WINDOW)
+    files = source.plan("hour", longest=constants.UNLIMITED)
+    conversations_span = source.duration("conversations_lookback", conversations_lookback)
+    conversations = source.plan("hour", longest=constants.UNLIMITED, lookback=conversations_span)
+    series = {
+        unit: plan
+        for unit, longest in constants.LONGEST_SERIES.items()
+        if (plan := source.plan_of_whole_buckets(unit, longest=longest)) is not None
+    }
+
+    resolved = source.resolve_accounts(
+        {"api_key": api_key}, {"tenant_id": tenant_id, "api_key_ids": api_key_ids}, distinguished_by=["tenant_id"]
     )
-    series = _series(plan, until)
-    present = replace(plan, reach=1)
-    activity = replace(plan, longest=settings.WHOLE, reach=settings.DASHBOARD_DAYS["year"])
-    events = replace(plan, unit="hour")
-    files = replace(plan, unit="hour", longest=settings.WHOLE)
-    talks = replace(files, lookback=parse_duration(conversations_lookback, setting="sources.scopix.conversations_lookback"))
-    paces = (
-        parse_number(requests_per_minute, setting="sources.scopix.requests_per_minute"),
-        parse_number(check_requests_per_minute, setting="sources.scopix.check_requests_per_minute"),
-    )
-    resolved = resolve_accounts(
-        "scopix",
-        accounts,
-        credentials={"api_key": api_key},
-        settings={"base_url": base_url, "tenant_id": tenant_id, "api_key_ids": api_key_ids},
-        distinguished_by=["tenant_id"],
-    )
-    _require_tenants(resolved)
-    askers = _askers(resolved, paces, journal)
-    keys = {account.name: _key_ids(account) for account in resolved}
+    clients = connect(source, resolved, source.number("check_requests_per_minute", check_requests_per_minute))
+    keys = {account.name: _key_ids(source, account) for account in resolved}
 
     def resource(
-        table: Table,
-        fetch: Callable[..., FetchResult],
-        wheres: Wheres | Callable[[str], Wheres],
-        foresee: Foresee | None,
-        **arguments: Any,
+        table: Table, read: Callable[..., FetchResult], slices: Slices | Callable[[str], Slices], estimate: Estimate | None
     ) -> DltResource:
-        parts = [
-            Partition(account, Ask(asker, where, floor(own.initial_date, own.unit)), own, where)
-            for account, asker in askers.items()
-            for own, where in (wheres(account) if callable(wheres) else wheres)
+        partitions = [
+            Partition(
+                account,
+                plan,
+                partial(read, client, **columns),
+                columns,
+                estimate=partial(estimate, client, table=table) if estimate else None,
+            )
+            for account, client in clients.items()
+            for plan, columns in (slices(account) if callable(slices) else slices)
         ]
-        return windowed_resource(
-            table,
-            parts=parts,
-            fetch=partial(fetch, table=table, **arguments),
-            journal=journal,
-            foresee=partial(foresee, table=table) if foresee else None,
-        )
+        return source.resource(table, partitions)
 
-    def of_keys(account: str) -> Wheres:
-        return [(plan, {"api_key_id": key}) for key in keys[account] or ("",)]
+    def event_slices(account: str) -> Slices:
+        by_key = [{"api_key_id": key} for key in keys[account]] or [{}]
+        by_operation = [{"operation_type": name} for name in operations] or [{}]
+        return [(events, key | operation) for key in by_key for operation in by_operation]
 
-    def of_periods(account: str) -> Wheres:
+    def series_slices(account: str) -> Slices:
         return [
-            (own, {"period_type": unit, "api_key_id": key}) for unit, own in series.items() for key in keys[account] or ("",)
+            (plan, {"period_type": unit, "api_key_id": key})
+            for unit, plan in series.items()
+            for key in keys[account] or ("",)
         ]
 
-    def of_events(account: str) -> Wheres:
-        fixed = [{"api_key_id": key} for key in keys[account]] or [{}]
-        return [(events, where | ({"operation_type": kind} if kind else {})) for where in fixed for kind in operations]
+    def key_slices(account: str) -> Slices:
+        return [(daily, {"api_key_id": key}) for key in keys[account] or ("",)]
 
-    def of_present(periods: Sequence[str]) -> Wheres:
-        return [(present, {"period": period}) for period in periods]
+    def period_slices(periods: Sequence[str]) -> Slices:
+        return [(snapshot, {"period": period}) for period in periods]
 
-    a_window, a_day, a_month = _a_request_a(None), _a_request_a("day"), _a_request_a("month")
-    pages = partial(foresee_events, page_size=page_size, parts={account: len(of_events(account)) for account in askers})
-    months: Wheres = [(series["month"], {})] if "month" in series else []
-    yield resource(tables.USAGE_EVENTS, read_events, of_events, pages, page_size=page_size)
-    yield resource(tables.USAGE_BY_PERIOD, read_by_period, of_periods, a_window)
-    yield resource(tables.USAGE_DAILY, read_usage_daily, of_keys, a_day)
-    yield resource(tables.USAGE_SUMMARY, read_summary, of_present(summaries), a_window)
-    yield resource(tables.USAGE_BREAKDOWN, read_breakdown, [(present, {})], a_window)
-    yield resource(tables.USAGE_CHECKS, read_check, [(present, {})], None, operation=operation)  # by a budget of its own
-    yield resource(tables.TOP_ENDPOINTS, read_top_endpoints, [(present, {})], a_window, limit=limit)
-    yield resource(tables.DASHBOARD_ANALYTICS, read_dashboard, of_present(dashboards), a_window)
-    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, read_daily_activity, [(activity, {})], None)  # of the same answers
-    yield resource(tables.PLAN_UTILIZATION, read_plan, of_present(plans), a_window, include_projections=include_projections)
-    yield resource(tables.TOKENS_DAILY, read_tokens_daily, [(plan, {})], a_day)
-    yield resource(tables.TOKENS_MONTHLY, read_tokens_monthly, months, a_month)
-    yield resource(tables.FILE_TOKENS, read_created, [(files, {})], a_window, items="files", page_size=page_size)
-    yield resource(
-        tables.CONVERSATION_TOKENS, read_created, [(talks, {})], a_window, items="conversations", page_size=page_size
-    )
-    yield credentials_check(askers, partial(_check, operation=operation))
+    read_events = partial(reader.read_events, page_size=page_size)
+    event_filters = {account: slices[0][1] if len(slices := event_slices(account)) == 1 else {} for account in clients}
+    event_pages = partial(reader.estimate_events, page_size=page_size, filters=event_filters)
+    first_starts = {unit: floor(plan.initial_date, unit) for unit, plan in series.items()}
+    read_by_period = partial(reader.read_by_period, first_starts=first_starts)
+    read_plan = partial(reader.read_plan, include_projections=include_projections)
+    read_files = partial(reader.read_files, page_size=page_size)
+    read_conversations = partial(reader.read_conversations, page_size=page_size)
+    months: Slices = [(series["month"], {})] if "month" in series else []
+    per_window = partial(reader.estimate_windows, request_unit=None)
+    per_day = partial(reader.estimate_windows, request_unit="day")
+    per_month = partial(reader.estimate_windows, request_unit="month")
 
-
-def _initial(text: str) -> DateTime:
-    """The first run's beginning: two billing months, of which one is whole, take minutes to load; years take hours."""
-    if text:
-        return parse_moment(text, setting="sources.scopix.initial_date")
-    return floor(utc_now(), "month").subtract(months=1)
-
-
-def _series(plan: Plan, until: str | None) -> dict[Unit, Plan]:
-    """A plan for each length of bucket; a backfill of days has only the months that lie in it whole."""
-    plans: dict[Unit, Plan] = {}
-    for unit, longest in settings.LONGEST_SERIES.items():
-        backfill = plan.backfill
-        if backfill is not None:
-            start, end = ceil(backfill.start, unit), floor(backfill.end, unit) if until else ceil(utc_now(), unit)
-            if start >= end:
-                continue
-            backfill = Window(start, end)
-        plans[unit] = replace(plan, unit=unit, longest=longest, backfill=backfill)
-    return plans
+    yield resource(tables.USAGE_EVENTS, read_events, event_slices, event_pages)
+    yield resource(tables.USAGE_BY_PERIOD, read_by_period, series_slices, per_window)
+    yield resource(tables.USAGE_DAILY, reader.read_usage_daily, key_slices, per_day)
+    yield resource(tables.USAGE_SUMMARY, reader.read_summary, period_slices(summaries), per_window)
+    yield resource(tables.USAGE_BREAKDOWN, reader.read_breakdown, [(snapshot, {})], per_window)
+    # `check` has a rate limit of its own, and the days of the dashboard share the responses of its totals.
+    yield resource(tables.USAGE_CHECKS, partial(reader.read_check, operation=operation), [(snapshot, {})], None)
+    yield resource(tables.TOP_ENDPOINTS, partial(reader.read_top_endpoints, limit=limit), [(snapshot, {})], per_window)
+    yield resource(tables.DASHBOARD_ANALYTICS, reader.read_dashboard, period_slices(dashboards), per_window)
+    yield resource(tables.DASHBOARD_DAILY_ACTIVITY, reader.read_daily_activity, [(activity, {})], None)
+    yield resource(tables.PLAN_UTILIZATION, read_plan, period_slices(plans), per_window)
+    yield resource(tables.TOKENS_DAILY, reader.read_tokens_daily, [(daily, {})], per_day)
+    yield resource(tables.TOKENS_MONTHLY, reader.read_tokens_monthly, months, per_month)
+    yield resource(tables.FILE_TOKENS, read_files, [(files, {})], per_window)
+    yield resource(tables.CONVERSATION_TOKENS, read_conversations, [(conversations, {})], per_window)
+    yield credentials_check({account: partial(client.check_credentials, operation) for account, client in clients.items()})
 
 
-def _require_tenants(accounts: Sequence[Account]) -> None:
-    """One key for several accounts is right only where each of them says which tenant it is."""
-    for account in accounts:
-        for other in accounts:
-            if account is not other and account.credentials == other.credentials and not account.settings["tenant_id"]:
-                raise ConfigurationError(
-                    f"the accounts {account.name} and {other.name} of scopix have the same api_key, and the first has "
-                    "no tenant_id, so that it may be the tenant of the other, and all usage would count twice",
-                    hint=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
-                )
-
-
-def _askers(accounts: Sequence[Account], paces: tuple[int, int], journal: Journal) -> dict[str, Asker]:
-    """Who asks for each account; accounts with the same key share its budgets, because the vendor counts by key."""
-    shared: dict[tuple[str, str], tuple[list[RateLimiter], Forecast]] = {}
-    askers = {}
-    for account in accounts:
-        key, url = account.credentials["api_key"], str(account.settings["base_url"])
-        if (key, url) not in shared:
-            shared[key, url] = [RateLimiter(pace) for pace in paces], Forecast()
-        budgets, forecast = shared[key, url]
-        tenant = str(account.settings["tenant_id"] or "")
-        auth = BearerAuth(key, {"X-Tenant-ID": tenant} if tenant else {})
-        usage, check = (
-            Client("scopix", url, auth=auth, error_from_response=error_from_response, rate_limiter=budget, observer=journal)
-            for budget in budgets
-        )
-        askers[account.name] = Asker(account.name, usage, check, journal, forecast)
-    return askers
-
-
-def _key_ids(account: Account) -> tuple[str, ...]:
-    keys = parse_names(account.settings["api_key_ids"], setting="sources.scopix.api_key_ids")
+def _key_ids(source: SourceBuilder, account: Account) -> tuple[str, ...]:
+    """The ids of the API keys whose usage the account loads; none for all keys together."""
     try:
-        return tuple(str(uuid.UUID(key)) for key in keys)
+        return tuple(str(uuid.UUID(key)) for key in source.names("api_key_ids", account.settings["api_key_ids"]))
     except ValueError:
         raise ConfigurationError(
-            "sources.scopix.api_key_ids holds something that is no UUID",
-            hint="Name the ids of the keys, as the Scopix console shows them, and not the keys themselves.",
+            f"{source.setting('api_key_ids')} has a text that is not a UUID",
+            hint="Use the ids of the keys, as the Scopix console shows them, instead of the keys themselves.",
         ) from None
-
-
-def _periods(setting: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
-    periods = parse_names(value, setting=f"sources.scopix.{setting}")
-    for period in periods:
-        if period not in known:
-            raise ConfigurationError(f"sources.scopix.{setting} has {period!r}", hint=f"Use {', '.join(known)}.")
-    return periods
-
-
-def _a_request_a(unit: Unit | None) -> Foresee:
-    """Foresees a request a bucket of `unit`, or one a window."""
-
-    def foresee(ask: Ask, windows: Sequence[Window], *, table: Table) -> None:
-        requests = len(windows) if unit is None else sum(1 for window in windows for _ in buckets(window, unit))
-        ask.asker.foresee(table.name, requests)
-
-    return foresee
-
-
-def _check(asker: Asker, operation: Mapping[str, Any]) -> None:
-    try:
-        asker.check(settings.CHECK, asked_operation(operation))
-    except QuotaExhausted:
-        return  # the key works; that nothing is left to use is what the tables are for

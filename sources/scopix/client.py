@@ -1,174 +1,180 @@
-"""Who asks Scopix for one account: its two clients, what it learns about the server, and how long all of it will take."""
+"""Requests to the usage endpoints of Scopix, with one account's credentials."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from pendulum import DateTime
 
-from meterhouse.sources._core.errors import (
-    CredentialsRejected,
-    IncompleteResponse,
-    MalformedResponse,
-    RequestRejected,
-    SourceError,
-)
-from meterhouse.sources._core.http.client import Client, ErrorFromResponse, Params, Response
-from meterhouse.sources._core.journal import Journal
+from meterhouse.sources._core.config.accounts import Account
+from meterhouse.sources._core.errors import ConfigurationError, MalformedResponse, QuotaExhausted, SourceError
+from meterhouse.sources._core.events import fail_fast
+from meterhouse.sources._core.http.auth import BearerAuth
+from meterhouse.sources._core.http.client import Client, Params, Response
+from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources._core.response_cache import ResponseCache
-from meterhouse.sources._core.schema import Table
-from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources._core.source import SourceBuilder
+from meterhouse.sources._core.windows import Unit, Window, utc_now
 
-A_MINUTE = 60.0
-MORE = 1.2
-"""A forecast that has grown by a fifth since it was told is told again."""
+from .constants import BREAKDOWN, BY_PERIOD, CHECK, DASHBOARD, PLAN, SUMMARY, TOKENS, TOP_ENDPOINTS
+from .errors import error_from_response
+from .estimate import RequestEstimate
+from .times import date_params, time_params
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-"""The id of an API key that nobody has."""
-
-
-@dataclass
-class Forecast:
-    """What the accounts of one API key have to ask and have asked; they share its budget, and so its waits.
-
-    Several threads count at once, each under `lock`.
-    """
-
-    foreseen: int = 0
-    sent: int = 0
-    looked_at: int = 0
-    """How much was foreseen when last it was looked at whether there is something to say."""
-    tables: set[str] = field(default_factory=set)
-    lock: Lock = field(default_factory=Lock)
+Json = dict[str, Any]
 
 
 @dataclass
-class Asker:
-    """One account. All of its tables share `client` and thereby one budget; `check` has a budget of its own."""
+class ServerBehaviour:
+    """What responses have shown so far about behaviour that Scopix does not document."""
+
+    paging_styles: dict[str, str] = field(default_factory=dict)
+    """How each list is paged, by endpoint."""
+    key_filter_endpoints: set[str] = field(default_factory=set)
+    """The endpoints that are known to apply `api_key_id`."""
+    applies_token_dates: bool | None = None
+    """Whether `tokens/monthly` applies its dates. None before the first proof; False if nothing can prove it, because the
+    account never used a token."""
+    includes_last_token_day: bool = False
+    """Whether `tokens/monthly` is known to include the last day of a request."""
+
+
+@dataclass
+class ScopixClient:
+    """The usage endpoints for one account. All but `check` share the rate limit of `http`."""
 
     account: str
-    client: Client
-    checker: Client
-    journal: Journal
-    forecast: Forecast = field(default_factory=Forecast)
-    styles: dict[str, str] = field(default_factory=dict)
-    """How each list is paged, once that is known."""
-    looks_at_dates: bool | None = None
-    """Whether the server looks at the dates of a question about tokens; None where it is not known, False where nothing can
-    show it, because no token was ever used."""
-    includes_end: bool = False
-    """Whether the server is known to answer of the last day of such a question, too."""
-    _dashboards: ResponseCache[dict[str, Any]] = field(default_factory=ResponseCache)
-    _looks_at_keys: set[str] = field(default_factory=set)
-    _counted: set[str] = field(default_factory=set)
+    http: Client
+    check_http: Client
+    estimate: RequestEstimate
+    server: ServerBehaviour = field(default_factory=ServerBehaviour)
+    counted_tables: set[str] = field(default_factory=set)
+    """The tables whose list length was requested for the estimate, so that their first pages add nothing to it."""
+    _dashboards: ResponseCache[Json] = field(default_factory=ResponseCache, init=False)
 
-    def get(self, endpoint: str, params: Params, *, answers: str | None = None) -> dict[str, Any]:
-        """The answer to one question; with `answers`, a field that it must have, holding a list."""
-        self._announce()
+    def get(self, endpoint: str, params: Params, *, list_field: str | None = None, announce: bool = True) -> Json:
+        """One response. Parameters that are '' are not sent.
 
-        def has_list(answer: Response) -> SourceError | None:
-            if answers is None or isinstance(answer.payload.get(answers), list):
-                return None
-            return MalformedResponse(f"the answer has no list {answers}", hint="Run again later; check base_url.")
-
-        return self._ask(endpoint, params, has_list)
-
-    def dashboard(self, period: str, table: Table) -> dict[str, Any]:
-        """The dashboard of a period: its totals and its days are two tables, which share the answer."""
-        day = utc_now().date()
-        return self._dashboards.take(period, table.name, day, lambda: self.get(table.endpoint, {"period": period}))
-
-    def check(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to the question whether an operation would be let through."""
-        payload: dict[str, Any] = self.checker.post(endpoint, body)
-        return payload
-
-    def require_keys(self, table: Table, params: Params, tells_usage: Callable[[dict[str, Any]], bool]) -> None:
-        """Asks, once an endpoint, about a key that nobody has, where there is usage to tell.
+        Args:
+            endpoint: the path below the base URL.
+            params: the query.
+            list_field: a field that must hold a list.
+            announce: reports the estimated duration of the run first, if there is something new to report.
 
         Raises:
-            IncompleteResponse: the server passes over `api_key_id`, so that each key would have the usage of all.
+            SourceError: the request failed; MalformedResponse if the list is missing.
         """
-        if table.endpoint in self._looks_at_keys:
-            return
-        try:
-            payload = self.get(table.endpoint, {**params, "api_key_id": NOBODY})
-        except (CredentialsRejected, RequestRejected):
-            payload = {}  # it looked at the key, and does not know it
-        if payload and tells_usage(payload):
-            raise IncompleteResponse(
-                "the server does not look at api_key_id: asked about a key that nobody has, it answers with usage",
-                provider=table.provider,
-                endpoint=table.endpoint,
-                hint="Take api_key_ids out of [sources.scopix]: usage is loaded for all keys together then.",
-            )
-        self._looks_at_keys.add(table.endpoint)
+        if announce:
+            self.estimate.announce(self.account)
 
-    def foresee(self, table: str, requests: int) -> None:
-        """Counts requests that `table` is known to need, before any table has begun."""
-        with self.forecast.lock:
-            self.forecast.tables.add(table)
-            self.forecast.foreseen += requests
+        def error_without_list(response: Response) -> SourceError | None:
+            if list_field is None or isinstance(response.payload.get(list_field), list):
+                return None
+            return MalformedResponse(f"the response has no list {list_field}", hint="Run again later; check base_url.")
 
-    def peek(self, table: Table, params: Params) -> dict[str, Any]:
-        """As `get`, to find out beforehand how long a list is, so that its own pages have nothing to `discover`."""
-        self._counted.add(table.name)
-        self.foresee(table.name, 1)
-        return self._ask(table.endpoint, params)
-
-    def is_counted(self, table: Table) -> bool:
-        """Whether it has been found out how long this list is."""
-        return table.name in self._counted
-
-    def discover(self, table: Table, requests: int) -> None:
-        """Counts requests that only the first page of a list tells of."""
-        if not self.is_counted(table):
-            self.foresee(table.name, requests)
-
-    def _ask(self, endpoint: str, params: Params, error_from_response: ErrorFromResponse | None = None) -> dict[str, Any]:
-        with self.forecast.lock:
-            self.forecast.sent += 1
-        given = {name: value for name, value in params.items() if value != ""}
-        payload: dict[str, Any] = self.client.get(endpoint, given, error_from_response=error_from_response)
+        self.estimate.count_sent()
+        query = {name: value for name, value in params.items() if value != ""}
+        payload: Json = self.http.get(endpoint, query, error_from_response=error_without_list)
         return payload
 
-    def _announce(self) -> None:
-        """Says how long all that is foreseen takes, if it is more than a minute: beforehand, and where it becomes more."""
-        forecast = self.forecast
-        with forecast.lock:
-            if forecast.foreseen <= forecast.looked_at * MORE:
-                return
-            forecast.looked_at = forecast.foreseen
-            to_come = max(0, forecast.foreseen - forecast.sent)
-        seconds = self.client.rate_limiter.seconds_for(to_come)
-        if seconds > A_MINUTE:
-            (table,) = forecast.tables if len(forecast.tables) == 1 else ("*",)
-            self.journal.expecting(table, self.account, to_come, seconds)
+    def summary(self, period: str) -> Json:
+        """The summary of the running day, week or month."""
+        return self.get(SUMMARY, {"period": period})
+
+    def day_summary(self, day: Window, api_key_id: str) -> Json:
+        """The summary of one day, for one API key or, with '', for all together."""
+        return self.get(SUMMARY, {**time_params(day), "period": "day", "api_key_id": api_key_id})
+
+    def by_period(self, period_type: Unit, window: Window, api_key_id: str) -> Json:
+        """The buckets of the window (list `data`), for one API key or, with '', for all together."""
+        params = {"period_type": period_type, **time_params(window), "api_key_id": api_key_id}
+        return self.get(BY_PERIOD, params, list_field="data")
+
+    def breakdown(self) -> Json:
+        """The credits of the running billing period."""
+        return self.get(BREAKDOWN, {})
+
+    def top_endpoints(self, window: Window, limit: int) -> list[Any]:
+        """The endpoints with most requests in the window, first the one with most."""
+        params = {"limit": limit, **time_params(window)}
+        endpoints: list[Any] = self.get(TOP_ENDPOINTS, params, list_field="endpoints")["endpoints"]
+        return endpoints
+
+    def dashboard(self, period: str, reader: str) -> Json:
+        """The dashboard of a period. The tables of its totals and of its days share the response; `reader` is the table."""
+        params = {"period": period}
+        return self._dashboards.take(period, reader, utc_now().date(), lambda: self.get(DASHBOARD, params))
+
+    def dashboard_with_days(self, period: str, reader: str) -> Json:
+        """As `dashboard`, but the response has the list `daily_activity`; the shared response may lack it."""
+        payload = self.dashboard(period, reader)
+        if isinstance(payload.get("daily_activity"), list):
+            return payload
+        return self.get(DASHBOARD, {"period": period}, list_field="daily_activity")
+
+    def plan(self, period: str, *, include_projections: bool) -> Json:
+        """The plan and its use in the running period."""
+        return self.get(PLAN, {"period": period, "include_projections": "true" if include_projections else "false"})
+
+    def tokens(self, first: DateTime, last: DateTime) -> Json:
+        """The tokens of the days from `first` to `last`, both included, by the newer parameters."""
+        return self.get(TOKENS, date_params(first, last))
+
+    def tokens_of_month(self, first: DateTime, last: DateTime) -> Json:
+        """The tokens of a calendar month with these days, by the newer and by the older parameters, which mean the same."""
+        return self.get(TOKENS, {**date_params(first, last), "year": first.year, "month": first.month})
+
+    def check(self, operation: Mapping[str, Any]) -> Json:
+        """Whether Scopix would allow an operation. Fields that are '' are not sent."""
+        payload: Json = self.check_http.post(CHECK, {name: value for name, value in operation.items() if value != ""})
+        return payload
+
+    def check_credentials(self, operation: Mapping[str, Any]) -> None:
+        """Sends one `check`.
+
+        Raises:
+            SourceError: the key does not work.
+        """
+        try:
+            self.check(operation)
+        except QuotaExhausted:
+            return  # the key works; the tables show that the quota is used up
 
 
-@dataclass(frozen=True)
-class Ask:
-    """A part of a table: whom to ask, about which key, operation or period, and where the first run of it began."""
+def connect(source: SourceBuilder, accounts: Sequence[Account], check_requests_per_minute: int) -> dict[str, ScopixClient]:
+    """A client for each account, by name. Accounts with one key share its rate limits, because Scopix counts by key.
 
-    asker: Asker
-    where: Mapping[str, str]
-    begins: DateTime
-
-    def of(self, name: str) -> str:
-        """What the part is limited to; '' for no limit."""
-        return self.where.get(name, "")
-
-
-def start_text(moment: DateTime) -> str:
-    """The first moment of a window, as a parameter."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def end_text(end: DateTime) -> str:
-    """The last moment before `end`, as a parameter.
-
-    The samples name the last second as the end of a period, so that the end seems to be included. A microsecond before the
-    end is right then, and wrong by one microsecond if it is excluded after all.
+    Raises:
+        ConfigurationError: two accounts have the same key, and one of them has no tenant.
     """
-    return end.subtract(microseconds=1).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    _require_tenants(accounts)
+    shared: dict[tuple[str, str], tuple[RateLimiter, RateLimiter, RequestEstimate]] = {}
+    clients = {}
+    for account in accounts:
+        key, url = account.credentials["api_key"], str(account.settings["base_url"])
+        if (key, url) not in shared:
+            limiter = source.rate_limiter()
+            estimate = RequestEstimate(limiter, source.observer or fail_fast)
+            shared[key, url] = limiter, RateLimiter(check_requests_per_minute), estimate
+        limiter, check_limiter, estimate = shared[key, url]
+        tenant = str(account.settings["tenant_id"] or "")
+        auth = BearerAuth(key, {"X-Tenant-ID": tenant} if tenant else {})
+        clients[account.name] = ScopixClient(
+            account.name,
+            source.client(account, auth, error_from_response, limiter),
+            source.client(account, auth, error_from_response, check_limiter),
+            estimate,
+        )
+    return clients
+
+
+def _require_tenants(accounts: Sequence[Account]) -> None:
+    """Several accounts may have the same key only if each of them names its tenant."""
+    for account in accounts:
+        for other in accounts:
+            if account is not other and account.credentials == other.credentials and not account.settings["tenant_id"]:
+                raise ConfigurationError(
+                    f"the accounts {account.name} and {other.name} of scopix have the same api_key, and {account.name} has "
+                    f"no tenant_id. It may have the tenant of {other.name}, and all usage would count twice",
+                    hint=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
+                )

@@ -1,4 +1,4 @@
-"""What Scopix documents about its usage resource, and what of it we rely on.
+"""What Scopix documents about its usage resource, and the values that we chose where it documents nothing.
 
 Sources: the vendor's SDK reference of `client.usage` (parameters, periods, limits), and the OpenAPI document and SDK that it
 published under its former name Aionvision (paths, fields, the older paging).
@@ -28,14 +28,14 @@ CHECK_REQUESTS_PER_MINUTE = 60
 """The limits of the usage endpoints and of `check`, as the SDK reference states them for every plan."""
 
 LOOKBACK = "3 days"
-"""Nothing is said about usage that is counted late. Three days cost three requests for each table of days."""
+"""The documentation does not mention usage that is counted late. Three days cost three requests for each table of days."""
 
 CONVERSATIONS_LOOKBACK = "30 days"
-"""A conversation is listed by the day on which it began, but costs tokens for as long as it goes on."""
+"""A conversation is listed under the day on which it began, but uses tokens for as long as it goes on."""
 
 MAX_PAGE_SIZE = 100
 LEAST_PAGE_SIZE = 2
-"""Pages overlap by one row, so that a page of one row would never get anywhere."""
+"""Pages overlap by one row, so pages of one row would make no progress."""
 
 MAX_TOP_ENDPOINTS = 50
 
@@ -44,17 +44,17 @@ DASHBOARD_PERIODS = ("week", "month", "year")
 PLAN_PERIODS = ("month", "quarter", "year")
 
 DASHBOARD_DAYS = {"week": 7, "month": 28, "year": 365}
-"""How far back each period surely reaches, the present day included: the shortest month has 28 days."""
+"""The days that each period certainly covers, today included: the shortest month has 28 days."""
 
 LONGEST_WINDOW = timedelta(days=7)
-"""Of the tables that take a request a day, and of events: what a failure half-way through loses is a quarter of a minute."""
+"""For events, and for tables that take one request a day: a failure halfway loses a quarter of a minute of requests."""
 
 LONGEST_SERIES: Mapping[Unit, timedelta] = {
     "hour": timedelta(days=92),
     "day": timedelta(days=366),
     "month": timedelta(days=3660),
 }
-"""Of one answer of `by-period`: about two thousand rows at most. The API documents no limit."""
+"""The window of one `by-period` request: at most about two thousand rows. The API documents no limit."""
 
-WHOLE = timedelta(days=36_525)
-"""For lists that cannot be asked for by date: every further window would read them from the top again."""
+UNLIMITED = timedelta(days=36_525)
+"""For lists without date parameters: each further window would read them from the top again."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From configuration to values: settings, accounts, limits, and errors for unknown settings."""

@@ -1,4 +1,4 @@
-"""Accounts: the names and credentials under which one provider is asked."""
+"""Accounts: names for the sets of credentials of one provider."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[\w][\w .@:-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One set of credentials under a name of the user's own. Its repr shows no secret."""
+    """A set of credentials under a name that the user chose. Its repr shows no secret."""
 
     name: str
     credentials: Mapping[str, str]
@@ -38,18 +38,18 @@ def resolve_accounts(
     """The accounts that `[sources.PROVIDER]` names, or one called `default` with the provider's own credentials.
 
     Args:
-        provider: its configuration section.
-        accounts: what `accounts` holds: tables by name (`[sources.mathpix.accounts.europe]`), a list of tables with a
-            `name`, or a list of names whose values stand in `sources.PROVIDER.accounts.NAME.*` (the way of environment
+        provider: the provider's section in the configuration.
+        accounts: the setting `accounts`: tables by name (`[sources.mathpix.accounts.europe]`), a list of tables with a
+            `name`, or a list of names whose values are set as `sources.PROVIDER.accounts.NAME.*` (for environment
             variables); None for one account.
-        credentials: the credential fields and what the provider's own section says of each.
-        settings: what each account may set for itself, with the provider's own value as default.
-        distinguished_by: settings by which two accounts with the same credentials are still two, such as a tenant.
+        credentials: the credential fields, with their values in the provider's own section.
+        settings: the settings that each account may override, with the provider's values as defaults.
+        distinguished_by: settings that distinguish two accounts with the same credentials, such as a tenant.
 
     Raises:
-        NotConfigured: the provider has neither accounts nor any credential of its own.
-        ConfigurationError: a credential is missing, a name is unusable, an account has a setting that it cannot have, or
-            two accounts share their credentials.
+        NotConfigured: the provider has neither accounts nor any credential.
+        ConfigurationError: a credential is missing, a name is not allowed, an account has an unknown setting, or two
+            accounts share their credentials.
     """
     if accounts in (None, "", {}, []):
         return [Account(DEFAULT, _complete(provider, f"sources.{provider}", credentials), dict(settings))]
@@ -72,8 +72,8 @@ def resolve_accounts(
         twin = seen.setdefault(distinct, account.name)
         if twin != account.name:
             raise ConfigurationError(
-                f"the accounts {twin} and {account.name} of {provider} have the same credentials, so that all usage "
-                "would count twice",
+                f"the accounts {twin} and {account.name} of {provider} have the same credentials, so all usage would "
+                "count twice",
                 hint=f"Remove one of them from sources.{provider}.accounts.",
             )
     return resolved
@@ -93,7 +93,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
             name = entry.get("name", "") if isinstance(entry, Mapping) else entry
             if str(name) in named:
                 raise ConfigurationError(
-                    f"sources.{provider}.accounts names {name} twice", hint="Give each account a name of its own."
+                    f"sources.{provider}.accounts names {name} twice", hint="Give each account a different name."
                 )
             named[str(name)] = entry if isinstance(entry, Mapping) else {}
     for name in named or [""]:
@@ -118,11 +118,11 @@ def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> di
             f"{provider} has no {' and no '.join(missing)} in [{section}]",
             hint=f"Set it in .dlt/secrets.toml or as {variable}.",
         )
-    # A file of a secret often ends with a line break; anything else that no header can hold would come back in an error.
+    # A secret's file often ends with a line break. Other characters that a header cannot hold would show up in an error.
     complete = {field: str(value).strip() for field, value in credentials.items()}
     for field, value in complete.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"{field} in [{section}] has characters that no key has", hint="Copy it anew, without line breaks."
+                f"{field} in [{section}] has characters that no key has", hint="Copy it again, without line breaks."
             )
     return complete

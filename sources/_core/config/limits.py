@@ -1,4 +1,4 @@
-"""Limits of requests: how long, how often and how large."""
+"""Limits for requests: their duration, attempts and size."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,10 +10,11 @@ from meterhouse.sources._core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a request may take and how far two clocks may lie apart (seconds), how large an answer may be (bytes).
+    """The limits of `[sources.http]`, for all providers.
 
-    `connect` and `read` are for one step, `total` for an answer with all retries, `run` for all that a run asks one account;
-    `max_bytes` is of the decompressed answer.
+    In seconds: `connect` and `read` for one step of a request, `total` for a request with all its retries, `run` for all
+    requests of one account in a run, `clock_tolerance` for the difference between this machine's clock and the provider's.
+    `attempts` counts the first one. `max_bytes` is the size of a decompressed response.
     """
 
     connect: float = 10.0
@@ -26,13 +27,17 @@ class Limits:
 
     @classmethod
     def from_config(cls) -> "Limits":
-        """The limits that `[sources.http]` sets, for all providers."""
-        stated: dict[str, Any] = {}
+        """The configured limits.
+
+        Raises:
+            ConfigurationError: one of them is not a number above 0.
+        """
+        configured: dict[str, Any] = {}
         for item in fields(cls):
             value: Any = dlt.config.get(f"sources.http.{item.name}", type(item.default))
             if value is not None:
-                stated[item.name] = value
-        return cls(**stated)
+                configured[item.name] = value
+        return cls(**configured)
 
     def __post_init__(self) -> None:
         for item in fields(self):

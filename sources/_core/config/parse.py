@@ -1,4 +1,4 @@
-"""Settings: from what a user wrote to a value, or to an error that names the setting and the way to write it."""
+"""Parses settings: each function returns a value, or raises an error that names the setting and shows how to write it."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dlt
 import pendulum
@@ -16,14 +17,14 @@ from meterhouse.sources._core.windows import UNITS, Unit, Window, ceil, utc_now
 
 
 def parse_moment(text: str, *, setting: str) -> DateTime:
-    """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; without a zone it is read as UTC.
+    """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; a time without a zone is UTC.
 
     Raises:
-        ConfigurationError: `text` is neither; it names `setting`.
+        ConfigurationError: `text` is neither; the message names `setting`.
     """
     stated = str(text).strip()
     try:
-        # pendulum also reads durations, weeks and ordinal days; a bound of money is better read from a date only.
+        # pendulum also accepts durations, weeks and ordinal days, which would be typing errors here.
         moment = pendulum.parse(stated, tz="UTC") if re.match(r"\d{4}-\d{2}-\d{2}(?!\d)", stated) else None
     except ValueError:
         moment = None
@@ -42,7 +43,7 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
     """A length of time: `7 days`, `36 hours`, `2 weeks`, short `7d`, ISO 8601 `P7D`; a bare number is days.
 
     Raises:
-        ConfigurationError: `text` is none of these; it names `setting`.
+        ConfigurationError: `text` is none of these; the message names `setting`.
     """
     if isinstance(text, timedelta):
         return text
@@ -66,7 +67,7 @@ def parse_unit(text: str, *, setting: str) -> Unit:
     """One of hour, day, week and month.
 
     Raises:
-        ConfigurationError: `text` is none of them; it names `setting`.
+        ConfigurationError: `text` is none of them; the message names `setting`.
     """
     for unit in UNITS:
         if unit == text:
@@ -74,14 +75,32 @@ def parse_unit(text: str, *, setting: str) -> Unit:
     raise ConfigurationError(f"{setting} is {text!r}", hint=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
 
 
-def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
-    """The window of a backfill, [since, until); with the running bucket where only `since` is given, None without both.
-
-    Without both, what a scheduler has set for dlt counts: DLT_INTERVAL_START and DLT_INTERVAL_END; and with
-    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval, which every task there has, asked for or not.
+def parse_timezone(name: str, *, setting: str) -> str:
+    """An IANA time zone, such as `Europe/Berlin`.
 
     Raises:
-        ConfigurationError: a bound is no date, one stands alone, or the window is empty or still to come.
+        ConfigurationError: `name` is none; the message names `setting`.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise ConfigurationError(
+            f"{setting} is {name!r}, which is not an IANA time zone",
+            hint="Write it as UTC, Europe/Berlin or America/New_York.",
+        ) from None
+    return name
+
+
+def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
+    """The window of a backfill, [since, until); with `since` alone it ends with the running bucket, without both it is None.
+
+    Without both, a scheduler's interval counts: DLT_INTERVAL_START and DLT_INTERVAL_END, and with
+    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval. The latter needs that switch, because every Airflow task has
+    one.
+
+    Raises:
+        ConfigurationError: a bound is not a date, `until` or one bound of the interval stands alone, or the window is empty
+            or lies in the future.
     """
     if since is None and until is None:
         since, until = _scheduled()
@@ -93,11 +112,11 @@ def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window 
     start = parse_moment(since, setting="since")
     end = parse_moment(until, setting="until") if until is not None else ceil(now, unit)
     if start >= now:
-        raise ConfigurationError(f"since is {since}, which is still to come", hint="Give a day that has begun.")
+        raise ConfigurationError(f"since is {since}, which lies in the future", hint="Give a day that has begun.")
     if start >= end:
         raise ConfigurationError(
             f"since {since} is not before until {until}",
-            hint="until is excluded: to load one day, give the next one.",
+            hint="until is excluded: to load one day, give the next day.",
         )
     return Window(start, end)
 
@@ -112,7 +131,7 @@ def _scheduled() -> tuple[str | None, str | None]:
             interval = dlt.current.interval()
         except ValueError as error:
             raise ConfigurationError(
-                f"{' or '.join(INTERVAL)} is no time ({error})", hint="Write both as 2026-01-31T00:00:00Z."
+                f"{' or '.join(INTERVAL)} is not a time ({error})", hint="Write both as 2026-01-31T00:00:00Z."
             ) from None
         if interval is not None:
             return interval.start.isoformat(), interval.end.isoformat()
@@ -125,7 +144,7 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
     """A whole number from `least` to `most`.
 
     Raises:
-        ConfigurationError: it is outside; it names `setting`.
+        ConfigurationError: `value` is outside; the message names `setting`.
     """
     if value < least or (most is not None and value > most):
         allowed = f"a number from {least} to {most}" if most is not None else f"{least} or more"
@@ -134,12 +153,12 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
 
 
 def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
-    """A list of names, or one text with commas between them (the way of environment variables), in order, each once.
+    """The texts of a list, or of one text with commas (for environment variables), in order and without duplicates.
 
-    A name with a comma in it is written in a list, which in the environment is JSON (`["one, two"]`).
+    A text that contains a comma needs a list, which in an environment variable is JSON (`["one, two"]`).
 
     Raises:
-        ConfigurationError: it is neither; it names `setting`.
+        ConfigurationError: `value` is neither; the message names `setting`.
     """
     if isinstance(value, str):
         try:
@@ -153,3 +172,16 @@ def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
             f"{setting} is {value!r}, which is not a list of texts", hint="Write it as ['one', 'two'] or 'one,two'."
         )
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def parse_choices(value: Any, allowed: Sequence[str], *, setting: str) -> tuple[str, ...]:
+    """The texts of a list, as `parse_names`, each of which is in `allowed`.
+
+    Raises:
+        ConfigurationError: `value` is no such list, or has another text; the message names `setting`.
+    """
+    names = parse_names(value, setting=setting)
+    for name in names:
+        if name not in allowed:
+            raise ConfigurationError(f"{setting} has {name!r}", hint=f"Use some of {', '.join(allowed)}.")
+    return names

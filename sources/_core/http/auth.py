@@ -1,4 +1,4 @@
-"""Which credentials are sent, and to which addresses."""
+"""The credentials that requests carry, and the addresses that may receive them."""
 
 import ipaddress
 from collections.abc import Generator, Mapping
@@ -8,19 +8,19 @@ import httpx
 from meterhouse.sources._core.errors import ConfigurationError
 
 SHORTEST_SECRET = 6
-"""Characters. Nobody issues shorter keys, and blotting out a shorter text would make an error unreadable."""
+"""Characters. Keys are longer, and redacting shorter texts would make error messages unreadable."""
 
 
 class HeaderAuth(httpx.Auth):
-    """Sends the credentials as headers; httpx drops an auth where a request would leave its host."""
+    """Sends the credentials as headers; httpx drops them from a request to another host."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
         for name, value in self._headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise ConfigurationError(
-                    f"{name} would be sent with characters that no header can hold",
-                    hint="Copy what is set for it anew, without line breaks.",
+                    f"{name} has characters that an HTTP header cannot hold",
+                    hint="Copy its setting again, without line breaks.",
                 )
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -30,12 +30,12 @@ class HeaderAuth(httpx.Auth):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that no message may show."""
+        """The values that messages must not show."""
         return tuple(self._headers.values())
 
 
 class BearerAuth(HeaderAuth):
-    """Sends a key as `Authorization: Bearer`, with further headers that are no secret."""
+    """Sends a key as `Authorization: Bearer`, with further headers that are not secret."""
 
     def __init__(self, key: str, headers: Mapping[str, str] | None = None) -> None:
         self._key = key.strip()
@@ -43,7 +43,7 @@ class BearerAuth(HeaderAuth):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The key alone: a provider that repeats it in a message may leave out the word before it."""
+        """The key alone: a provider may repeat it in a message without the word `Bearer`."""
         return (self._key,)
 
 
@@ -58,17 +58,17 @@ def require_safe_url(url: str, *, provider: str) -> str:
         parsed = httpx.URL("")
     setting = f"sources.{provider}.base_url"
     if not parsed.host or parsed.scheme not in {"http", "https"} or parsed.userinfo or parsed.query or parsed.fragment:
-        raise ConfigurationError(f"{setting} is not an address", hint="Write it as https://host, without credentials in it.")
+        raise ConfigurationError(f"{setting} is not a URL", hint="Write it as https://host, without credentials.")
     if parsed.scheme == "http" and not is_loopback(parsed.host):
         raise ConfigurationError(
             f"{setting} ({parsed.host}) is not HTTPS",
-            hint="Use https://; plain http is only for this machine (127.0.0.1, ::1, localhost).",
+            hint="Use https://; http:// is only allowed for this machine (127.0.0.1, ::1, localhost).",
         )
     return url.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Whether `host` is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

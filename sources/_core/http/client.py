@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import msgspec
@@ -27,6 +27,7 @@ from meterhouse.sources._core.errors import (
     TransientError,
     Unreachable,
 )
+from meterhouse.sources._core.events import Observer, RequestRetried, RequestSent, current_place, fail_fast
 from meterhouse.sources._core.http.auth import SHORTEST_SECRET, HeaderAuth, is_loopback, require_safe_url
 from meterhouse.sources._core.http.decoding import decode_json, decompressed
 from meterhouse.sources._core.http.rate_limit import RateLimiter
@@ -38,7 +39,7 @@ Params = Mapping[str, str | int | Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole HTTP answer: `payload` is the decoded JSON body, or None where the body is not JSON.
+    """A complete HTTP response: `payload` is the decoded JSON body, or None for a body that is not JSON.
 
     JSON numbers with a fraction arrive as `decimal.Decimal`, from their text; money and credits never pass through float.
     """
@@ -49,25 +50,14 @@ class Response:
 
 
 ErrorFromResponse = Callable[[Response], SourceError | None]
-"""What a provider knows about its own errors: an answer's error, or None where there is nothing to object to."""
-
-
-class Listener(Protocol):
-    """Who hears of requests; a source's journal."""
-
-    def requested(self, left: int | None) -> None:
-        """A request is sent, for the first time or again."""
-
-    def retrying(self, endpoint: str, error: str, attempt: int, wait: float) -> None:
-        """The attempt of this number has failed, and another one follows after so many seconds."""
+"""Maps a response to an error, or None."""
 
 
 @dataclass
 class Client:
-    """Asks one provider with one account's credentials, within a rate_limiter, and again where that can help.
+    """Sends requests to one provider with one account's credentials: rate limited, and retried where that can help.
 
-    A client may be used by several threads at once. `sleep` is a parameter so that tests state waits instead of living
-    through them.
+    Several threads may use a client at once. `sleep` is a parameter so that tests need not wait.
     """
 
     provider: str
@@ -76,21 +66,21 @@ class Client:
     error_from_response: ErrorFromResponse
     rate_limiter: RateLimiter = field(default_factory=RateLimiter)
     limits: Limits = field(default_factory=Limits.from_config)
-    observer: Listener | None = None
+    observer: Observer = fail_fast
     sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def __post_init__(self) -> None:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
         self.requests_sent = 0
-        self._lost_patience = False
+        self._retries_exhausted = False
         self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
         self._lanes, self._in_flight, self._was_limited = threading.Condition(), 0, False
-        # Redirects are not followed: no usage API documents one, and a key must not travel to where one points.
+        # Redirects are not followed: no usage API documents one, and a key must not travel to another address.
         self._http = enforce_deadlines(
             httpx.Client(
                 auth=self.auth,
-                verify=_trusted(),
+                verify=_certificates(),
                 trust_env=not is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
                 timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
                 follow_redirects=False,
@@ -103,43 +93,48 @@ class Client:
         self._http.close()
 
     def get(self, endpoint: str, params: Params, *, error_from_response: ErrorFromResponse | None = None) -> Any:
-        """Returns the decoded JSON of `GET base_url + endpoint`; `error_from_response` knows what else this endpoint's answer must have.
+        """Returns the decoded JSON of `GET base_url + endpoint`.
 
-        Retries what may pass (see TransientError): exponential backoff with jitter, or what the provider asks for by
-        `Retry-After`. A client whose patience has once ended tries each later request once: a host that is down costs
-        one wait, not one wait a table.
+        Retries transient errors (see TransientError): with exponential backoff and jitter, or after the time that the
+        provider asks for by `Retry-After`. Once the retries of a request are exhausted, each later request is tried once:
+        a host that is down costs one wait, not one wait a table.
+
+        Args:
+            endpoint: the path below the base URL.
+            params: the query; a sequence repeats its parameter.
+            error_from_response: checks that this endpoint needs beyond those of the provider.
 
         Raises:
-            SourceError: one of the tree at the head of this module.
+            SourceError: see `errors`.
         """
         return self._request("GET", endpoint, error_from_response, params=dict(params))
 
     def post(self, endpoint: str, body: Mapping[str, Any]) -> Any:
-        """Returns the decoded JSON of `POST base_url + endpoint` with a JSON object, for questions that change nothing.
+        """Returns the decoded JSON of `POST base_url + endpoint` with a JSON object, for requests that change nothing.
 
-        Retries like `get`, so it is not for a call that must not happen twice.
+        Retries like `get`, so it does not suit a request that must not happen twice.
 
         Raises:
-            SourceError: one of the tree at the head of this module.
+            SourceError: see `errors`.
         """
         return self._request("POST", endpoint, None, json=dict(body))
 
     def _request(self, method: str, endpoint: str, error_from_response: ErrorFromResponse | None, **content: Any) -> Any:
         if time.monotonic() >= self._ends_at:
             raise IncompleteResponse(
-                f"this run has been at work on the account for {self.limits.run:.0f} seconds, and is told to stop then",
+                f"this run has spent its limit of {self.limits.run:.0f} seconds on the account",
                 provider=self.provider,
                 endpoint=endpoint,
-                hint="The next run goes on from where this one stopped; raise sources.http.run if it needs longer.",
+                hint="The next run continues where this one stopped; raise sources.http.run if a run needs longer.",
             )
         with self._lane():
-            return self._patiently(method, endpoint, error_from_response, content)
+            return self._send_with_retries(method, endpoint, error_from_response, content)
 
     @contextmanager
     def _lane(self) -> Iterator[None]:
-        """Side by side with other threads; one after the other as soon as the provider has said once that it is too much.
+        """Lets threads send side by side until the provider limits one of them; then one after the other.
 
-        Else they would use up each other's attempts: what is left for one would go to those that have not waited for it.
+        Otherwise threads that did not wait would take the allowance that another one has waited for, and use up its retries.
         """
         with self._lanes:
             self._lanes.wait_for(lambda: not (self._was_limited and self._in_flight))
@@ -151,39 +146,39 @@ class Client:
                 self._in_flight -= 1
                 self._lanes.notify_all()
 
-    def _patiently(
+    def _send_with_retries(
         self, method: str, endpoint: str, error_from_response: ErrorFromResponse | None, content: Mapping[str, Any]
     ) -> Any:
-        self.rate_limiter.wait()  # before the deadline begins: with many threads and a low limit a turn is long in coming
+        self.rate_limiter.wait()  # before the deadline begins: with many threads and a low limit this wait is long
         ends_at = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
-            stop=tenacity.stop_after_attempt(1 if self._lost_patience else self.limits.attempts)
+            stop=tenacity.stop_after_attempt(1 if self._retries_exhausted else self.limits.attempts)
             | tenacity.stop_before_delay(self.limits.total),
             wait=wait_before_retry,
             sleep=self._pause,
-            before_sleep=partial(self._tell_retry, endpoint),
+            before_sleep=partial(self._report_retry, endpoint),
             reraise=True,
         )
         try:
-            return retrying(self._ask, method, endpoint, error_from_response, content, ends_at)
+            return retrying(self._send_once, method, endpoint, error_from_response, content, ends_at)
         except TransientError:
-            self._lost_patience = True
+            self._retries_exhausted = True
             raise
 
     def _pause(self, seconds: float) -> None:
         self.sleep(seconds)
         self.rate_limiter.wait()
 
-    def _tell_retry(self, endpoint: str, state: tenacity.RetryCallState) -> None:
-        if self.observer is not None and state.outcome is not None and state.next_action is not None:
-            error, wait = state.outcome.exception(), state.next_action.sleep
-            self.observer.retrying(endpoint, str(error), state.attempt_number, wait)
+    def _report_retry(self, endpoint: str, state: tenacity.RetryCallState) -> None:
+        if state.outcome is not None and state.next_action is not None:
+            error, wait = str(state.outcome.exception()), state.next_action.sleep
+            self.observer(RequestRetried(current_place(self.provider), endpoint, error, state.attempt_number, wait))
 
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and (error.retry_after or 0) <= self.limits.total
 
-    def _ask(
+    def _send_once(
         self,
         method: str,
         endpoint: str,
@@ -193,42 +188,41 @@ class Client:
     ) -> Any:
         with self._lock:
             self.requests_sent += 1
-        if self.observer is not None:
-            self.observer.requested(self.rate_limiter.left())
+        self.observer(RequestSent(current_place(self.provider), self.rate_limiter.remaining()))
         try:
             with deadline(ends_at):
-                answer = self._send(method, endpoint, content)
-        except httpx.HTTPError as fault:
+                response = self._exchange(method, endpoint, content)
+        except httpx.HTTPError as error:
             raise Unreachable(
-                self._redact(describe_transport_error(fault)),
+                self._redact(describe_transport_error(error)),
                 provider=self.provider,
                 endpoint=endpoint,
                 hint=f"Check the network and sources.{self.provider}.base_url, then run again.",
             ) from None  # the cause's repr holds the request, and with it the headers
-        self.rate_limiter.observe(answer.headers)
-        error = (
-            self.error_from_response(answer)
-            or error_from_status(answer)
-            or (error_from_response(answer) if error_from_response else None)
+        self.rate_limiter.observe(response.headers)
+        problem = (
+            self.error_from_response(response)
+            or error_from_status(response)
+            or (error_from_response(response) if error_from_response else None)
+            or self._error_from_clock(response)
         )
-        error = error or self._error_from_clock(answer)
-        if error is not None:
-            self._was_limited = self._was_limited or isinstance(error, RateLimited)
-            raise self._placed(error, endpoint, answer)
-        return answer.payload
+        if problem is not None:
+            self._was_limited = self._was_limited or isinstance(problem, RateLimited)
+            raise self._with_place(problem, endpoint, response)
+        return response.payload
 
-    def _send(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
+    def _exchange(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
         with self._http.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in decompressed(response):
                 body += chunk
                 if len(body) > self.limits.max_bytes:
                     raise RequestRejected(
-                        f"the answer is larger than {self.limits.max_bytes} bytes",
+                        f"the response is larger than {self.limits.max_bytes} bytes",
                         provider=self.provider,
                         endpoint=endpoint,
                         status=response.status_code,
-                        hint="Raise sources.http.max_bytes if the provider really has that much to say.",
+                        hint="Raise sources.http.max_bytes if responses of this size are right.",
                     )
             try:
                 payload = decode_json(body)
@@ -236,30 +230,31 @@ class Client:
                 payload = None
             return Response(response.status_code, response.headers, payload)
 
-    def _error_from_clock(self, answer: Response) -> SourceError | None:
-        """A clock that is behind would ask for a part and call it all; one ahead, call complete what still runs."""
-        theirs = parse_http_date(answer.headers.get("date", ""))
-        if theirs is None or "age" in answer.headers:  # a cache keeps the date of whoever filled it
+    def _error_from_clock(self, response: Response) -> SourceError | None:
+        """A clock that is behind would take a part of a window for all of it; one ahead, a running bucket for complete."""
+        theirs = parse_http_date(response.headers.get("date", ""))
+        if theirs is None or "age" in response.headers:  # a cache keeps the date at which it was filled
             return None
-        off = (datetime.now(UTC) - theirs).total_seconds()
-        if abs(off) <= self.limits.clock_tolerance:
+        seconds = (datetime.now(UTC) - theirs).total_seconds()
+        if abs(seconds) <= self.limits.clock_tolerance:
             return None
+        direction = "ahead of" if seconds > 0 else "behind"
         return ClockSkew(
-            f"this machine's clock is {abs(off) / 3600:.1f} hours {'ahead of' if off > 0 else 'behind'} the provider's",
-            hint="Set it right, then run again; sources.http.clock_tolerance is how many seconds may lie between them.",
+            f"this machine's clock is {abs(seconds) / 3600:.1f} hours {direction} the provider's",
+            hint="Set this machine's clock, then run again; sources.http.clock_tolerance allows a difference in seconds.",
         )
 
-    def _placed(self, error: SourceError, endpoint: str, answer: Response) -> SourceError:
-        """The same error, saying where it happened and how long the provider asks to wait."""
+    def _with_place(self, error: SourceError, endpoint: str, response: Response) -> SourceError:
+        """The same error with provider, endpoint, status, and the wait that the provider asks for."""
         placed = type(error)(
             self._redact(error.problem),
             hint=error.hint,
             provider=self.provider,
             endpoint=endpoint,
-            status=answer.status,
+            status=response.status,
         )
         if isinstance(placed, TransientError):
-            placed.retry_after = retry_after(answer.headers, is_limited=answer.status == 429)
+            placed.retry_after = retry_after(response.headers, is_limited=response.status == 429)
         return placed
 
     def _redact(self, text: str) -> str:
@@ -270,20 +265,20 @@ class Client:
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
-    """The certificates to trust; reading them takes longer than all else that a client needs, so it is done once."""
+def _certificates() -> ssl.SSLContext:
+    """The trusted certificates; reading them is the slowest step of making a client, so it happens once."""
     return httpx.create_ssl_context()
 
 
-def error_from_status(answer: Response) -> SourceError | None:
-    """What a status means where the provider says nothing more precise."""
-    status = answer.status
+def error_from_status(response: Response) -> SourceError | None:
+    """Maps a status to an error, or None: used where the provider's own `error_from_response` returns None."""
+    status = response.status
     if status in {401, 403}:
         return CredentialsRejected("the key is not accepted", hint="Correct the credentials, then run again.")
     if status == 429:
         return RateLimited("too many requests", hint="Lower requests_per_minute, or run again later.")
     if status >= 500 or status == 408:
-        return ServiceUnavailable("the provider has a fault of its own", hint="Run again later.")
+        return ServiceUnavailable("the provider reports an internal error", hint="Run again later.")
     if 300 <= status < 400:
         return RequestRejected("the provider redirects, which its usage API does not document", hint="Check base_url.")
     if status >= 400:
@@ -292,20 +287,21 @@ def error_from_status(answer: Response) -> SourceError | None:
         )
     if status != 200:
         return MalformedResponse("no usage API documents this status", hint="Run again later; check base_url.")
-    if answer.payload is None:
+    if response.payload is None:
         return MalformedResponse(
-            "the answer is not JSON (cut off, empty, a web page, or with two fields of one name)",
+            "the response is not JSON (cut off, empty, a web page, or with two fields of one name)",
             hint="Check base_url; if it is right, run again later.",
         )
     return None
 
 
-def describe_transport_error(fault: httpx.HTTPError) -> str:
-    detail = str(fault) or type(fault).__name__
-    if isinstance(fault, httpx.ConnectTimeout | httpx.PoolTimeout):
+def describe_transport_error(error: httpx.HTTPError) -> str:
+    """Names the step of the exchange that failed, with httpx's own detail."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return f"no connection in time ({detail})"
-    if isinstance(fault, httpx.ConnectError):
+    if isinstance(error, httpx.ConnectError):
         return f"the host cannot be reached ({detail})"
-    if isinstance(fault, httpx.TimeoutException):
-        return f"no whole answer in time ({detail})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"no complete response in time ({detail})"
     return f"the connection broke ({detail})"

@@ -10,16 +10,16 @@ import httpx
 import msgspec
 
 PIECE = 1 << 20
-"""Bytes of an answer that are unpacked at a time."""
+"""Bytes of a body that are unpacked at a time."""
 
 
 def decompressed(response: httpx.Response) -> Iterator[bytes]:
-    """The body in pieces that are small whatever was sent.
+    """The unpacked body in pieces of at most `PIECE` bytes, whatever the server sends.
 
-    httpx would make 64 MB of 64 KB of a gzip bomb, or 64 GB if it is packed twice, before it hands anything out.
+    httpx would unpack 64 KB of a gzip bomb to 64 MB, or to 64 GB if it is packed twice, before it returns anything.
 
     Raises:
-        httpx.DecodingError: the body is packed in a way that was not asked for, or not as it says, or breaks off.
+        httpx.DecodingError: the encoding was not requested, the body does not have it, or the body is cut off.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:
@@ -27,7 +27,7 @@ def decompressed(response: httpx.Response) -> Iterator[bytes]:
     elif encoding in {"gzip", "x-gzip"}:
         yield from _unpacked(response.iter_raw())
     else:
-        raise httpx.DecodingError(f"the answer is packed as {encoding}, which was not asked for")
+        raise httpx.DecodingError(f"the response has the content encoding {encoding}, which was not requested")
 
 
 def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
@@ -38,22 +38,22 @@ def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
             while rest and not gzip.eof:
                 yield gzip.decompress(rest, PIECE)
                 rest = gzip.unconsumed_tail
-    except zlib.error as fault:
-        raise httpx.DecodingError(f"the answer cannot be unpacked ({fault})") from None
+    except zlib.error as error:
+        raise httpx.DecodingError(f"the response cannot be unpacked ({error})") from None
     if not gzip.eof:
-        raise httpx.DecodingError("the packed answer is cut off")
+        raise httpx.DecodingError("the compressed response is cut off")
 
 
 def decode_json(body: bytes | bytearray) -> Any:
-    """The value that `body` is.
+    """The value of a JSON body.
 
     Raises:
-        ValueError: it is no JSON, or an object in it has two fields of one name, of which nobody can say which is meant.
+        ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
     """
     value = _decode(body)
-    # Looking at each object as it is read would take ten times as long, so the colons of the answer are counted, and those
-    # of what it was read as, written again, which has one less for each field that was passed over. Where a colon of a text
-    # may be written as \u003a, which would make up for it, only the slow way tells.
+    # A check of each object takes ten times as long as decoding. So this compares the number of colons in the body with that
+    # in the decoded value, encoded again: a dropped duplicate field lacks one. A colon that a text writes as \u003a would
+    # make up for it, so bodies with that escape take the slow check.
     if body.count(b":") != msgspec.json.encode(value).count(b":") or rb"\u003" in body:
         json.loads(body, object_pairs_hook=_require_distinct_names)
     return value

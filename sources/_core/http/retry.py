@@ -1,4 +1,4 @@
-"""When a request is sent again."""
+"""When a request is retried."""
 
 import email.utils
 import time
@@ -13,20 +13,20 @@ from meterhouse.sources._core.http.rate_limit import seconds_until_reset
 
 
 def wait_before_retry(state: tenacity.RetryCallState) -> float:
-    """Seconds deadline the next attempt: as the provider asks, else 1, 2, 4 … 60 with up to a second of jitter."""
+    """Seconds before the next attempt: what the provider asks for, else 1, 2, 4 … 60 with up to a second of jitter."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, TransientError) else None
-    return asked if asked is not None else float(_backoff(state))
+    wait = error.retry_after if isinstance(error, TransientError) else None
+    return wait if wait is not None else float(_backoff(state))
 
 
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 
 
 def retry_after(headers: Mapping[str, str], *, is_limited: bool = False) -> float | None:
-    """Seconds that the provider asks to wait, or None: `Retry-After-Ms`, or `Retry-After` in either of its forms.
+    """Seconds that the provider asks to wait, or None: `Retry-After-Ms`, or `Retry-After` as seconds or as a date.
 
-    RFC 9110 §10.2.3. A date is read against the provider's own `Date` where it sends one, so that two clocks that disagree
-    do no harm. Where requests were too many (`is_limited`), a bare `X-RateLimit-Reset` says the same.
+    RFC 9110 §10.2.3. A date counts from the provider's own `Date` header where there is one, so that clocks that differ do
+    no harm. After a 429 (`is_limited`), `X-RateLimit-Reset` alone means the same.
     """
     with suppress(ValueError):
         return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
@@ -43,6 +43,7 @@ def retry_after(headers: Mapping[str, str], *, is_limited: bool = False) -> floa
 
 
 def parse_http_date(text: str) -> datetime | None:
+    """The time of an HTTP date header (RFC 9110 §5.6.7), or None for a text that is not one."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except ValueError:

@@ -1,6 +1,7 @@
-"""A limit for a whole exchange with a server, which the read timeout is not: each byte that arrives starts that anew.
+"""A time limit for a complete exchange with a server.
 
-A server that sends a byte a second, of its headers or of compressed nothing, is waited for until the deadline and no longer.
+The read timeout cannot limit it, because each byte that arrives starts that timeout anew: a server that sends one byte a
+second, of its headers or of a compressed body that unpacks to nothing, would never run into it.
 """
 
 import threading
@@ -13,12 +14,14 @@ from typing import Any
 import httpcore
 import httpx
 
+from meterhouse.sources._core.dlt_compat import wrap_network_backend
+
 _thread = threading.local()
 
 
 @contextmanager
 def deadline(moment: float) -> Iterator[None]:
-    """What this thread sends and reads in the block is over at `moment` (`time.monotonic`), or fails as timed out."""
+    """What this thread sends and reads in the block ends by `moment` (`time.monotonic`), or times out."""
     _thread.moment = moment
     try:
         yield
@@ -27,13 +30,8 @@ def deadline(moment: float) -> Iterator[None]:
 
 
 def enforce_deadlines(client: httpx.Client) -> httpx.Client:
-    """Makes the connections of `client` heed `until`, those through a proxy, too."""
-    # httpx has no parameter for it: its transports make their pools themselves.
-    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
-        if isinstance(transport, httpx.HTTPTransport):
-            pool = transport._pool  # noqa: SLF001
-            pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
-    return client
+    """Makes the connections of `client` obey `deadline`, those through a proxy included; returns the same client."""
+    return wrap_network_backend(client, _Backend)
 
 
 def _left(timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
@@ -42,7 +40,7 @@ def _left(timeout: float | None, error: type[httpcore.TimeoutException]) -> floa
         return timeout
     left = moment - time.monotonic()
     if left <= 0:
-        raise error("the answer did not end in time")
+        raise error("the response did not end in time")
     return left if timeout is None else min(timeout, left)
 
 

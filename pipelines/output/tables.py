@@ -1,0 +1,67 @@
+"""Tables for people, and values in them."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from meterhouse.pipelines.export.spreadsheet import escape_formula
+from meterhouse.pipelines.output.json_lines import json_text
+from meterhouse.sources._core.errors import ConfigurationError
+
+NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
+
+Rows = Sequence[Sequence[Any]]
+
+
+def make_table(title: str, *columns: str) -> Table:
+    """An empty table without borders; columns of numbers are aligned to the right."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        is_number = name in NUMBERS
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    return table
+
+
+def display_value(value: Any) -> str:
+    """A value in a table; a decimal without the trailing zeros of its column's scale."""
+    text = json_text(value)
+    return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
+
+
+def query_table(names: Sequence[str], rows: Rows) -> Table:
+    """The result of a query as a table."""
+    table = Table(box=None, pad_edge=False)
+    for position, name in enumerate(names):
+        values = (row[position] for row in rows if row[position] is not None)
+        is_number = isinstance(next(values, None), int | float | Decimal)
+        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("–" if value is None else display_value(value)) for value in row))
+    return table
+
+
+def query_csv(names: Sequence[str], rows: Rows) -> str:
+    """The result of a query as CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow(None if value is None else escape_formula(value, display_value(value)) for value in row)
+    return text.getvalue()
+
+
+def query_json(names: Sequence[str], rows: Rows) -> str:
+    """The result of a query as a JSON list of objects.
+
+    Raises:
+        ConfigurationError: two columns have the same name.
+    """
+    if len(set(names)) < len(names):
+        raise ConfigurationError("two columns have the same name", hint="Rename one, with as.")
+    return json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=json_text)

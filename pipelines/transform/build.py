@@ -1,0 +1,133 @@
+"""Runs the dbt project of this folder, in this process, on a destination."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from meterhouse.pipelines.transform import PROJECT
+from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.sources._core.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """How many models dbt built, how many tests passed, and one line for each that failed or warned.
+
+    `up_to_date`: an earlier run built them, and nothing has changed since.
+    """
+
+    built: int
+    tested: int
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+    up_to_date: bool = False
+
+
+def require_models(destination: Destination) -> None:
+    """Checks, before anything else is done, that the models can be built.
+
+    Raises:
+        ConfigurationError: `meterhouse` cannot build the models on this destination, or dbt is not installed.
+    """
+    if not destination.has_models:
+        raise ConfigurationError(
+            f"meterhouse cannot build the SQL models on {destination.type}",
+            hint="Load with --no-models, and run dbt on the project that `meterhouse models --path` prints; see the README.",
+        )
+    try:  # an import would be certain, and would take seconds
+        version("dbt-core"), version(f"dbt-{destination.type}")
+    except PackageNotFoundError:
+        raise ConfigurationError(
+            f"the SQL models need dbt-{destination.type}, which is not installed",
+            hint=f"pip install 'meterhouse[{destination.models_extra}]', or load without models: --no-models.",
+        ) from None
+
+
+def cached_build(destination: Destination) -> BuildResult | None:
+    """The result of the last build, if a new one would change nothing; None if that is uncertain.
+
+    Only on DuckDB: on a server, a change by another client cannot be detected as quickly.
+    """
+    if destination.file is None:
+        return None
+    cached = last_build(destination.file, PROJECT)
+    return BuildResult(cached.built, cached.tested, (), cached.warnings, up_to_date=True) if cached else None
+
+
+def build(destination: Destination, *, on_node: Callable[[str], None] = lambda name: None) -> BuildResult:  # noqa: ARG005
+    """Builds and tests all models in schema `usage`; `on_node` gets the name of each finished node.
+
+    Raises:
+        ConfigurationError: dbt is not installed, or `meterhouse` cannot build the models on this destination.
+    """
+    require_models(destination)
+    from dbt.cli.main import dbtRunner
+
+    if destination.file is not None:
+        forget(destination.file)
+    work = destination.working_dir / "transform"
+    arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
+    arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
+    arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
+    arguments += ["--no-write-json"]  # saves a tenth of a build; nothing reads the files here
+    arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
+
+    def on_dbt_event(event: object) -> None:
+        info = getattr(event, "info", None)
+        if getattr(info, "name", "") in {"LogModelResult", "LogTestResult", "LogSeedResult"}:
+            on_node(getattr(getattr(event, "data", None), "name", ""))
+
+    try:
+        with _environment(destination.dbt_variables()):
+            result = dbtRunner(callbacks=[on_dbt_event]).invoke(arguments)
+    finally:
+        _release(destination)
+    if result.exception is not None and getattr(result, "result", None) is None:
+        return BuildResult(0, 0, (f"dbt: {_one_line(str(result.exception))}",), ())
+    nodes = list(getattr(result.result, "results", []))
+    built = BuildResult(
+        built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
+        tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
+        failures=tuple(_description(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
+        warnings=tuple(_description(node) for node in nodes if node.status == "warn"),
+    )
+    if result.success and destination.file is not None:
+        remember(destination.file, PROJECT, CachedBuild(built.built, built.tested, built.warnings))
+    return built
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets the variables within the block. Credentials pass this way, in no file and on no command line."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _release(destination: Destination) -> None:
+    """Closes dbt's connections, which would stay open until the process ends."""
+    from dbt.adapters.factory import reset_adapters
+
+    reset_adapters()  # type: ignore[no-untyped-call]
+    destination.release_dbt()
+
+
+def _description(result: Any) -> str:
+    # dbt's message of a failed test counts rows; the description of the test explains them.
+    message = result.node.description or result.message or ""
+    return _one_line(f"{result.node.name}: {message}" + (f" ({result.message})" if result.node.description else ""))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

@@ -1,0 +1,27 @@
+"""What can go wrong with a destination; each message is one line and holds no secret."""
+
+
+class LoadError(Exception):
+    """The destination cannot be read or written, or a provider's rows could not be loaded into it."""
+
+
+class NotBuilt(LoadError):
+    """The database or one of its tables does not exist yet."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}. Build the models first: meterhouse run, or meterhouse models")
+
+
+def describe_error(error: BaseException, location: str) -> str:
+    """A destination's error in one line."""
+    if isinstance(error, LoadError):
+        return str(error)
+    message = " ".join(str(error).split()) or type(error).__name__
+    if "Could not set lock" in message or "being used by another process" in message:
+        return f"another process has {location} open. Close it, then run again"
+    return f"{location} cannot be used: {message[:300]}"
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message without the explanations that dlt appends below."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

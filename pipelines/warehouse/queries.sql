@@ -1,0 +1,75 @@
+-- What the commands read from the marts, by name (`queries()` in query.py). %s is a parameter.
+
+-- name: cost_monthly
+select billing_month, provider, account, sku_id, quantity, unit, billed_cost, currency, is_complete
+from usage.cost_monthly
+order by billing_month, provider, account, sku_id;
+
+-- name: unpriced_usage
+select provider, account, meter, unit, reason, sum(quantity) as quantity, min(date) as first_date, max(date) as last_date
+from usage.unpriced_usage
+group by provider, account, meter, unit, reason
+order by provider, account, meter, reason;
+
+-- name: recent_anomalies
+select provider, account, meter, date, quantity, unit, anomaly_score
+from usage.usage_trends_daily
+where is_anomaly and date >= %s
+order by date, provider, account, meter;
+
+-- name: month_forecasts
+select provider, account, currency, cost_to_date, coalesce(forecast, cost_to_date) as forecast
+from usage.cost_forecast_monthly
+where billing_month = %s;
+
+-- name: status_costs
+select provider, account, currency, cost_to_date, forecast, forecast_low, forecast_high, basis
+from usage.cost_forecast_monthly
+where billing_month = %s
+order by currency, cost_to_date desc, provider, account;
+
+-- name: status_costs_by_day
+select provider, account, currency, date, sum(billed_cost) as cost
+from usage.cost_daily
+where date >= %s
+group by provider, account, currency, date;
+
+-- name: status_unpriced
+select provider, account, meter, unit, sum(quantity) as quantity, min(date) as first_date
+from usage.unpriced_usage
+group by provider, account, meter, unit
+order by provider, account, meter;
+
+-- name: status_not_fresh
+select provider, account, resource, status, complete_until
+from usage.data_freshness
+where status <> 'fresh'
+order by provider, account, resource;
+
+-- name: status_gaps
+select provider, account, resource, kind, count(*) as days
+from usage.usage_gaps
+where kind in ('never fetched', 'partly fetched')
+group by provider, account, resource, kind
+order by provider, account, resource, kind;
+
+-- name: status_anomalies
+select provider, account, meter, date, anomaly_score
+from usage.usage_trends_daily
+where is_anomaly and date >= %s
+order by date desc, provider, account, meter;
+
+-- name: status_credits
+select provider, account, remaining, days_left
+from (
+    select *, row_number() over (partition by provider, account order by date desc) as newest
+    from usage.credit_balance_daily
+) b
+where newest = 1 and (days_left <= 30 or remaining = 0)
+order by provider, account;
+
+-- name: status_invoices
+select provider, account, billing_month, line, status
+from usage.invoice_reconciliation
+where status in ('over', 'under', 'missing usage')
+order by billing_month desc, provider, account, line;

@@ -1,0 +1,84 @@
+"""Resolves a destination by its name in dlt's configuration; by default, DuckDB in the working directory."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import UnknownDestinationModule
+
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
+from meterhouse.pipelines.warehouse.errors import first_line
+from meterhouse.pipelines.warehouse.postgres import PostgresDestination
+from meterhouse.sources._core.dlt_compat import cache_capabilities, destination_configuration, speed_up_config_lookups
+from meterhouse.sources._core.errors import ConfigurationError
+
+DEFAULT_DATABASE = "meterhouse.duckdb"
+
+TABLE_FORMAT = "delta"
+"""The table format of files. dlt can only append to plain files, and deletes no withdrawn rows from Iceberg tables."""
+
+
+def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:
+    """The destination called `name`; with `database`, the DuckDB file of that path.
+
+    Raises:
+        ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
+    """
+    speed_up_config_lookups()
+    name = name or "duckdb"
+    try:
+        dlt_destination = dlt.destination(name, **_settings(name, database))
+        configuration = destination_configuration(dlt_destination, name)
+        location = str(configuration.data_location())
+    except ConfigurationError:
+        raise
+    except UnknownDestinationModule:
+        raise ConfigurationError(
+            f"the destination {name!r} cannot be used: dlt knows none of that name",
+            hint=f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type.",
+        ) from None
+    except Exception as error:  # noqa: BLE001 - dlt's errors here have no common base class
+        raise ConfigurationError(
+            f"the destination {name!r} cannot be used ({first_line(error)})",
+            hint=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
+        ) from None
+    kind = configuration.destination_type.rsplit(".", 1)[-1]
+    dlt_destination = cache_capabilities(dlt_destination)
+    match kind:
+        case "duckdb":
+            credentials = configuration.credentials
+            may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
+            destination = DuckDBDestination(name, kind, location, dlt_destination, may_stay_open)
+            destination.require_writable()
+            return destination
+        case "postgres":
+            return PostgresDestination(name, kind, location, dlt_destination)
+        case "filesystem" if find_spec("deltalake") is None:
+            raise ConfigurationError(
+                "files are written as Delta tables, and deltalake is not installed", hint="pip install 'meterhouse[delta]'."
+            )
+        case _:
+            return Destination(name, kind, location, dlt_destination)
+
+
+def _settings(name: str, database: str | None) -> dict[str, Any]:
+    """What meterhouse passes to dlt's destination explicitly."""
+    if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("filesystem"):
+        return {"preferred_table_format": _table_format(name)}
+    if name == "duckdb":
+        key = "destination.duckdb.credentials"
+        configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
+        if database or not configured:
+            return {"credentials": database or DEFAULT_DATABASE}
+    return {}
+
+
+def _table_format(name: str) -> str:
+    setting = f"destination.{name}.preferred_table_format"
+    if dlt.config.get(setting, str) not in {None, TABLE_FORMAT}:
+        raise ConfigurationError(
+            f"{setting} is {dlt.config.get(setting, str)!r}; only in Delta tables can a new fetch replace an older one",
+            hint=f"Remove it, or set it to {TABLE_FORMAT!r}.",
+        )
+    return TABLE_FORMAT

@@ -1,0 +1,78 @@
+"""A user's own SQL: one query that only reads, or a SQL client started on the database."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from shutil import which
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.sources._core.errors import ConfigurationError
+
+CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Into, exp.Copy, exp.Command)
+
+HELP = "The tables: select table_name from information_schema.tables where table_schema = 'usage'."
+
+
+def run_query(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The column names and the rows of a query.
+
+    DuckDB opens its file for reading only and accesses no other file. Elsewhere only a query is accepted.
+
+    Raises:
+        ConfigurationError: the query is wrong, or changes something.
+        LoadError: the destination cannot be read.
+    """
+    if destination.file is None:
+        require_query(sql, destination.type)
+    with destination.reader() as reader:
+        reader.isolate()
+        try:
+            return reader.tuples(sql)
+        except LoadError as error:
+            reason = " ".join(str(error.__cause__ or error).split("\n\nLINE")[0].split())
+            raise ConfigurationError(f"the query failed ({reason[:400]})", hint=HELP) from None
+
+
+def require_query(sql: str, dialect: str) -> None:
+    """Checks that `sql` is one query and changes nothing.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    try:
+        parsed = sqlglot.parse(sql, read=dialect if dialect in sqlglot.Dialect.classes else None)
+    except sqlglot.ParseError as error:
+        raise ConfigurationError(f"the query cannot be parsed ({str(error).splitlines()[0]})", hint=HELP) from None
+    statements = [statement for statement in parsed if statement]
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query) or statements[0].find(*CHANGES):
+        raise ConfigurationError("this is not one query", hint="Write one select; meterhouse query changes nothing.")
+
+
+def open_client(destination: Destination) -> int:
+    """Starts harlequin on a DuckDB file, for reading only, and returns its exit status.
+
+    Raises:
+        ConfigurationError: harlequin is not installed, or cannot open the destination.
+        LoadError: there is no database.
+    """
+    if destination.file is None:
+        raise ConfigurationError(
+            f"meterhouse ui cannot open {destination.type}", hint="Use its own client, or meterhouse query."
+        )
+    if not destination.exists():
+        raise NotBuilt(f"there is no database {destination.location}")
+    if find_spec("harlequin"):
+        client = [sys.executable, "-m", "harlequin"]
+    elif found := which("harlequin"):
+        client = [found]
+    else:
+        raise ConfigurationError(
+            "harlequin is not installed",
+            hint="pip install 'meterhouse[ui]', or install harlequin on PATH; or use meterhouse query.",
+        )
+    return subprocess.run([*client, "--adapter", "duckdb", "--read-only", destination.location], check=False).returncode  # noqa: S603
