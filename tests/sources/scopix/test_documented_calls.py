@@ -1,7 +1,7 @@
-"""The calls that the vendor's page of `client.usage` prints, made as the SDK's requests are: over REST, one test a call.
+"""The calls in the vendor's documentation of `client.usage`, sent over REST as its SDK sends them.
 
-The page names methods and their parameters, and the fields that its examples read of the answers; both are held to here, so
-that neither the sandbox nor the source's columns drift away from it.
+The page documents methods, parameters, and the fields that its examples read. These tests keep the sandbox and the columns
+of the source in line with it.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from meterhouse.sources.scopix import tables
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {sandbox.scopix.credential().api_key}"}
-    with httpx.Client(base_url=f"{sandbox.url}/api/v2/usage", headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=f"{sandbox.url}/api/v2/usage", headers=headers, timeout=60) as client:
         yield client
 
 
 def read(body: Any, path: str) -> Any:
-    """What `a.b.0.c` reads of an answer; KeyError where it is not there."""
+    """The value at a path such as `a.b.0.c`; KeyError if there is none."""
     for name in path.split("."):
         body = body[int(name)] if name.isdigit() else body[name]
     return body
@@ -52,18 +52,20 @@ def read(body: Any, path: str) -> Any:
         ),
     ],
 )
-def test_a_printed_call_is_answered(client: httpx.Client, path: str, parameters: dict[str, Any], fields: list[str]) -> None:
-    """With every field that the page's example reads."""
-    answer = client.get(path, params=parameters)
-    assert answer.status_code == 200, answer.text
-    assert all(read(answer.json(), field) is not None for field in fields)
+def test_a_documented_call_returns_the_fields_of_its_example(
+    client: httpx.Client, path: str, parameters: dict[str, Any], fields: list[str]
+) -> None:
+    """Every field that the example reads has a value."""
+    response = client.get(path, params=parameters)
+    assert response.status_code == 200, response.text
+    assert all(read(response.json(), field) is not None for field in fields)
 
 
-def test_the_printed_check_is_answered(client: httpx.Client) -> None:
-    """`check(analysis_level="thorough", item_count=10)`, and what the example reads either way."""
-    answer = client.post("/check", json={"analysis_level": "thorough", "item_count": 10})
-    assert answer.status_code == 200
-    assert {"can_proceed", "available_credits", "message"} <= answer.json().keys()
+def test_the_documented_check_returns_the_fields_of_its_example(client: httpx.Client) -> None:
+    """`check(analysis_level="thorough", item_count=10)` returns the fields for both outcomes."""
+    response = client.post("/check", json={"analysis_level": "thorough", "item_count": 10})
+    assert response.status_code == 200
+    assert {"can_proceed", "available_credits", "message"} <= response.json().keys()
 
 
 @pytest.mark.parametrize(
@@ -74,8 +76,8 @@ def test_the_printed_check_is_answered(client: httpx.Client) -> None:
         ("/tokens/conversations", "conversations", "session_id"),
     ],
 )
-def test_the_printed_iterators_walk_the_list(client: httpx.Client, path: str, items: str, identity: str) -> None:
-    """`get_all_…(page_size=50)` is pages of fifty by offset, each row once."""
+def test_the_documented_iterators_read_each_row_once(client: httpx.Client, path: str, items: str, identity: str) -> None:
+    """`get_all_…(page_size=50)` requests pages of fifty by offset, and no row comes twice."""
     window = {"start_date": "2026-03-02T00:00:00Z", "end_date": "2026-03-03T23:59:59Z"} if path == "/details" else {}
     pages = [client.get(path, params={"limit": 50, "offset": offset, **window}).json()[items] for offset in (0, 50, 100)]
     seen = [row[identity] for page in pages for row in page]
@@ -94,10 +96,8 @@ def test_the_printed_iterators_walk_the_list(client: httpx.Client, path: str, it
         (tables.CONVERSATION_TOKENS, "/tokens/conversations", {}, "conversations.0"),
     ],
 )
-def test_every_field_has_a_column_of_its_own(
-    client: httpx.Client, table: Any, path: str, parameters: dict[str, Any], row: str
-) -> None:
-    """None of them arrives as a field that the vendor has added since."""
+def test_every_field_has_a_column(client: httpx.Client, table: Any, path: str, parameters: dict[str, Any], row: str) -> None:
+    """No field of a response is loaded as an undeclared one."""
     body = client.get(path, params=parameters).json()
     item = read(body, row) if row else body
     assert item.keys() <= {column.field for column in table.columns}

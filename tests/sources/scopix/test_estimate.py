@@ -1,20 +1,20 @@
-"""How long a run will take is said before it is waited for, and is right."""
+"""The duration of a run is announced before its waits, and is right."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import pytest
 import time_machine
 
-import meterhouse.sources.scopix
-from meterhouse.pipelines.run.state import RecordingJournal
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources._core import source
+from meterhouse.sources._core.events import DurationEstimated, Place
 from meterhouse.sources._core.http.rate_limit import RateLimiter
+from meterhouse.sources.scopix import estimate
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -32,57 +32,59 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A forecast: of which table, how many requests and seconds, and how many had been asked by then."""
+class Announcement:
+    """An estimate for a table or, with `*`, several; `sent` requests were sent before it."""
 
     table: str
     requests: int
     seconds: float
-    asked: int
+    sent: int
 
 
 @pytest.fixture
-def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
-    """What is said at the documented pace, on a clock that only the source's waiting moves, in one thread."""
-    heard: list[Said] = []
+def announcements(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Announcement]:
+    """The announcements at the documented rate, in one thread, with a clock that only the waits of the source move."""
+    announced: list[Announcement] = []
     now = 1_000.0
 
     def sleep(seconds: float) -> None:
         nonlocal now
         now += seconds
 
-    def expecting(_: Any, table: str, account: str, requests: int, seconds: float) -> None:
-        del account
-        heard.append(Said(table, requests, seconds, len(sandbox.requests)))
+    def duration_estimated(place: Place, requests: int, seconds: float) -> DurationEstimated:
+        announced.append(Announcement(place.table, requests, seconds, len(sandbox.requests)))
+        return DurationEstimated(place, requests, seconds)
 
     sandbox.scopix.options.clock = lambda: now
     sandbox.scopix.options.requests_per_minute = 30
-    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
-    monkeypatch.setattr(RecordingJournal, "expecting", expecting)
+    monkeypatch.setattr(source, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
+    monkeypatch.setattr(estimate, "DurationEstimated", duration_estimated)
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "30")
     monkeypatch.setenv("EXTRACT__WORKERS", "1")
-    return heard
+    return announced
 
 
 def few(count: int, start: datetime) -> list[Event]:
     return [Event(f"{start:%j}-{number:05}", start + timedelta(minutes=number)) for number in range(count)]
 
 
-def test_many_windows_with_hardly_an_event(
-    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+def test_every_window_counts_even_without_events(
+    cli: Cli, sandbox: Sandbox, announcements: list[Announcement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each window costs a request, whatever it holds: forty-two weeks are a minute, which is said first."""
+    """Forty-two weeks take a request each, and so more than a minute, which is announced after the first request."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2025-06-01")
     sandbox.scopix.usage.set(few(3, NOW - timedelta(days=3)))
     cli("run", "scopix.usage_events", "--no-models")
-    (only,) = said
-    assert (only.table, only.asked) == ("usage_events", 1)
-    assert only.requests + only.asked == len(sandbox.requests)
+    (only,) = announcements
+    assert (only.table, only.sent) == ("usage_events", 1)
+    assert only.requests + only.sent == len(sandbox.requests)
 
 
 @pytest.mark.thorough
-def test_a_hundred_keys(cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first word comes after one request, not after one a key, and a second run's is right, too."""
+def test_a_hundred_keys_take_one_request_for_the_estimate(
+    cli: Cli, sandbox: Sandbox, announcements: list[Announcement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The announcement follows after one request, instead of one for each key, and is right for a second run, too."""
     keys = [str(UUID(int=4 << 76 | 1 << 63 | number)) for number in range(1, 101)]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys))
     sandbox.scopix.usage.set(
@@ -90,30 +92,30 @@ def test_a_hundred_keys(cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatc
     )
     for _ in range(2):
         sandbox.requests.clear()
-        said.clear()
+        announcements.clear()
         cli("run", "scopix.usage_events", "--no-models")
-        assert said[0].asked <= 1
-        assert said[0].requests == pytest.approx(len(sandbox.requests), rel=0.2)
-        assert len(said) == 1
+        assert announcements[0].sent <= 1
+        assert announcements[0].requests == pytest.approx(len(sandbox.requests), rel=0.2)
+        assert len(announcements) == 1
 
 
-def test_a_list_that_turns_out_long_is_said_with_all_that_is_left(
-    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+def test_a_long_list_is_announced_again_with_all_remaining_requests(
+    cli: Cli, sandbox: Sandbox, announcements: list[Announcement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests and seconds are of the same thing: of all tables."""
+    """Requests and seconds of both announcements are those of all tables together."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-01-10")
     sandbox.scopix.usage.set(few(4_500, datetime(2026, 3, 10, tzinfo=UTC)))
     cli("run", "scopix.file_tokens", "scopix.tokens_daily", "--no-models")
-    assert [entry.table for entry in said] == ["*", "*"]
-    assert said[1].requests + said[1].asked == pytest.approx(len(sandbox.requests), rel=0.1)
-    for entry in said:
-        assert entry.seconds == pytest.approx((entry.requests + entry.asked - 1) // 30 * 61, abs=1)
+    assert [entry.table for entry in announcements] == ["*", "*"]
+    assert announcements[1].requests + announcements[1].sent == pytest.approx(len(sandbox.requests), rel=0.1)
+    for entry in announcements:
+        assert entry.seconds == pytest.approx((entry.requests + entry.sent - 1) // 30 * 61, abs=1)
 
 
-def test_two_kinds_of_events_each_count_their_pages(
-    cli: Cli, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
+def test_two_operations_each_count_their_pages(
+    cli: Cli, sandbox: Sandbox, announcements: list[Announcement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a single window the first page of each kind tells how many follow."""
+    """With a single window, the first page of each operation shows how many follow."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
     monkeypatch.setenv("SOURCES__SCOPIX__OPERATION_TYPES", "describe,chat")
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
@@ -121,4 +123,4 @@ def test_two_kinds_of_events_each_count_their_pages(
     chats = [event._replace(id=f"chat-{event.id}", operation_type="chat") for event in of_each]
     sandbox.scopix.usage.set(of_each + chats)
     cli("run", "scopix.usage_events", "--no-models")
-    assert said[-1].requests + said[-1].asked == pytest.approx(len(sandbox.requests), abs=1)
+    assert announcements[-1].requests + announcements[-1].sent == pytest.approx(len(sandbox.requests), abs=1)

@@ -1,5 +1,6 @@
-"""The Scopix source: what a run does to the raw tables, on a real DuckDB file and over real HTTP."""
+"""The Scopix source: what a run loads into the raw tables, with a real DuckDB file and over real HTTP."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -56,7 +57,7 @@ def ids(cli: Cli) -> list[str]:
     return [row[0] for row in cli.rows("select id from scopix.usage_events order by id")]
 
 
-def truth(sandbox: Sandbox, start: str = START, account: str = "default") -> list[str]:
+def expected_ids(sandbox: Sandbox, start: str = START, account: str = "default") -> list[str]:
     return sorted(event.id for event in sandbox.scopix.usage.events(account, start))
 
 
@@ -66,8 +67,8 @@ def few(count: int, day: str = "2026-03-18", prefix: str = "event") -> list[Even
     return [Event(f"{prefix}-{number:04}", start + timedelta(minutes=number)) for number in range(count)]
 
 
-def test_every_method_is_a_table_and_says_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> None:
-    """Events, days, periods, tokens and snapshots agree with the vendor's own sums; a second run changes no row."""
+def test_every_method_is_a_table_with_the_values_of_the_vendor(cli: Cli, sandbox: Sandbox) -> None:
+    """Events, days, periods, tokens and snapshots equal the vendor's own sums; a second run changes no row."""
     usage = sandbox.scopix.usage
     usage.set(usage.events("default", "2026-02-20"))
     with time_machine.travel(NOW, tick=False):
@@ -80,7 +81,7 @@ def test_every_method_is_a_table_and_says_what_the_vendor_says(cli: Cli, sandbox
         files = usage.total(START, operation_type="describe", status_code=200)
         chats = len(usage.events("default", START)) - sum(e.session is None for e in usage.events("default", START))
     assert all(before.values())
-    assert ids(cli) == truth(sandbox)
+    assert ids(cli) == expected_ids(sandbox)
     assert cli.rows("select sum(total_requests), sum(total_credits), count(*) from scopix.usage_daily") == [
         (requests, Decimal(spent), 20)
     ]
@@ -121,15 +122,15 @@ def test_every_method_is_a_table_and_says_what_the_vendor_says(cli: Cli, sandbox
     ("envelope", "totals", "page_size"),
     [("offset", True, 100), ("offset", False, 7), ("page", True, 100), ("page", True, 7)],
 )
-def test_both_envelopes_are_read_whole(
+def test_both_paging_styles_are_read_completely(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any, totals: bool, page_size: int
 ) -> None:
-    """Newer and older paging, with and without a count of all rows."""
+    """Newer and older paging, with and without the total number of rows."""
     sandbox.scopix.options.envelope, sandbox.scopix.options.totals = envelope, totals
     sandbox.scopix.usage.set(few(57) + few(100, "2026-03-05", "early"))
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", str(page_size))
     cli(*EVENTS)
-    assert ids(cli) == truth(sandbox)
+    assert ids(cli) == expected_ids(sandbox)
 
 
 def arrivals(sandbox: Sandbox, times: int, change: Callable[[int], None]) -> None:
@@ -143,71 +144,71 @@ def arrivals(sandbox: Sandbox, times: int, change: Callable[[int], None]) -> Non
 @pytest.mark.thorough
 @pytest.mark.parametrize("envelope", ["offset", "page"])
 @pytest.mark.parametrize("totals", [True, False])
-@pytest.mark.parametrize("what", ["arrives", "vanishes", "both"])
-def test_what_moves_while_it_is_paged_loses_and_doubles_nothing(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any, totals: bool, what: str
+@pytest.mark.parametrize("change", ["arrives", "vanishes", "both"])
+def test_a_list_that_moves_while_it_is_read_loses_and_doubles_no_row(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any, totals: bool, change: str
 ) -> None:
-    """A late event pushes the others down; one withdrawn further back leaves the count as it was: it shows all the same."""
+    """A late event moves the others to later pages; with a withdrawn one at the same time, the total does not change."""
     usage = sandbox.scopix.usage
     sandbox.scopix.options.envelope, sandbox.scopix.options.totals = envelope, totals
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-17")
     usage.set(few(90))
 
-    def change(number: int) -> None:
-        if what != "vanishes":
+    def move(number: int) -> None:
+        if change != "vanishes":
             usage.arrive(Event(f"late-{number}", NOW - timedelta(minutes=number)))
-        if what != "arrives":
+        if change != "arrives":
             usage.vanish("2026-03-18", id=f"event-{number:04}")
 
-    arrivals(sandbox, 2, change)
+    arrivals(sandbox, 2, move)
     cli(*EVENTS)
-    assert ids(cli) == truth(sandbox, "2026-03-17")
-    assert len(ids(cli)) == {"arrives": 92, "vanishes": 88, "both": 90}[what]
+    assert ids(cli) == expected_ids(sandbox, "2026-03-17")
+    assert len(ids(cli)) == {"arrives": 92, "vanishes": 88, "both": 90}[change]
 
 
-def test_a_list_that_never_rests_is_an_error(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read four times, it is given up; what was loaded stays as it was."""
+def test_a_list_that_moves_in_every_attempt_is_an_error(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader gives up after four attempts."""
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-17")
     usage = sandbox.scopix.usage
     usage.set(few(90))
     arrivals(sandbox, 1000, lambda number: usage.arrive(Event(f"late-{number}", NOW - timedelta(seconds=number))))
-    assert "the list moved each of 4 times" in cli(*EVENTS, status=1)
+    assert "the list moved in each of 4 attempts" in cli(*EVENTS, status=1)
 
 
-def test_a_server_that_ignores_the_page_is_an_error_and_no_endless_loop(cli: Cli, sandbox: Sandbox) -> None:
-    """The first page again, in both styles: a handful of requests, and the reason."""
+def test_a_server_that_ignores_paging_is_an_error_after_a_few_requests(cli: Cli, sandbox: Sandbox) -> None:
+    """A server that returns its first page for every page, in both styles, causes no endless loop."""
     sandbox.scopix.options.paging = "ignored"
     for envelope in ("offset", "page"):
         sandbox.requests.clear()
         sandbox.scopix.options.envelope = envelope
-        assert "every page with the first one" in cli(*EVENTS, status=1)
+        assert "the first page for every page" in cli(*EVENTS, status=1)
         assert len(sandbox.requests) <= 6
 
 
-def test_late_events_within_the_lookback_arrive_and_withdrawn_ones_go(cli: Cli, sandbox: Sandbox) -> None:
-    """Three days of the past are mirrored by each run."""
+def test_events_within_the_lookback_are_added_and_removed(cli: Cli, sandbox: Sandbox) -> None:
+    """Each run replaces the last three days."""
     cli(*EVENTS)
     usage = sandbox.scopix.usage
     usage.arrive(Event("late", NOW - timedelta(days=2)))
     usage.vanish("2026-03-19", operation_type="chat")
     cli(*EVENTS)
-    assert ids(cli) == truth(sandbox)
+    assert ids(cli) == expected_ids(sandbox)
     assert "late" in ids(cli)
 
 
-def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
+def test_days_are_requested_once_for_each_key_and_then_within_the_lookback(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request a day and key, each once; then the three days before today and today."""
+    """The first run requests each day and key once, the second one the last three days and today."""
     keys = [key.api_key_id for key in sandbox.scopix.credentials if key.account == "default"][:2]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys))
     cli(*DAILY)
-    asked = Counter((r.query["api_key_id"][0], r.query["start_date"][0][:10]) for r in sandbox.requests)
-    assert set(asked.values()) == {1}
-    assert len(asked) == 20 * 2 + 1
-    assert [key for key, _ in asked].count(UNKNOWN_KEY_ID) == 1
+    requested = Counter((r.query["api_key_id"][0], r.query["start_date"][0][:10]) for r in sandbox.requests)
+    assert set(requested.values()) == {1}
+    assert len(requested) == 20 * 2 + 1
+    assert [key for key, _ in requested].count(UNKNOWN_KEY_ID) == 1
     expected = [(key, sandbox.scopix.usage.total(START, api_key_id=key)) for key in sorted(keys)]
     assert cli.rows("select api_key_id, sum(total_requests) from scopix.usage_daily group by 1 order by 1") == expected
     sandbox.requests.clear()
@@ -222,7 +223,7 @@ def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
 
 
 def test_operation_types_limit_the_events(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each by a request of its own, and nothing else is loaded."""
+    """Only events of these operations are loaded."""
     monkeypatch.setenv("SOURCES__SCOPIX__OPERATION_TYPES", "chat,search")
     cli(*EVENTS)
     assert {kind for (kind,) in cli.rows("select distinct operation_type from scopix.usage_events")} == {"chat", "search"}
@@ -230,8 +231,8 @@ def test_operation_types_limit_the_events(cli: Cli, sandbox: Sandbox, monkeypatc
     assert len(ids(cli)) == chat + search
 
 
-def test_a_snapshot_a_day_and_the_last_run_of_a_day_wins(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """Two runs of a day are one row set, that of the later; the days before stay."""
+def test_the_last_run_of_a_day_replaces_its_snapshot(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """Two runs of a day leave the snapshot of the later one; snapshots of earlier days stay."""
     only = ("run", "scopix.usage_breakdown", "scopix.dashboard_analytics", "--no-models")
     cli(*only)
     clock.move_to(NOW + timedelta(hours=6))
@@ -247,8 +248,8 @@ def test_a_snapshot_a_day_and_the_last_run_of_a_day_wins(cli: Cli, sandbox: Sand
     ]
 
 
-def test_a_restated_past_and_a_vanished_day_are_mirrored(cli: Cli, sandbox: Sandbox) -> None:
-    """Within the lookback, in every table that is asked by date."""
+def test_restated_and_withdrawn_usage_is_replaced(cli: Cli, sandbox: Sandbox) -> None:
+    """Within the lookback, in every table that is requested by date."""
     only = ("run", "scopix.usage_events", "scopix.usage_by_period", "scopix.usage_daily", "--no-models")
     cli(*only)
     usage = sandbox.scopix.usage
@@ -262,31 +263,31 @@ def test_a_restated_past_and_a_vanished_day_are_mirrored(cli: Cli, sandbox: Sand
     assert not cli.rows(
         "select 1 from scopix.usage_by_period where period_type <> 'month' and bucket_start::date = '2026-03-19'"
     )
-    assert ids(cli) == truth(sandbox)
+    assert ids(cli) == expected_ids(sandbox)
 
 
 def test_an_account_without_usage_has_its_tables(cli: Cli, sandbox: Sandbox) -> None:
-    """Lists are empty, days are zero, and a gap of weeks in the schedule is filled by the next run."""
+    """Lists are empty and days are zero."""
     sandbox.scopix.usage.set([])
     cli("run", "--no-models")
     assert all(loaded(cli, table) == [] for table in ("usage_events", "file_tokens", "conversation_tokens"))
     assert cli.rows("select count(*), sum(total_requests) from scopix.usage_daily") == [(20, 0)]
 
 
-def test_a_gap_in_the_schedule_is_filled(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """Five weeks without a run leave nothing out."""
+def test_a_pause_in_the_schedule_is_caught_up(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """After five weeks without a run, the next run loads all of them."""
     sandbox.scopix.usage.set(few(30) + few(30, "2026-04-02", "later"))
     cli(*EVENTS)
     cli(*DAILY)
     clock.move_to(NOW + timedelta(days=35))
     cli("run", "scopix.usage_events", "scopix.usage_daily", "scopix.dashboard_daily_activity", "--no-models")
-    assert ids(cli) == truth(sandbox)
+    assert ids(cli) == expected_ids(sandbox)
     assert cli.rows("select count(*) from scopix.usage_daily") == [(55,)]
     assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(55,)]
 
 
-def test_a_conversation_that_goes_on_is_counted_on(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """It began before the lookback of the other tables, and its tokens are those of today all the same."""
+def test_a_conversation_that_goes_on_is_updated(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """A conversation that began before the lookback of the other tables gets its new tokens."""
     sandbox.scopix.usage.set([Event("a", NOW - timedelta(days=6), input_tokens=5, session="long")])
     only = ("run", "scopix.conversation_tokens", "--no-models")
     cli(*only)
@@ -296,11 +297,11 @@ def test_a_conversation_that_goes_on_is_counted_on(cli: Cli, sandbox: Sandbox, c
     assert cli.rows("select total_tokens, message_count from scopix.conversation_tokens") == [(12, 2)]
 
 
-def test_an_older_server_has_months_of_tokens_and_no_days(cli: Cli, sandbox: Sandbox) -> None:
-    """It would answer the whole month for each of its days: that is an error, while the months are right."""
+def test_an_older_server_has_months_of_tokens_but_no_days(cli: Cli, sandbox: Sandbox) -> None:
+    """Such a server returns the running month for each day, which is an error; its months are correct."""
     sandbox.scopix.options.tokens = "months"
-    said = cli("run", "scopix.tokens_daily", "scopix.tokens_monthly", "--no-models", status=1)
-    assert "does not look at start_date and end_date" in said
+    output = cli("run", "scopix.tokens_daily", "scopix.tokens_monthly", "--no-models", status=1)
+    assert "does not apply start_date and end_date" in output
     tokens = sandbox.scopix.usage
     assert cli.rows("select total_tokens from scopix.tokens_monthly") == [
         (tokens.total(START, what="input_tokens") + tokens.total(START, what="output_tokens"),)
@@ -308,25 +309,23 @@ def test_an_older_server_has_months_of_tokens_and_no_days(cli: Cli, sandbox: San
     assert not cli.rows("select * from information_schema.tables where table_name = 'tokens_daily'")
 
 
-def test_several_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with its key and tenant; the one that fails does not keep the other from being loaded."""
-    import json
-
+def test_an_account_that_fails_does_not_stop_the_others(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each account has its key and tenant; if one fails, the other is loaded."""
     keys = {name: sandbox.scopix.credential(name) for name in ("default", "studio")}
     accounts = {name: {"api_key": key.api_key, "tenant_id": key.tenant_id} for name, key in keys.items()}
     monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps(accounts))
     cli(*EVENTS)
     for name in keys:
         got = [row[0] for row in cli.rows(f"select id from scopix.usage_events where account = '{name}' order by id")]
-        assert got == truth(sandbox, account=name)
+        assert got == expected_ids(sandbox, account=name)
     sandbox.scopix.options.past_due.add("studio")
     failures = cli.json(*EVENTS, status=1)["failures"]
     assert {(failure["account"], failure["kind"]) for failure in failures} == {("studio", "RequestRejected")}
 
 
 @pytest.mark.parametrize("since", ["2026-02-03", "2026-02-01"])
-def test_a_backfill_is_exactly_its_days(cli: Cli, sandbox: Sandbox, since: str) -> None:
-    """Months are loaded where they lie in it whole; snapshots of the past cannot be had and are not made."""
+def test_a_backfill_loads_exactly_its_days(cli: Cli, sandbox: Sandbox, since: str) -> None:
+    """Of months it loads the complete ones; it takes no snapshots, which are of the present only."""
     sandbox.scopix.usage.set(few(30, "2026-02-02") + few(30, "2026-02-20", "later"))
     cli("run", "--no-models", "--since", since, "--until", "2026-03-01")
     days = 28 - int(since[-2:]) + 1
@@ -336,26 +335,26 @@ def test_a_backfill_is_exactly_its_days(cli: Cli, sandbox: Sandbox, since: str) 
     assert months == [(1 if since == "2026-02-01" else 0,)]
 
 
-def test_a_new_field_is_a_column_and_a_wrong_one_stops_its_table_only(cli: Cli, sandbox: Sandbox) -> None:
-    """What the API adds is not lost; what it breaks is told with endpoint, field and value."""
+def test_a_new_field_is_a_column_and_a_wrong_value_stops_only_its_table(cli: Cli, sandbox: Sandbox) -> None:
+    """A new field is loaded; a value of another type is an error with endpoint, field and value."""
     new = {"id": "x", "timestamp": "2026-03-19T01:00:00+00:00", "operation_type": "describe", "region": "eu"}
     sandbox.faults.add(Fault(path=DETAILS, body={"events": [new], "total_count": 1}))
     cli("run", "scopix.usage_events", "--no-models", "--since", "2026-03-19", "--until", "2026-03-20")
     assert cli.rows("select id, region, provider from scopix.usage_events") == [("x", "eu", None)]
     sandbox.faults.clear()
     sandbox.faults.add(Fault(path="/api/v2/usage/breakdown", body={"total_credits_used": "many"}))
-    said = cli("run", "scopix.usage_breakdown", "scopix.usage_checks", "--no-models", status=1)
-    assert "/usage/breakdown: field total_credits_used holds 'many'" in said
+    output = cli("run", "scopix.usage_breakdown", "scopix.usage_checks", "--no-models", status=1)
+    assert "/usage/breakdown: field total_credits_used holds 'many'" in output
     assert cli.rows("select count(*) from scopix.usage_checks") == [(1,)]
 
 
-def test_check_needs_one_call_and_shows_no_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that works costs one POST; one that does not is named by its setting, never by its value."""
+def test_check_sends_one_request_and_shows_no_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error names the setting of the key, never its value."""
     cli("check")
     assert [(request.method, request.path) for request in sandbox.requests] == [("POST", "/api/v2/usage/check")]
     sandbox.scopix.options.exhausted.add("default")
     cli("check")
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY", "scopix_wrong_key_123")
-    said = cli("check", status=1) + cli("run", "--no-models", status=1)
-    assert "api_key" in said
-    assert "scopix_wrong_key_123" not in said
+    output = cli("check", status=1) + cli("run", "--no-models", status=1)
+    assert "api_key" in output
+    assert "scopix_wrong_key_123" not in output

@@ -1,5 +1,6 @@
-"""Servers that answer otherwise than the newest documents have it: nothing is short, doubled or zero in silence."""
+"""Servers that behave differently from the newest documentation: no row is lost, doubled or zero without an error."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 import time_machine
 
-import meterhouse.sources.scopix
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
-from meterhouse.sources._core.http.rate_limit import RateLimiter
-from meterhouse.sources.scopix import scopix_source
+from meterhouse.sources._core.config.accounts import Account
+from meterhouse.sources._core.source import SourceBuilder
+from meterhouse.sources.scopix.client import connect
+from meterhouse.sources.scopix.constants import BASE_URL
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -38,16 +40,16 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture
 def edit(sandbox: Sandbox) -> Edit:
-    """Makes the answers of one path other than the vendor's documents have them."""
+    """Changes the responses of one path."""
 
     def put(path: str, change: Callable[[dict[str, Any]], None]) -> None:
-        sandbox.scopix.options.edit = lambda asked, body: change(body) if asked == path else None
+        sandbox.scopix.options.edit = lambda requested, body: change(body) if requested == path else None
 
     return put
 
 
 def few(count: int, day: str = "2026-03-18") -> list[Event]:
-    """Events a minute apart, each of which used tokens."""
+    """Events a minute apart, each with ten input tokens."""
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")
     return [Event(f"{day}-{number:04}", start + timedelta(minutes=number), input_tokens=10) for number in range(count)]
 
@@ -56,20 +58,20 @@ def keys(sandbox: Sandbox) -> list[str]:
     return [key.api_key_id for key in sandbox.scopix.credentials if key.account == "default"]
 
 
-@pytest.mark.parametrize("says_more", [True, False])
+@pytest.mark.parametrize("states_more", [True, False])
 @pytest.mark.parametrize("size", ["20", "100"])
-def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
-    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch, size: str, says_more: bool
+def test_a_total_of_one_page_is_not_the_total_of_the_list(
+    cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch, size: str, states_more: bool
 ) -> None:
-    """Whether the answer says that rows follow or only has them: a list cut after its first page is an error."""
+    """A list that would end after its first page is an error, whether or not the response states that rows follow."""
 
-    def of_the_page(body: dict[str, Any]) -> None:
+    def total_of_the_page(body: dict[str, Any]) -> None:
         more = body.pop("total_count") > body["offset"] + len(body["events"])
         body["total"] = len(body["events"])
-        if says_more:
+        if states_more:
             body["has_more"] = more
 
-    edit(DETAILS, of_the_page)
+    edit(DETAILS, total_of_the_page)
     sandbox.scopix.usage.set(few(250))
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", size)
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
@@ -78,10 +80,10 @@ def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
 
 
 @pytest.mark.parametrize("envelope", ["offset", "page"])
-def test_a_list_that_is_one_full_page_is_whole(
+def test_a_list_of_exactly_one_full_page_is_complete(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any
 ) -> None:
-    """One page more tells that nothing follows."""
+    """A further request shows that no row follows."""
     sandbox.scopix.options.envelope = envelope
     sandbox.scopix.usage.set(few(100))
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
@@ -89,10 +91,10 @@ def test_a_list_that_is_one_full_page_is_whole(
     assert cli.rows("select count(*) from scopix.usage_events") == [(100,)]
 
 
-def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
+def test_events_without_a_key_have_the_requested_key(
     cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that they are part of what the next run replaces: what the vendor withdraws goes."""
+    """The next run replaces them, so an event that the vendor withdraws disappears."""
 
     def without_keys(body: dict[str, Any]) -> None:
         for event in body["events"]:
@@ -113,21 +115,19 @@ def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
 
 
 @pytest.mark.parametrize("table", ["usage_daily", "usage_by_period", "usage_events"])
-def test_a_server_that_passes_over_the_key_is_an_error(
+def test_a_server_that_ignores_the_key_is_an_error(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    """Each of two keys would have the usage of all."""
+    """Otherwise each of two keys would have the usage of all keys."""
     sandbox.scopix.options.keys = "ignored"
     sandbox.scopix.usage.set(few(5, "2026-03-01"))
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys(sandbox)[:2]))
-    assert "does not look at api_key_id" in cli("run", f"scopix.{table}", "--no-models", status=1)
+    assert "the server ignores api_key_id" in cli("run", f"scopix.{table}", "--no-models", status=1)
     assert not cli.rows(f"select * from information_schema.tables where table_name = '{table}'")
 
 
-def test_a_key_that_vanishes_at_the_vendor_vanishes_here(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its days become 0, its hours go; those of the other key stay."""
+def test_usage_that_vanishes_for_a_key_is_removed(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its days become 0 and its hours are deleted; the rows of the other key stay."""
     first, second = keys(sandbox)[:2]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", f"{first},{second}")
     only = ("run", "scopix.usage_daily", "scopix.usage_by_period", "--no-models")
@@ -146,12 +146,8 @@ def test_a_key_that_vanishes_at_the_vendor_vanishes_here(
     assert cli.rows(query) == [(second, left)]
 
 
-def test_one_key_for_two_accounts_needs_a_tenant_for_each(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The account without one may be the tenant that the other names."""
-    import json
-
+def test_two_accounts_with_one_key_need_a_tenant_each(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account without a tenant may have the tenant of the other account."""
     key = sandbox.scopix.credential()
     accounts = {"a": {"api_key": key.api_key}, "b": {"api_key": key.api_key, "tenant_id": key.tenant_id}}
     monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps(accounts))
@@ -159,50 +155,66 @@ def test_one_key_for_two_accounts_needs_a_tenant_for_each(
     assert not sandbox.requests
 
 
-def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vendor counts by key: two accounts at full pace each would be twice too fast."""
-    made: list[RateLimiter] = []
+def test_accounts_with_one_key_share_its_rate_limits() -> None:
+    """Scopix counts requests by key, so two accounts at the full rate would exceed it."""
+    accounts = [
+        Account(name, {"api_key": key}, {"base_url": BASE_URL, "tenant_id": name})
+        for name, key in {"north": "scopix_one_key", "south": "scopix_one_key", "east": "scopix_another"}.items()
+    ]
+    source = SourceBuilder(
+        provider="scopix",
+        base_url=BASE_URL,
+        initial_date="2026-03-01",
+        lookback="3 days",
+        requests_per_minute=30,
+        accounts=None,
+        since=None,
+        until=None,
+        full_refresh=False,
+    )
+    clients = connect(source, accounts, check_requests_per_minute=60)
+    north, south, east = (clients[name] for name in ("north", "south", "east"))
+    assert north.http.rate_limiter is south.http.rate_limiter
+    assert north.check_http.rate_limiter is south.check_http.rate_limiter
+    assert north.estimate is south.estimate
+    limiters = [
+        limiter for client in (north, east) for limiter in (client.http.rate_limiter, client.check_http.rate_limiter)
+    ]
+    assert len({id(limiter) for limiter in limiters}) == 4
+    assert [limiter.requests_per_minute for limiter in limiters] == [30, 60, 30, 60]
 
-    def budget(pace: int) -> RateLimiter:
-        made.append(RateLimiter(pace))
-        return made[-1]
 
-    monkeypatch.setattr(meterhouse.sources.scopix, "RateLimiter", budget)
-    tenants = {name: {"api_key": "scopix_one_key", "tenant_id": name} for name in ("north", "south")}
-    other = {"east": {"api_key": "scopix_another"}}
-    assert scopix_source(accounts=tenants | other).resources
-    assert [pace.requests_per_minute for pace in made] == [30, 60, 30, 60]
-
-
-def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
+def test_hours_are_loaded_from_the_first_complete_one(
     cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
-    """A server that knows seven days only, and lists the hour that they begin in; what lies before is told as a gap."""
+    """A server that keeps seven days lists the hour in which they begin; the time before is reported as missed."""
 
-    def of_a_week(body: dict[str, Any]) -> None:
+    def last_seven_days(body: dict[str, Any]) -> None:
         if body["period_type"] == "hour":
             since = datetime.now(UTC) - timedelta(days=7)
             body["start_date"] = since.isoformat()
             hour = since.replace(minute=0, second=0, microsecond=0)
             body["data"] = [point for point in body["data"] if datetime.fromisoformat(point["timestamp"]) >= hour]
 
-    edit(BY_PERIOD, of_a_week)
+    edit(BY_PERIOD, last_seven_days)
     only = ("run", "scopix.usage_by_period", "--no-models")
-    said = cli(*only)
+    output = cli(*only)
     since = datetime(2026, 3, 13, 11, tzinfo=UTC)
     requests = sandbox.scopix.usage.total(since)
     hours = "from scopix.usage_by_period where period_type = 'hour'"
     assert cli.rows(f"select min(bucket_start) >= '2026-03-13 11:00:00+00', sum(value) {hours}") == [(True, requests)]
-    gaps = [line for line in said.splitlines() if line.startswith("GAP")]
-    assert len(gaps) == 1
-    assert "scopix.usage_by_period default" in gaps[0]
-    assert "does not tell [2026-03-01T00:00:00Z, 2026-03-13T11:00:00Z)" in gaps[0]
+    missed = [line for line in output.splitlines() if line.startswith("MISSED")]
+    assert len(missed) == 1
+    assert "scopix.usage_by_period default" in missed[0]
+    assert "no longer returns [2026-03-01T00:00:00Z, 2026-03-13T11:00:00Z)" in missed[0]
     clock.move_to(NOW + timedelta(hours=3))
-    assert "GAP" not in cli(*only)
+    assert "MISSED" not in cli(*only)
 
 
-def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(cli: Cli, sandbox: Sandbox, edit: Edit) -> None:
-    """A server that lists a week whatever it is asked for, and does not say so."""
+def test_a_dashboard_without_bounds_replaces_only_the_days_from_its_first_one(
+    cli: Cli, sandbox: Sandbox, edit: Edit
+) -> None:
+    """A server that lists a week for every period, without its bounds, deletes no earlier day."""
     only = ("run", "scopix.dashboard_daily_activity", "--no-models")
     cli(*only)
 
@@ -217,34 +229,34 @@ def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(cli: Cli,
     assert cli.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]
 
 
-def test_a_dashboard_that_has_lost_its_days_is_asked_again(cli: Cli, sandbox: Sandbox, edit: Edit) -> None:
-    """Its totals can do without them."""
-    answers: list[dict[str, Any]] = []
+def test_a_dashboard_without_its_days_is_requested_again(cli: Cli, sandbox: Sandbox, edit: Edit) -> None:
+    """The shared response may lack the days, because the totals do not need them."""
+    responses: list[dict[str, Any]] = []
 
     def first_without(body: dict[str, Any]) -> None:
-        answers.append(body)
-        if len(answers) == 1:
+        responses.append(body)
+        if len(responses) == 1:
             del body["daily_activity"]
 
     edit(DASHBOARD, first_without)
     cli("run", "scopix.dashboard_daily_activity", "--no-models")
-    assert len(answers) == 2
+    assert len(responses) == 2
     assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
 
 
-def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(cli: Cli, sandbox: Sandbox) -> None:
-    """It has nothing to tell of a single day."""
+def test_a_server_that_excludes_the_last_token_day_is_an_error(cli: Cli, sandbox: Sandbox) -> None:
+    """It returns zero for any single day, and the loaded rows stay."""
     cli(*TOKENS)
     before = cli.rows("select date, total_tokens from scopix.tokens_daily order by 1")
     sandbox.scopix.options.tokens = "end excluded"
-    assert "it answers 0 tokens for each day of" in cli(*TOKENS, status=1)
+    assert "it returns 0 tokens for each day of" in cli(*TOKENS, status=1)
     assert cli.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
 
 
-def test_the_first_minutes_of_a_month_do_not_wipe_out_the_days_before(
+def test_the_first_minutes_of_a_month_keep_the_tokens_of_the_days_before(
     cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
-    """A server that passes over dates and names no month answers 0 then: of the new month, and not of the old one's days."""
+    """A server that ignores dates and names no month then returns 0, which is the new month and not an earlier day."""
     sandbox.scopix.usage.set(few(30, "2026-03-30") + few(30, "2026-03-31"))
     clock.move_to(datetime(2026, 3, 31, 23, 50, tzinfo=UTC))
     cli(*TOKENS)
@@ -255,13 +267,13 @@ def test_the_first_minutes_of_a_month_do_not_wipe_out_the_days_before(
     days = cli.rows("select date, total_tokens from scopix.tokens_daily where total_tokens > 0 or date > '2026-03-31'")
     assert sorted(days) == [(date(2026, 3, 30), 300), (date(2026, 3, 31), 300), (date(2026, 4, 1), 0)]
     sandbox.scopix.usage.arrive(*few(1, "2026-04-01"))
-    assert "does not look at start_date and end_date" in cli(*TOKENS, status=1)
+    assert "does not apply start_date and end_date" in cli(*TOKENS, status=1)
 
 
-def test_a_newer_server_that_names_no_month_has_its_idle_days_and_the_others(
+def test_a_newer_server_without_month_fields_loads_days_with_and_without_tokens(
     cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A week without usage in a history with usage is zero, and is loaded as such."""
+    """Days without tokens are loaded as zero if the account has tokens on other days."""
     edit("/api/v2/usage/tokens/monthly", lambda body: (body.pop("year"), body.pop("month"), None)[-1])
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(10))
@@ -269,8 +281,8 @@ def test_a_newer_server_that_names_no_month_has_its_idle_days_and_the_others(
     assert cli.rows("select count(*), sum(total_tokens) from scopix.tokens_daily") == [(48, 100)]
 
 
-def test_an_error_that_is_null_is_none(cli: Cli, sandbox: Sandbox) -> None:
-    """A field that newer answers may have."""
+def test_a_null_error_field_is_no_error(cli: Cli, sandbox: Sandbox) -> None:
+    """A response with `error: null` is loaded."""
     sandbox.scopix.options.edit = lambda _, body: body.update(error=None)
     sandbox.scopix.usage.set(few(5))
     cli("run", "--no-models")
@@ -278,8 +290,8 @@ def test_an_error_that_is_null_is_none(cli: Cli, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.thorough
-def test_a_day_without_credits_is_unrated_and_not_free(cli: Cli, sandbox: Sandbox) -> None:
-    """A summary without `total_credits`: the marts are built, and its requests are listed as unpriced."""
+def test_a_day_without_credits_is_unpriced_and_not_free(cli: Cli, sandbox: Sandbox) -> None:
+    """Requests of a summary without `total_credits` are listed as unpriced."""
 
     def unrated(path: str, body: dict[str, Any]) -> None:
         if path.endswith("/summary") and body["period"]["start"].startswith("2026-03-18"):
@@ -298,23 +310,23 @@ def test_a_day_without_credits_is_unrated_and_not_free(cli: Cli, sandbox: Sandbo
 
 
 @pytest.mark.thorough
-def test_two_accounts_of_one_tenant_are_reported(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two keys of one tenant see the same usage; only its own ids tell."""
-    import json
-
+def test_two_accounts_with_one_tenant_fail_a_test_of_the_models(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two keys of one tenant return the same events, which their ids show."""
     accounts = {key.api_key[-1] + "st": {"api_key": key.api_key} for key in sandbox.scopix.credentials[:2]}
     monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps(accounts))
     sandbox.scopix.usage.set(few(5))
-    said = cli("run", "scopix.usage_events", status=1)
-    assert "FAILED  assert_scopix_accounts_do_not_overlap" in said
-    assert "FAILED" not in said.replace("FAILED  assert_scopix_accounts_do_not_overlap", "")
+    output = cli("run", "scopix.usage_events", status=1)
+    assert "FAILED  assert_scopix_accounts_do_not_overlap" in output
+    assert "FAILED" not in output.replace("FAILED  assert_scopix_accounts_do_not_overlap", "")
 
 
 @pytest.mark.thorough
-def test_months_that_are_not_their_days_are_reported(
+def test_a_month_that_differs_from_its_days_is_a_warning(
     cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A month that lacks its last day, as it would if the end of a time were excluded."""
+    """A month without its last day, as from a server that excludes the end, warns in a test of the models."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(3, "2026-02-10") + few(2, "2026-02-28"))
     tables = ("scopix.tokens_daily", "scopix.tokens_monthly")
