@@ -49,7 +49,7 @@ def main() -> None:
         with ThreadPoolExecutor() as executor:  # Playwright occupies the event loop of this thread
             client = executor.submit(lambda: asyncio.run(run_in_harlequin(folder / "demo.duckdb"))).result()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        frames = [frame for frame in re.split(r"(?:\r|\x1b\[\d*[AK])+", demo) if "left in budget" in frame]
+        frames = [frame for frame in re.split(r"(?:\r|\x1b\[\d*[AK])+", demo) if "rate limit left" in frame]
         progress = max(frames, key=lambda frame: frame.count("\n")).strip("\n")
         picture_of_terminal(browser, f"$ meterhouse run\n{progress}", "run")
         picture_of_terminal(browser, f"$ meterhouse status\n{status.replace(str(folder), '/srv/costs')}", "status")

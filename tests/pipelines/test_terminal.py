@@ -34,8 +34,7 @@ from meterhouse.sources._core.events import (
 )
 from meterhouse.sources._core.windows import Window, from_date
 from tests.conftest import Cli
-from tests.pipelines.report.marts import HOSTILE, fill
-from tests.pipelines.report.marts import house as filled
+from tests.pipelines.report.marts import HOSTILE, fill, mart_rows
 
 WINDOW = Window(from_date(date(2026, 5, 1)), from_date(date(2026, 5, 20)))
 DAILY, EVENTS = Place("scopix", "default", "usage_daily"), Place("scopix", "default", "usage_events")
@@ -151,7 +150,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
 
 def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     """It shows cost, forecast, freshness and warnings; with `--json`, exact values."""
-    marts = filled({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
+    marts = mart_rows({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
     marts["cost_forecast_monthly"][-1]["forecast"] = None
     fill(cli.database, **marts)
     printed = cli("status").splitlines()
@@ -180,7 +179,7 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
 def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     """Rows print as a table, as CSV or as JSON with exact numbers; SQL that writes is refused with status 2."""
     assert "there is no database" in cli("query", "select 1", status=1)
-    fill(cli.database, **filled({"mathpix": HOSTILE}, days=2))
+    fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
     sql = "select account, sum(billed_cost) cost, null nothing, max(date) as day from usage.cost_daily group by 1 order by 1"
     rows = cli.rows(sql)
     assert [(row["account"], Decimal(row["cost"]), row["nothing"], row["day"]) for row in cli.json("query", sql)] == [

@@ -13,7 +13,7 @@ import pyarrow as pa
 import yaml
 
 from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 
 TODAY = date(2026, 5, 20)
 NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - the mart holds UTC without a time zone
@@ -44,7 +44,7 @@ def contracts() -> dict[str, dict[str, str]]:
     return found
 
 
-def fill(database: Path, **marts: Rows) -> Destination:
+def fill(database: Path, **marts: Rows) -> DuckDBDestination:
     """A database with all marts, and rows in those that are named; missing columns are null, or false."""
     database.unlink(missing_ok=True)
     with duckdb.connect(str(database)) as connection:
@@ -68,7 +68,7 @@ def fill(database: Path, **marts: Rows) -> Destination:
                 connection.register("filled", filled)
                 connection.execute(f"insert into usage.{mart} select * from filled")
     assert not marts, f"no marts: {marts.keys()}"
-    return Destination("duckdb", "duckdb", str(database), None)
+    return DuckDBDestination("duckdb", "duckdb", str(database), None)
 
 
 def _arrow(kind: str) -> pa.DataType:

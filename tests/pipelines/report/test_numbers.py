@@ -20,7 +20,6 @@ from meterhouse.pipelines.output.status import status_from
 from meterhouse.pipelines.report import sections
 from meterhouse.pipelines.report.data import read_report_data
 from meterhouse.pipelines.report.sections import TOP_VALUES
-from meterhouse.pipelines.warehouse.query import reader
 from tests.conftest import Cli
 from tests.pipelines.report.conftest import SCENARIOS, WrittenReport
 from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, contracts, fill, mart_rows
@@ -203,8 +202,8 @@ def test_incomplete_weeks_have_no_drivers(tmp_path: Path) -> None:
     for row in marts["usage_trends_daily"]:
         if row["account"] == "incomplete" and row["date"] == TODAY - timedelta(days=9):
             row["is_complete"] = False
-    with reader(fill(tmp_path / "incomplete.duckdb", **marts)) as query:
-        data = read_report_data(query, "incomplete.duckdb")
+    with fill(tmp_path / "incomplete.duckdb", **marts).reader() as reader:
+        data = read_report_data(reader.rows, "incomplete.duckdb")
     assert {(row.account, row.previous_complete_days) for row in data.week_changes} == {("complete", 7), ("incomplete", 6)}
     together = {(row.value, row.unit): row.current_cost for row in data.drivers if row.account is None}
     assert together == {(row.value, row.unit): row.current_cost for row in data.drivers if row.account == "complete"}
@@ -252,25 +251,25 @@ def test_postgres_gives_the_same_report(tmp_path: Path) -> None:
                             f"insert into usage.{mart} values ({marks})", marts.table(f"usage.{mart}").fetchall()
                         )
 
-            def execute(query: str) -> list[dict[str, Any]]:
-                cursor.execute(query)
+            def execute(query: str, *parameters: Any) -> list[dict[str, Any]]:
+                cursor.execute(query, parameters or None)
                 names = [column[0] for column in cursor.description]
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
             data, status = read_report_data(execute, "same"), status_from(execute)
     finally:
         server.cleanup()
-    with reader(source) as query:
-        assert msgspec.json.encode(data) == msgspec.json.encode(read_report_data(query, "same"))
-        assert status == status_from(query)
+    with source.reader() as reader:
+        assert msgspec.json.encode(data) == msgspec.json.encode(read_report_data(reader.rows, "same"))
+        assert status == status_from(reader.rows)
 
 
 @pytest.mark.thorough
 def test_leaves_out_old_days_of_many_meters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report with too many days of meters holds the latest days of all meters, and states the first of them."""
     monkeypatch.setattr(sections, "MAX_METER_DAYS", 2 * 10 + 1)
-    with reader(fill(tmp_path / "long.duckdb", **mart_rows({"onepin": ["default"]}, days=30))) as query:
-        data = read_report_data(query, "long.duckdb")
+    with fill(tmp_path / "long.duckdb", **mart_rows({"onepin": ["default"]}, days=30)).reader() as reader:
+        data = read_report_data(reader.rows, "long.duckdb")
     assert data.meters_since == TODAY - timedelta(days=9)
     assert [(one.start, len(one.quantities)) for one in data.meters] == [(data.meters_since, 10)] * 2
 
