@@ -1,122 +1,92 @@
-"""The book of usage and the world behind it."""
+"""The vendors' usage: its fixtures, and what `set`, `restate`, `withdraw` and `reset` do to it."""
 
-import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from decimal import Decimal
+from typing import Any
 
+import httpx
 import pytest
 
-from meterhouse.pipelines.sandbox.mathpix import Series, Usage, UsageBook, World
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox.mathpix import CountStore, Series, Usage
+from meterhouse.pipelines.sandbox.onepin import Run
+from meterhouse.pipelines.sandbox.reducto import Usage as Credits
+from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, growth
 
-NOW = datetime(2026, 3, 18, 14, 45, tzinfo=UTC)
-FAR = datetime(2036, 1, 1, tzinfo=UTC)
+from .conftest import NOW
+
+DAY = "2026-03-10"
+VENDORS = ("mathpix", "reducto", "onepin", "scopix")
 
 
-def book(seed: int = 7, now: datetime = NOW) -> UsageBook:
-    """A book whose clock stands still."""
-    return UsageBook(World(seed), lambda: now)
+def usage_of(sandbox: Sandbox, vendor: str, day: str = DAY) -> Any:
+    """A day's usage of the default account, in the vendor's units."""
+    end = date.fromisoformat(day) + timedelta(days=1)
+    usage: Any = sandbox.vendors[vendor].usage
+    return usage.credits(day, end) if vendor == "onepin" else usage.total(day, end)
 
 
-def by_month(usage: UsageBook, account: str = "default") -> dict[str, Counter[str]]:
-    """Counts by month and usage type."""
-    months: dict[str, Counter[str]] = {}
-    for hour, counts in usage.hours(account, None, None):
-        month = months.setdefault(hour.strftime("%Y-%m"), Counter())
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_usage_depends_on_the_seed_and_not_on_the_clock(sandbox: Sandbox, vendor: str) -> None:
+    """The usage of a past day is the same at every later time, and another seed has other usage."""
+    later = Sandbox(seed=7, clock=lambda: NOW + timedelta(days=4000))
+    assert usage_of(later, vendor) == usage_of(sandbox, vendor)
+    assert usage_of(Sandbox(seed=8, clock=lambda: NOW), vendor) != usage_of(sandbox, vendor)
+
+
+@pytest.fixture(scope="module")
+def months(running_sandbox: Sandbox) -> dict[str, Counter[str]]:
+    """Mathpix's counts by month and usage type."""
+    found: dict[str, Counter[str]] = {}
+    for hour, counts in running_sandbox.mathpix.usage.hours("default", None, None):
+        month = found.setdefault(hour.strftime("%Y-%m"), Counter())
         for series, count in counts.items():
             month[series.usage_type] += count
-    return months
+    return found
 
 
-def test_the_seed_decides() -> None:
-    """The same seed gives the same usage, another seed another."""
-    window = ("2025-05-01", "2025-05-08")
-    assert book().rows(*window) == book().rows(*window)
-    assert book(8).total(*window) != book().total(*window)
-
-
-def test_the_world_is_the_same_in_every_process() -> None:
-    """Usage does not depend on the process: neither on its hash seed nor on what was asked before."""
-    script = (
-        "from datetime import UTC, datetime; from pipelines.sandbox.mathpix import *;"
-        "book = UsageBook(World(7), lambda: datetime(2026, 3, 18, 14, 45, tzinfo=UTC));"
-        "print(book.total('2025-02-01', '2025-02-10'), book.rows('2025-02-03', '2025-02-04'))"
-    )
-    root = Path(__file__).parents[3]
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=root,
-            env={"PYTHONHASHSEED": salt},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for salt in ("1", "2")
-    }
-    usage = book()
-    usage.rows("2025-02-09", "2025-02-10")
-    rows = usage.rows("2025-02-03", "2025-02-04")
-    assert printed == {f"{usage.total('2025-02-01', '2025-02-10')} {rows}\n"}
-
-
-def test_the_past_does_not_depend_on_the_present() -> None:
-    """What was used in an hour is the same whenever one asks."""
-    window = ("2026-03-10", "2026-03-18")
-    assert book(now=FAR).rows(*window) == book().rows(*window)
-
-
-def test_history_crosses_the_price_changes() -> None:
-    """Images are used before and after 2025-03-01, pages before and after 2024-12-01, in every month since June 2024."""
-    months = by_month(book())
+def test_mathpix_usage_crosses_price_changes_and_tiers(months: dict[str, Counter[str]]) -> None:
+    """Usage spans the price changes and crosses the tiers of mathpix.com/docs/convert/billing."""
     assert next(iter(months)) == "2024-06"
     assert len(months) == 22
-    for month in months.values():
-        assert set(month) == {"image", "image-async", "pdf-page", "strokes-session", "conversion"}
-
-
-def test_tiers_are_crossed() -> None:
-    """Some months stay below 1,000,000 images and 100,000 sessions and some go above; every month passes 1,000 sessions."""
-    months = list(by_month(book()).values())
-    assert min(month["image"] for month in months) < 1_000_000 < max(month["image"] for month in months)
-    assert min(month["strokes-session"] for month in months) < 100_000 < max(month["strokes-session"] for month in months)
-    assert all(month["strokes-session"] > 1_000 for month in months)
-
-
-def test_the_bill_is_some_thousand_dollars() -> None:
-    """A full month of the demo's account costs from one to ten thousand USD at the prices since 2025-03-01."""
-    for month in list(by_month(book()).values())[:-1]:
+    types = {"image", "image-async", "pdf-page", "strokes-session", "conversion"}
+    assert all(set(month) == types for month in months.values())
+    images, sessions = ([month[name] for month in months.values()] for name in ("image", "strokes-session"))
+    assert min(images) < 1_000_000 < max(images)
+    assert 1_000 < min(sessions) < 100_000 < max(sessions)
+    for month in list(months.values())[:-1]:
         usd = 0.002 * (month["image"] + month["image-async"]) + 0.005 * month["pdf-page"] + 0.01 * month["strokes-session"]
         assert 1_000 < usd < 10_000
         assert 0 < month["conversion"] < 2_000
 
 
-def test_2035_is_sane() -> None:
-    """Growth saturates: in 2035 a year's usage is within a tenth of that of 2026."""
-    usage = book(now=FAR)
-    assert usage.total("2035-01-01", "2036-01-01") == pytest.approx(usage.total("2026-01-01", "2027-01-01"), rel=0.1)
-    assert growth(FIRST_DAY) == pytest.approx(0.6)
-    assert growth(date(2100, 1, 1)) <= 1
-
-
-def test_weekday_season_night_and_spike() -> None:
-    """Weekends, summers and nights are quieter, and one day stands out."""
-    usage = book()
+def test_usage_is_plausible(sandbox: Sandbox) -> None:
+    """Usage begins on the first day, grows to saturation, rests at weekends, in summer and at night, and has one spike."""
+    usage, credits_ = sandbox.mathpix.usage, sandbox.reducto.usage
 
     def images(start: str, days: int) -> float:
-        return usage.total(start, date.fromisoformat(start) + timedelta(days=days), usage_type="image") / days
+        end = date.fromisoformat(start) + timedelta(days=days)
+        count: int = usage.total(start, end, usage_type="image")
+        return count / days
 
+    assert usage.total("1990-01-01", FIRST_DAY) == 0
+    assert usage.total(None, FIRST_DAY + timedelta(days=1)) > 0
     assert images("2025-10-11", 2) < 0.75 * images("2025-10-13", 4)
     assert images("2025-07-07", 14) < 0.7 * images("2025-10-06", 14)
     assert usage.total("2025-10-08T04:00", "2025-10-08T05:00") < 0.5 * usage.total("2025-10-08T15:00", "2025-10-08T16:00")
     assert images("2025-05-14", 1) > 2.5 * images("2025-05-07", 1)
+    assert credits_.total("2025-10-01", "2025-11-01").requests > 1.1 * credits_.total("2024-10-01", "2024-11-01").requests
+    assert credits_.total("2026-03-07", "2026-03-08").requests < credits_.total("2026-03-10", "2026-03-11").requests / 2
+    assert credits_.total("2025-05-14", "2025-05-15").requests > 2 * credits_.total("2025-05-07", "2025-05-08").requests
+    assert growth(FIRST_DAY) == pytest.approx(0.6)
+    assert 0.99 < growth(date(2035, 1, 1)) <= growth(date(2100, 1, 1)) <= 1
 
 
-def test_request_args_hashes() -> None:
-    """A hash is 40 hexadecimal digits or empty; an app has several at a time and others later."""
-    usage = book()
+def test_mathpix_hashes_come_and_go(sandbox: Sandbox) -> None:
+    """A `request_args_hash` has 40 hexadecimal digits or is empty, as on the reference page; those of an app change."""
+    usage = sandbox.mathpix.usage
     early, late = (
         {row.request_args_hash for row in usage.rows(day, day + timedelta(days=1)) if row.app_id == "lyceum_grader"}
         for day in (date(2024, 7, 1), date(2025, 10, 1))
@@ -128,96 +98,151 @@ def test_request_args_hashes() -> None:
     assert all(len(one) == 40 and int(one, 16) for one in hashes - {""})
 
 
-def test_before_the_first_day_there_is_nothing() -> None:
-    """The world has a beginning, and windows before it are empty."""
-    assert book().total("1990-01-01", FIRST_DAY) == 0
-    assert book().total(None, FIRST_DAY + timedelta(days=1)) > 0
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_withdrawn_usage_is_gone_until_reset(sandbox: Sandbox, vendor: str) -> None:
+    """`withdraw` removes a window or a day, of one account or all; `reset` restores the fixtures."""
+    usage = sandbox.vendors[vendor].usage
+    before, next_day = usage_of(sandbox, vendor), usage_of(sandbox, vendor, "2026-03-11")
+    usage.withdraw(DAY, **{usage.account_name: "nobody"})
+    assert usage_of(sandbox, vendor) == before
+    if vendor != "reducto":
+        usage.withdraw("2026-03-10T12:00", "2026-03-10T18:00")
+        assert 0 < usage_of(sandbox, vendor) < before
+    usage.withdraw(f"{DAY}T13:00")
+    assert usage_of(sandbox, vendor) in {0, (0, 0)}
+    assert usage_of(sandbox, vendor, "2026-03-11") == next_day
+    usage.reset()
+    assert usage_of(sandbox, vendor) == before
 
 
-def test_set_replaces_the_world() -> None:
-    """Rows that are set are all there is, in their own account; equal ones add up; `reset` brings the world back."""
-    usage = book()
-    before = usage.total()
+@pytest.mark.parametrize(
+    ("vendor", "arguments", "message"),
+    [
+        ("mathpix", {"start": DAY}, "either count or factor"),
+        ("mathpix", {"start": DAY, "count": 1, "factor": 2.0}, "either count or factor"),
+        ("mathpix", {"start": DAY, "count": -1}, "never negative"),
+        ("mathpix", {"start": "soon", "count": 1}, "isoformat"),
+        ("mathpix", {"start": DAY, "end": "2026-03-09", "count": 1}, "is empty"),
+        ("reducto", {"start": DAY}, "either a factor or credits"),
+        ("reducto", {"start": DAY, "factor": 2, "requests": 1}, "either a factor or credits"),
+        ("reducto", {"start": DAY, "factor": 2, "colour": "blue"}, "usage has no colour"),
+        ("onepin", {"start": DAY, "factor": -1}, "never negative"),
+        ("scopix", {"start": DAY, "to": {"colour": "blue"}}, "an event has no colour"),
+    ],
+)
+def test_invalid_restatements_are_errors(sandbox: Sandbox, vendor: str, arguments: dict[str, Any], message: str) -> None:
+    """A restatement without exactly one kind of change, for an empty window or an unknown field is a ValueError."""
+    usage = sandbox.vendors[vendor].usage
+    version = usage.version
+    with pytest.raises(ValueError, match=message):
+        usage.restate(**arguments)
+    assert usage.version == version
+
+
+def test_a_naive_clock_is_an_error() -> None:
+    """A clock without a timezone is an error, not a guess."""
+    with pytest.raises(ValueError, match="without a timezone"):
+        CountStore(7, lambda: datetime(2026, 1, 1)).total()  # noqa: DTZ001 - the point of the test
+
+
+def test_mathpix_counts_can_be_set_and_restated(sandbox: Sandbox) -> None:
+    """`set` replaces all counts and adds equal rows up; a restatement changes its window and selection only."""
+    usage = sandbox.mathpix.usage
     usage.set(
         [
             Usage("2026-01-01T10:20Z", "a", "image", count=5),
             {"hour": datetime(2026, 1, 1, 10, tzinfo=UTC), "app_id": "a", "usage_type": "image", "count": 2},
             {"hour": date(2026, 1, 2), "app_id": "b", "usage_type": "pdf-page", "count": 3, "account": "press"},
+            Usage(NOW, "a", "image", "hash", count=60),  # the running hour, in full
+            Usage(NOW + timedelta(hours=1), "a", "image", count=9),
         ]
     )
-    assert usage.hours("default", None, None) == [(datetime(2026, 1, 1, 10, tzinfo=UTC), {Series("a", "image", ""): 7})]
+    assert usage.hours("default", None, NOW) == [
+        (datetime(2026, 1, 1, 10, tzinfo=UTC), {Series("a", "image", ""): 7}),
+        (NOW.replace(minute=0), {Series("a", "image", "hash"): 60}),
+    ]
     assert usage.total(account="press") == 3
-    usage.set([])
-    assert usage.total() == 0
-    usage.reset()
-    assert usage.total() == before
-
-
-def test_what_is_set_in_the_running_hour_is_answered_as_it_is() -> None:
-    """Set rows count in full in the running hour and not at all after it."""
-    usage = book()
-    usage.set([Usage(NOW, "a", "image", count=60), Usage(NOW + timedelta(hours=1), "a", "image", count=9)])
-    assert usage.total() == 60
-
-
-def test_rows_can_be_set_again() -> None:
-    """The world's rows, set as they came, are the same world."""
-    usage = book()
-    rows = usage.rows("2026-01-01", "2026-01-08")
+    rows = usage.rows()
     usage.set(rows)
     assert usage.rows() == rows
-
-
-def test_restate() -> None:
-    """Restated counts change in their window and selection and nowhere else; a later one builds on an earlier one."""
-    usage = book()
-    usage.set(
-        [Usage(f"2026-01-01T{hour:02}:00Z", "a", kind, count=10) for hour in range(4) for kind in ("image", "pdf-page")]
-    )
+    usage.set([Usage(f"2026-01-01T{hour:02}:00Z", "a", kind, count=10) for hour in range(4) for kind in ("image", "pdf")])
     usage.restate("2026-01-01T01:00Z", "2026-01-01T03:00Z", usage_type="image", factor=1.5)
-    assert (usage.total(usage_type="image"), usage.total(usage_type="pdf-page")) == (50, 40)
+    assert (usage.total(usage_type="image"), usage.total(usage_type="pdf")) == (50, 40)
     usage.restate("2026-01-01", count=1, usage_type="image")
     assert usage.total(usage_type="image") == 4
     usage.restate("2026-01-01", factor=0, app_id="a", request_args_hash="", account="default")
     assert usage.rows() == []
-
-
-def test_vanish() -> None:
-    """A group vanishes in a window, or a day as a whole, in one account if one is named."""
-    usage = book()
-    whole = usage.total("2026-01-01", "2026-01-03")
-    image = usage.total("2026-01-01", "2026-01-02", usage_type="image")
-    press = usage.total("2026-01-01", "2026-01-02", account="press")
-    usage.vanish("2026-01-01", usage_type="image", account="default")
-    assert usage.total("2026-01-01", "2026-01-03") == whole - image
-    usage.vanish("2026-01-02T12:00Z", account="default")
-    assert usage.total("2026-01-02", "2026-01-03") == 0
-    assert usage.total("2026-01-01", "2026-01-02", account="press") == press
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"start": "2026-01-01"},
-        {"start": "2026-01-01", "count": 1, "factor": 2.0},
-        {"start": "2026-01-01", "count": -1},
-        {"start": "2026-01-02", "end": "2026-01-01", "count": 1},
-        {"start": "soon", "count": 1},
-    ],
-)
-def test_a_restatement_that_makes_no_sense_is_refused(edit: dict[str, object]) -> None:
-    """A restatement without exactly one new count, with a negative one, or with an empty window is an error."""
-    with pytest.raises(ValueError, match=r"restate|negative|empty|isoformat"):
-        book().restate(**edit)  # type: ignore[arg-type]
-
-
-def test_a_row_without_usage_is_refused() -> None:
-    """A count of 0 is an error: the vendor sends no such rows."""
     with pytest.raises(ValueError, match="at least 1"):
-        book().set([Usage("2026-01-01", "a", "image", count=0)])
+        usage.set([Usage("2026-01-01", "a", "image", count=0)])
 
 
-def test_a_clock_without_a_timezone_is_refused() -> None:
-    """A clock that tells a naive time is an error and not a guess."""
-    with pytest.raises(ValueError, match="without a timezone"):
-        UsageBook(World(7), lambda: datetime(2026, 1, 1)).total()  # noqa: DTZ001 - the point of the test
+def test_reducto_usage_can_be_set_and_restated(sandbox: Sandbox) -> None:
+    """`set` replaces all usage, equal rows add up; a restatement changes exact credits and requests of its selection."""
+    usage = sandbox.reducto.usage
+    usage.set(
+        [Credits("2026-03-03", credits="0.5"), Credits("2026-03-03", credits=1, requests=2), Credits("2026-03-04", "split")]
+    )
+    assert usage.total() == (Decimal("2.5"), 4)
+    usage.restate("2026-03-03", factor="2")
+    usage.restate("2026-03-01", "2026-03-09", credits="0.125", requests=7, product="split")
+    found = [(row.product, str(row.credits), row.requests) for row in usage.rows()]
+    assert found == [("parse", "3.0", 6), ("split", "0.125", 7)]
+    usage.set(usage.rows())
+    assert [(row.product, str(row.credits), row.requests) for row in usage.rows()] == found
+
+
+def test_onepin_runs_can_be_set_and_restated(sandbox: Sandbox) -> None:
+    """`set` replaces all runs; a restatement multiplies credits, characters and lines."""
+    usage = sandbox.onepin.usage
+    usage.set([Run(NOW - timedelta(days=2), credits=9), Run(NOW - timedelta(days=1), credits=5)])
+    usage.restate("2026-03-16", factor=1.5)
+    runs = usage.runs("default", "2026-03-01", NOW)
+    assert [(run.credits, run.characters, run.lines) for run in runs] == [(13, 6000, 120), (5, 4000, 80)]
+
+
+def test_scopix_events_can_be_set_restated_and_late(sandbox: Sandbox) -> None:
+    """`set` replaces all events, `arrive` adds late ones, and a restatement changes fields of those that match."""
+    usage = sandbox.scopix.usage
+    usage.set(
+        [
+            Event("a", NOW - timedelta(hours=2)),
+            Event("b", NOW - timedelta(hours=1), "chat"),
+            Event("c", NOW + timedelta(hours=1)),
+        ]
+    )
+    usage.arrive(Event("late", NOW - timedelta(days=3)))
+    usage.restate("2026-03-18", to={"credits": 7.0}, operation_type="chat")
+    assert [(event.id, event.credits) for event in usage.events("default")] == [("late", 2.0), ("a", 2.0), ("b", 7.0)]
+
+
+RESTATEMENTS: dict[str, dict[str, Any]] = {
+    "mathpix": {"factor": 2, "usage_type": "pdf-page"},
+    "reducto": {"factor": 0.5, "product": "parse"},
+    "onepin": {"factor": 2},
+    "scopix": {"to": {"operation_type": "other"}, "operation_type": "chat"},
+}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_other_processes_change_usage_over_http(sandbox: Sandbox, vendor: str, http: httpx.Client) -> None:
+    """`POST /_sandbox/<vendor>/{restate,withdraw,reset}` take arguments as JSON; invalid ones are a 422."""
+    usage: Any = sandbox.vendors[vendor].usage
+
+    def post(name: str, **arguments: Any) -> int:
+        return http.post(f"{sandbox.url}/_sandbox/{vendor}/{name}", json=arguments).status_code
+
+    before = usage_of(sandbox, vendor)
+    assert post("restate", start="soon", **RESTATEMENTS[vendor]) == 422
+    assert post("restate", start=DAY) == 422
+    assert post("withdraw", start=DAY, colour="blue") == 422
+    assert http.post(f"{sandbox.url}/_sandbox/{vendor}/withdraw", content=b"\xff").status_code == 422
+    assert usage_of(sandbox, vendor) == before
+    assert post("restate", start=DAY, **RESTATEMENTS[vendor]) == 204
+    if vendor == "scopix":
+        assert usage.total(DAY, "2026-03-11", operation_type="chat") == 0
+    else:
+        assert usage_of(sandbox, vendor) != before
+    assert post("withdraw", start="2026-03-01", end="2026-03-12") == 204
+    assert usage_of(sandbox, vendor) in {0, (0, 0)}
+    assert post("reset") == 204
+    assert usage_of(sandbox, vendor) == before
