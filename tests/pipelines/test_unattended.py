@@ -282,7 +282,7 @@ def test_alerts_of_a_failure_once_a_day(
     assert len(webhook.posted) == 3
     assert webhook.posted[-1].startswith("meterhouse\n• FAILED mathpix /v3/ocr-usage (HTTP 401)")
     assert webhook.posted[-1].count("\n") == 1
-    assert webhook.posted[-1].endswith("[account default: " + ", ".join(reversed(TABLES)) + "]")
+    assert webhook.posted[-1].endswith("[account default: " + ", ".join(TABLES) + "]")
     assert cli.rows("select kind, told_at::date from meterhouse.alerts") == [("failures", date(2026, 3, 20))]
     clock.shift(timedelta(days=1))
     cli(*LOAD, status=1)
