@@ -122,7 +122,8 @@ def test_the_image_has_the_same_wheel(installed: Path, tmp_path: Path) -> None:
             (shutil.copytree if seen.is_dir() else shutil.copy)(seen, tmp_path / line[1:])
     build = "-m pip wheel -q --no-deps --no-build-isolation --no-index -w dist ."
     python = installed / "build" / "bin" / "python"
-    subprocess.run([python, *build.split()], cwd=tmp_path, capture_output=True, check=True)
+    finished = subprocess.run([python, *build.split()], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
     (same,) = (tmp_path / "dist").glob("*.whl")
     assert names(same) == names(wheel)
 
