@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A vendor whose usage API is a source: the folder `sources/<name>`, the schema `<name>`, the section `[sources.<name>]`."""
+    """A vendor with a usage API: its folder is `sources/<name>`, its schema `<name>`, its section `[sources.<name>]`."""
 
     name: str
     title: str
-    """As the vendor writes itself."""
+    """The vendor's own spelling."""
 
     @property
     def source_name(self) -> str:
-        """The name of its `@dlt.source` function, in the package of its folder."""
+        """The name of its `@dlt.source` function."""
         return f"{self.name}_source"
 
     @property
@@ -38,4 +38,4 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         )
     }
 )
-"""By name, in the order in which they are listed."""
+"""By name, in the order of lists and reports."""

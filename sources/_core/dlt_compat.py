@@ -3,6 +3,7 @@
 The project pins dlt to 1.31 because of this module. `tests/sources/_core/test_dlt_compat.py` has a test for each function
 here, which fails when the library changes what the function relies on.
 """
+# ruff: noqa: SLF001 - this is the only module that may use private names
 
 import copy
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import partial, update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dlt
 import httpcore
@@ -35,7 +36,7 @@ class Environment(EnvironProvider):
     has_files = Path("/run/secrets").is_dir()
 
     def get_value(self, key: str, hint: Any, pipeline_name: Any, *sections: str) -> tuple[Any | None, str]:
-        """dlt's own result; immediate for a variable that is not set, where no secrets file can hold it either."""
+        """The result of dlt's own provider; immediate if neither a variable nor a secrets file can hold the setting."""
         name = self.get_key_name(key, pipeline_name, *sections)
         if not self.has_files and name not in os.environ:
             return None, name
@@ -127,7 +128,7 @@ def in_thread_pool(steps: Generator[Any, None, None]) -> Iterator[Any]:
     when a resource fails: with `parallelized=True` a step that is still running then raises "generator already executing",
     which hides the failure.
     """
-    iterator: Iterator[Any] = wrap_parallel_iterator(_ClosableSteps(steps))
+    iterator: Iterator[Any] = wrap_parallel_iterator(cast("Any", _ClosableSteps(steps)))
     return iterator
 
 
@@ -145,20 +146,21 @@ def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
 
 
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:
-    """Appends `rows` to the table `name`, from whichever resource yields them.
+    """Appends `rows` to the table `name`, which several resources of a source share.
 
-    dlt's schema names the resource that wrote to a table last. Resources that share a table race for that, and a changed
-    schema is stored in the destination anew. So the schema gets `name` as the table's resource after each write.
+    dlt's schema names the resource that wrote to a table last. Resources that share a table race for that, and dlt stores a
+    changed schema in the destination anew. So after each write the schema gets the source's first resource by name; dlt
+    needs a resource of the source there, because it adds up the metrics of each resource by its tables.
     """
     yield dlt.mark.with_hints(
         rows,
         dlt.mark.make_hints(table_name=name, write_disposition="append", primary_key=[]),
         create_table_variant=True,
     )
-    schema = dlt.current.source_schema()
-    stored = schema.tables.get(schema.naming.normalize_table_identifier(name))
-    if stored is not None:  # a schema contract may discard the table
-        stored["resource"] = name
+    source = dlt.current.source()
+    table = source.schema.tables.get(source.schema.naming.normalize_table_identifier(name))
+    if table is not None:  # a schema contract may discard the table
+        table["resource"] = min(source.resources)
 
 
 def wrap_network_backend(

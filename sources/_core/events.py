@@ -96,7 +96,7 @@ class DurationEstimated:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """A window could not be read. An observer that returns lets the next partition load; one that raises ends the extract."""
+    """A window could not be read. If the observer returns, the next partition is read; if it raises, the extract ends."""
 
     place: Place
     error: SourceError

@@ -7,10 +7,10 @@ Three ways were measured on dlt 1.31 with 350,000 rows on DuckDB 2.0, the same w
     hard-delete rows                         needs the table's present keys in the source, which a source cannot see
 
 So the strategy is `cdc`: one MERGE that inserts new rows, updates those whose `row_version` differs, and deletes the rows of
-the scope that the response no longer holds. A second run of the same window changes no row. `fetched_at` is the time at which
-a row took its present values; `fetched_windows` has the time at which a window was last requested.
-Redshift, ClickHouse and some other destinations have no such MERGE in dlt. They get delete-insert, with the same totals,
-which rewrites every row of the window.
+the scope that the response no longer holds. A second run of the same window changes no row. `fetched_at` is the time at
+which a row took its present values; `fetched_windows` has the time at which a window was last requested. Redshift,
+ClickHouse and some other destinations have no such MERGE in dlt. They get delete-insert, with the same totals, which
+rewrites every row of the window.
 
 A resource yields the scope last: only then does it know, for each partition, which windows were read completely. A partition
 that failed is not in the scope, so none of its rows is deleted. A window whose response begins later is in the scope from
@@ -51,7 +51,7 @@ class ReplacedWindow:
 
 
 def write_disposition(table: Table, replaced: Sequence[ReplacedWindow]) -> Any:
-    """dlt's write disposition that replaces exactly the windows `replaced`, by the best strategy of the destination."""
+    """The write disposition that replaces exactly the windows `replaced`, by the best strategy of the destination."""
     destination = active_destination()
     if destination is None:
         scope, strategies = scope_sql(table, replaced), ["cdc"]

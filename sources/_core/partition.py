@@ -12,7 +12,8 @@ from meterhouse.sources._core.incremental import Plan
 from meterhouse.sources._core.windows import Window
 
 UNSAFE = "'\"\\{}"
-"""Characters that no value in a scope may have: quotes and backslashes are SQL's, braces are dlt's, which formats the text."""
+"""Characters that no value in a scope may have: quotes and backslashes are SQL's, braces are dlt's, which formats the
+text."""
 
 SEPARATOR = "|"
 """Stands between the values of a partition's name; neither they nor an account's name contain it."""

@@ -2,8 +2,8 @@
 
 A page of JSON objects becomes one Arrow table with an explicit schema: counts are bigint, money and credits decimal, times
 UTC microseconds. A value of another type is an error that names endpoint, field and value. A field that the table does not
-declare, because the provider added it later, becomes a text column: nothing is lost, and no later change of its type can stop
-a run.
+declare, because the provider added it later, becomes a text column: nothing is lost, and no later change of its type can
+stop a run.
 """
 
 import json

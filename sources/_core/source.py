@@ -16,6 +16,7 @@ from meterhouse.sources._core.config.parse import (
     parse_moment,
     parse_names,
     parse_number,
+    parse_timezone,
     parse_unit,
 )
 from meterhouse.sources._core.events import Observer, fail_fast
@@ -59,6 +60,10 @@ class SourceBuilder:
     full_refresh: bool
     observer: Observer | None = None
 
+    def __post_init__(self) -> None:
+        # Checked here, so that a wrong number is an error even without credentials.
+        self.number("requests_per_minute", self.requests_per_minute)
+
     def setting(self, name: str) -> str:
         """The setting's full name, for error messages."""
         return f"sources.{self.provider}.{name}"
@@ -82,6 +87,10 @@ class SourceBuilder:
     def choices(self, name: str, value: Any, allowed: Sequence[str]) -> tuple[Any, ...]:
         """A list of texts, as `names`, each of which is in `allowed`."""
         return parse_choices(value, allowed, setting=self.setting(name))
+
+    def timezone(self, name: str, value: str) -> str:
+        """An IANA time zone."""
+        return parse_timezone(value, setting=self.setting(name))
 
     def plan(
         self,
@@ -152,9 +161,9 @@ class SourceBuilder:
             distinguished_by=distinguished_by,
         )
 
-    def rate_limiter(self) -> RateLimiter:
-        """A rate limiter with the configured `requests_per_minute`."""
-        return RateLimiter(self.number("requests_per_minute", self.requests_per_minute))
+    def rate_limiter(self, requests_per_minute: int | None = None) -> RateLimiter:
+        """A new rate limiter with the configured `requests_per_minute`, or with another limit."""
+        return RateLimiter(requests_per_minute or self.requests_per_minute)
 
     def client(
         self,

@@ -228,7 +228,8 @@ def _cursor(cursors: Mapping[str, dict[str, str]], partition: Partition) -> Curs
 def _require_inside(rows: pa.Table, table: Table, window: Window, unit: Unit) -> None:
     """A row outside of `window` would lie outside the scope, where no later run would ever delete it.
 
-    A bucket that does not begin on an edge of `unit` comes from another calendar than the one that its length is computed by.
+    A bucket that does not begin on an edge of `unit` comes from another calendar than the one that its length is computed
+    by.
     """
     starts = pc.unique(rows.column(table.time).cast(TIMESTAMP))
     for start in (found.as_py() for found in pc.min_max(starts).values()):

@@ -1,7 +1,7 @@
 """Date windows: half-open, in UTC, on bucket edges.
 
-A source requests windows, a fetched window replaces a window (see `merge`), and the cursor is the time up to which all buckets
-had ended when they were fetched.
+A source requests windows, a fetched window replaces a window (see `merge`), and the cursor is the time up to which all
+buckets had ended when they were fetched.
 """
 
 from dataclasses import dataclass

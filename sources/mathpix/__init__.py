@@ -78,5 +78,7 @@ def mathpix_source(
     for grouping in GROUPINGS:
         table = ocr_usage_by(grouping)
         read = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
-        yield source.resource(table, [Partition(account, plan, partial(read, client)) for account, client in clients.items()])
+        yield source.resource(
+            table, [Partition(account, plan, partial(read, client)) for account, client in clients.items()]
+        )
     yield credentials_check({account: client.check_credentials for account, client in clients.items()})

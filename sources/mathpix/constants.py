@@ -12,12 +12,12 @@ INITIAL_DATE = "2022-06-06"
 """The day on which Mathpix announced the usage API; there is no older usage to request."""
 
 LOOKBACK = "7 days"
-"""The documentation does not say whether counts are restated, nor when asynchronous PDFs are counted. A week costs one page a
-table."""
+"""The documentation does not say whether counts are restated, nor when asynchronous PDFs are counted. A week costs one page
+a table."""
 
 REQUESTS_PER_MINUTE = 200
-"""The default limit of the conversion endpoints (docs.mathpix.com/reference/limits-and-quotas). The documentation does not say
-whether usage requests count towards it; at this rate they do not disturb your conversions."""
+"""The default limit of the conversion endpoints (docs.mathpix.com/reference/limits-and-quotas). The documentation does not
+say whether usage requests count towards it; at this rate they do not disturb your conversions."""
 
 GROUPINGS = ("usage_type", "request_args_hash", "app_id")
 

@@ -1,16 +1,16 @@
 """Reads one window of `GET /v3/ocr-usage` completely.
 
-The reference page does not mention paging. The vendor's client mpxpy does (`page` 1–100, `per_page` 1–1000, default 100), and
-no response says whether more rows follow. So the reader trusts no length:
+The reference page does not mention paging. The vendor's client mpxpy does (`page` 1–100, `per_page` 1–1000, default 100),
+and no response says whether more rows follow. So the reader trusts no length:
 
 - A page is the last one only if it is empty, or shorter than another page.
 - A server that ignores `page` repeats its rows. The reader then requests both halves of the window; if they have more rows
   together, the window is read in halves.
 - A window that cannot be read completely is split in two, down to a single bucket, before it is an error.
 
-A row that is withdrawn or added while pages are read moves other rows from one page to the next, so that they would be skipped
-or read twice. So each page begins with the last rows of the page before (see `_core.pagination`). If they differ, the window is
-read again, and finally in halves, which have fewer pages.
+A row that is withdrawn or added while pages are read moves other rows from one page to the next, so that they would be
+skipped or read twice. So each page begins with the last rows of the page before (see `_core.pagination`). If they differ,
+the window is read again, and finally in halves, which have fewer pages.
 """
 
 from contextlib import suppress
@@ -88,9 +88,7 @@ def _is_complete(
     A half with all of the rows proves nothing, because the server may cap it at the same length. A server that returns the
     same rows for any window has no others; whether those rows lie in the window is checked where they are stored.
     """
-    first, second = (
-        client.usage(half, group_by=group_by, timespan=unit, page=1, per_page=page_size) for half in halves
-    )
+    first, second = (client.usage(half, group_by=group_by, timespan=unit, page=1, per_page=page_size) for half in halves)
     if first == second == only_page.items:
         return not _looks_capped(len(only_page.items), page_size)
     rows = len(only_page.items)
@@ -128,9 +126,7 @@ def _require_distinct_keys(rows: pa.Table, window: Window, table: Table) -> pa.T
     )
 
 
-def _read_pages(
-    client: MathpixClient, window: Window, table: Table, group_by: str, unit: Unit, page_size: int
-) -> pa.Table:
+def _read_pages(client: MathpixClient, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
     def request(page: int, per_page: int) -> list[Any]:
         return client.usage(window, group_by=group_by, timespan=unit, page=page, per_page=per_page)
 

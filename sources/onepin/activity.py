@@ -1,7 +1,7 @@
-"""Reads the activity feed: newest first, from now back to where the window begins.
+"""Reads one window of the activity feed: newest first, from now back to the start of the window.
 
-A page is named by a cursor, so that events which arrive meanwhile shift nothing; what comes twice all the same is taken
-once. A feed that does not get on is an error, and not an endless loop or a short answer.
+A cursor names each page, so new events shift no rows; an event that comes twice is taken once. A feed that repeats itself is
+an error, instead of an endless loop or a short result.
 """
 
 from collections.abc import Mapping
@@ -12,53 +12,54 @@ import pyarrow.compute as pc
 from pendulum import DateTime
 
 from meterhouse.sources._core.errors import IncompleteResponse
-from meterhouse.sources._core.http.client import Client
 from meterhouse.sources._core.partition import FetchResult
 from meterhouse.sources._core.schema import Table
 from meterhouse.sources._core.windows import Window, utc_now
 
-from .constants import ACTIVITY, DAYS_IN_REACH, LONGEST_RANGE
-from .errors import flat
+from .client import OnepinClient
+from .constants import DAYS_IN_REACH
+from .fields import flatten
 
 
 def read_activity(
-    window: Window, *, client: Client, filters: Mapping[str, str], timezone: str, page_size: int, table: Table
+    client: OnepinClient, window: Window, *, filters: Mapping[str, str], page_size: int, table: Table
 ) -> FetchResult:
-    """The events of the window, and the part of it that the feed reaches back to, if it reaches into it at all.
+    """The events of the window, and the part of the window that the feed covers, if any.
 
-    Events that are dated after the window are left to the run whose window holds them.
+    Events after the window are left to the run whose window holds them.
 
     Raises:
-        SourceError: see `sources._core.http`; IncompleteResponse where the feed does not get on.
+        SourceError: a request failed; IncompleteResponse if the feed repeats itself.
     """
-    question: dict[str, str | int] = {"range": LONGEST_RANGE, "timezone": timezone, "limit": page_size, **filters}
     pages = [_page([], table)]
     seen: set[str] = set()
     cursor: str | None = None
     cursors: set[str] = set()
     ended = False
     while not ended:
-        payload = client.get(ACTIVITY, question | ({"cursor": cursor} if cursor else {}))
+        payload = client.activity(filters, page_size=page_size, cursor=cursor)
         page = _page(payload["data"], table)
-        ids = page.column("id").to_pylist()
-        new = [not (name in seen or seen.add(name)) for name in ids]  # type: ignore[func-returns-value]
-        pages.append(page.filter(pa.array(new, pa.bool_())))
+        is_new = []
+        for name in page.column("id").to_pylist():
+            is_new.append(name not in seen)
+            seen.add(name)
+        pages.append(page.filter(pa.array(is_new, pa.bool_())))
         cursor = payload["pagination"]["next"]
         if not cursor:
             ended = True
         elif _reaches_back(page, window):
             break
-        elif cursor in cursors or not any(new):
+        elif cursor in cursors or not any(is_new):
             raise IncompleteResponse(
                 f"after {len(seen)} events the feed repeats itself",
-                provider=client.provider,
-                endpoint=ACTIVITY,
-                hint="Run again later; if it stays so, the provider's answer has changed: please report it.",
+                provider=table.provider,
+                endpoint=table.endpoint,
+                hint="Run again later; if the error stays, the API has changed: please report it.",
             )
         else:
             cursors.add(cursor)
     events = pa.concat_tables(pages, promote_options="default")
-    start = _start_of_feed(events, window, timezone) if ended else window.start
+    start = _start_of_feed(events, window, client.timezone) if ended else window.start
     if start >= window.end:
         return FetchResult(events.slice(0, 0), None)
     covered = Window(start, window.end)
@@ -71,20 +72,20 @@ def read_activity(
 
 def _page(items: Any, table: Table) -> pa.Table:
     if not isinstance(items, list):
-        raise table.unexpected("the answer is no list of events")
-    return table.rows(flat(item, table) if isinstance(item, dict) else item for item in items)
+        raise table.unexpected("the response is not a list of events")
+    return table.rows(flatten(item, table) if isinstance(item, dict) else item for item in items)
 
 
 def _reaches_back(page: pa.Table, window: Window) -> bool:
-    """Whether the page goes beyond the window's start; one that is not newest first, as documented, proves nothing."""
+    """Whether the page ends before the window's start; a page that is not newest first, as documented, proves nothing."""
     times = page.column("timestamp").to_pylist()
     return bool(times) and times == sorted(times, reverse=True) and times[-1] < window.start
 
 
 def _start_of_feed(events: pa.Table, window: Window, timezone: str) -> DateTime:
-    """Where the window begins that a feed read to its end stands for.
+    """The start of the time that a feed covers which was read to its end.
 
-    It has the documented days, whose first may be a day earlier than the count tells, and certainly its own oldest event.
+    It covers the documented days, whose first may be a day earlier than the count suggests, and at least its oldest event.
     """
     first_day = utc_now().in_timezone(timezone).start_of("day").subtract(days=DAYS_IN_REACH - 1).in_timezone("UTC")
     oldest = pc.min(events.column("timestamp")).as_py()

@@ -15,8 +15,8 @@ INITIAL_DATE = "2024-01-01"
 usage before it; days without usage cost a few requests, once."""
 
 LOOKBACK = "30 days"
-"""The documentation does not say whether days are restated. Thirty days are what the export returns without dates, and what its
-dashboard shows; they cost no more than one day, one request a table."""
+"""The documentation does not say whether days are restated. Thirty days are what the export returns without dates, and what
+its dashboard shows; they cost no more than one day, one request a table."""
 
 LONGEST_WINDOW = timedelta(days=92)
 """The documentation states no longest window and no paging. A quarter is close to the export's default, and far below any

@@ -35,7 +35,7 @@ def error_from_response(response: Response) -> SourceError | None:
     if status == 400:
         return RequestRejected(
             f"the API refuses a parameter{detail}",
-            hint="Check org_ids, which an account with several organisations must set, and the filters in [sources.reducto].",
+            hint="Check org_ids, which a key with several organisations must set, and the filters in [sources.reducto].",
         )
     if status == 404:
         return RequestRejected(f"there is no usage export at this address{detail}", hint="Check sources.reducto.base_url.")

@@ -1,8 +1,8 @@
 """Reads one window of `GET /api/v1/usage/export` completely.
 
-The reference page does not say whether `endDate` is included, nor in which time zone a day begins; its sample and its defaults
-suggest that both bounds are included. The reader works in either case: it requests one day more than the window on each side,
-and drops the rows of those two days. So each day of the window lies inside the requested range, and is complete.
+The reference page does not say whether `endDate` is included, nor in which time zone a day begins; its sample and its
+defaults suggest that both bounds are included. The reader works in either case: it requests one day more than the window on
+each side, and drops the rows of those two days. So each day of the window lies inside the requested range, and is complete.
 
 One assumption remains: that a day in the export is a day in UTC.
 """

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dlt
 import pendulum
@@ -74,11 +75,28 @@ def parse_unit(text: str, *, setting: str) -> Unit:
     raise ConfigurationError(f"{setting} is {text!r}", hint=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
 
 
+def parse_timezone(name: str, *, setting: str) -> str:
+    """An IANA time zone, such as `Europe/Berlin`.
+
+    Raises:
+        ConfigurationError: `name` is none; the message names `setting`.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise ConfigurationError(
+            f"{setting} is {name!r}, which is not an IANA time zone",
+            hint="Write it as UTC, Europe/Berlin or America/New_York.",
+        ) from None
+    return name
+
+
 def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
     """The window of a backfill, [since, until); with `since` alone it ends with the running bucket, without both it is None.
 
     Without both, a scheduler's interval counts: DLT_INTERVAL_START and DLT_INTERVAL_END, and with
-    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval. The latter needs that switch, because every Airflow task has one.
+    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval. The latter needs that switch, because every Airflow task has
+    one.
 
     Raises:
         ConfigurationError: a bound is not a date, `until` or one bound of the interval stands alone, or the window is empty

@@ -1,4 +1,4 @@
-"""Errors for configuration that would have no effect: unreadable files, with the line, and unknown settings, with the nearest.
+"""Errors for unreadable configuration files, with the line, and for unknown settings, with the nearest known one.
 
 dlt ignores settings that no code reads, so a misspelled `lookbak` would silently leave the default in place.
 """
@@ -22,7 +22,7 @@ OF_DLT = frozenset({"schema", "extract", "normalize", "load", "data_writer", "de
 
 
 def read_files() -> dict[Path, Mapping[str, Any]]:
-    """dlt's configuration files, parsed: those of the working directory and of the user.
+    """Parses dlt's configuration files: those of the working directory and of the user.
 
     Raises:
         ConfigurationError: a file cannot be read; the message names file and line, and shows none of its content.

@@ -241,7 +241,7 @@ class Client:
         direction = "ahead of" if seconds > 0 else "behind"
         return ClockSkew(
             f"this machine's clock is {abs(seconds) / 3600:.1f} hours {direction} the provider's",
-            hint="Set this machine's clock, then run again; sources.http.clock_tolerance is the allowed difference in seconds.",
+            hint="Set this machine's clock, then run again; sources.http.clock_tolerance allows a difference in seconds.",
         )
 
     def _with_place(self, error: SourceError, endpoint: str, response: Response) -> SourceError:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 WINDOW = 61.0
-"""Seconds over which requests are counted: a second more than a minute. The provider counts arrivals and we count departures,
-so a slow first request before a quick last one must not exceed the limit."""
+"""Seconds over which requests are counted: a second more than a minute. The provider counts arrivals and we count
+departures, so a slow first request before a quick last one must not exceed the limit."""
 
 LONGEST_PAUSE = 300.0
 """Seconds. An `X-RateLimit-Reset` further away than this is ignored."""

@@ -141,9 +141,9 @@ def test_what_is_left_is_told() -> None:
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     list(sent(budget, clock, 12))
-    assert budget.left() == 18
+    assert budget.remaining() == 18
     budget.observe({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "20"})
-    assert budget.left() == 5
+    assert budget.remaining() == 5
     clock.sleep(WINDOW + 1)
-    assert budget.left() == 30
-    assert RateLimiter(clock=clock).left() is None
+    assert budget.remaining() == 30
+    assert RateLimiter(clock=clock).remaining() is None

@@ -94,7 +94,7 @@ def test_another_unit_begins_again() -> None:
     cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"), "hour")
     (window,) = plan(unit="day").windows(cursor, at("2026-03-05T10:15:00Z"))
     assert window == Window(at("2026-01-01T00:00:00Z"), at("2026-03-06T00:00:00Z"))
-    assert plan(unit="day").moved(cursor, window, at("2026-03-05T10:15:00Z")) == Cursor(
+    assert plan(unit="day").cursor_after(cursor, window, at("2026-03-05T10:15:00Z")) == Cursor(
         at("2026-01-01T00:00:00Z"), at("2026-03-05T00:00:00Z"), "day"
     )
 
@@ -109,7 +109,7 @@ def test_a_cursor_in_the_future_is_worth_no_more_than_now() -> None:
 def test_the_cursor_stops_at_the_last_bucket_that_had_ended() -> None:
     """The running bucket is asked for again."""
     done = Window(at("2026-01-01T00:00:00Z"), at("2026-03-05T11:00:00Z"))
-    assert plan().moved(None, done, at("2026-03-05T10:20:00Z")) == Cursor(done.start, at("2026-03-05T10:00:00Z"), "hour")
+    assert plan().cursor_after(None, done, at("2026-03-05T10:20:00Z")) == Cursor(done.start, at("2026-03-05T10:00:00Z"), "hour")
 
 
 def test_a_backfill_is_exact_and_moves_no_cursor() -> None:
@@ -118,8 +118,8 @@ def test_a_backfill_is_exact_and_moves_no_cursor() -> None:
     cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"), "hour")
     (window,) = plan(backfill=backfill).windows(cursor, at("2026-03-06T08:15:00Z"))
     assert window == backfill
-    assert plan(backfill=backfill).moved(cursor, backfill, at("2026-03-06T08:15:00Z")) is cursor
-    assert plan(backfill=backfill).moved(None, backfill, at("2026-03-06T08:15:00Z")) is None
+    assert plan(backfill=backfill).cursor_after(cursor, backfill, at("2026-03-06T08:15:00Z")) is cursor
+    assert plan(backfill=backfill).cursor_after(None, backfill, at("2026-03-06T08:15:00Z")) is None
 
 
 def test_a_backfill_that_cuts_a_bucket_is_refused() -> None:
@@ -143,11 +143,11 @@ def test_a_limited_reach_begins_where_the_provider_can_still_be_asked() -> None:
     assert list(rolling.windows(None, now)) == [Window(earliest, at("2026-06-02T00:00:00Z"))]
     answered = Window(earliest, at("2026-06-02T00:00:00Z"))
     fresh = Cursor(at("2026-01-01T00:00:00Z"), at("2026-05-31T00:00:00Z"), "day")
-    assert rolling.gap(fresh, answered.start) is None
+    assert rolling.missed(fresh, answered.start) is None
     stale = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
-    assert rolling.gap(stale, answered.start) == Window(at("2026-02-01T00:00:00Z"), earliest)
-    assert rolling.gap(None, answered.start) is None
-    assert rolling.gap(fresh, at("2026-06-01T00:00:00Z")) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
+    assert rolling.missed(stale, answered.start) == Window(at("2026-02-01T00:00:00Z"), earliest)
+    assert rolling.missed(None, answered.start) is None
+    assert rolling.missed(fresh, at("2026-06-01T00:00:00Z")) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_backfill_has_its_gap_too(
     """What was asked for before the answer begins, less what regular runs have loaded."""
     backfill = plan(unit="day", backfill=Window(at("2026-01-10"), at("2026-03-01")))
     cursor = Cursor(at(since), at(until), "day") if since and until else None
-    found = backfill.gap(cursor, at("2026-02-01"), at(read_until) if read_until else None)
+    found = backfill.missed(cursor, at("2026-02-01"), at(read_until) if read_until else None)
     assert found == (Window(at(gap[0]), at(gap[1])) if gap else None)
 
 
@@ -175,7 +175,7 @@ def test_a_limited_reach_does_not_ask_for_everything_on_every_run() -> None:
     rolling = plan(unit="hour", reach=90 * 24)
     now = at("2026-06-01T10:20:00Z")
     (first,) = rolling.windows(None, now)
-    (second,) = rolling.windows(rolling.moved(None, first, now), now.add(hours=3))
+    (second,) = rolling.windows(rolling.cursor_after(None, first, now), now.add(hours=3))
     assert second == Window(at("2026-05-30T10:00:00Z"), at("2026-06-01T14:00:00Z"))
 
 
@@ -186,7 +186,7 @@ def test_a_snapshot_is_of_today_only() -> None:
     assert list(snapshot.windows(cursor, at("2026-06-01T10:00:00Z"))) == [
         Window(at("2026-06-01T00:00:00Z"), at("2026-06-02T00:00:00Z"))
     ]
-    assert snapshot.gap(cursor, at("2026-06-01T00:00:00Z")) is None
+    assert snapshot.missed(cursor, at("2026-06-01T00:00:00Z")) is None
 
 
 def test_a_backfill_takes_no_snapshot() -> None:

@@ -22,11 +22,12 @@ from meterhouse.sources._core.errors import (
 )
 from meterhouse.sources._core.http.auth import HeaderAuth
 from meterhouse.sources._core.http.client import Client
-from meterhouse.sources._core.schema import Table
 from meterhouse.sources._core.windows import Unit, Window
-from meterhouse.sources.mathpix.constants import COLUMNS, ENDPOINT, KEY
+from meterhouse.sources.mathpix.client import MathpixClient
+from meterhouse.sources.mathpix.constants import ENDPOINT
 from meterhouse.sources.mathpix.errors import error_from_response
 from meterhouse.sources.mathpix.reader import read_window
+from meterhouse.sources.mathpix.tables import ocr_usage_by
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 APP = "lyceum_notes"
@@ -48,9 +49,9 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
 
     def read(hours: int = 24, group_by: str = "usage_type", unit: Unit = "hour", page_size: int = 1000) -> pa.Table:
         start = pendulum.instance(START)
-        table = Table("mathpix", ENDPOINT, f"ocr_usage_by_{group_by}", COLUMNS, KEY, "bucket_start")
+        table = ocr_usage_by(group_by)
         window = Window(start, start.add(hours=hours))
-        return read_window(client, window, table=table, group_by=group_by, unit=unit, page_size=page_size).rows
+        return read_window(MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size).rows
 
     yield read
     client.close()

@@ -65,7 +65,7 @@ def test_a_workspace_with_a_strange_name_is_refused(cli: Cli, load: Callable[...
     """Its name becomes SQL."""
     sandbox.faults.add(Fault(path="/api/v1/auth/whoami", body={"data": {"workspace_id": own}}))
     (failure,) = load("usage_daily", status=1)["failures"]
-    assert "is no identifier" in failure["error"]
+    assert "is not an identifier" in failure["error"]
 
 
 def test_each_account_has_filters_of_its_own(

@@ -22,27 +22,29 @@ from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.http.client import Client
 from meterhouse.sources._core.schema import Table
 from meterhouse.sources._core.windows import Window
-from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
-from meterhouse.sources.onepin.errors import error_from_response, flat
-from meterhouse.sources.onepin.reader import Workspace
+from meterhouse.sources.onepin.client import OnepinClient
+from meterhouse.sources.onepin.errors import error_from_response
+from meterhouse.sources.onepin.fields import flatten
+from meterhouse.sources.onepin.reader import _first_day, read_daily
+from meterhouse.sources.onepin.tables import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_DAILY, USAGE_SUMMARY
 from tests.conftest import Cli
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
 
 
 @pytest.fixture
-def workspace(sandbox: Sandbox) -> Iterator[Workspace]:
+def workspace(sandbox: Sandbox) -> Iterator[OnepinClient]:
     """The default workspace, asked as the source does."""
     key = sandbox.onepin.credential().api_key
     client = Client(
         "onepin", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
     )
-    yield Workspace(client, "UTC")
+    yield OnepinClient(client, "UTC")
     client.close()
 
 
-def read_days(workspace: Workspace) -> Any:
+def read_days(workspace: OnepinClient) -> Any:
     window = Window(pendulum.datetime(2025, 12, 1), pendulum.datetime(2026, 3, 21))
-    return workspace.daily(window, table=USAGE_DAILY)
+    return read_daily(workspace, window, table=USAGE_DAILY)
 
 
 def error(code: str, message: str = "It says no", field: str | None = None) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def error(code: str, message: str = "It says no", field: str | None = None) -> d
     ],
 )  # fmt: skip
 def test_errors_are_told_apart(
-    sandbox: Sandbox, workspace: Workspace, status: int, body: Any, kind: type[SourceError], said: str
+    sandbox: Sandbox, workspace: OnepinClient, status: int, body: Any, kind: type[SourceError], said: str
 ) -> None:
     """Each with its own message and way out, never with the key."""
     sandbox.faults.add(Fault(path=SUMMARY, status=status, body=body))
@@ -87,7 +89,7 @@ def test_errors_are_told_apart(
         read_days(workspace)
 
 
-def test_no_message_holds_the_key(sandbox: Sandbox, workspace: Workspace) -> None:
+def test_no_message_holds_the_key(sandbox: Sandbox, workspace: OnepinClient) -> None:
     """Not even where the vendor repeats it."""
     key = sandbox.onepin.credential().api_key
     sandbox.faults.add(Fault(path=SUMMARY, status=401, body=error("INVALID_API_KEY", f"No such key: {key}")))
@@ -106,7 +108,7 @@ def test_no_message_holds_the_key(sandbox: Sandbox, workspace: Workspace) -> Non
         ("2026-03-01", "not an object"),
     ],
 )
-def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: Workspace, day: Any, said: str) -> None:
+def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: OnepinClient, day: Any, said: str) -> None:
     """The error names endpoint, field and value."""
     data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": [day]}
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data}))
@@ -137,17 +139,16 @@ def test_a_missing_list_leaves_the_table_as_it_was(cli: Cli, load: Callable[...,
         ("UTC", None, None),
     ],
 )
-def test_the_first_day_of_a_week(workspace: Workspace, zone: str, start: Any, first: str | None) -> None:
+def test_the_first_day_of_a_week(zone: str, start: Any, first: str | None) -> None:
     """As documented, and as the reference's sample writes it; what begins on no Monday is no week."""
-    workspace.timezone = zone
     if first is None:
         with pytest.raises(UnexpectedValue, match="not the first day of a week"):
-            workspace._first_day(start, "week", USAGE_BUCKETS)
+            _first_day(start, "week", zone, USAGE_BUCKETS)
     else:
-        assert workspace._first_day(start, "week", USAGE_BUCKETS).isoformat() == first
+        assert _first_day(start, "week", zone, USAGE_BUCKETS).isoformat() == first
 
 
-def test_no_error_is_no_error(sandbox: Sandbox, workspace: Workspace) -> None:
+def test_no_error_is_no_error(sandbox: Sandbox, workspace: OnepinClient) -> None:
     """Some servers write an empty envelope."""
     data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": []}
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data, "error": None}))
@@ -167,8 +168,8 @@ def test_no_error_is_no_error(sandbox: Sandbox, workspace: Workspace) -> None:
 def test_a_value_in_place_of_an_object(table: Table, changes: dict[str, Any], said: str) -> None:
     """Its columns would be null, and nobody would know."""
     with pytest.raises(UnexpectedValue, match=said):
-        flat(changes, table)
-    assert flat(dict.fromkeys(changes), table) == {}
+        flatten(changes, table)
+    assert flatten(dict.fromkeys(changes), table) == {}
 
 
 PERIODS = [
@@ -184,7 +185,7 @@ PERIODS = [
 @pytest.mark.parametrize(("zone", "start", "end"), PERIODS)
 @pytest.mark.parametrize("days", [[], ["2026-03-10"]])
 def test_the_days_of_a_period(
-    sandbox: Sandbox, workspace: Workspace, zone: str, start: str, end: str, days: list[str]
+    sandbox: Sandbox, workspace: OnepinClient, zone: str, start: str, end: str, days: list[str]
 ) -> None:
     """By its own bounds, as documented and as the reference's sample writes them, whatever days have a row."""
     workspace.timezone = zone
@@ -202,13 +203,13 @@ def test_the_days_of_a_period(
         {"start": "2026-03-10T00:00:00Z", "end": "2026-03-21T00:00:00Z"},
     ],
 )
-def test_a_period_that_cannot_be_the_days(sandbox: Sandbox, workspace: Workspace, period: Any) -> None:
+def test_a_period_that_cannot_be_the_days(sandbox: Sandbox, workspace: OnepinClient, period: Any) -> None:
     """It has rows outside, or no bounds: then the answer is of what lies between its first and its last row."""
     found = read_days_of(sandbox, workspace, period, ["2026-03-05", "2026-03-11"])
     assert found == ("2026-03-05", "2026-03-12")
 
 
-def read_days_of(sandbox: Sandbox, workspace: Workspace, period: Any, days: list[str]) -> tuple[str, str]:
+def read_days_of(sandbox: Sandbox, workspace: OnepinClient, period: Any, days: list[str]) -> tuple[str, str]:
     counts = {"credits": 1, "characters": 1, "lines": 1, "runs": 1}
     data = {"range": "90d", "activity_view": "weekly", "timezone": workspace.timezone, "period": period}
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data | {"daily": [{"date": day, **counts} for day in days]}}))
@@ -228,8 +229,8 @@ def test_a_limit_is_waited_out(sandbox: Sandbox, clock: time_machine.Traveller, 
     sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 1, form
     auth = BearerAuth(sandbox.onepin.credential().api_key)
     for _ in range(2):  # two programs with one key, neither of which knows of the other
-        Workspace(
+        OnepinClient(
             Client("onepin", sandbox.url, auth=auth, error_from_response=error_from_response, sleep=sleep), "UTC"
-        ).probe()
+        ).check_credentials()
     (wait,) = waits
     assert least <= wait <= 61

@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.sources.onepin import USAGE_ACTIVITY, USAGE_BUCKETS, USAGE_BY_LANGUAGE, USAGE_DAILY, USAGE_SUMMARY
 from meterhouse.sources.onepin.constants import VIEW_OF
+from meterhouse.sources.onepin.tables import (
+    USAGE_ACTIVITY,
+    USAGE_BUCKETS,
+    USAGE_BY_LANGUAGE,
+    USAGE_DAILY,
+    USAGE_SUMMARY,
+)
 from tests.conftest import Cli
 
 

@@ -25,9 +25,11 @@ from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.http.client import Client
 from meterhouse.sources._core.partition import FetchResult
 from meterhouse.sources._core.windows import Window, from_date
-from meterhouse.sources.reducto.constants import ENDPOINT, usage_by
+from meterhouse.sources.reducto.client import ReductoClient
+from meterhouse.sources.reducto.constants import ENDPOINT
 from meterhouse.sources.reducto.errors import error_from_response
-from meterhouse.sources.reducto.reader import Export
+from meterhouse.sources.reducto.reader import read_window
+from meterhouse.sources.reducto.tables import usage_by
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 HARBOUR, LEGAL, QUILL = "org_harbour", "org_harbour_legal", "org_quill"
@@ -43,21 +45,21 @@ def clock() -> Iterator[None]:
 
 
 @pytest.fixture
-def export(sandbox: Sandbox) -> Iterator[Export]:
+def export(sandbox: Sandbox) -> Iterator[ReductoClient]:
     """The default account's own organisation; a fault is asked again without a wait."""
     key = sandbox.reducto.credential().api_key
     client = Client(
         "reducto", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
     )
-    yield Export(client)
+    yield ReductoClient(client)
     client.close()
 
 
 @pytest.fixture
-def read(export: Export) -> Read:
+def read(export: ReductoClient) -> Read:
     def read(start: str = "2026-03-10", end: str = "2026-03-21", grouping: str = "feature") -> FetchResult:
         window = Window(from_date(date.fromisoformat(start)), from_date(date.fromisoformat(end)))
-        return export.read(window, table=usage_by(grouping), grouping=grouping)
+        return read_window(export, window, table=usage_by(grouping), grouping=grouping)
 
     return read
 
@@ -139,13 +141,13 @@ def test_bounds_in_another_time_zone_leave_whole_days(sandbox: Sandbox, read: Re
 @pytest.mark.parametrize(
     ("head", "kind", "said"),
     [
-        ({"startDate": "2026-03-15"}, IncompleteResponse, "begins with 2026-03-15, and 2026-03-09 was asked for"),
+        ({"startDate": "2026-03-15"}, IncompleteResponse, "begins with 2026-03-15, but the request began with 2026-03-09"),
         ({"startDate": "2026-01-05"}, IncompleteResponse, "begins with 2026-01-05"),
-        ({"endDate": "2026-03-15"}, IncompleteResponse, "ends with 2026-03-15, and 2026-03-21 was asked for"),
+        ({"endDate": "2026-03-15"}, IncompleteResponse, "ends with 2026-03-15, but the request ended with 2026-03-21"),
         ({"endDate": "2026-04-15"}, IncompleteResponse, "ends with 2026-04-15"),
         ({"startDate": None}, UnexpectedValue, "field startDate holds None"),
         ({"endDate": "soon"}, UnexpectedValue, "field endDate holds 'soon'"),
-        ({"groupBy": "product"}, UnexpectedValue, "field groupBy holds 'product', and 'feature' was asked for"),
+        ({"groupBy": "product"}, UnexpectedValue, "field groupBy holds 'product', but the request was for 'feature'"),
         ({"orgId": None}, UnexpectedValue, "field orgId holds None"),
     ],
 )
@@ -166,21 +168,21 @@ def test_the_hint_of_a_past_that_is_not_to_be_had_works(sandbox: Sandbox, read: 
     assert read("2026-03-15").rows.num_rows == 1
 
 
-def test_an_answer_of_another_organisation_is_an_error(sandbox: Sandbox, export: Export, read: Read) -> None:
+def test_an_answer_of_another_organisation_is_an_error(sandbox: Sandbox, export: ReductoClient, read: Read) -> None:
     """Whether it was named in the configuration or learned from the first answer."""
     assert export.own_organisation() == {"org_id": HARBOUR}
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(), orgId=QUILL)))
     for org_id in ("", HARBOUR):
         export.org_id = org_id
-        with pytest.raises(UnexpectedValue, match=f"field orgId holds '{QUILL}', and '{HARBOUR}' was asked for"):
+        with pytest.raises(UnexpectedValue, match=f"field orgId holds '{QUILL}', but the request was for '{HARBOUR}'"):
             read()
 
 
 @pytest.mark.parametrize("own", ["org' or 1=1 --", "", "two words", "{}"])
-def test_an_organisation_with_a_strange_name_is_refused(sandbox: Sandbox, export: Export, own: str) -> None:
+def test_an_organisation_with_a_strange_name_is_refused(sandbox: Sandbox, export: ReductoClient, own: str) -> None:
     """What the answer calls the key's own organisation becomes part of a condition, so it has to be an identifier."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(groupBy="product", orgId=own)))
-    with pytest.raises(UnexpectedValue, match="no identifier"):
+    with pytest.raises(UnexpectedValue, match="not an identifier"):
         export.own_organisation()
 
 
@@ -230,7 +232,7 @@ def test_a_group_without_a_name_is_empty(sandbox: Sandbox, read: Read) -> None:
 
 
 @pytest.mark.parametrize(("parameter", "name"), FILTERS.items())
-def test_filters(sandbox: Sandbox, export: Export, read: Read, parameter: str, name: str) -> None:
+def test_filters(sandbox: Sandbox, export: ReductoClient, read: Read, parameter: str, name: str) -> None:
     """Each value is a repeated parameter, and what passes is read."""
     values = sorted({getattr(used, name) for used in sandbox.reducto.usage.rows("2026-03-10", "2026-03-21")})[-2:]
     export.filters = {parameter: values}
@@ -252,10 +254,10 @@ def test_filters(sandbox: Sandbox, export: Export, read: Read, parameter: str, n
         (answer(row(date="2026-01-01")), UnexpectedValue, "a row is of 2026-01-01"),
         (answer(row(), row(credits=3)), UnexpectedValue, "two rows have the same key"),
         (answer(data=[7]), UnexpectedValue, "an item is 7, not an object"),
-        (answer(data=None), MalformedResponse, "the answer has no list data"),
-        ({"message": "Try later."}, MalformedResponse, "the answer has no list data: Try later. Run"),
-        ([], MalformedResponse, "the answer has no list data"),
-        ("<html></html>", MalformedResponse, "the answer is not JSON"),
+        (answer(data=None), MalformedResponse, "the response has no list data"),
+        ({"message": "Try later."}, MalformedResponse, "the response has no list data: Try later. Run"),
+        ([], MalformedResponse, "the response has no list data"),
+        ("<html></html>", MalformedResponse, "the response is not JSON"),
     ],
 )
 def test_what_is_not_as_documented_is_an_error(
@@ -270,18 +272,18 @@ def test_what_is_not_as_documented_is_an_error(
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
-        (400, RequestRejected, "a parameter is refused"),
+        (400, RequestRejected, "the API refuses a parameter"),
         (401, CredentialsRejected, "personal key from Studio"),
         (403, RequestRejected, "not a member"),
         (404, RequestRejected, "no usage export at this address"),
         (418, RequestRejected, "refuses the request"),
         (429, RateLimited, "Lower sources.reducto.requests_per_minute"),
-        (500, ServiceUnavailable, "Reducto has a fault of its own"),
-        (503, ServiceUnavailable, "Reducto has a fault of its own"),
+        (500, ServiceUnavailable, "Reducto reports an internal error"),
+        (503, ServiceUnavailable, "Reducto reports an internal error"),
     ],
 )
 def test_each_error_has_a_message_of_its_own_and_no_secret(
-    sandbox: Sandbox, export: Export, status: int, kind: type[SourceError], said: str
+    sandbox: Sandbox, export: ReductoClient, status: int, kind: type[SourceError], said: str
 ) -> None:
     """Whatever its body is like: the provider's words are shown, the key that it repeats is not."""
     key = sandbox.reducto.credential().api_key
@@ -291,7 +293,7 @@ def test_each_error_has_a_message_of_its_own_and_no_secret(
         sandbox.faults.clear()
         sandbox.faults.add(Fault(path=ENDPOINT, status=status, body=text and text.replace("KEY", key)))
         with pytest.raises(kind) as caught:
-            export.probe()
+            export.check_credentials()
         message = str(caught.value)
         assert message.startswith(f"reducto {ENDPOINT} (HTTP {status}): organisation {LEGAL}: ")
         assert said in message

@@ -352,6 +352,6 @@ def test_in_a_pipeline_of_ones_own_a_failure_is_raised(cli: Cli, sandbox: Sandbo
     before = loaded(cli)
     sandbox.reducto.usage.restate("2026-03-19", factor=2, org_id=LEGAL)
     sandbox.faults.add(Fault(path=PATH, query={"groupBy": "file_type"}, status=500))
-    with pytest.raises(Exception, match=f"organisation {LEGAL}: Reducto has a fault of its own"):
+    with pytest.raises(Exception, match=f"organisation {LEGAL}: Reducto reports an internal error"):
         pipeline.run(reducto_source(org_ids=[LEGAL]))
     assert loaded(cli) == before
