@@ -1,4 +1,4 @@
-"""What all tests share: an empty working directory, no configuration but the test's own, and a sandbox over real HTTP."""
+"""Fixtures of all tests: an empty working directory, no configuration but the test's own, and a sandbox over real HTTP."""
 
 import json
 import os
@@ -28,14 +28,14 @@ MODELS = (
     "transform/",
     "report/",
 )
-"""Under tests/pipelines, what builds the models: by one process, which has then parsed the dbt project for all of them."""
+"""Tests under tests/pipelines that build the models: one process runs them all, so that dbt parses the project once."""
 
 FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
-"""Settings of whoever runs the tests, which are not the tests'."""
+"""Prefixes of environment variables that would configure the tests from outside."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """What is made for a module is made once, and so is what all that build the models share."""
+    """Deals whole files to processes, so that a fixture of a module is made once, and all that build models to one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -44,7 +44,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """How the tests are dealt to the processes of `-n 2`."""
+    """Deals the tests to the processes of `-n 2`."""
     return ByFile(config, log)
 
 
@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With REQUIRE_ALL=1 a skipped test is a failure: CI must not be green because a part was missing."""
+    """With REQUIRE_ALL=1 a skipped test fails: CI must not pass because an environment is missing."""
     report = yield
     if os.environ.get("REQUIRE_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -61,7 +61,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without REQUIRE_ALL=1 the thorough tests are for those who name a file: the whole of the others takes minutes."""
+    """Deselects thorough tests, unless REQUIRE_ALL=1 is set or files, `-k` or `-m` are given."""
     if os.environ.get("REQUIRE_ALL") == "1" or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
     if config.option.markexpr or config.option.keyword:
@@ -71,16 +71,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What tests have measured and noted by `record_property`, also those of other processes."""
+    """Prints measurements that tests have recorded by `record_property`, those of other processes included."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
-            if name != "matrix":  # a table, which tests/faults prints
+            if name != "matrix":  # tests/faults/matrix prints a table
                 terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def dlt_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """dlt's working directories, away from those of whoever runs the tests."""
+    """dlt's working directories, apart from the user's."""
     folder = tmp_path_factory.mktemp("dlt")
     os.environ["DLT_DATA_DIR"] = str(folder)
     yield folder
@@ -91,8 +91,8 @@ def dlt_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def empty_working_directory(dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and an environment without settings of sources or destinations.
 
-    It is the same folder for every test, with an empty database each time: dbt knows by the path of the database whether
-    it has to parse the project again. What dlt has left behind of the test before is taken away.
+    All tests use the same folder with a new database each, because dbt parses the project again for another path. dlt's
+    working directories of the test before are removed.
     """
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
@@ -108,13 +108,13 @@ def empty_working_directory(dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox of the test's own, with the usage of seed 7."""
+    """The vendors' APIs with the usage of seed 7, for one test."""
     with Sandbox(seed=7) as server:
         yield server
 
 
 class Cli:
-    """meterhouse as its user has it: the command, and the database that it leaves behind."""
+    """Runs the meterhouse command in an empty folder, and reads the database that it leaves."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -122,33 +122,33 @@ class Cli:
         self.output = ""
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
-        """Runs `meterhouse ARGUMENTS`, expects the exit status, and returns all that was said."""
+        """Runs `meterhouse ARGUMENTS`, checks the exit status, and returns stdout and stderr."""
         result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
         self.output = result.output
         assert result.exit_code == status, result.output
         return self.output
 
     def json(self, *arguments: str, status: int = 0) -> Any:
-        """What `meterhouse ARGUMENTS --json` puts on stdout."""
+        """The object that `meterhouse ARGUMENTS --json` prints."""
         result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
         assert result.exit_code == status, result.output
         return json.loads(result.stdout)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What a query answers in the database."""
+        """The rows of a query in the database."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
             return connection.sql(query).fetchall()
 
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    """The providers that `cli` has credentials of; a module that tests another one says so by a fixture of this name."""
+    """The providers that `cli` has credentials for; a module that tests others overrides this fixture."""
     return ("mathpix",)
 
 
 @pytest.fixture
 def cli(empty_working_directory: Path, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """An empty folder whose environment points at the sandbox; a fault is not asked again, so that no test waits."""
+    """The command in an empty folder whose environment points at the sandbox, without retries, so that no test waits."""
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-01")

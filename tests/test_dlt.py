@@ -1,4 +1,4 @@
-"""dlt's own ways: its command sets up a project with our sources, and looks into our pipelines."""
+"""The `dlt` command: it creates projects from our sources, and inspects our pipelines."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.warehouse.destination import resolve_destination
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.test_project import TOP, tracked
 
@@ -22,7 +22,7 @@ SOURCES = (*PROVIDERS, "billing")
 
 
 def run(command: str, folder: Path, **variables: str) -> str:
-    """What a command of the environment's prints, in a project's folder."""
+    """Runs a command of this environment in a folder, and returns its output."""
     name, *arguments = command.split()
     program = [str(Path(sys.executable).with_name(name)), *arguments]
     environment = os.environ | {"PYTHONPATH": str(TOP)} | variables
@@ -32,8 +32,8 @@ def run(command: str, folder: Path, **variables: str) -> str:
 
 
 def test_dlt_init_lists_every_source() -> None:
-    """Each with the first line of its module, and nothing else of the folder."""
-    tracked()  # dlt takes a checkout only
+    """The list has each source with the first line of its module, and nothing else."""
+    tracked()  # dlt accepts a git checkout only
     _, _, listed = run(f"dlt --non-interactive init -l --location {TOP}", Path.cwd()).partition("verified sources:")
     described = dict(line.split(": ", 1) for line in listed.splitlines() if ": " in line)
     assert described == {
@@ -42,8 +42,8 @@ def test_dlt_init_lists_every_source() -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_dlt_init_gives_a_project_that_runs(name: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """The copy is what runs, over what all sources share, which its requirements name; and it loads what the vendor has."""
+def test_dlt_init_creates_a_project_that_runs(name: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The project runs its own copy of the source, takes the shared code from the package, and loads usage."""
     tracked()
     run(f"dlt --non-interactive init {name} duckdb --location {TOP}", tmp_path)
     required = (tmp_path / "requirements.txt").read_text().split()
@@ -52,10 +52,10 @@ def test_dlt_init_gives_a_project_that_runs(name: str, sandbox: Sandbox, tmp_pat
     copy.write_text(copy.read_text() + '\nprint("of the copy")\n')
     fees = TOP / "sources" / "billing" / "templates" / "fees.csv"
     variables = {key: value for key, value in sandbox.variables().items() if key.startswith(f"SOURCES__{name.upper()}__")}
-    begin = utc_now().subtract(days=3).to_date_string()
-    said = run(f"python {name}_pipeline.py", tmp_path, SOURCES__BILLING__FEES=str(fees),
-               **variables, **{f"SOURCES__{name.upper()}__INITIAL_DATE": begin})  # fmt: skip
-    assert said.startswith("of the copy\n")
+    start = utc_now().subtract(days=3).to_date_string()
+    output = run(f"python {name}_pipeline.py", tmp_path, SOURCES__BILLING__FEES=str(fees),
+               **variables, **{f"SOURCES__{name.upper()}__INITIAL_DATE": start})  # fmt: skip
+    assert output.startswith("of the copy\n")
     (database,) = tmp_path.glob("*.duckdb")
     with duckdb.connect(str(database), read_only=True) as connection:
         tables = connection.sql(f"select table_name from information_schema.tables where table_schema = '{name}'").fetchall()
@@ -64,12 +64,12 @@ def test_dlt_init_gives_a_project_that_runs(name: str, sandbox: Sandbox, tmp_pat
     assert rows[resource.get(name, "usage_by_product")]
 
 
-def test_dlt_pipeline_info_works_on_ours(cli: Cli) -> None:
-    """The working directory is dlt's own, one folder a destination."""
+def test_dlt_pipeline_shows_our_pipelines(cli: Cli) -> None:
+    """The working directory of a destination is a pipelines directory of dlt."""
     cli("run", "mathpix", "--no-models")
     folder = resolve_destination().working_dir
-    said = run(f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix info", cli.folder)
-    assert "Found pipeline mathpix" in said
+    output = run(f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix info", cli.folder)
+    assert "Found pipeline mathpix" in output
     assert "ocr_usage_by_usage_type" in run(
         f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix schema", cli.folder
     )

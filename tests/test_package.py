@@ -1,5 +1,6 @@
-"""What others install: the sdist, the wheel out of it, and the container's image."""
+"""The sdist, the wheel built from it, and the container image."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,10 +13,11 @@ from zipfile import ZipFile
 import duckdb
 import pytest
 
+from meterhouse.sources.registry import PROVIDERS
 from tests.test_project import TOP, tracked
 
 INSTALLED = os.environ.get("METERHOUSE_INSTALLED")
-"""The folder with sdist, wheel and a virtual environment that has the wheel, which .ci/installed makes."""
+"""The folder that .ci/installed makes: sdist, wheel, and a virtual environment with the wheel."""
 
 DOCKER = TOP / ".docker"
 
@@ -23,27 +25,70 @@ DOCKER = TOP / ".docker"
 @pytest.fixture
 def installed() -> Path:
     if not INSTALLED:
-        pytest.skip("METERHOUSE_INSTALLED is not set: .ci/installed FOLDER makes what it has to name")
+        pytest.skip("METERHOUSE_INSTALLED is not set; .ci/installed FOLDER makes the folder")
     return Path(INSTALLED)
 
 
 def names(wheel: Path) -> set[str]:
-    """The files that a wheel installs, less what describes it."""
+    """The files of a wheel without its metadata."""
     return {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
 def test_sdist_and_wheel_are_complete(installed: Path) -> None:
-    """The sdist is what git has; the wheel, which was built from it, is all of the two packages, and nothing else."""
+    """The sdist has every file of the repository; the wheel has the two packages under `meterhouse`, and nothing else."""
     files = {str(file.relative_to(TOP)) for file in tracked()}
     (sdist,), (wheel,) = (installed / "dist").glob("*.tar.gz"), (installed / "dist").glob("*.whl")
-    with tarfile.open(sdist) as packed:
-        assert {name.partition("/")[2] for name in packed.getnames()} - {"PKG-INFO"} == files
-    assert names(wheel) == {name for name in files if name.startswith(("sources/", "pipelines/"))}
-    assert {"sources/py.typed", "pipelines/py.typed", "pipelines/transform/dbt_project.yml"} < names(wheel)
+    with tarfile.open(sdist) as archive:
+        packed = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    made = {name for name in packed if name in {"PKG-INFO", "setup.cfg"} or ".egg-info/" in name}
+    assert packed - made == files
+    assert names(wheel) == {f"meterhouse/{name}" for name in files if name.startswith(("sources/", "pipelines/"))}
+    for file in ("sources/py.typed", "pipelines/py.typed", "pipelines/transform/dbt_project.yml"):
+        assert f"meterhouse/{file}" in names(wheel)
+
+
+IMPORTS = """
+import json, sys
+import sources.mine, pipelines.mine, meterhouse.sources.mathpix, meterhouse.pipelines.run.orchestrate
+names = ("sources", "sources.mine", "pipelines", "pipelines.mine", "meterhouse.sources", "meterhouse.pipelines")
+print(json.dumps({name: sys.modules[name].__file__ for name in names}))
+"""
+
+
+def check_own_packages(python: Path, folder: Path) -> None:
+    """Imports a project's own `sources` and `pipelines` beside meterhouse's, in one process."""
+    own = {
+        f"{package}{module}": folder / package / file
+        for package in ("sources", "pipelines")
+        for module, file in (("", "__init__.py"), (".mine", "mine.py"))
+    }
+    for file in own.values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    path = os.pathsep.join([".", *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": path}
+    finished = subprocess.run(
+        [python, "-c", IMPORTS], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    found = {name: (folder / file).resolve() for name, file in json.loads(finished.stdout).items()}
+    ours = {name: found.pop(f"meterhouse.{name}") for name in ("sources", "pipelines")}
+    assert found == {name: file.resolve() for name, file in own.items()}
+    assert not [file for file in ours.values() if file.is_relative_to(folder)]
+
+
+def test_a_project_keeps_its_own_packages_beside_the_checkout(tmp_path: Path) -> None:
+    """`sources` and `pipelines` of the project, with PYTHONPATH=. and an editable installation, are the project's."""
+    check_own_packages(Path(sys.executable), tmp_path)
+
+
+def test_a_project_keeps_its_own_packages_beside_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """`sources` and `pipelines` of the project, with PYTHONPATH=. and the wheel, are the project's."""
+    check_own_packages(installed / "venv" / "bin" / "python", tmp_path)
 
 
 def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    """In an environment that has nothing but the wheel, with the extra `demo`: nothing of the checkout is needed."""
+    """In an environment that has only the wheel with the extra `demo`, and nothing of the checkout."""
     python = installed / "venv" / "bin" / "python"
     home = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
@@ -62,27 +107,28 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     run(*meterhouse, "demo")
     with duckdb.connect(tmp_path / "demo.duckdb", read_only=True) as connection:
         costs = connection.sql("select provider, sum(billed_cost) from usage.cost_monthly group by all").fetchall()
-    assert {provider for provider, cost in costs if cost > 0} == {"mathpix", "reducto", "onepin", "scopix"}
+    assert {provider for provider, cost in costs if cost > 0} == set(PROVIDERS)
     assert {file for file in project.rglob("*") if file.suffix != ".pyc"} == before
     run(*meterhouse, "check", "--billing-templates", "billing")
     assert len(list((tmp_path / "billing").glob("*.csv"))) == len(list((TOP / "sources/billing/templates").glob("*.csv")))
 
 
-def test_the_image_is_built_from_what_the_wheel_needs(installed: Path, tmp_path: Path) -> None:
-    """What the build may see, by its list of what is not ignored, makes the same wheel."""
+def test_the_image_has_the_same_wheel(installed: Path, tmp_path: Path) -> None:
+    """The files that .dockerignore lets through are enough to build it."""
     (wheel,) = (installed / "dist").glob("*.whl")
     for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines():
         if line.startswith("!"):
             seen = TOP / line[1:]
             (shutil.copytree if seen.is_dir() else shutil.copy)(seen, tmp_path / line[1:])
-    hatchling = [str(installed / "build" / "bin" / "python"), "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"]
-    subprocess.run(hatchling, cwd=tmp_path, capture_output=True, check=True)
+    build = "-m pip wheel -q --no-deps --no-build-isolation --no-index -w dist ."
+    python = installed / "build" / "bin" / "python"
+    subprocess.run([python, *build.split()], cwd=tmp_path, capture_output=True, check=True)
     (same,) = (tmp_path / "dist").glob("*.whl")
     assert names(same) == names(wheel)
 
 
-def test_the_dockerfile_is_right() -> None:
-    """By hadolint; and what it runs is no superuser's."""
+def test_the_dockerfile_passes_hadolint() -> None:
+    """And the container does not run as root."""
     file = DOCKER / "Dockerfile"
     if sys.platform != "win32":
         hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"

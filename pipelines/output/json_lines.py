@@ -62,7 +62,7 @@ def json_lines(log_format: LogFormat, run_id: str) -> Iterator[None]:
 
 
 class JsonLines(logging.StreamHandler[TextIO]):
-    """Writes each log record as one JSON object, whatever formatter dlt sets on the handlers that it finds."""
+    """Writes each log record as one JSON object, even if dlt sets another formatter on the handler."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(sys.stderr)

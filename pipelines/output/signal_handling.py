@@ -1,4 +1,4 @@
-"""Ctrl-C, and a scheduler's SIGTERM, end the command at once, whatever it is waiting for.
+"""Ctrl-C, and a scheduler's SIGTERM, end the command at once, even while it waits for a provider or for DuckDB.
 
 They raise no exception: dbt takes a KeyboardInterrupt for a failed model, threads that wait for a provider keep the
 interpreter alive, and a main thread inside DuckDB handles a signal late. DuckDB undoes a half-finished write, as after a

@@ -1,7 +1,7 @@
-"""The charts of the page as Vega-Lite, without data: the page's script fills the named data sets in, as they are filtered.
+"""The charts of the report as Vega-Lite specifications without data; the page's scripts supply the named data sets.
 
-Colours are columns of the data, so that a provider keeps its own whatever is filtered, and its legend is plain HTML. All
-else that is colour or type comes from the style sheet, by way of Vega's `config`. Days are in UTC.
+Colours are columns of the data, so that a provider keeps its colour under every filter; the legend is plain HTML. All other
+colours and fonts come from the style sheet, through Vega's `config`. Days are in UTC.
 """
 
 from typing import Any
@@ -9,36 +9,36 @@ from typing import Any
 import altair as alt
 
 DAY = alt.X("utcyearmonthdate(date):T").title(None).axis(grid=False, format="%-d %b", labelFlush=True, labelOverlap=True)
-MIDDAY = DAY.bandPosition(0.5)
+MIDDLE_OF_DAY = DAY.bandPosition(0.5)
 """Where a line or a mark meets the bar of its day."""
 MONTH = alt.X("month:O").sort(None).title(None).axis(grid=False, labelAngle=0, labelOverlap=True).scale(paddingInner=0.35)
 COLOR = alt.Color("color:N").scale(None)
 AMOUNT = alt.Y("value:Q").title(None).axis(tickCount=4, format="~s")
 
 
-def specs() -> dict[str, dict[str, Any]]:
-    """The specifications by the name of their place on the page."""
+def chart_specs() -> dict[str, dict[str, Any]]:
+    """The specification of each chart by its name."""
     return {
-        "cost-by-month": _finished(_stack(MONTH, rounded=2), height=220),
-        "cost-by-day": _finished(alt.layer(_stack(DAY), _averages(), _anomalies()), height=280),
-        "usage-by-day": _finished(alt.layer(_stack(DAY), _averages(), _anomalies()), height=240),
-        "drivers": _finished(_drivers(), height=26),
-        "credits": _finished(_lines(), height=220),
+        "cost-by-month": _spec(_stacked_bars(MONTH, corner_radius=2), height=220),
+        "cost-by-day": _spec(alt.layer(_stacked_bars(DAY), _averages(), _anomalies()), height=280),
+        "usage-by-day": _spec(alt.layer(_stacked_bars(DAY), _averages(), _anomalies()), height=240),
+        "drivers": _spec(_drivers(), height=26),
+        "credits": _spec(_balances(), height=220),
     }
 
 
-def _stack(x: alt.X, *, rounded: int = 0) -> Any:
-    """Bars on top of each other; `faint` ones are of time that still runs, or is yet to come."""
+def _stacked_bars(x: alt.X, *, corner_radius: int = 0) -> Any:
+    """Stacked bars; those marked `faint` are incomplete days or forecasts."""
     return (
         alt.Chart(alt.NamedData(name="bars"))
-        .mark_bar(cornerRadius=rounded)
+        .mark_bar(cornerRadius=corner_radius)
         .encode(
             x,
             AMOUNT.stack("zero"),
             COLOR,
             order=alt.Order("order:Q"),
             opacity=alt.condition("datum.faint", alt.value(0.38), alt.value(1.0)),
-            tooltip=[_tip("day", ""), _tip("name", " "), _tip("text", "amount")],
+            tooltip=[_tooltip("day", ""), _tooltip("name", " "), _tooltip("text", "amount")],
         )
     )
 
@@ -48,7 +48,7 @@ def _averages() -> Any:
         alt.Chart(alt.NamedData(name="averages"))
         .mark_line(strokeWidth=2, interpolate="monotone")
         .encode(
-            MIDDAY,
+            MIDDLE_OF_DAY,
             AMOUNT,
             COLOR,
             detail="name:N",
@@ -61,7 +61,7 @@ def _anomalies() -> Any:
     return (
         alt.Chart(alt.NamedData(name="anomalies"))
         .mark_point(shape="triangle-down", filled=True, size=90, opacity=1, yOffset=-9)
-        .encode(MIDDAY, AMOUNT, COLOR, tooltip=[_tip("day", ""), _tip("text", "unusual")])
+        .encode(MIDDLE_OF_DAY, AMOUNT, COLOR, tooltip=[_tooltip("day", ""), _tooltip("text", "anomaly")])
     )
 
 
@@ -74,26 +74,32 @@ def _drivers() -> Any:
             alt.X("value:Q").title(None).axis(tickCount=5, format="~s"),
             names,
             COLOR,
-            tooltip=[_tip("name", ""), _tip("text", "change")],
+            tooltip=[_tooltip("name", ""), _tooltip("text", "change")],
         )
     )
 
 
-def _lines() -> Any:
+def _balances() -> Any:
     return (
         alt.Chart(alt.NamedData(name="lines"))
         .mark_line(strokeWidth=2, interpolate="step-after")
-        .encode(DAY, AMOUNT, COLOR, detail="name:N", tooltip=[_tip("day", ""), _tip("name", " "), _tip("text", "left")])
+        .encode(
+            DAY,
+            AMOUNT,
+            COLOR,
+            detail="name:N",
+            tooltip=[_tooltip("day", ""), _tooltip("name", " "), _tooltip("text", "remaining")],
+        )
     )
 
 
-def _tip(field: str, title: str) -> alt.Tooltip:
+def _tooltip(field: str, title: str) -> alt.Tooltip:
     return alt.Tooltip(f"{field}:N").title(title)
 
 
-def _finished(chart: Any, height: int) -> dict[str, Any]:
-    finished = chart.properties(
-        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
-    )
-    spec: dict[str, Any] = finished.to_dict()
-    return {key: value for key, value in spec.items() if key != "config"}  # Altair's own theme, which the page's replaces
+def _spec(chart: Any, height: int) -> dict[str, Any]:
+    sized = chart.properties(width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    spec: dict[str, Any] = sized.to_dict()
+    return {
+        key: value for key, value in spec.items() if key != "config"
+    }  # without Altair's theme; the page supplies its own

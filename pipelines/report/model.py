@@ -1,6 +1,6 @@
-"""What the page says, typed: every number as the marts have it, money and quantities as Decimals, which leave as text.
+"""The data of the report. Numbers are those of the marts; money and quantities are Decimals, written as text in JSON.
 
-A struct that is `array_like` is written as a row without names; `Page.fields` names its columns once for all rows.
+An `array_like` struct is written as an array without names; `ReportData.fields` names its columns once for all rows.
 """
 
 from datetime import date, datetime
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Period(msgspec.Struct):
-    """Days that the page can be limited to: from `start` to `end`, which is excluded."""
+    """A period that the reader can select: from `start` to `end`, exclusive."""
 
     key: str
     label: str
@@ -19,15 +19,15 @@ class Period(msgspec.Struct):
 
 
 class Weeks(msgspec.Struct):
-    """The last seven days that are whole, and the seven before them."""
+    """The last seven complete days, from `start` to `end`, exclusive, and the seven days before them."""
 
-    before: date
+    previous_start: date
     start: date
     end: date
 
 
 class Account(msgspec.Struct, array_like=True):
-    """An account that can be picked, and who gets its invoices."""
+    """An account that the reader can select, and the billing accounts that pay for it."""
 
     provider: str
     account: str
@@ -35,7 +35,7 @@ class Account(msgspec.Struct, array_like=True):
 
 
 class Coverage(msgspec.Struct):
-    """The days of an account that usage is known of, from `start` on: how many, and which of them are not whole."""
+    """The number of days with usage of an account, from `start` on, and the positions of the incomplete ones."""
 
     provider: str
     account: str
@@ -57,13 +57,11 @@ class Forecast(msgspec.Struct, array_like=True):
     forecast_high: Decimal | None
     is_final: bool
     is_cut: bool
-    as_of_date: date | None
-    remaining_days: int
     basis: str
 
 
-class CostSeries(msgspec.Struct):
-    """Billed cost of `cost_daily`, day by day from `start` on; null where the mart has no row."""
+class DailyCosts(msgspec.Struct):
+    """Billed cost of `cost_daily` for each day from `start` on; null where the mart has no row."""
 
     provider: str
     account: str
@@ -72,8 +70,8 @@ class CostSeries(msgspec.Struct):
     costs: list[Decimal | None]
 
 
-class MeterSeries(msgspec.Struct):
-    """A meter of `usage_trends_daily`, day by day from `start` on; `anomalies` are numbers of days, with their scores."""
+class Meter(msgspec.Struct):
+    """A meter of `usage_trends_daily` for each day from `start` on; `anomalies` maps positions of days to their scores."""
 
     provider: str
     account: str
@@ -84,31 +82,30 @@ class MeterSeries(msgspec.Struct):
     averages_7d: list[Decimal | None]
     averages_28d: list[Decimal | None]
     anomalies: dict[int, Decimal]
-    last: "LastDay"
+    latest: "LatestDay"
 
 
-class LastDay(msgspec.Struct):
-    """The last whole day of a meter, of `usage_trends_daily`, and the month up to the last day that was loaded."""
+class LatestDay(msgspec.Struct):
+    """The last complete day of a meter in `usage_trends_daily`, and its month to date up to the last loaded day."""
 
     day: date
     quantity: Decimal | None
     average_7d: Decimal | None
     average_28d: Decimal | None
     week_over_week: Decimal | None
-    month_over_month: Decimal | None
     month_to_date: Decimal | None
 
 
 class WeekChange(msgspec.Struct, array_like=True):
-    """Sums of `cost_daily` over two weeks, and how many days of each are whole."""
+    """Sums of `cost_daily` over two weeks, and the number of complete days in each."""
 
     provider: str
     account: str
     currency: str | None
-    cost_before: Decimal | None
-    cost_now: Decimal | None
-    days_before: int
-    days_now: int
+    previous_cost: Decimal | None
+    current_cost: Decimal | None
+    previous_complete_days: int
+    current_complete_days: int
 
 
 class Driver(msgspec.Struct, array_like=True):
@@ -120,17 +117,17 @@ class Driver(msgspec.Struct, array_like=True):
     value: str
     unit: str | None
     currency: str | None
-    quantity_before: Decimal
-    quantity_now: Decimal
-    cost_before: Decimal | None
-    cost_now: Decimal | None
+    previous_quantity: Decimal
+    current_quantity: Decimal
+    previous_cost: Decimal | None
+    current_cost: Decimal | None
 
 
-class Slice(msgspec.Struct, array_like=True):
-    """Sums of `usage_by_dimension`, or as dimension `sku` of `cost_daily`, over a period.
+class BreakdownRow(msgspec.Struct, array_like=True):
+    """Sums over a period: of `usage_by_dimension`, or of `cost_daily` for the dimension `sku`.
 
-    `account` is null for all accounts of the provider, `value` for all values beyond the first ones, of which there are
-    `values`. `unpriced` is the part of the quantity that has no cost.
+    `account` is null for all accounts of the provider. `value` is null for the sum of all values beyond the top ones, and
+    `values` is their number. `unpriced` is the quantity without a cost.
     """
 
     period: str
@@ -147,7 +144,7 @@ class Slice(msgspec.Struct, array_like=True):
 
 
 class Unpriced(msgspec.Struct, array_like=True):
-    """Sums of `unpriced_usage`, of all time and of the month."""
+    """Sums of `unpriced_usage` over all time and over the month."""
 
     provider: str
     account: str
@@ -157,11 +154,11 @@ class Unpriced(msgspec.Struct, array_like=True):
     first_date: date
     last_date: date
     quantity: Decimal
-    quantity_of_month: Decimal
+    month_quantity: Decimal
 
 
-class Credits(msgspec.Struct):
-    """The last day of `credit_balance_daily`, when they run out at this rate, and what was left day by day."""
+class CreditBalance(msgspec.Struct):
+    """The latest day of `credit_balance_daily`, the day on which credits run out at this rate, and the balance by day."""
 
     provider: str
     account: str
@@ -174,28 +171,26 @@ class Credits(msgspec.Struct):
     days_left: Decimal | None
     runs_out_on: date | None
     start: date
-    left_by_day: list[Decimal | None]
+    remaining_by_day: list[Decimal | None]
 
 
-class Line(msgspec.Struct, array_like=True):
-    """A row of `invoice_reconciliation`; `advice` is a place in `Page.advice`."""
+class InvoiceLine(msgspec.Struct, array_like=True):
+    """A row of `invoice_reconciliation`; `advice` is a position in `ReportData.advice`."""
 
     provider: str
     account: str
     billing_month: date
     line: str
     computed: Decimal | None
-    computed_high: Decimal | None
     invoiced: Decimal | None
     difference: Decimal | None
-    tolerance: Decimal | None
     currency: str
     status: str
     advice: int
     has_unpriced_usage: bool
 
 
-class Source(msgspec.Struct, array_like=True):
+class TableFreshness(msgspec.Struct, array_like=True):
     """A row of `data_freshness`."""
 
     provider: str
@@ -205,13 +200,11 @@ class Source(msgspec.Struct, array_like=True):
     complete_until: datetime | None
     last_fetched_at: datetime | None
     row_count: int
-    hours_behind: int | None
-    account_hours_behind: int | None
     status: str
 
 
-class MissedWindow(msgspec.Struct, array_like=True):
-    """Days of `usage_gaps` that follow each other, of one kind; the last one is included."""
+class UsageGap(msgspec.Struct, array_like=True):
+    """Consecutive days of `usage_gaps` of one kind; `last_date` is inclusive."""
 
     provider: str
     account: str
@@ -222,10 +215,10 @@ class MissedWindow(msgspec.Struct, array_like=True):
     days: int
 
 
-class Page(msgspec.Struct):
-    """All that the page says. `as_of` is the newest fetch, in UTC; what is left out for its size is counted."""
+class ReportData(msgspec.Struct):
+    """Everything on the page. `as_of` is the latest fetch, in UTC."""
 
-    source: str
+    database: str
     as_of: datetime | None
     today: date
     month: date
@@ -234,32 +227,32 @@ class Page(msgspec.Struct):
     accounts: list[Account]
     coverage: list[Coverage]
     forecasts: list[Forecast]
-    costs: list[CostSeries]
-    meters: list[MeterSeries]
-    meters_from: date | None
-    changes: list[WeekChange]
+    daily_costs: list[DailyCosts]
+    meters: list[Meter]
+    meters_since: date | None
+    week_changes: list[WeekChange]
     drivers: list[Driver]
-    slices: list[Slice]
+    breakdown: list[BreakdownRow]
     unpriced: list[Unpriced]
-    credits: list[Credits]
-    lines: list[Line]
-    lines_from: date | None
+    credits: list[CreditBalance]
+    invoice_lines: list[InvoiceLine]
+    invoice_lines_since: date | None
     advice: list[str]
-    sources: list[Source]
-    gaps: list[MissedWindow]
-    gaps_left_out: int
+    freshness: list[TableFreshness]
+    gaps: list[UsageGap]
+    omitted_gaps: int
     fields: dict[str, list[str]]
 
 
-ROWS: dict[str, type[msgspec.Struct]] = {
+ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "accounts": Account,
     "forecasts": Forecast,
-    "changes": WeekChange,
+    "week_changes": WeekChange,
     "drivers": Driver,
-    "slices": Slice,
+    "breakdown": BreakdownRow,
     "unpriced": Unpriced,
-    "lines": Line,
-    "sources": Source,
-    "gaps": MissedWindow,
+    "invoice_lines": InvoiceLine,
+    "freshness": TableFreshness,
+    "gaps": UsageGap,
 }
-"""The tables of the page that are written as rows without names."""
+"""The tables whose rows are written without names."""

@@ -156,7 +156,7 @@ def _failures(state: RunState, failed_models: Sequence[str]) -> Iterator[Alert]:
         place = failure.place
         alike.setdefault((place.provider, place.account, type(failure.error).__name__), []).append(failure)
     for (provider, account, kind), failures in alike.items():
-        tables = ", ".join(dict.fromkeys(failure.place.table for failure in failures if failure.place.table))
+        tables = ", ".join(sorted({failure.place.table for failure in failures if failure.place.table}))
         where = f" [account {account}: {tables}]" if account else f" [{tables}]" if tables else ""
         subject = _subject("failures", day, provider, account, kind)
         yield Alert("failures", subject, f"FAILED {failures[0].error}{where}")

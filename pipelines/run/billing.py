@@ -11,7 +11,7 @@ from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
 from meterhouse.pipelines.run.load import as_load_error, load_one
 from meterhouse.pipelines.run.open import BILLING, without_bare_variables
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.transform.seeds import known_skus
+from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import ConfigurationError
@@ -59,7 +59,7 @@ def billing_errors(destination: Destination) -> tuple[RowError, ...]:
 
 
 def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str]) -> None:
-    """Replaces the user's billing data by what is configured. If anything is wrong, all of the old data stays."""
+    """Replaces the user's billing data by the configured files and tables. If anything is wrong, all old data stays."""
     try:
         if not configured and not _was_loaded(destination):
             return

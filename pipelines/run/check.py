@@ -42,7 +42,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     """Checks the billing data, the age of the tables, and each account's credentials by one cheap request.
 
     Raises:
-        ConfigurationError: a setting is wrong, or nothing is configured at all.
+        ConfigurationError: a setting is wrong, or neither a provider nor billing is configured.
         LoadError: the destination cannot be read.
     """
     try:

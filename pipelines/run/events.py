@@ -1,4 +1,4 @@
-"""What a run reports beside its sources' events: frozen events, handed to the same observer."""
+"""What a run reports besides the events of its sources: frozen events, passed to the same observer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -137,4 +137,4 @@ Observer = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """The observer of a run that nobody watches."""
+    """The default observer: ignores every event."""

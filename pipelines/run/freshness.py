@@ -1,6 +1,6 @@
 """`meterhouse check --max-age`: how old the loaded data is, by the clock. Reads the raw tables, so it needs no dbt.
 
-The mart `usage.data_freshness` needs no clock: it says how far each table is behind the newest fetch of all.
+The mart `usage.data_freshness` needs no clock: it has how far each table is behind the newest fetch of all tables.
 """
 
 from collections.abc import Iterable

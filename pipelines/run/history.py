@@ -1,4 +1,4 @@
-"""The table `meterhouse.runs`: what each run did to each table, in the destination beside the data.
+"""The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
 dlt writes it like everything else: that works on every destination and costs a tenth of a second a run. Statements of our
 own would cost a third of that, and would need each database's types and its `create table`.

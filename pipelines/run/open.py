@@ -105,7 +105,7 @@ def open_sources(
     if not sources:
         raise NotConfigured(
             "no provider has credentials",
-            hint=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs say.",
+            hint=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs show.",
         )
     return sources
 

@@ -35,7 +35,7 @@ def run_all(
     rebuild: bool = False,
     alerts: Alerts | None = None,
 ) -> RunResult:
-    """Loads the billing data and all sources, builds the models on what is loaded, and reads the cost from them.
+    """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
     Models that a build would not change are not built, except with `rebuild`. `billing` replaces the configured billing
     data. The run is recorded in `meterhouse.runs`, and `alerts` sends the news.

@@ -11,7 +11,7 @@ from meterhouse.sources._core.events import WindowFetched
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: its state, the build of the models, and what the marts say now (money as Decimal)."""
+    """What a run did: its state, the build of the models, and the costs in the marts (money as Decimal)."""
 
     destination: Destination
     state: RunState

@@ -4,7 +4,7 @@
         os.environ.update(sandbox.variables())
         sandbox.faults.add(Fault(path="/v3/ocr-usage", status=503, times=2))
 
-Only loopback is listened on. The same seed gives the same usage in every process.
+It listens on loopback only. The same seed gives the same usage in every process.
 """
 
 from meterhouse.pipelines.sandbox.faults import Fault

@@ -1,7 +1,7 @@
-"""Misbehaviour by order: which request is answered wrongly, and how.
+"""Injected faults: which requests get a faulty response, and how it differs from the true one.
 
-A fault changes the answer (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`) or breaks off while it
-is sent (`cut`, `reset`, `stall`), or both. Whatever it leaves alone is the true answer's.
+A fault changes the response (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`), breaks it off
+(`cut`, `reset`, `stall`), or both. The rest of the response is the true one's.
 """
 
 import threading
@@ -12,30 +12,30 @@ from typing import Any
 import msgspec
 
 CONTROL = "/_sandbox"
-"""Where the sandbox itself is spoken to; no fault reaches it."""
+"""The path of the sandbox's own endpoints; no fault affects them."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What goes wrong with the requests that match.
+    """A fault of the responses to the requests that match.
 
     Attributes:
-        path: requests whose path starts with this.
-        query: and which have these parameters with these values, such as {"page": "2"}.
-        after: how many matching requests are answered truly before the first fault.
-        times: how many are answered wrongly; None for all that follow.
-        delay: seconds before the answer starts.
-        status: in place of the true one. Without a `body` it comes with the HTML page of a gateway.
-        headers: added to the answer's or in place of them, such as {"Retry-After": "2"}.
-        body: in place of the true one: bytes, text, or a value to send as JSON. Text that starts with "<" is sent as
-            text/html, everything else as application/json.
-        edit: a function that gets the true body and the query's parameters, and gives the body to send: for tests, which are
-            in the sandbox's own process.
-        redirect: a Location to go to, with status 302 or the `status` given.
-        size: the body is padded with spaces to so many bytes, which are made while they are sent: JSON stays JSON.
-        gzip: the body is sent compressed; with a large `size`, a bomb.
+        path: the path that the request's starts with.
+        query: parameters that the request has, with these values, such as {"page": "2"}.
+        after: the number of matching requests that get true responses before the first fault.
+        times: the number of faulty responses; None for all that follow.
+        delay: seconds before the response starts.
+        status: replaces the true one. Without a `body` it comes with the HTML page of a gateway.
+        headers: added to those of the response, or replacing them, such as {"Retry-After": "2"}.
+        body: replaces the true one: bytes, text, or a value to send as JSON. Text that starts with "<" is sent as text/html,
+            everything else as application/json.
+        edit: a function from the true body and the query's parameters to the body to send: for tests, which run in the
+            sandbox's process.
+        redirect: a Location, with status 302 or the given `status`.
+        size: pads the body with spaces to so many bytes, which are generated while they are sent: JSON stays JSON.
+        gzip: compresses the body; with a large `size`, a bomb.
         cut: sends only so many bytes of a body whose Content-Length promises all of it, then closes the connection.
-        reset: with a TCP reset in place of a close: before the status line, or with `cut` after those bytes.
-        stall: falls silent in place of closing: after half of the body, or with `cut` after those bytes.
+        reset: resets the TCP connection instead of closing it: before the status line, or with `cut` after those bytes.
+        stall: keeps the connection open and sends nothing more: after half of the body, or with `cut` after those bytes.
     """
 
     path: str = "/"
@@ -55,10 +55,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stall: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses what could never show.
+        """Checks the fields.
 
         Raises:
-            ValueError: a field has a value that makes no sense, or the fault changes nothing.
+            ValueError: a field has an invalid value, or the fault changes nothing.
         """
         if not self.path.startswith("/") or self.path.startswith(CONTROL):
             raise ValueError(f"path must start with / and not with {CONTROL}, not {self.path!r}")
@@ -66,13 +66,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.times is not None and self.times < 1:
-            raise ValueError(f"times must be at least 1, or None for ever, but is {self.times}")
+            raise ValueError(f"times must be at least 1, or None for all, but is {self.times}")
         if self.status is not None and not 200 <= self.status <= 599:
             raise ValueError(f"status must be from 200 to 599, but is {self.status}")
         if self.reset and self.stall:
             raise ValueError("a connection is either reset or stalled")
         if self.edit is not None and (not callable(self.edit) or self.replaces):
-            raise ValueError("edit must be a function, of an answer that is not replaced")
+            raise ValueError("edit must be a function, and of a response that is not replaced")
         self.payload()
         if not (
             self.edit or self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None
@@ -81,16 +81,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def replaces(self) -> bool:
-        """Whether the true answer is not needed at all."""
+        """Whether the response needs nothing of the true one."""
         return self.status is not None or self.body is not None or self.redirect is not None
 
     @property
     def breaks(self) -> bool:
-        """Whether the answer is not sent to its end."""
+        """Whether the response is sent incompletely."""
         return self.cut is not None or self.reset or self.stall
 
     def payload(self) -> bytes:
-        """The body in place of the true one, before padding and compression."""
+        """The body that replaces the true one, before padding and compression."""
         if isinstance(self.body, bytes):
             return self.body
         if isinstance(self.body, str):
@@ -103,12 +103,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return b"<html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n" % (title, title)
 
     def matches(self, path: str, query: Mapping[str, list[str]]) -> bool:
-        """Whether the fault is meant for a request of this path and these parameters."""
+        """Whether the fault applies to a request with this path and these parameters."""
         return path.startswith(self.path) and all(value in query.get(name, ()) for name, value in self.query.items())
 
 
 class Faults:
-    """The faults in force, in the order in which they were added; safe to change while the server answers."""
+    """The faults in force, in the order in which they were added; safe to change while the server responds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Takes all of them back: from now on every answer is true."""
+        """Removes all of them."""
         with self._lock:
             self._faults.clear()
 
@@ -133,7 +133,7 @@ class Faults:
         return len(self._faults)
 
     def take(self, path: str, query: Mapping[str, list[str]]) -> Fault | None:
-        """The fault for a request: the first that matches and has turns left. A later one does not count the request."""
+        """The fault for a request: the first that matches and fires. Later ones do not count the request."""
         with self._lock:
             for in_force in self._faults:
                 if in_force.fault.matches(path, query) and in_force.fires():
@@ -142,7 +142,7 @@ class Faults:
 
 
 class _InForce:
-    """A fault and how many matching requests it has seen."""
+    """A fault and the number of matching requests so far."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault

@@ -1,13 +1,15 @@
-"""The sandbox: one server on loopback that answers as the vendors do."""
+"""The sandbox: one server on loopback that responds as the vendors do."""
 
 import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -17,13 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meterhouse.pipelines.sandbox.billing_files import write_paperwork
+from meterhouse.pipelines.sandbox.billing_files import closed_months, write_billing_files
 from meterhouse.pipelines.sandbox.faults import CONTROL, Fault, Faults
-from meterhouse.pipelines.sandbox.mathpix import Mathpix
-from meterhouse.pipelines.sandbox.middleware import Connection, Requests, Wire
-from meterhouse.pipelines.sandbox.onepin import Onepin
-from meterhouse.pipelines.sandbox.reducto import Reducto
-from meterhouse.pipelines.sandbox.scopix import Scopix
+from meterhouse.pipelines.sandbox.middleware import Connection, Middleware, Requests
+from meterhouse.pipelines.sandbox.vendor import BaseVendor
+from meterhouse.sources.registry import PROVIDERS
 
 HOST = "127.0.0.1"
 _START_TIMEOUT = 20.0
@@ -32,13 +32,13 @@ _START_TIMEOUT = 20.0
 class Sandbox:
     """The vendors' APIs on localhost, for as long as the `with` block lasts.
 
+    A vendor is a provider of the registry with a package of its name here, whose class `Vendor` has its keys, usage, options
+    and routes. It is an attribute of the sandbox, too: `sandbox.mathpix`.
+
     Attributes:
-        faults: misbehaviour in force.
-        requests: what was asked.
-        mathpix: the vendor Mathpix: its keys, usage and options.
-        reducto: the vendor Reducto, likewise.
-        onepin: the vendor Onepin, the same.
-        scopix: the vendor Scopix, the same.
+        faults: the faults in force.
+        requests: the requests so far.
+        vendors: the vendors by name, in the order of the registry.
     """
 
     def __init__(
@@ -52,24 +52,40 @@ class Sandbox:
         """Prepares a sandbox; it listens from `__enter__` on.
 
         Args:
-            seed: decides all usage; the same seed counts the same in every process and at every time.
-            port: where to listen, 0 for a free one.
-            clock: tells the present time, with a timezone; nothing is used after it. The real one by default.
-            documented_limits: whether Scopix keeps to the 30 requests a minute of its documents, and not to a granted limit.
+            seed: determines all usage; the same seed gives the same usage in every process and at every time.
+            port: the port, 0 for a free one.
+            clock: returns the present time, with a timezone, after which there is no usage. The real time by default.
+            documented_limits: whether vendors keep to the limits of requests that they document.
         """
         self.faults = Faults()
         self.requests = Requests()
-        self.mathpix = Mathpix(seed, clock or _now)
-        self.onepin = Onepin(seed, clock or _now)
-        self.reducto = Reducto(seed, clock or _now)
-        self.scopix = Scopix(seed, clock or _now, documented_limits=documented_limits)
         self._clock = clock or _now
-        self._vendors = (self.mathpix, self.onepin, self.reducto, self.scopix)
+        self.vendors: Mapping[str, BaseVendor] = MappingProxyType(
+            {
+                name: import_module(f"{__package__}.{name}").Vendor(seed, self._clock)
+                for name in PROVIDERS
+                if find_spec(f"{__package__}.{name}") is not None
+            }
+        )
+        if documented_limits:
+            for vendor in self.vendors.values():
+                vendor.set_limits(vendor.documented_limits)
         self._port = port
         self._running: _Server | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """The vendor of this name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        try:
+            return self.__dict__["vendors"][name]
+        except KeyError:
+            raise AttributeError(f"the sandbox has no vendor {name!r}", name=name, obj=self) from None
+
     def __enter__(self) -> Self:
-        """Starts to listen, and returns once requests are answered.
+        """Starts to listen; returns once requests get responses.
 
         Raises:
             OSError: the port is taken.
@@ -84,7 +100,7 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stops at once: connections that are still open are broken off."""
+        """Stops at once, and breaks open connections off."""
         if self._running is not None:
             self._running.stop()
             self._running = None
@@ -102,30 +118,32 @@ class Sandbox:
 
     def variables(self) -> dict[str, str]:
         """The environment variables that point a run at this sandbox."""
-        return {name: value for vendor in self._vendors for name, value in vendor.variables(self.url).items()}
+        return {name: value for vendor in self.vendors.values() for name, value in vendor.variables(self.url).items()}
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """By source, the arguments that point it at this sandbox: for a run that must not meet anybody's real keys."""
-        return {vendor.name: vendor.settings(self.url) for vendor in self._vendors}
+        """By source, the arguments that point it at this sandbox: for a run that must not use any real key."""
+        return {vendor.name: vendor.settings(self.url) for vendor in self.vendors.values()}
 
-    def paperwork(self, folder: Path, start: date) -> dict[str, str]:
-        """Writes what the customer has on paper from the month `start` on; returns the arguments of `billing_source`."""
-        return write_paperwork(folder, self._count, start, self._clock().date())
+    def billing_files(self, folder: Path, start: date) -> dict[str, str]:
+        """Writes the files of the customer's accounting from the month `start` on.
 
-    def _count(self, start: datetime, end: datetime, usage_type: str) -> int:
-        return self.mathpix.usage.total(start, end, usage_type=usage_type)
+        Returns:
+            The arguments of `billing_source`: the path of each table's file.
+        """
+        months = closed_months(start, self._clock().date())
+        return write_billing_files(folder, (vendor.billing_rows(months) for vendor in self.vendors.values()))
 
-    def _application(self) -> Wire:
+    def _application(self) -> Middleware:
         routes = [
-            *(route for vendor in self._vendors for route in vendor.routes()),
+            *(route for vendor in self.vendors.values() for route in vendor.routes()),
             Route(f"{CONTROL}/faults", self._add_fault, methods=["POST"]),
             Route(f"{CONTROL}/faults", self._clear_faults, methods=["DELETE"]),
             Route(f"{CONTROL}/requests", self._list_requests, methods=["GET"]),
             Route(f"{CONTROL}/requests", self._clear_requests, methods=["DELETE"]),
         ]
-        # msgspec's ValidationError is a ValueError too.
-        application = Starlette(routes=routes, exception_handlers={ValueError: _refuse, msgspec.DecodeError: _refuse})
-        return Wire(application, self.faults, self.requests, self._clock)
+        handlers = {ValueError: _unprocessable, msgspec.DecodeError: _unprocessable}
+        application = Starlette(routes=routes, exception_handlers=handlers)
+        return Middleware(application, self.faults, self.requests, self._clock)
 
     async def _add_fault(self, request: Request) -> Response:
         self.faults.add(msgspec.json.decode(await request.body(), type=Fault))
@@ -149,10 +167,10 @@ def serve(
     """Runs a sandbox until Ctrl+C.
 
     Args:
-        port: where to listen, 0 for a free one.
-        seed: decides all usage.
-        ready: called with the sandbox once it answers, for example to print `variables()`.
-        documented_limits: as `Sandbox` has it.
+        port: the port, 0 for a free one.
+        seed: determines all usage.
+        ready: called with the sandbox once it listens, for example to print `variables()`.
+        documented_limits: whether vendors keep to the limits of requests that they document.
 
     Raises:
         OSError: the port is taken.
@@ -167,10 +185,10 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a daemon thread, with a socket of its own and a stop that waits for nobody."""
+    """uvicorn in a daemon thread, with its own socket and a stop that waits for no connection."""
 
-    def __init__(self, application: Wire, port: int) -> None:
-        # The connections that a fault breaks off are errors to uvicorn, and the point to us.
+    def __init__(self, application: Middleware, port: int) -> None:
+        # uvicorn logs an error for each connection that a fault breaks off.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().__init__(
             uvicorn.Config(
@@ -182,11 +200,11 @@ class _Server(uvicorn.Server):
                 interface="asgi3",
                 log_config=None,
                 access_log=False,
-                date_header=False,  # the vendors' clock is not the machine's
+                date_header=False,  # the middleware adds one by the sandbox's clock
             )
         )
         self._socket = socket.create_server((HOST, port), backlog=512)
-        # asyncio sets this only on sockets made with an explicit protocol, and connections inherit it. Without it an answer
+        # asyncio sets this only on sockets made with an explicit protocol, and connections inherit it. Without it a response
         # in two packets waits 40 ms for the client's acknowledgement of the first.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
@@ -206,7 +224,7 @@ class _Server(uvicorn.Server):
         self._thread.join()
 
     async def main_loop(self) -> None:
-        """In place of uvicorn's look at a flag ten times a second: waits for the stop itself."""
+        """Waits for the stop itself; uvicorn's own loop polls a flag ten times a second."""
         self._loop = asyncio.get_running_loop()
         await self.on_tick(0)
         self._ready.set()
@@ -217,7 +235,7 @@ class _Server(uvicorn.Server):
                 await self.on_tick(0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """In place of uvicorn's wait for answers under way: a stalled one would never end."""
+        """Aborts all responses; uvicorn's own shutdown waits for them, and a stalled one never ends."""
         for listener in self.servers:
             listener.close()
         for own in sockets or []:
@@ -228,7 +246,7 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def _unprocessable(_: Request, error: Exception) -> Response:
     return Response(msgspec.json.encode({"error": str(error)}), 422, media_type="application/json")
 
 

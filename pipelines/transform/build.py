@@ -124,7 +124,7 @@ def _release(destination: Destination) -> None:
 
 
 def _description(result: Any) -> str:
-    # dbt's message of a failed test counts rows; the description of the test says what they mean.
+    # dbt's message of a failed test counts rows; the description of the test explains them.
     message = result.node.description or result.message or ""
     return _one_line(f"{result.node.name}: {message}" + (f" ({result.message})" if result.node.description else ""))
 

@@ -1,11 +1,11 @@
-"""Tells whether a build would change the models; if not, dbt, which takes seconds to start, need not run.
+"""Decides whether a build would change the models. If not, a run skips dbt, which takes seconds to start.
 
 A build that passed leaves a mark in the database that it ran on, so a mark never vouches for another database, working
 directory or machine. The next build removes the mark when it begins: after a failed or killed build there is none.
 
 The mark holds a digest of the build's inputs:
 
-- every value of every raw table, whoever loaded it;
+- every value of every raw table, also if another program loaded it;
 - which windows were fetched, rounded to the hour: within an hour, a response without news makes nothing newer, and
   `data_freshness` keeps the times of the first such response;
 - the files of the dbt project with its variables, the versions of the packages that run it, and dbt's own settings in the

@@ -1,4 +1,4 @@
-"""The floor: what the same work takes if nothing is promised. httpx, then DuckDB reads the pages; no retries, no state."""
+"""The floor: the same workload without guarantees. httpx, then DuckDB reads the pages; no retries, no state."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import httpx
 
-from tests.benchmarks.works import MATHPIX, PAGE, REDUCTO, WORKS, Work
+from tests.benchmarks.workloads import MATHPIX, PAGE, REDUCTO, WORKLOADS, Workload
 
 COUNTS = (
     "struct(from_date timestamptz, app_id text, group_id text, usage_type text, request_args_hash text, count bigint)[]",
@@ -26,7 +26,7 @@ EVENTS = (
 
 
 def store(client: httpx.Client, pages: Iterator[Any], folder: Path) -> list[str]:
-    """The answers as files."""
+    """Writes the responses to files."""
     files = []
     for number, page in enumerate(pages):
         file = folder / f"{number}.json"
@@ -36,7 +36,7 @@ def store(client: httpx.Client, pages: Iterator[Any], folder: Path) -> list[str]
 
 
 def load(database: Any, schema: str, table: str, files: list[str], form: tuple[str, str]) -> None:
-    """Files into a table."""
+    """Loads files into a table."""
     kind, name = form
     database.execute(f"create schema if not exists {schema}")
     database.execute(
@@ -46,9 +46,9 @@ def load(database: Any, schema: str, table: str, files: list[str], form: tuple[s
     )
 
 
-def mathpix(work: Work, scale: float, client: httpx.Client, grouping: str) -> Iterator[bytes]:
+def mathpix(workload: Workload, scale: float, client: httpx.Client, grouping: str) -> Iterator[bytes]:
     """The pages of one grouping."""
-    for start, end in work.windows(scale):
+    for start, end in workload.windows(scale):
         for page in count(1):
             asked: dict[str, Any] = {
                 "from_date": f"{start:%Y-%m-%dT%H:%M:%S}.000Z",
@@ -64,12 +64,12 @@ def mathpix(work: Work, scale: float, client: httpx.Client, grouping: str) -> It
                 break
 
 
-def scopix(work: Work, scale: float, client: httpx.Client, limit: int) -> Iterator[bytes]:
+def scopix(workload: Workload, scale: float, client: httpx.Client, limit: int) -> Iterator[bytes]:
     """The pages of events."""
-    end = work.start + timedelta(days=work.days(scale)) - timedelta(microseconds=1)
+    end = workload.start + timedelta(days=workload.days(scale)) - timedelta(microseconds=1)
     for page in count():
         asked: dict[str, Any] = {
-            "start_date": f"{work.start:%Y-%m-%dT%H:%M:%SZ}",
+            "start_date": f"{workload.start:%Y-%m-%dT%H:%M:%SZ}",
             "end_date": f"{end:%Y-%m-%dT%H:%M:%S.%fZ}",
             "limit": limit,
             "offset": page * limit,
@@ -80,31 +80,33 @@ def scopix(work: Work, scale: float, client: httpx.Client, limit: int) -> Iterat
             break
 
 
-def reducto(work: Work, client: httpx.Client, grouping: str, organisations: Sequence[str]) -> Iterator[bytes]:
-    """The answer of each organisation."""
-    day = work.start.date().isoformat()
+def reducto(workload: Workload, client: httpx.Client, grouping: str, organisations: Sequence[str]) -> Iterator[bytes]:
+    """The response for each organisation."""
+    day = workload.start.date().isoformat()
     for organisation in organisations:
         asked = {"startDate": day, "endDate": day, "groupBy": grouping, "orgId": organisation}
         yield client.get("/api/v1/usage/export", params=asked).content
 
 
 def main() -> None:
-    """`floor WORK SCALE SETTINGS DATABASE`."""
-    work, scale, settings = WORKS[sys.argv[1]], float(sys.argv[2]), json.loads(sys.argv[3])
+    """`floor WORKLOAD SCALE SETTINGS DATABASE`."""
+    workload, scale, settings = WORKLOADS[sys.argv[1]], float(sys.argv[2]), json.loads(sys.argv[3])
     folder = Path(sys.argv[4]).parent / "pages"
     with duckdb.connect(sys.argv[4]) as database:
-        for provider in (name.partition(".")[0] for name in work.of):
+        for provider in (name.partition(".")[0] for name in workload.of):
             own = settings[provider]["accounts"]["default"]
             key = {name: own[name] for name in ("app_id", "app_key") if name in own}
             headers = key or {"authorization": f"Bearer {own['api_key']}"}
             with httpx.Client(base_url=own["base_url"], headers=headers, trust_env=False) as client:
                 sets: dict[str, tuple[Iterator[bytes], tuple[str, str]]] = {}
                 if provider == "mathpix":
-                    sets = {f"ocr_usage_by_{name}": (mathpix(work, scale, client, name), COUNTS) for name in MATHPIX}
+                    sets = {f"ocr_usage_by_{name}": (mathpix(workload, scale, client, name), COUNTS) for name in MATHPIX}
                 elif provider == "reducto":
-                    sets = {f"usage_by_{name}": (reducto(work, client, name, own["org_ids"]), EXPORT) for name in REDUCTO}
+                    sets = {
+                        f"usage_by_{name}": (reducto(workload, client, name, own["org_ids"]), EXPORT) for name in REDUCTO
+                    }
                 else:
-                    sets = {"usage_events": (scopix(work, scale, client, PAGE if work.events else 100), EVENTS)}
+                    sets = {"usage_events": (scopix(workload, scale, client, PAGE if workload.events else 100), EVENTS)}
                 for table, (pages, form) in sets.items():
                     (folder / table).mkdir(parents=True)
                     load(database, provider, table, store(client, pages, folder / table), form)

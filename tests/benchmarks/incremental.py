@@ -1,8 +1,8 @@
-"""Whether models that read every hour would be faster incremental: `python -m tests.benchmarks.incremental [APPS]`.
+"""Models that read every hour, plain and incremental: `python -m tests.benchmarks.incremental [APPS]`.
 
 Ten million rows of hours by default. In a copy of the project the two models that read the hours become incremental: they
-delete the last seven days, which is what a run asks for again, and add them anew. That alone is not exact: it does not see
-what is restated or withdrawn further back (a backfill, `--full-refresh`, a new account).
+delete the last seven days, which every run loads again, and insert them anew. This alone is not exact: it misses usage that
+is restated or withdrawn further back (a backfill, `--full-refresh`, a new account).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.benchmarks.models import measured, statements
 from tests.pipelines.transform.warehouse import PROJECT
 
 MODELS = {"int_mathpix__metered": "grouped_by = 'usage_type'", "int_mathpix__dimensioned": "timespan in ('hour', 'day')"}
-"""By name, the condition under which each reads the hours."""
+"""By name, the condition with which each reads the hours."""
 TIMES = {"int_mathpix__metered": "bucket_start", "int_mathpix__dimensioned": "date"}
 READ_AS = {"int_mathpix__metered": "bucket_start", "int_mathpix__dimensioned": "cast(bucket_start as date)"}
 RUNS = 3
@@ -43,7 +43,7 @@ def made_incremental(project: Path) -> None:
 
 
 def main() -> None:
-    """Prints seconds of each model, plain and incremental, as dbt has timed them."""
+    """Prints the seconds of each model, plain and incremental, as dbt measures them."""
     apps = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,7 +59,7 @@ def main() -> None:
         for what in ("plain", "incremental"):
             if what == "incremental":
                 made_incremental(project)
-                measured(folder, *build, *paths, "--select", *MODELS)  # dbt reads what has changed
+                measured(folder, *build, *paths, "--select", *MODELS)  # dbt parses the changed files
             for _ in range(RUNS):
                 seconds, _peak = measured(folder, *build, *paths, "--select", *MODELS)
                 results = json.loads((folder / "target" / "run_results.json").read_text())["results"]

@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a command line
-"""What a slow line costs: each provider alone and all four together, with 100 ms before every answer.
+"""The cost of a slow connection: each provider alone and all together, with 100 ms before every response.
 
-`python -m tests.benchmarks.latency` prints seconds and requests, and the four together as a multiple of the slowest alone.
+`python -m tests.benchmarks.latency` prints seconds and requests, and all together as a multiple of the slowest alone.
 """
 
 import os
@@ -10,28 +10,27 @@ import sys
 import tempfile
 import time
 from datetime import timedelta
-from pathlib import Path
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources.registry import PROVIDERS
 
 DELAY = 0.1
 DAYS = 30
 
 
 def run(sandbox: Sandbox, *names: str) -> tuple[float, int]:
-    """Seconds of a first run of these providers, and its requests."""
+    """Seconds and requests of a first run of these providers."""
     sandbox.requests.clear()
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SOURCES__", "DESTINATION__"))}
     initial = (utc_now() - timedelta(days=DAYS)).to_date_string()
     with tempfile.TemporaryDirectory() as folder:
         environment = (
-            own | sandbox.variables() | {"DLT_DATA_DIR": f"{folder}/dlt", "PYTHONPATH": str(Path(__file__).parents[2])}
+            own | sandbox.variables() | {"DLT_DATA_DIR": f"{folder}/dlt", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         )
         for provider in PROVIDERS:
             environment[f"SOURCES__{provider.upper()}__REQUESTS_PER_MINUTE"] = "1000000"
-            if provider != "onepin":  # whose API has no dates
+            if provider != "onepin":  # its API has no dates
                 environment[f"SOURCES__{provider.upper()}__INITIAL_DATE"] = initial
         start = time.perf_counter()
         command = [sys.executable, "-m", "meterhouse.pipelines.cli", "run", *names, "--no-models"]

@@ -1,8 +1,8 @@
-"""`meterhouse`, with the pages of 1,000 that Scopix does not document and the works of many events are defined by."""
+"""`meterhouse` with pages of 1,000 events, which Scopix does not document and the workloads of many events use."""
 
 from meterhouse.pipelines.cli import main
 from meterhouse.sources.scopix import constants as settings
-from tests.benchmarks.works import PAGE
+from tests.benchmarks.workloads import PAGE
 
 settings.MAX_PAGE_SIZE = PAGE
 

@@ -1,4 +1,4 @@
-"""How long the models take, and how much memory: `python -m tests.benchmarks.models [ACCOUNTS [APPS]]`.
+"""Time and memory of the models: `python -m tests.benchmarks.models [ACCOUNTS [APPS]]`.
 
 Two years of Mathpix by the hour, 20 apps with three usage types each (a million rows), of so many accounts (2 by default,
 at most 20, which makes every row a charge of its own) that share their tiers, and the same two years of the other vendors
@@ -36,7 +36,7 @@ SLOWEST = 12
 
 
 def statements(accounts: int, apps: int) -> list[str]:
-    """What fills the raw tables."""
+    """The statements that fill the raw tables."""
     tables = {**SCHEMA, "mathpix.ocr_usage_by_app_id": USAGE_COLUMNS}
     hourly = f"""
         select 'account' || (app % {accounts}), 'hour', hour, hour + interval 1 hour, 'app' || app, 'group', usage_type, '',
@@ -77,7 +77,7 @@ def statements(accounts: int, apps: int) -> list[str]:
 
 
 def measured(folder: Path, *command: str) -> tuple[float, float]:
-    """Seconds, and the most memory in MB that any command so far has had."""
+    """Seconds, and the peak memory in MB of all commands so far."""
     started = time.perf_counter()
     environment = {**os.environ, "METERHOUSE_DUCKDB": str(folder / "meterhouse.duckdb"), "DLT_DATA_DIR": str(folder / "dlt")}
     subprocess.run([sys.executable, "-c", *command], cwd=folder, check=True, env=environment, capture_output=True)
@@ -85,7 +85,7 @@ def measured(folder: Path, *command: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Builds them in an empty database: with dbt, which times each model; again; and as the command does, with all tests."""
+    """Builds them in an empty database with dbt, which times each model, then again, then with all tests."""
     accounts, apps = [*map(int, sys.argv[1:]), *(2, APPS)[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

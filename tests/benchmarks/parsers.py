@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a command line
-"""What turns the bytes of a page into a typed Arrow table, and how long each way takes: see README.md.
+"""Ways to turn the bytes of a page into a typed Arrow table, and the time of each: see README.md.
 
 `python -m tests.benchmarks.parsers` times pages of 1,000 Scopix events. Every way ends in the same table, or is told apart;
 orjson takes part where it is installed.
@@ -26,17 +26,17 @@ import pyarrow.json
 
 from meterhouse.sources._core.http import decoding as http
 from meterhouse.sources.scopix.tables import USAGE_EVENTS
-from tests.benchmarks.works import FIRST_DAY
+from tests.benchmarks.workloads import FIRST_DAY
 
 ROWS, TIMES = 1000, 40
 FIELDS = [column for column in USAGE_EVENTS.columns if column.field and column.name not in {"provider", "model"}]
 SCHEMA = pa.schema([(column.name, column.type) for column in FIELDS])
 READ_AS = {"timestamp": pa.string(), "response_time_ms": pa.string()}
-"""By readers that would make a float of a decimal, and of a moment what their own rules say."""
+"""The schema for readers that parse decimals as floats and timestamps by rules of their own."""
 
 
 def page() -> bytes:
-    """An answer of `GET /api/v2/usage/details`, compact, as the vendor's examples are."""
+    """A response of `GET /api/v2/usage/details`, compact like the vendor's examples."""
     chance = Random(7)  # noqa: S311 - repeatable, not secret
     events = [
         {
@@ -56,17 +56,17 @@ def page() -> bytes:
 
 
 def ours(body: bytes) -> pa.Table:
-    """msgspec, decimals from the text, names that come twice refused; then column by column, each value's type looked at."""
+    """msgspec with decimals from the text, duplicate keys refused, and then the type of each value checked by column."""
     return USAGE_EVENTS.rows(http.decode_json(body)["events"])
 
 
 def standard_library(body: bytes) -> pa.Table:
-    """`json` in the place of msgspec, without a look at the names."""
+    """`json` instead of msgspec, without a check for duplicate keys."""
     return USAGE_EVENTS.rows(json.loads(body, parse_float=Decimal)["events"])
 
 
 def with_orjson(body: bytes) -> pa.Table:
-    """orjson in its place: a number with a point has become a float before anybody can ask for its text."""
+    """orjson instead: it parses a number with a point as a float, so that the text is lost."""
     import orjson
 
     return USAGE_EVENTS.rows(orjson.loads(body)["events"])
@@ -78,13 +78,13 @@ STRUCTS = msgspec.json.Decoder(msgspec.defstruct("Page", [("events", list[EVENT]
 
 
 def structs(body: bytes) -> pa.Table:
-    """msgspec's typed structs: wrong types are refused as they are read; unknown fields and names twice pass unseen."""
+    """msgspec's typed structs: wrong types are refused while parsing; unknown fields and duplicate keys pass unnoticed."""
     columns = zip(*map(msgspec.structs.astuple, STRUCTS.decode(body).events), strict=True)  # type: ignore[attr-defined]
     return pa.table([pa.array(values).cast(kind) for values, kind in zip(columns, SCHEMA.types, strict=True)], SCHEMA)
 
 
 def arrow_reader(body: bytes) -> pa.Table:
-    """pyarrow.json with an explicit schema: the array has to be cut out and its rows parted by lines."""
+    """pyarrow.json with an explicit schema: the array must be cut out and split into lines first."""
     lines = body.removeprefix(b'{"events":[').removesuffix(b"]}").replace(b"},{", b"}\n{")
     explicit = pa.schema([(field.name, pa.int64() if field.name == "response_time_ms" else field.type) for field in SCHEMA])
     options = pyarrow.json.ParseOptions(explicit_schema=explicit.set(1, pa.field("timestamp", pa.string())))
@@ -92,7 +92,7 @@ def arrow_reader(body: bytes) -> pa.Table:
 
 
 def duckdb_reader(body: bytes) -> pa.Table:
-    """DuckDB's `read_json`, which reads files: the page is written to one first."""
+    """DuckDB's `read_json`, which reads files, so that the page is written to one first."""
     file.write_bytes(body)
     listed = ", ".join(f'"{name}" {"bigint" if name == "status_code" else "varchar"}' for name in SCHEMA.names)
     rows = f"select unnest(events, recursive := true) from read_json('{file}', columns = {{events: 'struct({listed})[]'}})"
@@ -115,7 +115,7 @@ file = Path(tempfile.gettempdir()) / "meterhouse-page.json"
 
 
 def main() -> None:
-    """Prints a row for each way: the median of a page, its multiple of ours, and whether its table is ours."""
+    """Prints a row for each way: median time of a page, multiple of ours, and whether the table equals ours."""
     body = page()
     wanted = ours(body).select(SCHEMA.names)
     print(f"| a page of {ROWS:,} events, {len(body):,} bytes | ms | of ours | same table |\n| --- | --- | --- | --- |")

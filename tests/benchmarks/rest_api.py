@@ -1,4 +1,4 @@
-"""dlt's own `rest_api`, as its documentation shows it: the same questions, appended to tables whose types it finds out."""
+"""dlt's own `rest_api`, as its documentation shows it: the same requests, appended to tables whose types it infers."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import dlt
 from dlt.sources.rest_api import rest_api_source
 
-from tests.benchmarks.works import MATHPIX, PAGE, REDUCTO, WORKS, Work
+from tests.benchmarks.workloads import MATHPIX, PAGE, REDUCTO, WORKLOADS, Workload
 
 
 def resource(name: str, table: str, path: str, params: dict[str, Any], selector: str, paginator: Any) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def resource(name: str, table: str, path: str, params: dict[str, Any], selector:
     return {"name": name, "table_name": table, "write_disposition": "append", "endpoint": endpoint}
 
 
-def resources(provider: str, work: Work, scale: float, organisations: Sequence[str]) -> list[dict[str, Any]]:
-    """What a provider is asked."""
+def resources(provider: str, workload: Workload, scale: float, organisations: Sequence[str]) -> list[dict[str, Any]]:
+    """The resources of a provider."""
     if provider == "mathpix":
         paging = {"type": "page_number", "base_page": 1, "page_param": "page", "total_path": None}
         return [
@@ -39,10 +39,10 @@ def resources(provider: str, work: Work, scale: float, organisations: Sequence[s
                 paging,
             )
             for grouping in MATHPIX
-            for number, (start, end) in enumerate(work.windows(scale))
+            for number, (start, end) in enumerate(workload.windows(scale))
         ]
     if provider == "reducto":
-        day = work.start.date().isoformat()
+        day = workload.start.date().isoformat()
         return [
             resource(
                 f"{grouping}_of_{organisation}",
@@ -55,25 +55,25 @@ def resources(provider: str, work: Work, scale: float, organisations: Sequence[s
             for grouping in REDUCTO
             for organisation in organisations
         ]
-    end = work.start + timedelta(days=work.days(scale)) - timedelta(microseconds=1)
-    paging = {"type": "offset", "limit": PAGE if work.events else 100, "total_path": "total_count"}
-    asked = {"start_date": f"{work.start:%Y-%m-%dT%H:%M:%SZ}", "end_date": f"{end:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    end = workload.start + timedelta(days=workload.days(scale)) - timedelta(microseconds=1)
+    paging = {"type": "offset", "limit": PAGE if workload.events else 100, "total_path": "total_count"}
+    asked = {"start_date": f"{workload.start:%Y-%m-%dT%H:%M:%SZ}", "end_date": f"{end:%Y-%m-%dT%H:%M:%S.%fZ}"}
     return [resource("usage_events", "usage_events", "usage/details", asked, "events", paging)]
 
 
 def main() -> None:
-    """`rest_api WORK SCALE SETTINGS DATABASE [FORMAT]`."""
+    """`rest_api WORKLOAD SCALE SETTINGS DATABASE [FORMAT]`."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-    work, scale, settings = WORKS[sys.argv[1]], float(sys.argv[2]), json.loads(sys.argv[3])
+    workload, scale, settings = WORKLOADS[sys.argv[1]], float(sys.argv[2]), json.loads(sys.argv[3])
     sources = []
-    for provider in (name.partition(".")[0] for name in work.of):
+    for provider in (name.partition(".")[0] for name in workload.of):
         own = settings[provider]["accounts"]["default"]
         client: dict[str, Any] = {"base_url": own["base_url"]}
         if "app_id" in own:
             client["headers"] = {"app_id": own["app_id"], "app_key": own["app_key"]}
         else:
             client["auth"] = {"type": "bearer", "token": own["api_key"]}
-        config: Any = {"client": client, "resources": resources(provider, work, scale, own.get("org_ids", ()))}
+        config: Any = {"client": client, "resources": resources(provider, workload, scale, own.get("org_ids", ()))}
         sources.append(rest_api_source(config, name=provider))
     pipeline = dlt.pipeline("rest_api", destination=dlt.destinations.duckdb(sys.argv[4]), dataset_name="loaded")
     formats: Any = {"loader_file_format": sys.argv[5]} if len(sys.argv) > 5 else {}

@@ -1,8 +1,8 @@
 # ruff: noqa: T201 - a script
 """Compares `meterhouse run` of two or more installations, in turns: `python -m tests.benchmarks.run OLD NEW …`.
 
-Each argument is the `meterhouse` command of a virtual environment, for example one of an older commit. All of them load the four
-providers from one sandbox into folders of their own. After a first run, each round runs every command once per kind of work.
+Each argument is the `meterhouse` command of a virtual environment, for example one of an older commit. All of them load the
+providers of one sandbox into folders of their own. After a first run, each round runs every command once per kind of work.
 """
 
 import os
@@ -54,7 +54,7 @@ def main(commands: list[str]) -> None:
         base = median(seconds[work, commands[0]])
         for command in commands:
             middle = median(seconds[work, command])
-            print(f"{work}: {command} {middle:.2f} s, {middle / base:.2f}×")
+            print(f"{work}: {command} {middle:.2f} s, ratio {middle / base:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, each answer computed once: whoever is measured must not wait for a server in Python.
+"""The sandbox in a process of its own, each response computed once, so that no contender waits for a server in Python.
 
 `python -m tests.benchmarks.server WORLD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
 """
@@ -21,7 +21,7 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.mathpix import Usage as Count
 from meterhouse.pipelines.sandbox.scopix import Event, EventBook
 from meterhouse.pipelines.sandbox.scopix.rate_limit import Parameters
-from tests.benchmarks.works import FIRST_DAY, PAGE, WORKS, Work
+from tests.benchmarks.workloads import FIRST_DAY, PAGE, WORKLOADS, Workload
 
 SECRETS = (b"app_id", b"app_key", b"authorization")
 
@@ -36,7 +36,7 @@ def counts(days: int) -> Iterator[Count]:
 
 
 def events(number: int, days: int) -> Iterator[Event]:
-    """As many events as asked for, evenly over the days."""
+    """So many events, evenly over the days."""
     chance = Random(7)  # noqa: S311 - repeatable, not secret
     step = timedelta(days=days) / max(1, number)
     keys = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(3)]
@@ -46,14 +46,14 @@ def events(number: int, days: int) -> Iterator[Event]:
         yield Event(identity, FIRST_DAY + at * step, response_time_ms=took, api_key_id=keys[at % 3])
 
 
-def world(work: Work, scale: float) -> Sandbox:
-    """A sandbox with the usage that a work is about."""
+def world(workload: Workload, scale: float) -> Sandbox:
+    """A sandbox with the usage of a workload."""
     sandbox = Sandbox()
-    if work.days_of_counts:
-        sandbox.mathpix.usage.set(counts(work.days(scale)))
-    if work.events:
-        sandbox.scopix.usage.set(events(work.events_of(scale), work.days(scale)))
-    # The vendor's pages hold 100 rows; the figures to compare with were measured on pages of 1,000.
+    if workload.days_of_counts:
+        sandbox.mathpix.usage.set(counts(workload.days(scale)))
+    if workload.events:
+        sandbox.scopix.usage.set(events(workload.events_of(scale), workload.days(scale)))
+    # The vendor's pages have 100 rows; the published figures were measured with pages of 1,000.
     number = Parameters.number
 
     def roomier(self: Any, name: str, default: int, least: int, most: int) -> int:
@@ -66,7 +66,7 @@ def world(work: Work, scale: float) -> Sandbox:
 
 
 class Replay(asyncio.Protocol):
-    """HTTP/1.1 for GET, from memory; what is not there yet is asked of the sandbox."""
+    """HTTP/1.1 for GET, from memory; the sandbox computes a response the first time."""
 
     def __init__(self, url: str, answers: dict[bytes, bytes]) -> None:
         self._upstream, self._answers = urlsplit(url), answers
@@ -115,7 +115,7 @@ async def replay(sandbox: Sandbox) -> None:
 
 def main() -> None:
     """The process."""
-    sandbox = world(WORKS[sys.argv[1]], float(sys.argv[2]))
+    sandbox = world(WORKLOADS[sys.argv[1]], float(sys.argv[2]))
     with sandbox:
         threading.current_thread().name = "replay"
         asyncio.run(replay(sandbox))

@@ -1,4 +1,4 @@
-"""Hours by the ten million on Apache Spark: `METERHOUSE_SPARK=PYTHON python -m tests.benchmarks.spark [APPS [ACCOUNTS]]`.
+"""Tens of millions of hours on Apache Spark: `METERHOUSE_SPARK=PYTHON python -m tests.benchmarks.spark [APPS [ACCOUNTS]]`.
 
 Two years of hours of so many apps with three usage types each (960, which are fifty million rows) in so many accounts (200).
 It prints how long Spark takes for the slowest models, by what the windows of their plans are partitioned, and whether DuckDB
@@ -32,7 +32,7 @@ SAME = """
 
 
 def make_lake(folder: Path, accounts: int, apps: int) -> int:
-    """Writes the raw tables as folders of Parquet, and keeps them in a DuckDB file; how many rows of hours there are."""
+    """Writes the raw tables as folders of Parquet, and keeps them in a DuckDB file; returns the number of rows of hours."""
     with duckdb.connect(folder / "meterhouse.duckdb") as connection:
         for statement in statements(accounts, apps):
             if "insert into mathpix.ocr_usage_by_app_id" not in statement:

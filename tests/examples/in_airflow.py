@@ -1,4 +1,4 @@
-"""Loads the DAG in Airflow's environment and prints what it would do."""
+"""Loads the DAG in Airflow's environment and prints its tasks as JSON."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ def environment(run_type: str) -> dict[str, str]:
     return mathpix.render_template(mathpix.env, {**days, "dag_run": SimpleNamespace(run_type=run_type)})  # type: ignore[no-any-return]
 
 
-said = {
+result = {
     "commands": {task.task_id: task.bash_command for task in dag.tasks if hasattr(task, "bash_command")},
     "models": [str(models.trigger_rule.value), *sorted(models.upstream_task_ids)],
     "leaves": [task.task_id for task in dag.leaves],
@@ -23,4 +23,4 @@ said = {
     "scheduled": environment("scheduled"),
     "backfill": environment("backfill"),
 }
-print(json.dumps(said))  # noqa: T201 - what the test reads
+print(json.dumps(result))  # noqa: T201 - the test reads it

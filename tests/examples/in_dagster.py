@@ -1,4 +1,4 @@
-"""Materializes one day and then the models in Dagster's environment, and prints whether it went well."""
+"""Materializes one day and then the models in Dagster's environment, and prints whether each succeeded."""
 
 import json
 import runpy
@@ -10,4 +10,4 @@ definitions = runpy.run_path(sys.argv[1])["definitions"]
 raw, models = definitions.assets
 loaded = dagster.materialize([raw], partition_key=sys.argv[2], resources=definitions.resources, raise_on_error=False)
 built = dagster.materialize([models], resources=definitions.resources, raise_on_error=False)
-print(json.dumps([loaded.success, built.success]))  # noqa: T201 - what the test reads
+print(json.dumps([loaded.success, built.success]))  # noqa: T201 - the test reads it

@@ -13,4 +13,4 @@ example = runpy.run_path(sys.argv[1])
 example["load"].retries = 0
 with prefect_test_harness():
     state = example["meterhouse"](since="2026-01-01", until="2026-01-02", return_state=True)
-print(json.dumps(state.type.value))  # noqa: T201 - what the test reads
+print(json.dumps(state.type.value))  # noqa: T201 - the test reads it

@@ -1,4 +1,4 @@
-"""The examples of schedulers: each does what it says, in the scheduler itself where it has one."""
+"""The examples of schedulers work: in the scheduler itself, or its command as the scheduler would run it."""
 
 import configparser
 import json
@@ -13,29 +13,29 @@ import pytest
 import yaml
 
 from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
 
 SCHEDULERS = os.environ.get("METERHOUSE_SCHEDULERS")
-"""The folder of their environments, which .ci/schedulers makes."""
+"""The folder with their environments, which .ci/schedulers makes."""
 
 EXAMPLES = TOP / ".examples"
 HERE = Path(__file__).parent
-PROVIDERS = ("mathpix", "reducto", "onepin", "scopix")
 
 
 @pytest.fixture
 def schedulers() -> Path:
     if not SCHEDULERS:
-        pytest.skip("METERHOUSE_SCHEDULERS is not set: .ci/schedulers FOLDER makes what it has to name")
+        pytest.skip("METERHOUSE_SCHEDULERS is not set; .ci/schedulers FOLDER makes the folder")
     return Path(SCHEDULERS)
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command `meterhouse` that notes what it is called with, and in which interval; onepin fails."""
+    """A command `meterhouse` that records its arguments and interval, and fails for onepin."""
     command = tmp_path / "bin" / "meterhouse"
     command.parent.mkdir()
     command.write_text(
@@ -48,7 +48,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(python: Path, script: str, *arguments: Any, folder: Path, **variables: str) -> Any:
-    """What a script of this folder answers in an environment: the last line that it prints, as JSON."""
+    """Runs a script of this folder in an environment, and returns the last line that it prints, as JSON."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"DO_NOT_TRACK": "1", "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", **variables}
     finished = subprocess.run(
@@ -63,8 +63,8 @@ def run(python: Path, script: str, *arguments: Any, folder: Path, **variables: s
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def of_its_commands() -> list[tuple[str, str]]:
-    """Every command line of cron, systemd and GitHub Actions that runs meterhouse, and the example that it is in."""
+def commands() -> list[tuple[str, str]]:
+    """Every command of cron, systemd and GitHub Actions that runs meterhouse, with its example."""
     (line,) = [line for line in (EXAMPLES / "crontab").read_text().splitlines() if not line.startswith("#")]
     minute, hour, day, month, weekday, command = line.split(maxsplit=5)
     assert (minute, hour, day, month, weekday) == ("7", "*", "*", "*", "*")
@@ -79,9 +79,9 @@ def of_its_commands() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("example", "command"), of_its_commands())
-def test_the_command_of_an_example_runs(cli: Cli, example: str, command: str) -> None:
-    """As its scheduler would start it, with empty variables where there is no interval; into DuckDB, without models."""
+@pytest.mark.parametrize(("example", "command"), commands())
+def test_the_commands_of_the_examples_run(cli: Cli, example: str, command: str) -> None:
+    """As the scheduler starts them, with empty variables where there is no interval; into DuckDB, without models."""
     installed = Path(sys.executable).parent
     for there, here in (
         ("/srv/costs", str(cli.folder)),
@@ -93,7 +93,6 @@ def test_the_command_of_an_example_runs(cli: Cli, example: str, command: str) ->
     since = utc_now().subtract(days=3)
     environment = os.environ | {
         "PATH": f"{installed}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(TOP),
         "DLT_INTERVAL_START": since.to_date_string() if example == "actions" else "",
         "DLT_INTERVAL_END": since.add(days=1).to_date_string() if example == "actions" else "",
         "SOURCES__MATHPIX__INITIAL_DATE": since.subtract(days=1).to_date_string(),
@@ -103,8 +102,8 @@ def test_the_command_of_an_example_runs(cli: Cli, example: str, command: str) ->
     assert days == (1 if example == "actions" else 5)
 
 
-def test_the_timer_belongs_to_the_service_and_no_secret_to_an_example() -> None:
-    """What a unit, a workflow or a script names exists; keys come from the environment."""
+def test_the_timer_is_hourly_and_no_example_has_a_secret() -> None:
+    """Keys come from the environment or the secrets of the workflow."""
     timer = configparser.ConfigParser(interpolation=None)
     timer.read(EXAMPLES / "meterhouse.timer")
     assert timer["Timer"]["OnCalendar"] == "hourly"
@@ -114,29 +113,29 @@ def test_the_timer_belongs_to_the_service_and_no_secret_to_an_example() -> None:
                 assert "${{ secrets." in line, line
 
 
-def test_airflow(schedulers: Path, tmp_path: Path) -> None:
-    """A task a provider, then the models whatever failed; only a backfill has an interval."""
-    said = run(schedulers / "airflow/bin/python", "in_airflow.py", EXAMPLES / "airflow_dag.py", folder=tmp_path,
+def test_airflow_loads_each_provider_and_then_builds_the_models(schedulers: Path, tmp_path: Path) -> None:
+    """One task a provider, then the models even after a failure; only a backfill has an interval."""
+    result = run(schedulers / "airflow/bin/python", "in_airflow.py", EXAMPLES / "airflow_dag.py", folder=tmp_path,
                AIRFLOW_HOME=str(tmp_path / "airflow"))  # fmt: skip
-    assert said["commands"] == {
+    assert result["commands"] == {
         **{provider: f"meterhouse run {provider} --no-models" for provider in PROVIDERS},
         "models": "meterhouse models",
     }
-    assert said["models"] == ["all_done", *sorted(PROVIDERS)]
-    assert sorted(said["leaves"]) == ["all_loaded", "models"]
-    assert said["at_once"] == [1, 1]
-    assert said["scheduled"] == {"DLT_INTERVAL_START": "", "DLT_INTERVAL_END": ""}
-    assert said["backfill"] == {
+    assert result["models"] == ["all_done", *sorted(PROVIDERS)]
+    assert sorted(result["leaves"]) == ["all_loaded", "models"]
+    assert result["at_once"] == [1, 1]
+    assert result["scheduled"] == {"DLT_INTERVAL_START": "", "DLT_INTERVAL_END": ""}
+    assert result["backfill"] == {
         "DLT_INTERVAL_START": "2026-01-01T00:00:00+00:00",
         "DLT_INTERVAL_END": "2026-01-02T00:00:00+00:00",
     }
 
 
-def test_prefect(schedulers: Path, calls: Path, tmp_path: Path) -> None:
-    """The flow runs: every provider, one of which fails, then the models; and it has failed."""
-    said = run(schedulers / "prefect/bin/python", "in_prefect.py", EXAMPLES / "prefect_flow.py", folder=tmp_path,
+def test_prefect_builds_the_models_after_a_failure(schedulers: Path, calls: Path, tmp_path: Path) -> None:
+    """The flow runs every provider, one of which fails, then the models, and fails itself."""
+    result = run(schedulers / "prefect/bin/python", "in_prefect.py", EXAMPLES / "prefect_flow.py", folder=tmp_path,
                PREFECT_HOME=str(tmp_path / "prefect"))  # fmt: skip
-    assert said == "FAILED"
+    assert result == "FAILED"
     bounds = "--since 2026-01-01 --until 2026-01-02"
     assert [shlex.join(shlex.split(line)) for line in calls.read_text().splitlines()] == [
         *(f"run {provider} --no-models {bounds}" for provider in PROVIDERS),
@@ -144,12 +143,12 @@ def test_prefect(schedulers: Path, calls: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_dagster(schedulers: Path, cli: Cli) -> None:
-    """A partition of the provider's assets is loaded, which is exactly its day, and the models are built from it."""
+def test_dagster_loads_exactly_one_partition(schedulers: Path, cli: Cli) -> None:
+    """A partition of the provider's assets has exactly its day, and the models are built from it."""
     day = utc_now().subtract(days=2).to_date_string()
-    said = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
+    result = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
                folder=cli.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(cli.database),
                DAGSTER_HOME=str(cli.folder))  # fmt: skip
-    assert said == [True, True]
+    assert result == [True, True]
     assert cli.rows("select distinct date::text from usage.usage_daily") == [(day,)]
     assert cli.rows("select count(*) > 0 from usage.cost_daily where billed_cost > 0") == [(True,)]

@@ -1,16 +1,16 @@
-"""Runs `meterhouse` in a process of its own and does something to it at the n-th step of its work.
+"""Runs `meterhouse` in a process of its own and interferes at the n-th step of its work.
 
-    python driver.py AT ACTION ARGUMENTS…
+    python driver.py STEP ACTION ARGUMENTS…
 
-Steps are answers of a provider, the phases of dlt, each statement that dlt sends to DuckDB, and each node of dbt. At the
-step AT (0 for never), ACTION is one of
+Steps are the requests to a provider, the phases of dlt, each statement that dlt sends to DuckDB, and each node of dbt. At
+step STEP (0 for never), ACTION is one of
 
-    kill    the process dies as by `kill -9`
-    tell    "here" on stdout; the process goes on
-    stick   "here" on stdout; the thread sticks in a query of DuckDB that does not end
-    loads   "here" on stdout whenever a provider has been loaded
+    kill            end the process as `kill -9` does
+    announce        print "here" and go on
+    hang            print "here" and keep the thread in a DuckDB query that does not end
+    announce-loads  print "here" whenever a provider has been loaded
 
-At the end of a run that lives the number of steps stands on stdout.
+A run that survives prints its number of steps at the end.
 """
 
 import atexit
@@ -25,18 +25,19 @@ from typing import Any
 
 import dlt
 import duckdb
+import httpx
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from meterhouse.pipelines import cli
-from meterhouse.pipelines.run.state import RecordingJournal, RunState
+from meterhouse.pipelines.run.state import RunState
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background would ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 at, action = int(sys.argv.pop(1)), sys.argv.pop(1)
 steps, taken, lock = count(1), 0, Lock()
 
 
 def step() -> None:
-    """Counts, and acts when it is time."""
+    """Counts a step, and acts at step `at`."""
     global taken
     with lock:
         taken = next(steps)
@@ -47,36 +48,35 @@ def step() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             case _:
                 os.write(1, b"here\n")
-    if action == "stick":
+    if action == "hang":
         duckdb.execute("select sum(a.range * b.range) from range(100000000) a, range(100000000) b").fetchall()
 
 
-def counted(owner: Any, name: str) -> None:
-    """Makes a step of every call."""
+def count_calls(owner: Any, name: str) -> None:
+    """Makes every call of a method a step."""
     inner: Callable[..., Any] = getattr(owner, name)
 
     @wraps(inner)
     def outer(*arguments: Any, **options: Any) -> Any:
         step()
         result = inner(*arguments, **options)
-        if action == "loads" and name == "load":
+        if action == "announce-loads" and name == "load":
             os.write(1, b"here\n")
         return result
 
     setattr(owner, name, outer)
 
 
-counted(RecordingJournal, "requested")
-counted(RunState, "note_model")
-counted(DuckDbSqlClient, "execute_query")
-counted(DuckDbSqlClient, "commit_transaction")
+count_calls(httpx.Client, "send")
+count_calls(RunState, "note_model")
+count_calls(DuckDbSqlClient, "execute_query")
+count_calls(DuckDbSqlClient, "commit_transaction")
 for phase in ("extract", "normalize", "load"):
-    counted(dlt.Pipeline, phase)
+    count_calls(dlt.Pipeline, phase)
 
 
 @atexit.register
-def last() -> None:
-    """Says how many steps there were."""
+def print_steps() -> None:
     sys.stdout.flush()
     os.write(1, f"{taken}\n".encode())
 

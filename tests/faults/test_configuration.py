@@ -1,4 +1,4 @@
-"""A wrong configuration is told by file, line and name, with status 2, before anybody is asked; never by its secrets."""
+"""A wrong configuration ends with status 2 before any request, with an error that names the place and no secret."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ SECRET = "sk-verysecretverysecret"
 
 @pytest.fixture(autouse=True)
 def dlt_reads_again() -> Iterator[None]:
-    """dlt reads the files once a process, and this process has many tests."""
+    """Makes dlt, which reads its files once a process, read them again."""
     yield
     Path(".dlt").rename("done") if Path(".dlt").exists() else None
     active().reload()
@@ -28,7 +28,7 @@ def configure(text: str) -> None:
 
 
 def refused(cli: Cli, *arguments: str) -> str:
-    """The one line that a command says which ends with status 2."""
+    """The only line that a command prints before it ends with status 2."""
     (line,) = [line for line in cli(*arguments, status=2).splitlines() if line.strip()]
     assert line.startswith("meterhouse: ")
     return line
@@ -47,8 +47,8 @@ def refused(cli: Cli, *arguments: str) -> str:
         (f"['{SECRET}']\n['{SECRET}']\n", "line 2, column"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(cli: Cli, sandbox: Sandbox, file: str, text: str, where: str) -> None:
-    """By every command that reads it, and nothing that stands there is shown."""
+def test_the_error_for_a_broken_file_names_its_line(cli: Cli, sandbox: Sandbox, file: str, text: str, where: str) -> None:
+    """In every command that reads the file, and without its contents."""
     Path(".dlt").mkdir()
     Path(".dlt", file).write_text(text)
     for command in (LOAD, ("check",), ("models",)):
@@ -58,15 +58,15 @@ def test_a_broken_file_is_named_with_its_line(cli: Cli, sandbox: Sandbox, file: 
     assert len(sandbox.requests) == 0
 
 
-def test_a_file_in_another_encoding_is_named_with_its_line(cli: Cli) -> None:
-    """An editor's Latin-1 is no mystery."""
+def test_the_error_for_another_encoding_names_its_line(cli: Cli) -> None:
+    """A file in Latin-1 is refused."""
     Path(".dlt").mkdir()
     Path(".dlt/secrets.toml").write_bytes(b"[sources.mathpix]\n# Schl\xfcssel\n")
     assert ".dlt/secrets.toml, line 2: is not UTF-8" in refused(cli, *LOAD)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("[sources.mathpix]\nlookbak = '2 days'", "sources.mathpix.lookbak, which .dlt/config.toml sets, is not known. Did you mean lookback?"),  # noqa: E501
         ("[sources.mathpix]\nap_key = 'secret'", "sources.mathpix.ap_key, which .dlt/config.toml sets, is not known. Did you mean app_key?"),  # noqa: E501
@@ -81,12 +81,12 @@ def test_a_file_in_another_encoding_is_named_with_its_line(cli: Cli) -> None:
         ("[[sources.mathpix.accounts]]\nname = 'a'\napp_id = 'x'\napp_kye = 'k'", "Did you mean app_key?"),
     ],
 )  # fmt: skip
-def test_an_unknown_setting_is_named_with_the_nearest(cli: Cli, sandbox: Sandbox, text: str, said: str) -> None:
-    """In every provider, account, in billing and in the limits: a misspelled setting would silently be the default."""
+def test_the_error_for_an_unknown_setting_suggests_the_nearest(cli: Cli, sandbox: Sandbox, text: str, error: str) -> None:
+    """For providers, accounts, billing and limits: a misspelled setting would otherwise silently keep its default."""
     configure(text)
     for command in (LOAD, ("check",)):
         line = refused(cli, *command)
-        assert said in line
+        assert error in line
         assert "secret'" not in line
     assert len(sandbox.requests) == 0
     assert not cli.database.exists()
@@ -101,10 +101,10 @@ def test_an_unknown_setting_is_named_with_the_nearest(cli: Cli, sandbox: Sandbox
         ("SOURCES__MATHPIX__ACCOUNTS__EUROPE__BASEURL", "base_url"),
     ],
 )
-def test_an_unknown_variable_is_named_with_the_nearest(
+def test_the_error_for_an_unknown_variable_suggests_the_nearest(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, near: str
 ) -> None:
-    """The environment is configuration, too."""
+    """Environment variables are checked like files."""
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", "europe")
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_ID", "x")
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_KEY", "k")
@@ -114,8 +114,8 @@ def test_an_unknown_variable_is_named_with_the_nearest(
     assert f"Did you mean {near}?" in line
 
 
-def test_what_other_programs_configure_is_none_of_ours(cli: Cli) -> None:
-    """Sections of other sources, and dlt's own in ours, are left alone; so is a provider that this run does not ask."""
+def test_settings_of_other_programs_are_ignored(cli: Cli) -> None:
+    """So are dlt's own settings in our sections, and the settings of a provider that this run does not load."""
     configure(
         "[sources.github]\ntokn = 'x'\n[sources.mathpix.extract]\nworkers = 2\n[sources.scopix]\nzzz = 1\n[mine]\na = 1\n"
     )

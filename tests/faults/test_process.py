@@ -1,4 +1,4 @@
-"""A run that dies, is stopped or finds no room: the next one has lost nothing and doubled nothing."""
+"""After a run that is killed, interrupted or out of disk space, the next run leaves no row lost or doubled."""
 
 import os
 import shutil
@@ -14,11 +14,13 @@ import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
-from tests.faults.conftest import LOAD, START, TODAY, Started, require_whole
+from tests.faults.conftest import LOAD, START, TODAY, BackgroundRun, require_complete
+from tests.providers import DESCRIPTIONS
 
-Start = Callable[..., Started]
-TWO = ("mathpix", "reducto")
-ALL = ("mathpix", "reducto", "onepin", "scopix")
+Start = Callable[..., BackgroundRun]
+ALL = tuple(DESCRIPTIONS)
+TWO = ALL[:2]
+FIRST = DESCRIPTIONS[TWO[0]]
 
 
 @pytest.fixture
@@ -29,56 +31,52 @@ def providers() -> tuple[str, ...]:
 STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 94, 56
 
 
-def restated(sandbox: Sandbox) -> None:
-    """The vendors change their minds, so that a later run has something to write."""
-    day = (TODAY - timedelta(days=2)).date().isoformat()
-    sandbox.mathpix.usage.restate(day, factor=2)
-    sandbox.reducto.usage.restate(day, factor=2)
-    gone = (TODAY - timedelta(days=1)).date().isoformat()
-    sandbox.mathpix.usage.vanish(gone, usage_type="pdf-page")
+def restate(sandbox: Sandbox) -> None:
+    """Changes the vendors' past, so that a later run has something to write."""
+    for provider in TWO:
+        DESCRIPTIONS[provider].usage.restate(sandbox, TODAY - timedelta(days=2))
 
 
 @pytest.mark.thorough
-def test_the_steps_of_a_run_are_about_as_many_as_the_tenths_assume(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
-    """Else a kill at nine tenths would be of a run that is over, or nowhere near its end."""
+def test_a_run_has_as_many_steps_as_the_kill_points_assume(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
+    """Otherwise the kill at nine tenths would come after the end of the run, or long before it."""
     first = start(*LOAD)
-    assert first.end() == 0
-    restated(sandbox)
+    assert first.wait() == 0
+    restate(sandbox)
     later = start(*LOAD)
-    assert later.end() == 0
+    assert later.wait() == 0
     assert first.steps == pytest.approx(STEPS_OF_A_FIRST_RUN, rel=0.1)
     assert later.steps == pytest.approx(STEPS_OF_A_LATER_RUN, rel=0.1)
-    require_whole(few_days, sandbox, TWO)
+    require_complete(recent_cli, sandbox, TWO)
 
 
 @pytest.mark.parametrize("tenth", [pytest.param(n, marks=() if n == 6 else pytest.mark.thorough) for n in range(10)])
-def test_a_run_killed_at_any_tenth_is_repaired_by_the_next(
-    few_days: Cli, sandbox: Sandbox, start: Start, tenth: int
-) -> None:
-    """The first run, which makes the tables (at every other tenth), and a later one, which changes and deletes rows."""
+def test_the_next_run_repairs_a_run_killed_at_any_tenth(recent_cli: Cli, sandbox: Sandbox, start: Start, tenth: int) -> None:
+    """Kills a first run, which creates the tables, at every other tenth, and a later one, which changes rows."""
     if tenth % 2:
-        assert start(*LOAD, at=STEPS_OF_A_FIRST_RUN * tenth // 10).end() == -signal.SIGKILL
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, TWO)
-    restated(sandbox)
-    assert start(*LOAD, at=1 + STEPS_OF_A_LATER_RUN * tenth // 10).end() == -signal.SIGKILL
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, TWO)
+        assert start(*LOAD, at=STEPS_OF_A_FIRST_RUN * tenth // 10).wait() == -signal.SIGKILL
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, TWO)
+    restate(sandbox)
+    assert start(*LOAD, at=1 + STEPS_OF_A_LATER_RUN * tenth // 10).wait() == -signal.SIGKILL
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, TWO)
 
 
 @pytest.mark.parametrize("providers", [ALL])
 @pytest.mark.thorough
-def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
-    """Those that were loaded stay as they are, the others come; the one that never answered kept nobody waiting."""
-    sandbox.faults.add(Fault(path="/api/v2", stall=True))  # Scopix
-    run = start(*LOAD, action="loads")
-    for _ in range(3):
-        run.until_here()
+def test_the_next_run_repairs_a_run_killed_between_two_providers(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
+    """A provider that never responds delays no other one; those loaded before the kill stay, and the last one follows."""
+    *_, last = DESCRIPTIONS.values()
+    sandbox.faults.add(Fault(path=last.prefix, stall=True))
+    run = start(*LOAD, action="announce-loads")
+    for _ in range(len(ALL) - 1):
+        run.wait_for_step()
     run.process.kill()
-    assert run.end() == -signal.SIGKILL
+    assert run.wait() == -signal.SIGKILL
     sandbox.faults.clear()
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, ALL)
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, ALL)
 
 
 @pytest.mark.parametrize(
@@ -91,149 +89,151 @@ def test_a_run_killed_between_two_providers_is_repaired_by_the_next(few_days: Cl
     ],
 )
 def test_a_signal_ends_a_run_within_two_seconds(
-    few_days: Cli, sandbox: Sandbox, start: Start, phase: str, number: signal.Signals
+    recent_cli: Cli, sandbox: Sandbox, start: Start, phase: str, number: signal.Signals
 ) -> None:
-    """While a provider is silent, and while DuckDB is busy: one line, status 130 or 143; the next run is whole at once."""
+    """While a provider sends nothing, and while DuckDB is busy: one line, status 130 or 143; the next run is complete."""
     if phase == "extract":
-        sandbox.faults.add(Fault(path="/v3", stall=True))
+        sandbox.faults.add(Fault(path=FIRST.prefix, stall=True))
         run = start(*LOAD)
-        run.until_asking(sandbox)
+        run.wait_for_request(sandbox)
     else:
-        run = start(*LOAD, at=STEPS_OF_A_FIRST_RUN * 7 // 10, action="stick")
-        run.until_here()
+        run = start(*LOAD, at=STEPS_OF_A_FIRST_RUN * 7 // 10, action="hang")
+        run.wait_for_step()
     signalled = time.monotonic()
     run.process.send_signal(number)
-    assert run.end() == 128 + number
+    assert run.wait() == 128 + number
     assert time.monotonic() - signalled < 2
-    what = "interrupted" if number == signal.SIGINT else "terminated"
-    assert run.complained == f"meterhouse: {what}; what was loaded stays, and the next run goes on from there\n"
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert run.stderr == f"meterhouse: {word}; what was loaded stays, and the next run goes on from there\n"
     sandbox.faults.clear()
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, TWO)
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, TWO)
 
 
-def test_a_signal_before_anything_has_begun(start: Start) -> None:
-    """Also while the program is still being read; with --json, the object says so."""
+def test_a_signal_during_start_up_ends_the_run(start: Start) -> None:
+    """Also while Python imports the program, with --json too."""
     run = start("run", "--json", at=0)
     run.process.send_signal(signal.SIGTERM)
-    assert run.end() in {143, -signal.SIGTERM}
+    assert run.wait() in {143, -signal.SIGTERM}
 
 
 @pytest.mark.parametrize("size", [pytest.param(4096, marks=pytest.mark.thorough), 8192])
-def test_a_database_that_could_not_even_be_begun(few_days: Cli, sandbox: Sandbox, size: int) -> None:
-    """What a full disk or a kill leaves of a new file's headers holds nothing, and is in nobody's way."""
-    duckdb.connect(str(few_days.database)).close()
-    os.truncate(few_days.database, size)
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, TWO)
+def test_a_database_file_cut_in_its_headers_is_replaced(recent_cli: Cli, sandbox: Sandbox, size: int) -> None:
+    """A full disk or a kill can leave a new file with incomplete headers; such a file holds no rows."""
+    duckdb.connect(str(recent_cli.database)).close()
+    os.truncate(recent_cli.database, size)
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, TWO)
 
 
-def test_a_short_file_that_is_no_database_stays(few_days: Cli) -> None:
-    """A wrong path is an error, and not a file less."""
-    few_days.database.write_text("a short note")
-    few_days(*LOAD, status=1)
-    assert few_days.database.read_text() == "a short note"
+def test_a_short_file_that_is_not_a_database_stays(recent_cli: Cli) -> None:
+    """A wrong path is an error, and the file there is left alone."""
+    recent_cli.database.write_text("a short note")
+    recent_cli(*LOAD, status=1)
+    assert recent_cli.database.read_text() == "a short note"
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("room", ["16k", "150k", "300k", "3m"])
-def test_a_full_disk_is_told_and_repaired(
-    few_days: Cli, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
+def test_a_full_disk_is_reported_and_the_next_run_repairs_it(
+    recent_cli: Cli, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
-    """When making the tables and amid the load: status 1 and a line; with room again, all is there.
+    """Status 1 and one line, whether tables or rows no longer fit; with free space again, the next run is complete.
 
-    Near the end it may be that only what the run did is left to be written: then a warning, status 0, and all is there.
+    Near the end, only the run history may be left to write: then a warning, status 0, and every row is there.
     """
-    disk = few_days.folder / "disk"
+    disk = recent_cli.folder / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        return  # only the superuser has disks to fill; what can be tried without is tried above
+        return  # only root can mount a small disk; the tests above show what can be shown without one
     try:
-        few_days.database = disk / "meterhouse.duckdb"
-        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(few_days.database))
+        recent_cli.database = disk / "meterhouse.duckdb"
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(recent_cli.database))
         run = start(*LOAD)
-        status = run.end()
+        status = run.wait()
         assert status == 1 or (status == 0 and room == "3m")
-        assert ("FAILED" if status else "WARNING") in run.complained
-        assert "No space left on device" in run.complained
+        assert ("FAILED" if status else "WARNING") in run.stderr
+        assert "No space left on device" in run.stderr
         if status == 0:
-            require_whole(few_days, sandbox, TWO)
+            require_complete(recent_cli, sandbox, TWO)
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        few_days(*LOAD)
-        require_whole(few_days, sandbox, TWO)
+        recent_cli(*LOAD)
+        require_complete(recent_cli, sandbox, TWO)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_second_run_at_the_same_time_does_no_harm(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
-    """It ends in one line and status 1; the first one goes on and is whole."""
-    sandbox.faults.add(Fault(path="/v3", times=1, delay=3))
+def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
+    """With one line and status 1; the first run goes on and is complete."""
+    sandbox.faults.add(Fault(path=FIRST.prefix, times=1, delay=3))
     first = start(*LOAD)
-    first.until_asking(sandbox)
-    few_days(*LOAD, status=1)
-    assert "another run is at work" in few_days.output
-    assert first.end() == 0
-    require_whole(few_days, sandbox, TWO)
+    first.wait_for_request(sandbox)
+    recent_cli(*LOAD, status=1)
+    assert "another run is at work" in recent_cli.output
+    assert first.wait() == 0
+    require_complete(recent_cli, sandbox, TWO)
 
 
 @pytest.mark.thorough
-def test_a_working_directory_that_is_lost_meanwhile(
-    few_days: Cli, sandbox: Sandbox, start: Start, own_dlt_data_dir: Path
+def test_a_working_directory_removed_during_a_run(
+    recent_cli: Cli, sandbox: Sandbox, start: Start, own_dlt_data_dir: Path
 ) -> None:
-    """Whoever clears it while a run is at work: the status tells whether all was loaded, and the next run is whole."""
-    few_days(*LOAD)
-    restated(sandbox)
-    sandbox.faults.add(Fault(path="/v3", times=1, delay=1))
+    """The exit status says whether every row was loaded, and the next run is complete."""
+    recent_cli(*LOAD)
+    restate(sandbox)
+    sandbox.faults.add(Fault(path=FIRST.prefix, times=1, delay=1))
     sandbox.requests.clear()
     run = start(*LOAD)
-    run.until_asking(sandbox)
-    own_dlt_data_dir.rename(own_dlt_data_dir.with_suffix(".gone"))  # at once, as no rmtree is that the run writes into
-    status = run.end()
+    run.wait_for_request(sandbox)
+    own_dlt_data_dir.rename(own_dlt_data_dir.with_suffix(".gone"))  # atomic, unlike a removal of files that the run writes
+    status = run.wait()
     assert status in {0, 1}
     if status == 0:
-        require_whole(few_days, sandbox, TWO)
-    few_days(*LOAD)
-    require_whole(few_days, sandbox, TWO)
+        require_complete(recent_cli, sandbox, TWO)
+    recent_cli(*LOAD)
+    require_complete(recent_cli, sandbox, TWO)
 
 
 @pytest.mark.thorough
-def test_a_lost_state_is_repaired(few_days: Cli, sandbox: Sandbox, own_dlt_data_dir: Path) -> None:
-    """Each of dlt's own tables emptied, with the working directory lost too or not: all is asked for again."""
-    few_days(*LOAD)
+def test_the_next_run_repairs_lost_state(recent_cli: Cli, sandbox: Sandbox, own_dlt_data_dir: Path) -> None:
+    """With any of dlt's own tables empty, and the working directory lost or kept, the run requests everything again."""
+    recent_cli(*LOAD)
     for lost, directory_too in (
         ("_dlt_pipeline_state", False),
         ("_dlt_pipeline_state", True),
         ("_dlt_loads", False),
         ("_dlt_version", True),
     ):
-        with duckdb.connect(str(few_days.database)) as connection:
+        with duckdb.connect(str(recent_cli.database)) as connection:
             for provider in TWO:
                 connection.execute(f"delete from {provider}.{lost}")
         if directory_too:
             shutil.rmtree(own_dlt_data_dir)
-        restated(sandbox)
-        few_days(*LOAD)
-        require_whole(few_days, sandbox, TWO)
+        restate(sandbox)
+        recent_cli(*LOAD)
+        require_complete(recent_cli, sandbox, TWO)
 
 
 @pytest.mark.thorough
-def test_a_run_stopped_or_killed_in_dbt_is_repaired_by_the_next(few_days: Cli, sandbox: Sandbox, start: Start) -> None:
-    """Slow, because dbt takes its seconds each time: the models say what is loaded, and the status what happened."""
-    few_days(*LOAD)
+def test_the_next_run_repairs_a_run_ended_in_dbt(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
+    """After SIGINT and `kill -9` among the models: the exit status is right, and the next build has the loaded sums."""
+    recent_cli(*LOAD)
     for number, at in ((signal.SIGINT, 5), (signal.SIGKILL, 40)):
-        run = start("models", at=at, action="tell")
-        run.until_here()
+        run = start("models", at=at, action="announce")
+        run.wait_for_step()
         signalled = time.monotonic()
         run.process.send_signal(number)
-        assert run.end() == (128 + number if number == signal.SIGINT else -number)
+        assert run.wait() == (128 + number if number == signal.SIGINT else -number)
         assert time.monotonic() - signalled < 2
-        assert "FAILED" not in run.complained
-    few_days("models")
-    require_whole(few_days, sandbox, TWO)
-    days = f"date >= '{START.date()}' and date < '{TODAY.date()}'"
-    assert few_days.rows(f"select sum(quantity) from usage.usage_daily where provider = 'mathpix' and {days}") == [
-        (sandbox.mathpix.usage.total(START, TODAY),)
+        assert "FAILED" not in run.stderr
+    recent_cli("models")
+    require_complete(recent_cli, sandbox, TWO)
+    start_date, today = START.date().isoformat(), TODAY.date().isoformat()
+    total = "select sum(quantity) from usage.usage_daily"
+    days = f"date >= '{start_date}' and date < '{today}'"
+    assert recent_cli.rows(f"{total} where provider = '{FIRST.name}' and {days}") == [
+        (FIRST.daily_sums[0].expected(sandbox, start_date, today),)
     ]
     left = "select table_name from information_schema.tables where table_schema = 'usage' and contains(table_name, '__dbt_')"
-    assert few_days.rows(left) == []
+    assert recent_cli.rows(left) == []

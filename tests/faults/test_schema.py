@@ -1,4 +1,4 @@
-"""What a field does that a vendor adds, drops or turns into another type: for each provider the same, and never silently."""
+"""A field that a vendor adds, drops or retypes has the same effect for every provider, and never a silent one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,39 +12,22 @@ import time_machine
 import meterhouse.sources._core.http.client as http
 from meterhouse.sources._core.http.decoding import decode_json
 from tests.conftest import Cli
+from tests.providers import DESCRIPTIONS
+from tests.providers.description import Fields
 
 pytestmark = pytest.mark.thorough
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
-ALL = ("mathpix", "reducto", "onepin", "scopix")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A table, a field by which its JSON objects are known, and fields to change, by the vendor's names."""
-
-    table: str
-    marker: str
-    optional: str
-    column: str
-    missing: Any
-    required: str
-    number: str
-    whole: bool
-
-
-CASES = (
-    Case("mathpix.ocr_usage_by_app_id", "from_date", "app_id", "app_id", "", "count", "count", whole=True),
-    Case("reducto.usage_by_product", "requestCount", "credits", "credits", None, "requestCount", "requestCount", whole=True),
-    Case("onepin.usage_activity", "action", "ip", "ip", None, "action", "", whole=True),
-    Case("onepin.usage_daily", "runs", "", "", None, "credits", "runs", whole=True),
-    Case("scopix.usage_events", "operation_type", "model", "model", None, "id", "response_time_ms", whole=False),
+CASES = tuple(
+    pytest.param(name, fields, id=f"{name}.{fields.table}")
+    for name, provider in DESCRIPTIONS.items()
+    for fields in provider.fields
 )
 
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ALL
+    return tuple(DESCRIPTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -59,106 +42,126 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @pytest.fixture
-def vendor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], None]:
-    """Changes every object that has a field, in all true answers."""
+def change_objects(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], None]:
+    """Changes every object that has a certain field, in all responses of the real sandbox."""
     decode = decode_json
 
-    def changes(marker: str, change: Change) -> None:
+    def change_all(marker: str, change: Change) -> None:
         def changed(value: Any) -> Any:
             if isinstance(value, dict):
-                inner = {name: changed(part) for name, part in value.items()}
+                inner = {name: changed(field) for name, field in value.items()}
                 return change(inner) if marker in inner else inner
-            return [changed(part) for part in value] if isinstance(value, list) else value
+            return [changed(item) for item in value] if isinstance(value, list) else value
 
         monkeypatch.setattr(http, "decode_json", lambda body: changed(decode(body)))
 
-    return changes
+    return change_all
 
 
-def load(cli: Cli, case: Case, status: int = 0) -> Any:
-    return cli.json("run", case.table, "--no-models", status=status)
+ChangeObjects = Callable[[str, Change], None]
 
 
-def rows(cli: Cli, case: Case) -> list[tuple[Any, ...]]:
-    return cli.rows(f"select * from {case.table} order by all")
+@dataclass(frozen=True)
+class Table:
+    """One table of a provider in the database of `cli`."""
 
+    cli: Cli
+    provider: str
+    fields: Fields
 
-def columns(cli: Cli, case: Case) -> dict[str, str]:
-    schema, table = case.table.split(".")
-    return dict(
-        cli.rows(
-            "select column_name, data_type from information_schema.columns"
-            f" where table_schema = '{schema}' and table_name = '{table}'"
+    @property
+    def name(self) -> str:
+        return f"{self.provider}.{self.fields.table}"
+
+    def load(self, status: int = 0) -> Any:
+        return self.cli.json("run", self.name, "--no-models", status=status)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return self.cli.rows(f"select * from {self.name} order by all")
+
+    def count(self, condition: str) -> int:
+        ((number,),) = self.cli.rows(f"select count(*) from {self.name} where {condition}")
+        return int(number)
+
+    def columns(self) -> dict[str, str]:
+        return dict(
+            self.cli.rows(
+                "select column_name, data_type from information_schema.columns"
+                f" where table_schema = '{self.provider}' and table_name = '{self.fields.table}'"
+            )
         )
-    )
+
+    def load_fails(self) -> str:
+        """The error of a run that leaves the table as it was."""
+        before = self.rows()
+        failures = self.load(status=1)["failures"]
+        assert self.rows() == before
+        return str(failures[0]["error"])
 
 
-def refused(cli: Cli, case: Case, before: list[tuple[Any, ...]]) -> str:
-    """What the run says that leaves the table as it was."""
-    failures = load(cli, case, status=1)["failures"]
-    assert rows(cli, case) == before
-    return str(failures[0]["error"])
+@pytest.fixture
+def table(cli: Cli, provider: str, fields: Fields) -> Table:
+    """The table after a first run."""
+    table = Table(cli, provider, fields)
+    table.load()
+    return table
 
 
-BY_TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.table)
+OF_EVERY_TABLE = pytest.mark.parametrize(("provider", "fields"), CASES)
 
 
-@BY_TABLE
-def test_a_new_field_is_a_new_column(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
-    """As text, whatever its type is and becomes, so that no later change of it stops a run; known columns stay."""
-    load(cli, case)
-    known, count = columns(cli, case), len(rows(cli, case))
+@OF_EVERY_TABLE
+def test_a_new_field_becomes_a_new_column(table: Table, change_objects: ChangeObjects) -> None:
+    """Of text, whatever its type, so that no later change of the type stops a run; the other columns stay."""
+    columns, count = table.columns(), len(table.rows())
     assert count > 0
     for value, stored in ((7, "7"), (Decimal("7.5"), "7.5"), ([2, None], "[2, null]"), (True, "true")):
 
         def add(item: dict[str, Any], value: Any = value) -> dict[str, Any]:
             return item | {"regionCode": value}
 
-        vendor(case.marker, add)
-        load(cli, case)
-        assert columns(cli, case) == known | {"region_code": "VARCHAR"}
-        assert cli.rows(f"select count(*) from {case.table} where region_code = '{stored}'") != [(0,)]
-    assert len(rows(cli, case)) == count
+        change_objects(table.fields.marker, add)
+        table.load()
+        assert table.columns() == columns | {"region_code": "VARCHAR"}
+        assert table.count(f"region_code = '{stored}'") > 0
+    assert len(table.rows()) == count
 
 
-@BY_TABLE
-def test_a_field_that_vanishes(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
-    """What is no key and no quantity becomes null, or '' where it is a dimension; without the others the table stays."""
-    load(cli, case)
-    before, known = rows(cli, case), columns(cli, case)
-    vendor(case.marker, lambda item: {name: value for name, value in item.items() if name != case.required})
-    said = refused(cli, case, before)
-    assert f"field {case.required} holds nothing" in said or f"has no {case.required}" in said
-    if case.optional:
-        vendor(case.marker, lambda item: {name: value for name, value in item.items() if name != case.optional})
-        report = load(cli, case, status=1 if case.missing == "" else 0)
-        assert columns(cli, case) == known
-        if case.missing is None:
-            assert cli.rows(f"select count(*) from {case.table} where {case.column} is not null") == [(0,)]
-            assert len(rows(cli, case)) == len(before)
+@OF_EVERY_TABLE
+def test_a_missing_field_is_null_or_an_error(table: Table, change_objects: ChangeObjects) -> None:
+    """An error for a key or a quantity, and for a dimension without which rows would share a key; null for the others."""
+    fields, count, columns = table.fields, len(table.rows()), table.columns()
+    change_objects(fields.marker, lambda item: {name: item[name] for name in item if name != fields.required})
+    error = table.load_fails()
+    assert f"field {fields.required} holds nothing" in error or f"has no {fields.required}" in error
+    if fields.optional:
+        change_objects(fields.marker, lambda item: {name: item[name] for name in item if name != fields.optional})
+        if fields.is_dimension:
+            assert "the same key" in table.load_fails()
         else:
-            assert "the same key" in report["failures"][0]["error"]
-            assert rows(cli, case) == before
+            table.load()
+            assert table.count(f"{fields.column} is not null") == 0
+            assert len(table.rows()) == count
+        assert table.columns() == columns
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.number], ids=lambda case: case.table)
-def test_a_number_of_another_type(cli: Cli, case: Case, vendor: Callable[[str, Change], None]) -> None:
-    """An error with endpoint, field and value, and the table as it was; a whole number written as 7.0 is still one."""
-    load(cli, case)
-    before, known = rows(cli, case), columns(cli, case)
+@pytest.mark.parametrize(("provider", "fields"), [case for case in CASES if case.values[1].number])  # type: ignore[union-attr]
+def test_a_number_of_another_type_is_an_error(table: Table, change_objects: ChangeObjects) -> None:
+    """With endpoint, field and value, and the table stays as it was; a whole number written as 7.0 is accepted."""
+    fields, count, columns = table.fields, len(table.rows()), table.columns()
     wrong: list[Any] = ["many", True, {"value": 7}, [7]]
-    wrong += [Decimal("7.5")] if case.whole else []
+    wrong += [Decimal("7.5")] if fields.is_whole else []
     for value in wrong:
 
-        def turn(item: dict[str, Any], value: Any = value) -> dict[str, Any]:
-            return item | {case.number: value}
+        def retype(item: dict[str, Any], value: Any = value) -> dict[str, Any]:
+            return item | {fields.number: value}
 
-        vendor(case.marker, turn)
-        said = refused(cli, case, before)
-        assert case.table.split(".")[0] in said
-        assert " /" in said
-        assert f"field {case.number} holds {value!r}" in said
-    vendor(case.marker, lambda item: item | {case.number: Decimal("7.0")})
-    load(cli, case)
-    assert columns(cli, case) == known
-    assert len(rows(cli, case)) == len(before)
+        change_objects(fields.marker, retype)
+        error = table.load_fails()
+        assert table.provider in error
+        assert " /" in error
+        assert f"field {fields.number} holds {value!r}" in error
+    change_objects(fields.marker, lambda item: item | {fields.number: Decimal("7.0")})
+    table.load()
+    assert table.columns() == columns
+    assert len(table.rows()) == count

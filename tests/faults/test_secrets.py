@@ -1,6 +1,5 @@
-"""Keys are in nothing that is said or written, however a run fails: of each provider, and the database's own."""
+"""No key or password is in any output, log, file or table, however a run fails."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,35 +8,28 @@ import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
-
-ALL = ("mathpix", "reducto", "onepin", "scopix")
-PATHS = {"mathpix": "/v3", "reducto": "/api/v1/usage/export", "onepin": "/api/v1", "scopix": "/api/v2"}
+from tests.providers import DESCRIPTIONS
 
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ALL
+    return tuple(DESCRIPTIONS)
 
 
 @pytest.fixture
 def keys(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Each provider's key; as much is logged as dlt can."""
+    """Each provider's key; dlt logs as much as it can."""
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
     variables = sandbox.variables()
-    found = {
-        provider: variables.get(f"SOURCES__{provider.upper()}__APP_KEY")
-        or variables[f"SOURCES__{provider.upper()}__API_KEY"]
-        for provider in ALL
-    }
-    assert len(set(found.values())) == len(ALL)
+    found = {name: variables[provider.setting(provider.secret)] for name, provider in DESCRIPTIONS.items()}
+    assert len(set(found.values())) == len(found)
     return found
 
 
 def command(*arguments: str, status: int = 1) -> str:
-    """All that the command says, in a process of its own, with its log."""
+    """All output of the command, which runs in a process of its own, with its log."""
     finished = subprocess.run(
         [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,
@@ -47,16 +39,16 @@ def command(*arguments: str, status: int = 1) -> str:
     return finished.stdout + finished.stderr
 
 
-def all_that_is_stored(cli: Cli) -> str:
-    """Every value of every table, dlt's own included, as text: DuckDB packs what stands in its file."""
+def stored_values(cli: Cli) -> str:
+    """Every value of every table, dlt's own included, as text: DuckDB compresses its file."""
     tables = cli.rows("select schema_name, table_name from duckdb_tables()")
     assert {"_dlt_pipeline_state", "_dlt_version", "runs"} <= {table for _, table in tables}
     return "\n".join(str(cli.rows(f'select * from {schema}."{table}"')) for schema, table in tables)
 
 
-def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
-    """None of them in what was said, nor in any file."""
-    assert [name for name, secret in secrets.items() if secret in said] == []
+def require_absent(secrets: dict[str, str], output: str, *folders: Path) -> None:
+    """No secret is in the output or in any file."""
+    assert [name for name, secret in secrets.items() if secret in output] == []
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     assert files
     for file in files:
@@ -65,12 +57,12 @@ def require_unseen(secrets: dict[str, str], said: str, *folders: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_no_key_is_in_what_a_failing_run_says_or_writes(
+def test_a_failing_run_prints_and_writes_no_key(
     cli: Cli, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vendors that repeat the key in an error, in HTML, in a redirect; silent ones; hosts that are down, then dbt."""
-    for provider in ALL:
-        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-11-01")
+    """Vendors repeat the key in an error, in HTML or in a redirect, or send nothing; then hosts are down, and dbt runs."""
+    for provider in DESCRIPTIONS.values():
+        monkeypatch.setenv(provider.setting("initial_date"), "2026-11-01")
     monkeypatch.setenv("SOURCES__HTTP__READ", "0.3")
     faults = (
         lambda key: {"status": 400, "body": {"error": key, "message": key, "detail": {"error": key}}},
@@ -78,46 +70,48 @@ def test_no_key_is_in_what_a_failing_run_says_or_writes(
         lambda key: {"redirect": f"http://127.0.0.1:9/{key}"},
         lambda _: {"stall": True},
     )
-    said = ""
-    for turn, words in enumerate((("run", "--no-models", "--json"), ("check", "--json"))):
-        for number, (provider, path) in enumerate(PATHS.items()):
-            sandbox.faults.add(Fault(path=path, **faults[(number + turn) % len(faults)](keys[provider])))
-        said += command(*words)
+    output = ""
+    for turn, arguments in enumerate((("run", "--no-models", "--json"), ("check", "--json"))):
+        for number, (name, provider) in enumerate(DESCRIPTIONS.items()):
+            sandbox.faults.add(Fault(path=provider.prefix, **faults[(number + turn) % len(faults)](keys[name])))
+        output += command(*arguments)
         sandbox.faults.clear()
-    for number, (provider, path) in enumerate(PATHS.items()):
-        sandbox.faults.add(Fault(path=path, after=1, **faults[number](keys[provider])))
-    said += command("run", "--no-models", "--log-format", "json")
-    assert '"event": "failed"' in said
-    assert '"logger": "dlt"' in said
-    for provider in ALL:
-        monkeypatch.setenv(f"SOURCES__{provider.upper()}__BASE_URL", "http://127.0.0.1:9")
-    said += command("run")
-    assert said.count("FAILED") > len(ALL)
-    require_unseen(keys, said + all_that_is_stored(cli), cli.folder, own_dlt_data_dir)
-    assert cli.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [(len(ALL),)]
+    for number, (name, provider) in enumerate(DESCRIPTIONS.items()):
+        sandbox.faults.add(Fault(path=provider.prefix, after=1, **faults[number % len(faults)](keys[name])))
+    output += command("run", "--no-models", "--log-format", "json")
+    assert '"event": "failed"' in output
+    assert '"logger": "dlt"' in output
+    for provider in DESCRIPTIONS.values():
+        monkeypatch.setenv(provider.setting("base_url"), "http://127.0.0.1:9")
+    output += command("run")
+    assert output.count("FAILED") > len(DESCRIPTIONS)
+    require_absent(keys, output + stored_values(cli), cli.folder, own_dlt_data_dir)
+    assert cli.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [
+        (len(DESCRIPTIONS),)
+    ]
 
 
 @pytest.mark.thorough
-def test_no_key_is_in_what_a_good_run_writes_and_exports(
+def test_a_good_run_prints_writes_and_exports_no_key(
     cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor the address of a webhook that is not there, nor in a FOCUS file or the report."""
+    """Nor does a webhook's address appear, and neither does any secret in the FOCUS file or the report."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
     monkeypatch.setenv("ALERTS__WEBHOOK", "http://127.0.0.1:9/services/webhook-of-somebody")
     monkeypatch.setenv("ALERTS__BUDGETS__TOTAL", "0.01 USD")
-    said = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
-    assert "alerts.webhook did not take" in said
-    said += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
+    output = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
+    assert "alerts.webhook did not take" in output
+    output += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
     secrets = keys | {"webhook": "webhook-of-somebody"}
-    require_unseen(secrets, said + all_that_is_stored(cli), cli.folder, own_dlt_data_dir)
+    require_absent(secrets, output + stored_values(cli), cli.folder, own_dlt_data_dir)
 
 
-def test_no_password_of_a_database_is_in_what_a_failing_run_says_or_writes(
+def test_a_failing_run_prints_and_writes_no_database_password(
     cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PostgreSQL that is not there: its driver's error names the host, and nothing names the password."""
+    """The driver's error for an unreachable PostgreSQL names the host, and nothing names the password."""
     password = "pa55word-of-the-database"
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://loader:{password}@127.0.0.1:9/usage")
-    said = command("run", "mathpix", "--no-models", "--destination", "postgres")
-    assert "127.0.0.1" in said
-    require_unseen(keys | {"database": password}, said, own_dlt_data_dir)
+    output = command("run", "mathpix", "--no-models", "--destination", "postgres")
+    assert "127.0.0.1" in output
+    require_absent(keys | {"database": password}, output, own_dlt_data_dir)

@@ -1,4 +1,4 @@
-"""A provider that is stuck cannot hang a run: every way of never ending meets a limit."""
+"""A provider that never finishes a response cannot hang a run: a limit ends each case."""
 
 import socket
 import time
@@ -14,6 +14,7 @@ from meterhouse.sources._core.errors import IncompleteResponse, Unreachable
 from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.http.client import Client
 from tests.conftest import Cli
+from tests.providers import DESCRIPTIONS
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 GZIP_OF_NOTHING_YET = bytes.fromhex("1f8b0800000000000003")
@@ -21,7 +22,7 @@ GZIP_OF_NOTHING_YET = bytes.fromhex("1f8b0800000000000003")
 
 @pytest.fixture
 def dripping(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server that sends the start of an answer at once, and then a byte every 20 ms for ever."""
+    """A server that sends the start of a response at once, and then a byte every 20 ms without end."""
     begin, drop = request.param
     over = Event()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -56,43 +57,43 @@ def client(url: str, limits: Limits) -> Client:
         (HEAD + b"X-Slow: ", b"x"),
         (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-        # An empty stored block of deflate: bytes that arrive and decompress to nothing.
+        # An empty stored block of deflate: bytes that decompress to nothing.
         (HEAD + b"Content-Encoding: gzip\r\n\r\n" + GZIP_OF_NOTHING_YET, b"\x00\x00\x00\xff\xff"),
     ],
     indirect=True,
     ids=["headers", "body", "chunks", "gzip of nothing"],
 )
-def test_a_server_that_drips_meets_the_total_limit(dripping: str) -> None:
-    """No read takes long, and the read timeout never comes; the answer is given up after the total all the same."""
+def test_the_total_limit_ends_a_slow_response(dripping: str) -> None:
+    """No single read is long enough for the read timeout; the request fails after `total` seconds."""
     began = time.monotonic()
     with pytest.raises(Unreachable, match="no whole answer in time"):
         client(dripping, Limits(read=5, total=0.5, attempts=1)).get("/v3", {})
     assert 0.4 < time.monotonic() - began < 1.5
 
 
-def test_a_whole_run_of_a_provider_has_a_limit(sandbox: Sandbox) -> None:
-    """Answers that come and come do not keep a run for ever; where it stops, the next one goes on."""
+def test_the_run_limit_ends_a_run_of_many_requests(sandbox: Sandbox) -> None:
+    """An endless series of responses ends after `run` seconds, with a hint at the setting."""
     busy = client(sandbox.url, Limits(run=0.2))
 
-    def ask_on() -> None:
+    def request_forever() -> None:
         while True:
             busy.get("/_sandbox/requests", {})
 
     with pytest.raises(IncompleteResponse, match=r"raise sources\.http\.run"):
-        ask_on()
+        request_forever()
 
 
-def test_a_silent_provider_ends_as_a_failure(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits are settings, and the line says what it was."""
+def test_a_provider_that_sends_nothing_fails_the_run(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `read` seconds, which is a setting, with the reason on stderr."""
     monkeypatch.setenv("SOURCES__HTTP__READ", "0.3")
-    sandbox.faults.add(Fault(path="/v3", stall=True))
+    sandbox.faults.add(Fault(path=DESCRIPTIONS["mathpix"].prefix, stall=True))
     cli("run", "--no-models", status=1)
     assert "no whole answer in time" in cli.output
 
 
 @pytest.mark.parametrize("name", ["CONNECT", "READ", "TOTAL", "RUN", "ATTEMPTS"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "soon"])
-def test_a_limit_that_is_none_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """Nothing waits for ever by configuration."""
+def test_a_limit_must_be_a_positive_number(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """No configuration makes a run wait without end."""
     monkeypatch.setenv(f"SOURCES__HTTP__{name}", value)
     cli("run", "--no-models", status=2)

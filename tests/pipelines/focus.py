@@ -1,4 +1,4 @@
-"""A database with a year of the sandbox's usage and, beside it, one charge of every kind that FOCUS tells apart."""
+"""A database with a year of the sandbox's usage, and one charge of every kind that FOCUS distinguishes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ COLUMNS = (
     " unit, list_unit_price, unit_price, list_cost, contracted_cost, billed_cost, effective_cost, currency, is_complete"
 )
 CHARGES = (
-    # What Mathpix charges beside the usage of the sandbox: a fee at sign-up, a credit against it, a late correction.
+    # Mathpix charges that the sandbox has no usage for: a sign-up fee, a credit against it, a late correction.
     "'setup', 'mathpix', 'default', '', '', 'mathpix/fee/setup', null, null, null, 'Purchase', null, 'One-Time',"
     " 'Setup fee', '2026-04-03', '2026-04-04', '2026-04-01', 1, 'fee', 20, 20, 20, 20, 20, 20, 'USD', true",
     "'promotion', 'mathpix', 'default', '', '', 'mathpix/credits/trial', null, null, null, 'Credit', null, 'One-Time',"
@@ -60,7 +60,7 @@ CHARGES = (
     "'correction', 'mathpix', 'default', 'default', 'image', 'mathpix/image', 'mathpix/image/t1', 1, null, 'Usage',"
     " 'Correction', 'Usage-Based', 'Images counted twice', '2026-03-07', '2026-03-08', '2026-04-01', -7, 'image', 0.002,"
     " 0.002, -0.01, -0.01, -0.01, -0.01, 'USD', true",
-    # Credits that were paid in advance, at a discount: the plan, a package of credits, usage of them, and what went beyond.
+    # Credits paid in advance at a discount: the plan, a package of credits, usage drawn from it, and usage beyond it.
     "'plan', 'reducto', 'acme', '', '', 'reducto/fee/growth', null, null, null, 'Purchase', null, 'Recurring',"
     " 'Growth plan', '2026-04-01', '2026-05-01', '2026-04-01', 1, 'month', null, null, 150, 150, 150, 150, 'USD', true",
     "'package', 'reducto', 'acme', '', '', 'reducto/credits/P-1', null, null, null, 'Purchase', null, 'One-Time',"
@@ -75,7 +75,7 @@ CHARGES = (
     "'overage', 'reducto', 'acme', 'ocr', 'credits', 'reducto/credit', 'reducto/credit/t1', 1, null, 'Usage', null,"
     " 'Usage-Based', 'Credits', '2026-04-05', '2026-04-06', '2026-04-01', 10, 'credit', 0.015, 0.015, 0.15, 0.15, 0.15,"
     " 0.15, 'USD', true",
-    # A price of one's own with no public one, in another currency; and the least that a month costs.
+    # A negotiated price without a list price, in another currency; and a monthly minimum.
     "'own', 'onepin', 'acme', 'voice', 'credits', 'onepin/credit', 'onepin/credit/t1', 1, null, 'Usage', null,"
     " 'Usage-Based', 'Credits', '2026-05-10', '2026-05-11', '2026-05-01', 100, 'credit', null, 0.02, 2, 2, 2, 2,"
     " 'EUR', false",
@@ -83,7 +83,7 @@ CHARGES = (
     " 'Up to the minimum of the month', '2026-04-01', '2026-05-01', '2026-04-01', 1, 'month', null, null, 7, 7, 7, 7, 'USD',"
     " true",
 )
-"""By hand, because what is tested here is how charges are shown, not how they come about."""
+"""Written by hand: these tests are about how charges are exported, not how they are computed."""
 
 MONTHS = """
     insert into usage_intermediate.int_billing__months
@@ -99,13 +99,13 @@ MONTHS = """
 
 @dataclass(frozen=True)
 class Exported:
-    """A database that was built, and the command that exports from it."""
+    """A database with built models, and the command that exports from it."""
 
     database: Path
     files: Path
 
     def export(self, *arguments: str, status: int = 0) -> str:
-        """Runs `meterhouse export focus ARGUMENTS`, and returns all that was said."""
+        """Runs `meterhouse export focus ARGUMENTS`, checks the exit status, and returns the output."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(self.database))
             result = CliRunner().invoke(app, ["export", "focus", *arguments], catch_exceptions=False)
@@ -113,24 +113,24 @@ class Exported:
         return result.output
 
     def to(self, file: Path, *arguments: str) -> Path:
-        """The file, exported."""
+        """Exports to `file` and returns it."""
         self.export(*arguments, str(file))
         return file
 
     def file(self, version: str, file_format: str, dataset: str = "cost-and-usage") -> Path:
-        """The same, once for all tests that only read it."""
+        """An exported file, shared by all tests that only read it."""
         file = self.files / f"{dataset}-{version}.{file_format}"
         return file if file.exists() else self.to(file, "--version", version, "--dataset", dataset)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        """What a query answers in the database."""
+        """The rows of a query on the database."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
             return connection.sql(query).fetchall()
 
 
 @contextmanager
 def year_of_charges(folder: Path) -> Iterator[Exported]:
-    """A year of Mathpix from the sandbox, with the invoices and the charges above; the models built, without their tests."""
+    """A year of Mathpix usage from the sandbox, with the invoices and charges above. The models are built, not tested."""
     database = folder / "meterhouse.duckdb"
     with pytest.MonkeyPatch.context() as patch, Sandbox(seed=7) as sandbox, time_machine.travel(NOW):
         patch.chdir(folder)

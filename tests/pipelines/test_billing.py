@@ -48,7 +48,7 @@ def test_writing_templates_keeps_existing_files(cli: Cli) -> None:
     Path("mine").mkdir()
     Path("mine/prices.csv").write_text("mine")
     output = cli("check", "--billing-templates", "mine")
-    assert "mine/prices.csv is there already and stays as it is" in output
+    assert "mine/prices.csv already exists and stays unchanged" in output
     assert {file.stem for file in Path("mine").iterdir()} == set(TABLES)
     assert Path("mine/prices.csv").read_text() == "mine"
     assert "mathpix  default" not in output
@@ -145,7 +145,7 @@ def test_ignores_bare_environment_variables(cli: Cli, monkeypatch: pytest.Monkey
 
 def test_no_configuration_loads_nothing(cli: Cli) -> None:
     """Without configuration, loading creates no dataset and no database."""
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     state = RunState()
     load_billing(resolve_destination(), state, configured_billing())
@@ -169,7 +169,7 @@ def test_reads_billing_from_a_table_of_the_destination(cli: Cli, monkeypatch: py
     assert cli.rows("select distinct source from billing.prices") == [("finance.prices",)]
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute("update finance.prices set currency = 'usd' where tier_to is not null")
-    assert "finance.prices row 2, currency: 'usd' is no currency of ISO 4217" in cli("check", status=2)
+    assert "finance.prices row 2, currency: 'usd' is not an ISO 4217 currency code" in cli("check", status=2)
 
 
 def test_reports_an_unreachable_destination_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

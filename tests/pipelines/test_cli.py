@@ -1,4 +1,4 @@
-"""What the command says and with which status it ends, for whoever schedules it."""
+"""The command: its output, its exit statuses, and the files that it leaves unchanged."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -25,8 +25,8 @@ def lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.strip()]
 
 
-def test_a_wrong_key_is_one_line_and_status_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names the provider, the endpoint, the status and what to correct, once for all tables."""
+def test_reports_a_wrong_key_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names provider, endpoint, status and correction, once for all tables; the exit status is 1."""
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
     (failed,) = [line for line in lines(cli(*LOAD, status=1)) if line.startswith("FAILED")]
     assert "mathpix /v3/ocr-usage (HTTP 401): Invalid credentials" in failed
@@ -34,23 +34,23 @@ def test_a_wrong_key_is_one_line_and_status_1(cli: Cli, monkeypatch: pytest.Monk
     assert "not-the-right-key" not in cli.output
 
 
-def test_an_unreachable_host_is_one_line_and_status_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says that the host cannot be reached and where its address stands."""
+def test_reports_an_unreachable_host_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names the setting of the address; the exit status is 1."""
     monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
     (failed,) = [line for line in lines(cli(*LOAD, status=1)) if line.startswith("FAILED")]
     assert "cannot be reached" in failed
     assert "sources.mathpix.base_url" in failed
 
 
-def test_a_malformed_answer_is_one_line_and_status_1(cli: Cli, sandbox: Sandbox) -> None:
-    """HTML with status 200 is told as what it is."""
+def test_reports_a_malformed_response_in_one_line(cli: Cli, sandbox: Sandbox) -> None:
+    """HTML with status 200 is reported as not JSON; the exit status is 1."""
     sandbox.faults.add(Fault(path="/v3", body="<html>login</html>"))
     (failed,) = [line for line in lines(cli(*LOAD, status=1)) if line.startswith("FAILED")]
-    assert "(HTTP 200): the answer is not JSON" in failed
+    assert "(HTTP 200): the response is not JSON" in failed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--since", "yesterday"), "since is 'yesterday', which is not a date. Write it as 2026-01-31"),
         (("--since", "2026-02-30"), "since is '2026-02-30', which is not a date"),
@@ -61,19 +61,19 @@ def test_a_malformed_answer_is_one_line_and_status_1(cli: Cli, sandbox: Sandbox)
         (("--destination", "nowhere"), "the destination 'nowhere' cannot be used"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_status_2(
-    cli: Cli, sandbox: Sandbox, arguments: tuple[str, ...], said: str
+def test_reports_a_wrong_command_line_in_one_line(
+    cli: Cli, sandbox: Sandbox, arguments: tuple[str, ...], message: str
 ) -> None:
-    """Nothing is asked of anyone, and no file is made."""
+    """The exit status is 2, no request is sent, and no file is created."""
     (line,) = lines(cli(*LOAD, *arguments, status=2))
     assert line.startswith("meterhouse: ")
-    assert said in line
+    assert message in line
     assert len(sandbox.requests) == 0
     assert not cli.database.exists()
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "message"),
     [
         ("TIMESPAN", "year", "sources.mathpix.timespan is 'year'. Use hour, day, week or month."),
         ("LOOKBACK", "a while", "sources.mathpix.lookback is 'a while', which is not a length of time"),
@@ -85,18 +85,18 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
         ("PAGE_SIZE", "many", "page_size"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_status_2(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+def test_reports_a_wrong_setting_in_one_line(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, message: str
 ) -> None:
-    """The setting is named as it stands in the configuration."""
+    """The line names the setting as the configuration does; the exit status is 2, and no request is sent."""
     monkeypatch.setenv(f"SOURCES__MATHPIX__{setting}", value)
     (line,) = lines(cli(*LOAD, status=2))
-    assert said in line
+    assert message in line
     assert len(sandbox.requests) == 0
 
 
-def test_no_credentials_at_all_is_status_2(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is configured: the line says where credentials go."""
+def test_requires_credentials(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any credentials, the exit status is 2, and the line says where credentials go."""
     monkeypatch.delenv("SOURCES__MATHPIX__APP_ID")
     monkeypatch.delenv("SOURCES__MATHPIX__APP_KEY")
     (line,) = lines(cli(*LOAD, status=2))
@@ -106,8 +106,8 @@ def test_no_credentials_at_all_is_status_2(cli: Cli, monkeypatch: pytest.MonkeyP
     assert "SOURCES__MATHPIX__APP_ID" in line
 
 
-def test_a_read_only_database_stays_as_it_was(cli: Cli, sandbox: Sandbox) -> None:
-    """Also for the superuser: a file that nobody may write was meant to stay."""
+def test_refuses_a_read_only_database(cli: Cli, sandbox: Sandbox) -> None:
+    """The file stays unchanged, even for the superuser, and no request is sent."""
     cli(*LOAD)
     cli.database.chmod(0o444)
     before = cli.database.read_bytes()
@@ -118,16 +118,16 @@ def test_a_read_only_database_stays_as_it_was(cli: Cli, sandbox: Sandbox) -> Non
     assert len(sandbox.requests) == 0
 
 
-def test_a_database_in_no_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that cannot be made is named."""
+def test_refuses_a_database_in_a_missing_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names the missing folder."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "missing/folder/costs.duckdb")
     (line,) = lines(cli(*LOAD, status=2))
     assert "there is no folder" in line
 
 
 @pytest.mark.thorough
-def test_a_database_that_another_process_holds_stays_as_it_was(cli: Cli) -> None:
-    """The line says who is in the way."""
+def test_refuses_a_database_that_another_process_has_open(cli: Cli) -> None:
+    """Each command says why in one line, and the file stays unchanged."""
     cli(*LOAD)
     before = cli.rows("select * from mathpix.ocr_usage_by_app_id order by all")
     holder = subprocess.Popen(
@@ -152,8 +152,8 @@ def test_a_database_that_another_process_holds_stays_as_it_was(cli: Cli) -> None
     assert cli.rows("select * from mathpix.ocr_usage_by_app_id order by all") == before
 
 
-def test_a_file_that_is_no_database_stays_as_it_was(cli: Cli) -> None:
-    """A wrong path is an error, not an overwritten file."""
+def test_refuses_a_file_that_is_not_a_database(cli: Cli) -> None:
+    """A wrong path is an error, and the file stays unchanged."""
     cli.database.write_text("my precious notes, long enough to be mistaken for a header " * 100)
     before = cli.database.read_bytes()
     (line,) = [line for line in lines(cli("run", status=1)) if not line.startswith("loading")]
@@ -162,8 +162,8 @@ def test_a_file_that_is_no_database_stays_as_it_was(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", ["mathpix", "usage"])
-def test_a_database_may_not_be_called_as_a_schema(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """DuckDB names a database after its file, and could not tell it from the schema of that name."""
+def test_refuses_a_database_with_the_name_of_a_schema(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """DuckDB names a database after its file, and could not distinguish it from the schema."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"{name}.duckdb")
     (line,) = lines(cli("run", status=2))
     assert "has the name of a schema" in line
@@ -172,8 +172,8 @@ def test_a_database_may_not_be_called_as_a_schema(cli: Cli, monkeypatch: pytest.
 
 @pytest.mark.parametrize("providers", [("mathpix", "reducto", "onepin", "scopix")])
 @pytest.mark.thorough
-def test_the_python_of_the_readmes_runs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every python block of every README, as printed; they run today, and load the last days only."""
+def test_python_examples_of_the_readmes_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block of every README runs as printed; here it loads the last days only."""
     for provider in PROVIDERS:
         day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", day)
@@ -185,10 +185,8 @@ def test_the_python_of_the_readmes_runs(cli: Cli, monkeypatch: pytest.MonkeyPatc
             assert finished.returncode == 0, finished.stderr
 
 
-def test_check_says_what_is_configured_and_whether_it_works(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One cheap call a provider; status 0, 1 or 2; never a secret."""
+def test_check_reports_configuration_and_credentials(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends one request to each provider, exits with 0, 1 or 2, and prints no secret."""
     assert "mathpix  default  ok" in cli("check")
     assert len(sandbox.requests) == 1
     assert not cli.database.exists()
@@ -196,54 +194,54 @@ def test_check_says_what_is_configured_and_whether_it_works(
     cli("check", status=1)
     assert "HTTP 401" in cli.output
     assert "not-the-right-key" not in cli.output
-    answer = cli.json("check", status=1)
-    assert answer["providers"][0] | {"error": ""} == {"provider": "mathpix", "account": "default", "ok": False, "error": ""}
+    result = cli.json("check", status=1)
+    assert result["providers"][0] | {"error": ""} == {"provider": "mathpix", "account": "default", "ok": False, "error": ""}
     monkeypatch.delenv("SOURCES__MATHPIX__APP_KEY")
     assert "no app_key" in cli("check", status=2)
 
 
 @pytest.mark.thorough
-def test_json_is_one_object_on_stdout(cli: Cli) -> None:
-    """Numbers of money are text there, and the human text is not in it."""
-    report = cli.json("run")
-    assert report["status"] == "ok"
-    assert report["exit_status"] == 0
-    assert {entry["table"] for entry in report["loaded"]} >= {"ocr_usage_by_usage_type"}
-    assert all(isinstance(row["billed_cost"], str) for row in report["cost_monthly"])
-    assert [row["meter"] for row in report["unpriced_usage"]] == ["conversion"]
+def test_json_output_is_one_object(cli: Cli) -> None:
+    """Stdout has one object, in which money is text."""
+    result = cli.json("run")
+    assert result["status"] == "ok"
+    assert result["exit_status"] == 0
+    assert {entry["table"] for entry in result["loaded"]} >= {"ocr_usage_by_usage_type"}
+    assert all(isinstance(row["billed_cost"], str) for row in result["cost_monthly"])
+    assert [row["meter"] for row in result["unpriced_usage"]] == ["conversion"]
     broken = cli.json("run", "--since", "never", status=2)
     assert broken["exit_status"] == 2
 
 
-def test_models_say_where_they_are(cli: Cli) -> None:
-    """`meterhouse models --path` names a dbt project."""
+def test_models_path_prints_the_dbt_project(cli: Cli) -> None:
+    """`meterhouse models --path` prints a folder with a dbt project."""
     assert (Path(cli("models", "--path").strip()) / "dbt_project.yml").exists()
 
 
 @pytest.mark.thorough
-def test_models_run_on_what_is_loaded(cli: Cli) -> None:
-    """Loading and modelling may be two steps."""
+def test_models_builds_on_loaded_data(cli: Cli) -> None:
+    """A run without models and a build give the marts of a whole run."""
     cli(*LOAD)
     cli("models")
     assert cli.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
 
 
 @pytest.mark.thorough
-def test_models_on_nothing_are_empty(cli: Cli) -> None:
-    """A new database has all marts, without rows."""
+def test_models_builds_on_an_empty_database(cli: Cli) -> None:
+    """A new database gets all marts, without rows."""
     cli("models")
     assert cli.rows("select count(*) from usage.charges") == [(0,)]
 
 
 @pytest.mark.thorough
-def test_secrets_are_in_no_output_file_or_table(cli: Cli, sandbox: Sandbox, dlt_data_dir: Path) -> None:
-    """After good runs and bad ones, the key is in nothing that was said or written."""
+def test_secrets_appear_in_no_output_file_or_table(cli: Cli, sandbox: Sandbox, dlt_data_dir: Path) -> None:
+    """After successful and failed runs, the key is in no output, file or table."""
     key = sandbox.mathpix.credential().app_key
-    said = cli("run") + cli("check")
+    message = cli("run") + cli("check")
     sandbox.faults.add(Fault(path="/v3", status=500, times=1, body=f"<html>{key}</html>"))
     sandbox.faults.add(Fault(path="/v3", body={"error": key, "error_info": {"id": "opts_bad", "message": f"bad {key}"}}))
-    said += cli(*LOAD, status=1) + cli("check", status=1)
-    assert key not in said
+    message += cli(*LOAD, status=1) + cli("check", status=1)
+    assert key not in message
     written = [file for folder in (cli.folder, dlt_data_dir) for file in folder.rglob("*") if file.is_file()]
     assert cli.database in written
     assert not [file for file in written if key.encode() in file.read_bytes()]
@@ -272,13 +270,13 @@ BILLS_IN_FOCUS = """
     group by all
     order by all
 """
-"""By invoice what FOCUS bills, rounded line by line as an invoice is, and what the reconciliation computes."""
+"""For each invoice, the billed cost in FOCUS with each line rounded, and the cost that the reconciliation computes."""
 
 
-def test_the_demo_needs_nothing_and_sends_no_real_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is configured, the demo asks its own sandbox under its own key, and ends with a cost by month.
+def test_demo_needs_no_configuration(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo ignores the configuration, sends no real key, and ends with a cost by month.
 
-    All queries of the README have an answer in it, and its invoices are as the models compute them, but for one line.
+    Every query of the README has a result in demo.duckdb. One line of its invoices differs from the computed cost.
     """
     monkeypatch.setenv("SOURCES__BILLING__PRICES", "missing.csv")
     output = cli("demo")
@@ -288,9 +286,8 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(cli: Cli, sandbox: Sandbox
     assert not cli.database.exists()
     assert (cli.folder / "demo.duckdb").exists()
     assert output.count(" mathpix   default ") == 13
-    queries = "".join(re.findall(r"^```sql\n(.*?)^```", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL)).split(
-        ";"
-    )
+    readme = (TOP / "pipelines/transform/README.md").read_text()
+    queries = "".join(re.findall(r"^```sql\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).split(";")
     cli.database = cli.folder / "demo.duckdb"
     assert len([query for query in queries if query.strip()]) == 10
     for query in filter(str.strip, queries):
@@ -308,7 +305,7 @@ def test_the_demo_needs_nothing_and_sends_no_real_key(cli: Cli, sandbox: Sandbox
 
 @pytest.fixture
 def served(sandbox: Sandbox) -> Iterator[dict[str, str]]:
-    """`meterhouse sandbox` in a process of its own, and the variables that it prints."""
+    """`meterhouse sandbox` in another process: the environment variables that it prints."""
     process = subprocess.Popen([*COMMAND, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     variables = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in sandbox.variables())
@@ -317,8 +314,8 @@ def served(sandbox: Sandbox) -> Iterator[dict[str, str]]:
     process.wait(10)
 
 
-def test_the_sandbox_command_serves_what_a_run_reads(cli: Cli, served: dict[str, str]) -> None:
-    """Its variables are all that a run in another process needs."""
+def test_sandbox_serves_a_run_in_another_process(cli: Cli, served: dict[str, str]) -> None:
+    """The printed variables are all that the run needs."""
     finished = subprocess.run(
         [*COMMAND, "run", "mathpix", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02"],
         env=os.environ | served,
@@ -331,10 +328,10 @@ def test_the_sandbox_command_serves_what_a_run_reads(cli: Cli, served: dict[str,
     assert cli.rows("select count(*) > 0 from mathpix.ocr_usage_by_app_id") == [(True,)]
 
 
-def test_help_needs_no_heavy_import() -> None:
-    """`meterhouse --help` is typed to be answered: dlt, dbt, Arrow and DuckDB stay unread."""
+def test_help_imports_no_heavy_package() -> None:
+    """`meterhouse --help` responds quickly, because it does not import dlt, dbt, Arrow or DuckDB."""
     code = (
-        "import sys; from typer.testing import CliRunner; from pipelines.cli import app;"
+        "import sys; from typer.testing import CliRunner; from meterhouse.pipelines.cli import app;"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
         "print([name for name in ('dlt', 'dbt', 'pyarrow', 'duckdb', 'httpx') if name in sys.modules])"
     )
@@ -342,19 +339,19 @@ def test_help_needs_no_heavy_import() -> None:
     assert finished.stdout.strip() == "[]"
 
 
-def house_version() -> str:
+def printed_version() -> str:
     return subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_version_is_the_changelogs() -> None:
-    """Whoever reads the changelog finds the version that is installed."""
+def test_version_is_in_the_changelog() -> None:
+    """`--version` prints the version of pyproject.toml, which has a section in the changelog."""
     version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
-    assert house_version() == version
+    assert printed_version() == version
     assert f"## {version}" in (TOP / "CHANGELOG.md").read_text()
 
 
-def test_a_process_without_an_output_ends_as_any_other() -> None:
-    """Some supervisors close stdout or stderr."""
+def test_runs_without_stdout_or_stderr() -> None:
+    """Some supervisors close one of them; the exit status stays 0."""
     for closed in (">&-", "2>&-"):
         command = ["sh", "-c", f'"$0" -m meterhouse.pipelines.cli --version {closed}', sys.executable]
         assert subprocess.run(command, check=False, capture_output=True).returncode == 0

@@ -1,4 +1,4 @@
-"""The main job, end to end: the documented API over HTTP, into DuckDB, through dbt, to a cost that is right to the cent."""
+"""The main job, end to end: from the documented API over HTTP, through DuckDB and dbt, to a cost exact to the cent."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ def clock() -> Iterator[None]:
 
 
 def month_of(usage_type: str, total: int, month: str, *, app_id: str = "lyceum_notes") -> list[dict[str, Any]]:
-    """A month's usage, spread unevenly over 600 hours, that adds up to `total`."""
+    """Usage that adds up to `total`, spread unevenly over 600 hours of a month."""
     start = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
     even, rest = divmod(total, 600)
     counts = [even + (hour % 7) - ((599 - hour) % 7) for hour in range(600)]
@@ -52,8 +52,8 @@ EXAMPLES = [
 
 
 @pytest.mark.thorough
-def test_the_vendors_own_totals(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worked examples of mathpix.com/docs/convert/billing, and the prices of their time, come out to the cent."""
+def test_costs_equal_the_vendors_worked_examples(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of mathpix.com/docs/convert/billing, at the prices of their time, are exact to the cent."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2024-11-01")
     sandbox.mathpix.usage.set(
         [
@@ -72,8 +72,8 @@ def test_the_vendors_own_totals(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.
 
 
 @pytest.mark.thorough
-def test_the_hour_that_crosses_a_tier_is_two_charges(cli: Cli, sandbox: Sandbox) -> None:
-    """Each with its own price and quantity, together the hour."""
+def test_splits_an_hour_that_crosses_a_price_tier(cli: Cli, sandbox: Sandbox) -> None:
+    """The hour becomes two charges, each with its own price and quantity."""
     hour = datetime(2026, 4, 3, 7, tzinfo=UTC)
     sandbox.mathpix.usage.set(
         [
@@ -92,12 +92,12 @@ def test_the_hour_that_crosses_a_tier_is_two_charges(cli: Cli, sandbox: Sandbox)
 
 
 @pytest.mark.thorough
-def test_an_unknown_usage_type_is_unpriced_and_never_zero(cli: Cli, sandbox: Sandbox) -> None:
-    """It stands in unpriced_usage and in the run's summary, and in no table of cost."""
+def test_reports_an_unknown_usage_type_as_unpriced(cli: Cli, sandbox: Sandbox) -> None:
+    """It appears in unpriced_usage and in the run's summary, and in no cost table."""
     rows = month_of("image", 10_000, "2026-04") + month_of("hologram", 5000, "2026-04")
     sandbox.mathpix.usage.set(rows)
-    report = cli.json("run")
-    (unpriced,) = report["unpriced_usage"]
+    result = cli.json("run")
+    (unpriced,) = result["unpriced_usage"]
     assert (unpriced["meter"], Decimal(unpriced["quantity"]), unpriced["reason"]) == (
         "hologram",
         Decimal(5000),
@@ -110,8 +110,8 @@ def test_an_unknown_usage_type_is_unpriced_and_never_zero(cli: Cli, sandbox: San
 
 
 @pytest.mark.thorough
-def test_two_accounts_have_two_tier_pools(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each account is billed for its own 1.5 million images from the first tier on."""
+def test_applies_price_tiers_to_each_account(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two accounts pays for its own 1.5 million images, starting at the first tier."""
     import json
 
     keys = {"notes": sandbox.mathpix.credential("default"), "print": sandbox.mathpix.credential("press")}
@@ -129,10 +129,8 @@ def test_two_accounts_have_two_tier_pools(cli: Cli, sandbox: Sandbox, monkeypatc
 
 
 @pytest.mark.thorough
-def test_two_keys_of_one_group_are_reported_as_counting_twice(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key sees its whole group: configured as two accounts, two keys of it would double the bill, and the run says so."""
+def test_reports_two_accounts_of_one_group(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key sees its whole group, so two keys of one group double the bill. The run reports them."""
     import json
 
     first, second = [key for key in sandbox.mathpix.credentials if key.account == "default"][:2]
@@ -144,8 +142,8 @@ def test_two_keys_of_one_group_are_reported_as_counting_twice(
 
 
 @pytest.mark.thorough
-def test_restated_usage_is_priced_anew(cli: Cli, sandbox: Sandbox) -> None:
-    """A vendor that takes back 100,000 pages takes back their cost on the next run."""
+def test_restated_usage_changes_the_cost(cli: Cli, sandbox: Sandbox) -> None:
+    """When the vendor withdraws usage, the next run withdraws its cost."""
     sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))
     cli("run")
     before = billed(cli)

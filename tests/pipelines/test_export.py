@@ -1,4 +1,4 @@
-"""`meterhouse export focus`: what is in the file, and what happens where there can be none."""
+"""`meterhouse export focus`: the content of the file, and the errors."""
 
 import csv
 import os
@@ -21,13 +21,13 @@ def by_charge(file: Path) -> dict[str, dict[str, Any]]:
     return {row["x_ChargeId"]: row for row in pq.read_table(file).to_pylist()}
 
 
-def part(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:
+def values(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:
     return tuple(row[column] for column in columns)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.4"])
-def test_every_charge_is_a_row_and_the_sums_agree(year: Exported, version: str) -> None:
-    """Neither an invoice nor a service multiplies a charge or loses one."""
+def test_exports_every_charge_once(year: Exported, version: str) -> None:
+    """The joins with invoices and services neither multiply nor lose a charge, and all sums agree."""
     file = year.file(version, "parquet")
     ((charges, billed, effective, listed, contracted),) = year.rows(
         "select count(*), sum(billed_cost), sum(effective_cost), sum(list_cost), sum(contracted_cost) from usage.charges"
@@ -39,8 +39,8 @@ def test_every_charge_is_a_row_and_the_sums_agree(year: Exported, version: str) 
     ).fetchall() == [(charges, charges, billed, effective, listed, contracted)]
 
 
-def test_a_months_bill_in_focus_is_that_of_cost_monthly(year: Exported) -> None:
-    """Month by month and SKU by SKU, for what the models themselves computed."""
+def test_focus_agrees_with_cost_monthly(year: Exported) -> None:
+    """Costs and quantities are equal for each month and SKU that the models formulas."""
     file = year.file("1.2", "parquet")
     by_hand = ", ".join(charge.split(",")[0] for charge in CHARGES)
     assert duckdb.execute(
@@ -51,21 +51,21 @@ def test_a_months_bill_in_focus_is_that_of_cost_monthly(year: Exported) -> None:
     )
 
 
-def test_parquet_has_decimals_and_times_in_utc(year: Exported) -> None:
-    """No money in floating point, and no time that means another one elsewhere."""
+def test_parquet_has_decimals_and_utc_timestamps(year: Exported) -> None:
+    """No column has floating-point money or a timestamp without a time zone."""
     types = {field.name: field.type for field in pq.read_schema(year.file("1.2", "parquet"))}
     assert types["BilledCost"] == types["PricingQuantity"] == types["ListUnitPrice"] == pa.decimal128(28, 9)
     assert types["ChargePeriodStart"] == types["BillingPeriodEnd"] == pa.timestamp("us", tz="UTC")
     assert {str(kind) for kind in types.values()} == {"decimal128(28, 9)", "timestamp[us, tz=UTC]", "string", "bool"}
 
 
-def test_csv_is_what_every_reader_takes(year: Exported) -> None:
-    """CR LF, times with Z, decimals without an exponent, null as nothing; and the same values as in Parquet."""
+def test_csv_has_a_portable_format(year: Exported) -> None:
+    """CR LF, times with Z, decimals without an exponent, null as empty text, and the same values as in Parquet."""
     file = year.file("1.4", "csv")
     text = file.read_bytes().decode()
     assert text.count("\n") == text.count("\r\n") == sum(1 for _ in csv.reader(text.splitlines()))
     rows = {row["x_ChargeId"]: row for row in csv.DictReader(text.splitlines())}
-    assert part(
+    assert values(
         rows["package"], "ChargePeriodEnd", "BilledCost", "EffectiveCost", "ChargeDescription", "ConsumedQuantity"
     ) == (
         "2027-04-01T00:00:00Z",
@@ -82,8 +82,8 @@ def test_csv_is_what_every_reader_takes(year: Exported) -> None:
         assert rows[key]["SkuPriceDetails"] == (row["SkuPriceDetails"] or "")
 
 
-def test_prepaid_credits_follow_the_rules_of_virtual_currencies(year: Exported) -> None:
-    """The purchase is billed and has no effect; the use has an effect and is not billed."""
+def test_prepaid_credits_are_a_virtual_currency(year: Exported) -> None:
+    """The purchase has a billed cost and no effective cost; usage has an effective cost and no billed cost."""
     rows = by_charge(year.file("1.2", "parquet"))
     costs = (
         "ChargeCategory",
@@ -93,17 +93,17 @@ def test_prepaid_credits_follow_the_rules_of_virtual_currencies(year: Exported) 
         "PricingCurrencyEffectiveCost",
         "PricingQuantity",
     )
-    assert part(rows["package"], *costs) == ("Purchase", 300, 0, "USD", 0, 30000)
-    assert part(rows["drawn"], *costs) == ("Usage", 0, Decimal("12.345"), "Credit", Decimal("1234.5"), Decimal("1234.5"))
-    assert part(rows["overage"], *costs) == ("Usage", Decimal("0.15"), Decimal("0.15"), "USD", Decimal("0.15"), 10)
-    assert part(rows["promotion"], *costs) == ("Credit", -29, -29, "USD", -29, None)
-    assert part(rows["drawn"], "SubAccountId", "BillingAccountId", "x_GrantId") == ("ocr", "acme", "P-1")
-    assert part(rows["package"], "SubAccountId", "SkuPriceId") == (None, "reducto/credits/P-1")
-    assert part(rows["correction"], "ChargeClass", "ConsumedQuantity", "PricingQuantity") == ("Correction", -7, None)
+    assert values(rows["package"], *costs) == ("Purchase", 300, 0, "USD", 0, 30000)
+    assert values(rows["drawn"], *costs) == ("Usage", 0, Decimal("12.345"), "Credit", Decimal("1234.5"), Decimal("1234.5"))
+    assert values(rows["overage"], *costs) == ("Usage", Decimal("0.15"), Decimal("0.15"), "USD", Decimal("0.15"), 10)
+    assert values(rows["promotion"], *costs) == ("Credit", -29, -29, "USD", -29, None)
+    assert values(rows["drawn"], "SubAccountId", "BillingAccountId", "x_GrantId") == ("ocr", "acme", "P-1")
+    assert values(rows["package"], "SubAccountId", "SkuPriceId") == (None, "reducto/credits/P-1")
+    assert values(rows["correction"], "ChargeClass", "ConsumedQuantity", "PricingQuantity") == ("Correction", -7, None)
 
 
-def test_quantity_times_price_is_the_cost_of_everything_that_has_a_price(year: Exported) -> None:
-    """Also of a package of credits whose price has no end of digits."""
+def test_cost_is_quantity_times_price(year: Exported) -> None:
+    """This holds for every priced charge, including a credit package whose unit price has infinitely many digits."""
     rows = [row for row in by_charge(year.file("1.2", "parquet")).values() if row["ListUnitPrice"] is not None]
     wrong = [
         row["x_ChargeId"]
@@ -115,10 +115,10 @@ def test_quantity_times_price_is_the_cost_of_everything_that_has_a_price(year: E
     assert {"thirds", "package", "overage", "drawn"} <= {row["x_ChargeId"] for row in rows}
 
 
-def test_a_month_is_on_the_calendar_of_its_bill(year: Exported) -> None:
-    """Which is not UTC everywhere."""
+def test_billing_periods_use_the_billing_timezone(year: Exported) -> None:
+    """A billing account outside UTC has periods that start at its own midnight."""
     rows = by_charge(year.file("1.2", "parquet"))
-    assert part(rows["own"], "BillingPeriodStart", "BillingPeriodEnd", "BillingCurrency", "x_IsComplete") == (
+    assert values(rows["own"], "BillingPeriodStart", "BillingPeriodEnd", "BillingCurrency", "x_IsComplete") == (
         datetime(2026, 4, 30, 22, tzinfo=UTC),
         datetime(2026, 5, 31, 22, tzinfo=UTC),
         "EUR",
@@ -126,8 +126,8 @@ def test_a_month_is_on_the_calendar_of_its_bill(year: Exported) -> None:
     )
 
 
-def test_only_an_issued_invoice_is_named(year: Exported) -> None:
-    """Neither the voided one of February nor the open one of Reducto; and each charge finds its line of March's."""
+def test_names_issued_invoices_only(year: Exported) -> None:
+    """Charges name the line of March's issued invoice, not the voided one of February nor Reducto's open one."""
     file = year.file("1.4", "parquet")
     assert duckdb.execute(
         'select distinct "InvoiceId", "InvoiceDetailId", "SkuId", "BillingPeriodStart" at time zone \'UTC\''
@@ -139,10 +139,10 @@ def test_only_an_issued_invoice_is_named(year: Exported) -> None:
     ]
 
 
-def test_the_other_datasets_of_1_4(year: Exported) -> None:
-    """Lines of invoices as they were given, and which months are closed."""
+def test_exports_invoice_details_and_billing_periods(year: Exported) -> None:
+    """Invoice lines are exported as loaded, and billing periods mark the closed months."""
     lines = pq.read_table(year.file("1.4", "parquet", "invoice-detail")).to_pylist()
-    shown = [part(line, "InvoiceDetailId", "InvoiceIssueStatus", "BilledCost", "InvoiceIssueDate") for line in lines]
+    shown = [values(line, "InvoiceDetailId", "InvoiceIssueStatus", "BilledCost", "InvoiceIssueDate") for line in lines]
     assert sorted(shown, key=repr) == [
         ("M-2026-02/1", "Voided", 20, datetime(2026, 3, 2, tzinfo=UTC)),
         ("M-2026-03/1", "Issued", Decimal("12.5"), datetime(2026, 4, 2, tzinfo=UTC)),
@@ -152,14 +152,14 @@ def test_the_other_datasets_of_1_4(year: Exported) -> None:
     ]
     periods = pq.read_table(year.file("1.4", "parquet", "billing-period")).to_pylist()
     assert [
-        part(period, "InvoiceIssuerName", "BillingPeriodStart", "BillingPeriodLastUpdated")
+        values(period, "InvoiceIssuerName", "BillingPeriodStart", "BillingPeriodLastUpdated")
         for period in periods
         if period["BillingPeriodStatus"] == "Closed"
     ] == [("Mathpix", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 2, tzinfo=UTC))]
 
 
-def test_a_file_that_exists_is_replaced_whole(year: Exported, tmp_path: Path) -> None:
-    """With nothing left beside it."""
+def test_replaces_an_existing_file(year: Exported, tmp_path: Path) -> None:
+    """The new content replaces the old, and no temporary file stays behind."""
     file = tmp_path / "focus.csv"
     file.write_text("what was there before\n" * 100_000)
     year.to(file)
@@ -168,12 +168,10 @@ def test_a_file_that_exists_is_replaced_whole(year: Exported, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_an_export_that_breaks_off_leaves_what_was_there(
-    year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Half a month of costs would be taken for all of it."""
+def test_a_failed_export_keeps_the_existing_file(year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partial file would look like a complete month."""
 
-    def full() -> int:
+    def disk_is_full() -> int:
         raise OSError(28, os.strerror(28))
 
     file = tmp_path / "focus.csv"
@@ -181,22 +179,22 @@ def test_an_export_that_breaks_off_leaves_what_was_there(
     monkeypatch.setattr(export, "CHUNK", 10)
     as_texts, chunks = export._as_texts, []
 
-    def until_the_disk_is_full(column: object) -> object:
+    def fail_after_500_columns(column: object) -> object:
         chunks.append(column)
-        return as_texts(column) if len(chunks) < 500 else full()
+        return as_texts(column) if len(chunks) < 500 else disk_is_full()
 
-    monkeypatch.setattr(export, "_as_texts", until_the_disk_is_full)
+    monkeypatch.setattr(export, "_as_texts", fail_after_500_columns)
     assert "No space left" in year.export(str(file), status=1)
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    year.to(file)  # the database was let go of
+    year.to(file)  # the failed export has closed the database
     assert file.read_text() != "before"
 
 
-def test_without_a_build_there_is_nothing_to_export(year: Exported, tmp_path: Path) -> None:
-    """And no database is made by asking."""
+def test_requires_built_models(year: Exported, tmp_path: Path) -> None:
+    """The error says how to build them, and no database is created."""
     unbuilt = Exported(tmp_path / "none.duckdb", tmp_path)
     assert "there is no database" in unbuilt.export("focus.csv", status=1)
     assert list(tmp_path.iterdir()) == []
@@ -206,7 +204,7 @@ def test_without_a_build_there_is_nothing_to_export(year: Exported, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--version", "1.3", "focus.csv"), "--version"),
         (("--format", "xlsx", "focus.csv"), "--format"),
@@ -217,19 +215,19 @@ def test_without_a_build_there_is_nothing_to_export(year: Exported, tmp_path: Pa
         ((), "FILE"),
     ],
 )
-def test_a_wrong_command_line_does_nothing(year: Exported, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """Status 2, and what to write instead."""
-    assert said in year.export(*arguments, status=2)
+def test_rejects_a_wrong_command_line(year: Exported, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    """The command exits with 2, says what to write instead, and writes no file."""
+    assert message in year.export(*arguments, status=2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_csv_has_no_formula_of_anybodys_choosing(
+def test_csv_escapes_spreadsheet_formulas(
     tmp_path: Path, empty_working_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Texts that a spreadsheet would compute begin with an apostrophe; numbers stay numbers, and Parquet is as it was."""
+    """An apostrophe precedes text that a spreadsheet would compute. Numbers and Parquet stay unchanged."""
     database = tmp_path / "costs.duckdb"
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
-    computed = ["=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
+    formulas = ["=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
     harmless = ["a=1", " = 1", "'=1", "", "1-2"]
     with duckdb.connect(str(database)) as connection:
         connection.execute("create schema usage")
@@ -237,12 +235,12 @@ def test_csv_has_no_formula_of_anybodys_choosing(
             'create table usage.focus_1_2_cost_and_usage ("ChargeDescription" text, "BilledCost" decimal(28, 9))'
         )
         connection.executemany(
-            "insert into usage.focus_1_2_cost_and_usage values (?, -5.5)", [[text] for text in computed + harmless]
+            "insert into usage.focus_1_2_cost_and_usage values (?, -5.5)", [[text] for text in formulas + harmless]
         )
     exported = Exported(database, tmp_path)
     with exported.to(tmp_path / "focus.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
-    assert [text for text, _ in rows] == [f"'{text}" for text in computed] + harmless
+    assert [text for text, _ in rows] == [f"'{text}" for text in formulas] + harmless
     assert {cost for _, cost in rows} == {"-5.500000000"}
     table = pq.read_table(exported.to(tmp_path / "focus.parquet"))
-    assert table.column("ChargeDescription").to_pylist() == computed + harmless
+    assert table.column("ChargeDescription").to_pylist() == formulas + harmless

@@ -1,4 +1,4 @@
-"""The exported files, judged by others: the official validator for FOCUS 1.2, and a linter for the datasets of 1.4."""
+"""Third-party checks of the exported files: the official validator for FOCUS 1.2, and a linter for 1.4."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from tests.pipelines.focus import Exported
 from tests.pipelines.transform.warehouse import required
 
 VALIDATOR = os.environ.get("METERHOUSE_FOCUS_VALIDATOR")
-"""The python of the validator's own environment, which .ci/focus-validator makes."""
+"""The Python of the validator's own environment, which .ci/focus-validator creates."""
 
 APPLICABLE = (
     "ACCOUNT_NAMING_SUPPORTED,USAGE_MEASUREMENT_SUPPORTED,PUBLIC_PRICE_LIST_SUPPORTED,UNIT_PRICING_SUPPORTED,"
@@ -22,7 +22,7 @@ APPLICABLE = (
     "NEGOTIATED_PRICING_SUPPORTED,TAGGING_SUPPORTED,MULTIPLE_PRICING_CATEGORIES_SUPPORTED"
 )
 
-# It looks for its table of currencies in the folder that it is run in, and ends with 0 whatever it found.
+# The validator looks for its currency table in the working directory, and always exits with 0.
 VALIDATE = """
 import json, os, sys
 import focus_validator
@@ -44,27 +44,27 @@ print("found:" + json.dumps(found))
 """
 
 WRONG_RULES = {
-    # "Null when there is no invoice" and "not null when there is one" are two halves of one rule that the validator asks of
-    # every row alike: a file with charges of both kinds fails both.
-    "InvoiceId-C-004-C": "fails where a charge has an invoice",
-    "InvoiceId-C-005-C": "fails where a charge has none",
-    "InvoiceId-C-003-C": "made of these two",
-    "InvoiceId-C-000-O": "made of that",
-    # The specification lets a virtual currency be the pricing currency; the rule knows only those of ISO 4217.
+    # The validator applies both halves of a rule, "null without an invoice" and "not null with one", to every row: a file
+    # with charges of both kinds fails both.
+    "InvoiceId-C-004-C": "fails if a charge has an invoice",
+    "InvoiceId-C-005-C": "fails if a charge has none",
+    "InvoiceId-C-003-C": "combines these two",
+    "InvoiceId-C-000-O": "combines that one",
+    # The specification allows a virtual currency as pricing currency; the rule accepts ISO 4217 only.
     "PricingCurrency-C-003-M": "fails for the pricing currency Credit",
-    "PricingCurrency-C-000-C": "made of that",
-    # 0 is demanded of a purchase that covers later charges; the rule asks it of every purchase, of a setup fee too.
+    "PricingCurrency-C-000-C": "combines that one",
+    # A purchase that covers later charges must have 0; the rule applies to every purchase, including a setup fee.
     "EffectiveCost-C-005-C": "fails for fees",
-    "EffectiveCost-C-000-M": "made of that",
-    "CostAndUsage-D-002-M": "made of all rules for columns",
+    "EffectiveCost-C-000-M": "combines that one",
+    "CostAndUsage-D-002-M": "combines all column rules",
 }
-"""The rules of focus-validator 2.2.1 that no right file can pass, and why."""
+"""The rules of focus-validator 2.2.1 that no correct file can pass, and why."""
 
 
 def validate(*files: Path) -> list[Any]:
-    """For each file how many rules it passed, and the rules that it failed with what the validator says of them."""
+    """For each file, the number of rules passed, and the failed rules with the validator's message."""
     if VALIDATOR is None:
-        pytest.skip("METERHOUSE_FOCUS_VALIDATOR is not set: .ci/focus-validator FOLDER installs what it has to name")
+        pytest.skip("METERHOUSE_FOCUS_VALIDATOR is not set: .ci/focus-validator FOLDER creates the environment")
     command = [VALIDATOR, "-c", VALIDATE, APPLICABLE, *map(str, files)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
@@ -72,8 +72,8 @@ def validate(*files: Path) -> list[Any]:
     return [found[str(file)] for file in files]
 
 
-def test_the_official_validator_finds_nothing_but_its_own_faults(year: Exported, tmp_path: Path) -> None:
-    """In a year of usage with every kind of charge; and it finds a fault where there is one."""
+def test_the_official_validator_accepts_the_export(year: Exported, tmp_path: Path) -> None:
+    """It fails only its own wrong rules, on a year with every kind of charge, and it does find a wrong currency."""
     header, *rows = year.file("1.2", "csv").read_text().splitlines()
     in_text, broken = tmp_path / "text.csv", tmp_path / "broken.csv"
     in_text.write_text("\n".join([header, *rows[-500:]]))
@@ -93,8 +93,8 @@ def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_datasets_of_1_4_pass_the_linter(year: Exported, tmp_path: Path) -> None:
-    """Each on its own, but for the virtual currency, which it rejects although the specification has it."""
+def test_the_linter_accepts_each_dataset_of_1_4(year: Exported, tmp_path: Path) -> None:
+    """Except for the virtual currency, which it rejects although the specification allows it."""
     for dataset in ("cost-and-usage", "billing-period", "invoice-detail"):
         with year.file("1.4", "csv", dataset).open(newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -110,8 +110,8 @@ def test_the_datasets_of_1_4_pass_the_linter(year: Exported, tmp_path: Path) -> 
     assert lint("validate", "--dataset", "invoice-detail", str(broken)).returncode == 1
 
 
-def test_the_datasets_of_1_4_belong_together(year: Exported) -> None:
-    """Every charge's line, period and account is that of the other datasets."""
+def test_the_linter_accepts_the_datasets_of_1_4_together(year: Exported) -> None:
+    """Each charge's invoice line, period and account exist in the other datasets."""
     datasets = ("cost-and-usage", "billing-period", "invoice-detail")
     finished = lint(
         "validate-bundle", *(part for name in datasets for part in (f"--{name}", str(year.file("1.4", "csv", name))))

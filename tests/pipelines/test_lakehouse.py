@@ -1,4 +1,4 @@
-"""What a run does to Delta tables in a folder: the tables and rows of DuckDB, and there, too, a window replaces one."""
+"""Delta tables in a folder: they hold what DuckDB holds, and a window replaces a window."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,9 @@ import pytest
 import time_machine
 from deltalake import DeltaTable
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.warehouse import destination
+from meterhouse.pipelines.warehouse import resolve
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.test_project import TOP
 
@@ -25,12 +25,12 @@ Tables = dict[str, list[tuple[Any, ...]]]
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ("mathpix", "reducto", "onepin", "scopix")
+    return tuple(PROVIDERS)
 
 
 @pytest.fixture
 def lake(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that dlt's filesystem destination is pointed at; there are fees to load, too."""
+    """The folder of dlt's filesystem destination; billing fees are configured, too."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     shutil.copy(TOP / "sources/billing/templates/fees.csv", cli.folder)
@@ -44,7 +44,7 @@ SCHEMAS = (*PROVIDERS, "billing")
 
 
 def in_duckdb(cli: Cli) -> Tables:
-    """Every row of every raw table, without what dlt adds."""
+    """Every row of every raw table, without the tables and columns that dlt adds."""
     with duckdb.connect(str(cli.database), read_only=True) as connection:
         tables = connection.sql("select table_schema, table_name from information_schema.tables").fetchall()
         named = [(schema, table) for schema, table in tables if schema in SCHEMAS and not table.startswith("_dlt")]
@@ -52,7 +52,7 @@ def in_duckdb(cli: Cli) -> Tables:
 
 
 def in_delta(lake: Path) -> Tables:
-    """The same of the Delta tables of a folder."""
+    """Every row of every Delta table in a folder, without the columns that dlt adds."""
     tables = {}
     for log in (log for schema in SCHEMAS for log in lake.glob(f"{schema}/*/_delta_log")):
         rows = DeltaTable(log.parent).to_pyarrow_table()
@@ -61,7 +61,7 @@ def in_delta(lake: Path) -> Tables:
 
 
 def of_usage(tables: Tables) -> Tables:
-    """Without the log of windows, which grows with every run."""
+    """The tables without `fetched_windows`, which grows with every run."""
     return {table: rows for table, rows in tables.items() if not table.endswith("fetched_windows")}
 
 
@@ -70,16 +70,16 @@ def _in_order(relation: Any) -> list[tuple[Any, ...]]:
     return sorted(relation.query("unordered", f"select {columns} from unordered").fetchall(), key=repr)
 
 
-def test_delta_tables_hold_what_duckdb_holds(cli: Cli, sandbox: Sandbox, lake: Path) -> None:
-    """After a first run, one that changes nothing, and one that mirrors what the vendors restated and withdrew."""
+def test_delta_tables_equal_duckdb_tables(cli: Cli, sandbox: Sandbox, lake: Path) -> None:
+    """They are equal after a first run, after a run without news, and after vendors restated and withdrew usage."""
 
-    def both() -> tuple[Tables, Tables]:
+    def load_both() -> tuple[Tables, Tables]:
         cli("run", "--no-models")
         cli("run", "--no-models", "--destination", "filesystem")
         return in_duckdb(cli), in_delta(lake)
 
     with time_machine.travel(NOW, tick=False):
-        first, same = both()
+        first, same = load_both()
         assert same.keys() == first.keys()
         assert same == first
         cli("run", "--no-models", "--destination", "filesystem")
@@ -90,16 +90,16 @@ def test_delta_tables_hold_what_duckdb_holds(cli: Cli, sandbox: Sandbox, lake: P
     sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
     (cli.folder / "fees.csv").write_text((cli.folder / "fees.csv").read_text().replace("350", "375"))
     with time_machine.travel(NOW + timedelta(hours=1), tick=False):
-        then, same = both()
+        then, same = load_both()
         assert of_usage(same) == of_usage(then)
     changed = {table for table in first if then[table] != first[table]}
     assert {"reducto.usage_by_product", "onepin.usage_daily", "scopix.usage_events", "billing.fees"} <= changed
 
 
-def test_a_folder_by_a_name_of_ones_own_has_delta_tables_too(
+def test_a_renamed_filesystem_destination_has_delta_tables(
     cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is fetched again replaces what was there, however the destination is called; nothing else can do it."""
+    """A new fetch replaces the old one under any destination name; other table formats are refused."""
     monkeypatch.setenv("DESTINATION__ARCHIVE__DESTINATION_TYPE", "filesystem")
     monkeypatch.setenv("DESTINATION__ARCHIVE__BUCKET_URL", lake.as_uri())
     run = ("run", "reducto.usage_by_product", "--no-models", "--destination", "archive")
@@ -111,19 +111,19 @@ def test_a_folder_by_a_name_of_ones_own_has_delta_tables_too(
     sandbox.requests.clear()
     for table_format in ("iceberg", "native"):
         monkeypatch.setenv("DESTINATION__ARCHIVE__PREFERRED_TABLE_FORMAT", table_format)
-        said = cli(*run, status=2)
-        assert f"destination.archive.preferred_table_format is '{table_format}'" in said
+        output = cli(*run, status=2)
+        assert f"destination.archive.preferred_table_format is '{table_format}'" in output
     assert len(sandbox.requests) == 0
 
 
-def test_what_it_cannot_do_is_said_beforehand(
+def test_refuses_what_files_cannot_do_before_any_request(
     cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No models by command, and nothing at all without the library that merges; nobody is asked in vain."""
-    assert "the SQL models do not run on filesystem by command" in cli("run", "--destination", "filesystem", status=2)
-    monkeypatch.setattr(destination, "find_spec", {}.get)
-    said = cli("run", "--no-models", "--destination", "filesystem", status=2)
-    assert "deltalake is not installed" in said
-    assert "meterhouse[delta]" in said
+    """A run refuses to build models on files, and to load anything without the deltalake library."""
+    assert "meterhouse cannot build the SQL models on filesystem" in cli("run", "--destination", "filesystem", status=2)
+    monkeypatch.setattr(resolve, "find_spec", {}.get)
+    output = cli("run", "--no-models", "--destination", "filesystem", status=2)
+    assert "deltalake is not installed" in output
+    assert "meterhouse[delta]" in output
     assert len(sandbox.requests) == 0
     assert not lake.exists()

@@ -1,4 +1,4 @@
-"""The user's own money facts, end to end: CSV files and documented APIs in at one end, charges to the cent at the other."""
+"""Billing data end to end: from CSV files and the documented APIs to charges exact to the cent."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -51,7 +51,7 @@ mathpix,acme,MP-3,3,Credit,,For testing,,,-29.00
 """,
 }
 CREDITS = [(day * 37) % 89 for day in range(1, 71)]
-"""Reducto credits of the 70 days from the first of March on."""
+"""Reducto credits used on each of the 70 days from 1 March."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +63,12 @@ def clock() -> Iterator[None]:
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    """Both vendors that the files speak of."""
+    """The vendors in the billing files."""
     return ("mathpix", "reducto")
 
 
 def mathpix_usage(pages: int) -> list[dict[str, object]]:
-    """Pages in March, and images and a few sessions in April."""
+    """Pages in March, images and a few sessions in April, ten images in May."""
     used = [("2026-03-05T10", "pdf-page", 1_500_000), ("2026-03-20T10", "pdf-page", pages - 1_500_000)]
     used += [("2026-04-05T10", "image", 1_000_000), ("2026-04-20T10", "image", 500_000)]
     used += [("2026-04-07T10", "strokes-session", 2_000), ("2026-05-02T10", "image", 10)]
@@ -79,8 +79,8 @@ def mathpix_usage(pages: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def facts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """A folder with all files, loaded and built."""
+def built(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """All billing files configured, loaded and built."""
     for name, text in FILES.items():
         Path(f"{name}.csv").write_text(text.lstrip())
         monkeypatch.setenv(f"SOURCES__BILLING__{name.upper()}", f"{name}.csv")
@@ -93,8 +93,8 @@ def facts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return cli
 
 
-def drawn_by_hand() -> dict[str, Decimal]:
-    """Day by day, from whatever grant is first and has something left: the draw-down in its plainest form."""
+def draw_down_by_hand() -> dict[str, Decimal]:
+    """The plainest draw-down: each day uses the grants in order of priority, as long as they have credits left."""
     left: dict[str, tuple[int, date, date, int, int]] = {}
     for month, after in (("03", "04"), ("04", "05"), ("05", "06")):
         start, end = (date.fromisoformat(f"2026-{number}-01") for number in (month, after))
@@ -118,10 +118,10 @@ def drawn_by_hand() -> dict[str, Decimal]:
 
 
 @pytest.mark.thorough
-def test_money_facts_become_charges(facts: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Contracts, credits, fees and invoices; then a restated closed month; then the files are taken away again."""
+def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contracts, credits, fees and invoices apply; a restated closed month is corrected; removed files stop applying."""
     costs = dict(
-        facts.rows("""
+        built.rows("""
             select billing_month || ' ' || sku_id, billed_cost from usage.cost_monthly where provider = 'mathpix' order by 1
         """)
     )
@@ -134,25 +134,25 @@ def test_money_facts_become_charges(facts: Cli, sandbox: Sandbox, monkeypatch: p
         "2026-04-01 mathpix/strokes-session": d("10"),
         "2026-05-01 mathpix/image": d("0.018"),
     }
-    ((listed, high),) = facts.rows("""
+    ((listed, high),) = built.rows("""
         select list_cost, cost_high from usage.cost_monthly where sku_id = 'mathpix/image' and billing_month = '2026-04-01'
     """)
     assert (listed, high) == (d("2750"), d("6750"))  # as pages: a million at 0.005, half a million at 0.0035
 
-    by_hand = drawn_by_hand()
-    drawn = facts.rows("""
+    by_hand = draw_down_by_hand()
+    drawn = built.rows("""
         select coalesce(grant_id, 'overage'), sum(quantity), sum(billed_cost), sum(effective_cost)
         from usage.charges where provider = 'reducto' and charge_category = 'Usage' group by 1
     """)
     assert {name: quantity for name, quantity, _, _ in drawn} == by_hand
-    assert min(by_hand.values()) > 0  # each of them is drawn on, or nothing is shown
-    assert by_hand["pack"] < 2000  # it lapses with some left
+    assert min(by_hand.values()) > 0  # the test means nothing unless each grant is used
+    assert by_hand["pack"] < 2000  # it expires with credits left
     assert {name: billed for name, _, billed, _ in drawn if billed} == {"overage": by_hand["overage"] * d("0.02")}
     assert {name: cost for name, _, _, cost in drawn if cost} == {
         "overage": by_hand["overage"] * d("0.02"),
         "pack": by_hand["pack"] * d("0.007"),
     }
-    purchases = facts.rows("""
+    purchases = built.rows("""
         select sku_id, billing_month, billed_cost, effective_cost from usage.charges
         where provider = 'reducto' and charge_category = 'Purchase' order by 1, 2
     """)
@@ -161,10 +161,10 @@ def test_money_facts_become_charges(facts: Cli, sandbox: Sandbox, monkeypatch: p
         *(("reducto/fee/growth", date(2026, month, 1), d("350"), d("350")) for month in (3, 4, 5)),
     ]
     left_in_may = 300 - CREDITS[61] - CREDITS[62] + 2000 - by_hand["pack"]  # at the end of the second of May
-    assert facts.rows("""
+    assert built.rows("""
         select remaining from usage.credit_balance_daily where provider = 'reducto' and date = '2026-05-02'
     """) == [(left_in_may,)]
-    assert facts.rows("""
+    assert built.rows("""
         select line, computed, invoiced, status from usage.invoice_reconciliation
         where provider = 'mathpix' and billing_month = '2026-03-01' order by 1
     """) == [
@@ -172,25 +172,25 @@ def test_money_facts_become_charges(facts: Cli, sandbox: Sandbox, monkeypatch: p
         ("Purchase", d("19.99"), d("19.99"), "matched"),
         ("mathpix/pdf-page", d("8500"), d("8500"), "matched"),
     ]
-    assert facts.rows("select distinct status from usage.invoice_reconciliation where billing_month = '2026-05-01'") == [
+    assert built.rows("select distinct status from usage.invoice_reconciliation where billing_month = '2026-05-01'") == [
         ("month still open",)
     ]
 
-    # The vendor finds 1,000 pages more in the month that it has billed.
+    # The vendor restates a month that it has billed: 1,000 more pages.
     sandbox.mathpix.usage.set(mathpix_usage(2_001_000))
-    facts("run", "mathpix", "--since", "2026-03-01", "--until", "2026-04-01")
-    assert facts.rows("""
+    built("run", "mathpix", "--since", "2026-03-01", "--until", "2026-04-01")
+    assert built.rows("""
         select charge_class, billing_month, quantity, billed_cost from usage.charges
         where sku_id = 'mathpix/pdf-page' and charge_class is not null
     """) == [("Correction", date(2026, 4, 1), d("1000"), d("3.5"))]
-    assert facts.rows("""
+    assert built.rows("""
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
-    # Without prices of one's own, the public list is back; a month that was billed stays as it was billed.
+    # Without the files, the public price list applies again.
     for name in FILES:
         monkeypatch.delenv(f"SOURCES__BILLING__{name.upper()}")
-    facts("models")
-    assert facts.rows("""
+    built("models")
+    assert built.rows("""
         select billed_cost from usage.cost_monthly where sku_id = 'mathpix/image' and billing_month = '2026-04-01'
     """) == [(d("2750"),)]

@@ -1,4 +1,4 @@
-"""What a run does to raw tables on PostgreSQL: there, too, a window replaces a window, and a second run changes no row."""
+"""PostgreSQL: a window replaces a window, a second run changes no row, and the models run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,17 +12,18 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import Warehouse, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
-PASSWORD = "a-password-that-the-server-does-not-ask-for"
+PASSWORD = "a-password-that-the-server-does-not-require"
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """One server for the module; each provider has a schema of its own."""
+    """One server for the module."""
     folder: Path = tmp_path_factory.mktemp("postgres")
     with postgres_warehouse(folder, folder) as server:
         yield server
@@ -30,21 +31,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ("mathpix", "reducto", "onepin", "scopix")
+    return tuple(PROVIDERS)
 
 
 @pytest.fixture
 def connected(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """dlt's own credentials of the server."""
+    """Sets dlt's credentials of the server."""
     where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
-    # The server listens on a socket in a folder; dlt wants a host, and the driver takes the later one.
+    # The server listens on a socket in a folder. dlt requires a host; the driver uses the one in the query.
     at = f"localhost:{where['port']}/{where['database']}?host={quote(where['host'], safe='')}"
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://{where['user']}:{PASSWORD}@{at}")
 
 
 @pytest.fixture
 def load(cli: Cli, connected: None) -> Callable[[str], None]:
-    """Runs one provider into the server."""
+    """Loads one provider into the server."""
 
     def load(provider: str) -> None:
         cli("run", provider, "--no-models", "--destination", "postgres")
@@ -53,7 +54,7 @@ def load(cli: Cli, connected: None) -> Callable[[str], None]:
 
 
 def rows(postgres: Warehouse, schema: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table that holds usage."""
+    """Every row of every usage table."""
     named = postgres.query(
         f"select table_name from information_schema.tables where table_schema = '{schema}' "
         "and table_name not like '%dlt%' and table_name <> 'fetched_windows' order by 1"
@@ -61,8 +62,8 @@ def rows(postgres: Warehouse, schema: str) -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(postgres.query(f"select * from {schema}.{table}"), key=repr) for (table,) in named}
 
 
-def of(postgres: Warehouse, what: str) -> Any:
-    return postgres.query(f"select {what}")[0][0]
+def value(postgres: Warehouse, expression: str) -> Any:
+    return postgres.query(f"select {expression}")[0][0]
 
 
 def reducto_change(sandbox: Sandbox) -> None:
@@ -81,7 +82,7 @@ def scopix_change(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "change", "loaded", "told"),
+    ("provider", "change", "loaded", "expected"),
     [
         (
             "reducto",
@@ -103,34 +104,34 @@ def scopix_change(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_a_second_run_changes_nothing_and_a_third_mirrors_what_changed(
+def test_runs_mirror_the_vendor(
     postgres: Warehouse,
     sandbox: Sandbox,
     load: Callable[[str], None],
     provider: str,
     change: Callable[[Sandbox], None],
     loaded: str,
-    told: Callable[[Sandbox], Any],
+    expected: Callable[[Sandbox], Any],
 ) -> None:
-    """Restated rows are the vendor's new ones, vanished ones are gone, and all others are as they were, to the stamp."""
+    """A second run changes no row, stamps included. A third run replaces restated rows and deletes withdrawn ones."""
     with time_machine.travel(NOW, tick=False):
         load(provider)
         before = rows(postgres, provider)
         load(provider)
         assert rows(postgres, provider) == before
-        first = told(sandbox)
-        assert of(postgres, loaded) == Decimal(str(first))
+        first = expected(sandbox)
+        assert value(postgres, loaded) == Decimal(str(first))
         change(sandbox)
-        assert told(sandbox) != first
+        assert expected(sandbox) != first
         load(provider)
-        assert of(postgres, loaded) == Decimal(str(told(sandbox)))
+        assert value(postgres, loaded) == Decimal(str(expected(sandbox)))
     after = rows(postgres, provider)
     assert after.keys() == before.keys()
     assert all(len(set(before[table]) & set(after[table])) > 0 for table in before if len(before[table]) > 30)
 
 
-def test_withdrawn_events_are_gone(postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]) -> None:
-    """Of the table whose rows have no bucket, by their ids."""
+def test_deletes_withdrawn_events(postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]) -> None:
+    """Events, whose table has no buckets, are deleted by id."""
     with time_machine.travel(NOW, tick=False):
         sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
         load("scopix")
@@ -139,10 +140,10 @@ def test_withdrawn_events_are_gone(postgres: Warehouse, sandbox: Sandbox, load: 
         ]
 
 
-def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
+def test_records_runs_and_finds_stale_tables(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]
 ) -> None:
-    """As in DuckDB, with exact counts; a run without news changes nothing, and a restated past counts both ways."""
+    """The counts of changed and deleted rows are exact, and `check --max-age` finds tables that are too old."""
     start = datetime(2026, 4, 1, 10, tzinfo=UTC)
     counted = (
         "resource, outcome, rows_changed, rows_gone from meterhouse.runs where provider = 'reducto' and started_at >= '{}'"
@@ -151,8 +152,8 @@ def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
         load("reducto")
         clock.shift(timedelta(hours=1))
         load("reducto")
-        without_news = postgres.query("select " + counted.format(start + timedelta(hours=1)))
-        assert len(without_news) == 4
+        second_run = postgres.query("select " + counted.format(start + timedelta(hours=1)))
+        assert len(second_run) == 4
         before = rows(postgres, "reducto")
         sandbox.reducto.usage.restate("2026-03-25", factor=3)
         sandbox.reducto.usage.vanish("2026-03-26")
@@ -163,19 +164,17 @@ def test_runs_are_kept_and_the_age_of_what_is_loaded_is_known(
             was, now = set(before[table]), set(after[table])
             assert (outcome, came, gone) == ("ok", len(now - was), len(was - now)), table
             assert gone > came > 0
-        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
-        assert not [old for old in answer["stale"] if old["provider"] == "reducto"]
+        checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        assert not [old for old in checked["stale"] if old["provider"] == "reducto"]
         clock.shift(timedelta(days=3))
-        answer = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
-        stale = {old["table"]: round(old["hours"]) for old in answer["stale"] if old["provider"] == "reducto"}
+        checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
+        stale = {old["table"]: round(old["hours"]) for old in checked["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
 
 
 @pytest.mark.thorough
-def test_the_models_are_built_by_command(
-    postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path
-) -> None:
-    """With dlt's own credentials, which are left nowhere; costs and FOCUS file are DuckDB's, to the last digit."""
+def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path) -> None:
+    """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards."""
     costs = """
         select billing_month, sku_id, quantity, list_cost, billed_cost, currency from usage.cost_monthly
         where provider = 'mathpix' order by 1, 2, 3
@@ -184,13 +183,13 @@ def test_the_models_are_built_by_command(
     with time_machine.travel(NOW, tick=False):
         for name in ("postgres", "duckdb"):
             before = dict(os.environ)
-            said = cli.json("run", "mathpix", "--destination", name)
+            result = cli.json("run", "mathpix", "--destination", name)
             assert dict(os.environ) == before
-            assert said["models"]["built"] > 80
-            assert said["models"]["failures"] == []
+            assert result["models"]["built"] > 80
+            assert result["models"]["failures"] == []
             exported[name] = tmp_path / f"{name}.csv"
             cli("export", "focus", str(exported[name]), "--destination", name)
-    assert said["cost_monthly"]
+    assert result["cost_monthly"]
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]

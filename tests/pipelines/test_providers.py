@@ -1,4 +1,4 @@
-"""All providers in one run: the marts say what the vendors say, and one that fails keeps nobody else from being loaded."""
+"""All providers in one run: the marts equal the vendors' counts, and one that fails does not affect the others."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
@@ -17,7 +18,7 @@ START = "2026-03-01"
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    return ("mathpix", "reducto", "onepin", "scopix")
+    return tuple(PROVIDERS)
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +31,8 @@ METERED = "select provider, meter, sum(quantity), max(date) from usage.usage_dai
 
 
 @pytest.mark.thorough
-def test_the_marts_hold_what_the_vendors_count(cli: Cli, sandbox: Sandbox) -> None:
-    """From the sandbox over HTTP, through dlt and dbt: every meter of every provider is the vendor's own sum."""
+def test_marts_equal_the_vendors_counts(cli: Cli, sandbox: Sandbox) -> None:
+    """Each meter of each provider, loaded over HTTP and built by dbt, equals the vendor's own sum."""
     mathpix, reducto = sandbox.mathpix.usage, sandbox.reducto.usage
     onepin, scopix = sandbox.onepin.usage, sandbox.scopix.usage
     with time_machine.travel(NOW, tick=False):
@@ -46,10 +47,10 @@ def test_the_marts_hold_what_the_vendors_count(cli: Cli, sandbox: Sandbox) -> No
         for meter, what in (("credits", "credits"), ("input-tokens", "input_tokens"), ("output-tokens", "output_tokens")):
             expected["scopix", meter] = scopix.total(START, what=what)
     since = METERED.replace("group by", f"where date >= '{START}' group by")
-    said = {(provider, meter): quantity for provider, meter, quantity, _ in cli.rows(since)}
-    measured_beside = {("onepin", meter) for meter in ("characters", "lines", "runs")}
-    assert said.keys() - measured_beside == expected.keys()
-    assert {key: said[key] for key in expected} == {key: Decimal(str(value)) for key, value in expected.items()}
+    counted = {(provider, meter): quantity for provider, meter, quantity, _ in cli.rows(since)}
+    other_meters = {("onepin", meter) for meter in ("characters", "lines", "runs")}
+    assert counted.keys() - other_meters == expected.keys()
+    assert {key: counted[key] for key in expected} == {key: Decimal(str(value)) for key, value in expected.items()}
     assert min(expected.values()) > 0
     assert cli.rows("select distinct provider from usage.cost_monthly") == [("mathpix",)]
     unpriced = "select provider, sum(quantity) from usage.unpriced_usage where meter = 'credits' and date >= ? group by 1"
@@ -60,12 +61,14 @@ def test_the_marts_hold_what_the_vendors_count(cli: Cli, sandbox: Sandbox) -> No
 
 @pytest.mark.parametrize(("provider", "path"), [("onepin", "/api/v1/usage/summary"), ("scopix", "/api/v2")])
 @pytest.mark.thorough
-def test_one_provider_that_fails(cli: Cli, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]) -> None:
-    """The other three are loaded and modelled, the exit status is 1, and the summary names the one."""
+def test_a_failing_provider_does_not_affect_the_others(
+    cli: Cli, sandbox: Sandbox, provider: str, path: str, providers: tuple[str, ...]
+) -> None:
+    """The others are loaded and built, the exit status is 1, and the summary names the failing one."""
     sandbox.faults.add(Fault(path=path, status=503))
-    said = cli("run", status=1)
-    failed = [line for line in said.splitlines() if line.startswith("FAILED")]
+    counted = cli("run", status=1)
+    failed = [line for line in counted.splitlines() if line.startswith("FAILED")]
     assert failed
     assert all(line.startswith(f"FAILED  {provider} /") for line in failed)
-    assert "not all done" in said
+    assert "not all done" in counted
     assert {name for name, *_ in cli.rows(METERED)} == set(providers) - {provider}

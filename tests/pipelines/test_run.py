@@ -1,4 +1,4 @@
-"""The promises of a run (what it does to the raw tables), each on a real DuckDB file and over real HTTP."""
+"""The promises of a run for the raw tables, each tested on a real DuckDB file and over real HTTP."""
 
 import os
 import shutil
@@ -24,26 +24,26 @@ LOAD = ("run", "--no-models")
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """A morning in March; it goes on by itself, so that no two loads have one name."""
+    """A morning in March. The clock keeps running, so that no two loads get the same name."""
     with time_machine.travel(NOW) as traveller:
         yield traveller
 
 
-def loaded(cli: Cli, table: str = TABLES[0], columns: str = "*") -> list[tuple[Any, ...]]:
+def loaded_rows(cli: Cli, table: str = TABLES[0], columns: str = "*") -> list[tuple[Any, ...]]:
     return cli.rows(f"select {columns} from mathpix.{table} order by all")
 
 
 def total(cli: Cli, where: str = "true", table: str = TABLES[0]) -> int:
-    ((answer,),) = cli.rows(f"select coalesce(sum(count), 0) from mathpix.{table} where {where}")
-    return int(answer)
+    ((count,),) = cli.rows(f"select coalesce(sum(count), 0) from mathpix.{table} where {where}")
+    return int(count)
 
 
-def asked(sandbox: Sandbox) -> set[tuple[str, str]]:
+def requested_windows(sandbox: Sandbox) -> set[tuple[str, str]]:
     return {(request.query["from_date"][0][:13], request.query["to_date"][0][:13]) for request in sandbox.requests}
 
 
-def test_a_first_run_loads_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> None:
-    """Every table holds the vendor's total, of the default account, in UTC buckets."""
+def test_a_first_run_loads_all_usage(cli: Cli, sandbox: Sandbox) -> None:
+    """Every table holds the vendor's total for the default account, in UTC buckets."""
     cli(*LOAD)
     truth = sandbox.mathpix.usage.total("2026-03-01", NOW)
     assert truth > 0
@@ -55,19 +55,19 @@ def test_a_first_run_loads_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> N
 
 
 def test_a_second_run_changes_no_row(cli: Cli, clock: time_machine.Traveller) -> None:
-    """Not even the time of fetching: a row that reads as before is left as it is."""
-    with_usage_at_rest = datetime(2026, 3, 20, 10, 0, 1, tzinfo=UTC)
-    clock.move_to(with_usage_at_rest, tick=True)
+    """An unchanged row keeps even its fetch time."""
+    start_of_hour = datetime(2026, 3, 20, 10, 0, 1, tzinfo=UTC)  # the running hour has no usage yet
+    clock.move_to(start_of_hour, tick=True)
     cli(*LOAD)
-    before = {table: loaded(cli, table) for table in TABLES}
+    before = {table: loaded_rows(cli, table) for table in TABLES}
     cli(*LOAD)
-    assert {table: loaded(cli, table) for table in TABLES} == before
+    assert {table: loaded_rows(cli, table) for table in TABLES} == before
 
 
-def test_what_the_vendor_restates_is_mirrored(cli: Cli, sandbox: Sandbox) -> None:
-    """A changed count, a vanished group and a vanished day, each within the lookback; the rest stays as it was."""
+def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
+    """Within the lookback, a changed count, a withdrawn group and a withdrawn day are mirrored; older rows stay."""
     cli(*LOAD)
-    untouched = loaded(cli, TABLES[0], "* exclude (fetched_at)")
+    untouched = loaded_rows(cli, TABLES[0], "* exclude (fetched_at)")
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
     usage.vanish("2026-03-17", usage_type="pdf-page")
@@ -84,8 +84,8 @@ def test_what_the_vendor_restates_is_mirrored(cli: Cli, sandbox: Sandbox) -> Non
     assert earlier == [row for row in untouched if row[2] < datetime(2026, 3, 13, tzinfo=UTC)]
 
 
-def test_everything_that_vanishes_is_mirrored(cli: Cli, sandbox: Sandbox) -> None:
-    """An empty answer empties the window, and only the window."""
+def test_an_empty_response_empties_its_window(cli: Cli, sandbox: Sandbox) -> None:
+    """Rows before the window stay."""
     cli(*LOAD)
     before_the_lookback = total(cli, "bucket_start < '2026-03-13 10:00Z'")
     sandbox.mathpix.usage.vanish("2026-03-10", "2026-04-01")
@@ -94,21 +94,21 @@ def test_everything_that_vanishes_is_mirrored(cli: Cli, sandbox: Sandbox) -> Non
     assert total(cli) == before_the_lookback
 
 
-def test_a_later_run_asks_for_the_lookback_only(
+def test_a_later_run_requests_the_lookback_only(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cursor stands at the last hour that had ended; the lookback is the configured one."""
+    """It starts at the last complete hour less the configured lookback."""
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-01T00", "2026-03-20T11")}
+    assert requested_windows(sandbox) == {("2026-03-01T00", "2026-03-20T11")}
     sandbox.requests.clear()
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "2 days")
     clock.move_to(NOW + timedelta(days=1))
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-18T10", "2026-03-21T11")}
+    assert requested_windows(sandbox) == {("2026-03-18T10", "2026-03-21T11")}
 
 
-def test_a_bucket_is_incomplete_while_it_runs(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """The running hour is marked, grows, and is complete on a run after its end."""
+def test_a_running_bucket_is_incomplete(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """The running hour is marked, grows, and becomes complete in a run after its end."""
     cli(*LOAD)
     incomplete = f"select distinct bucket_start from mathpix.{TABLES[0]} where not is_complete"
     assert cli.rows(incomplete) == [(datetime(2026, 3, 20, 10, tzinfo=UTC),)]
@@ -119,14 +119,14 @@ def test_a_bucket_is_incomplete_while_it_runs(cli: Cli, sandbox: Sandbox, clock:
     assert total(cli, "bucket_start = '2026-03-20 10:00Z'") > before
 
 
-def test_a_backfill_touches_nothing_outside_it_and_moves_no_cursor(cli: Cli, sandbox: Sandbox) -> None:
-    """[since, until) is loaded exactly; rows around it stay, and the next run asks what it would have asked."""
+def test_a_backfill_changes_nothing_else(cli: Cli, sandbox: Sandbox) -> None:
+    """It loads exactly [since, until) and moves no cursor: rows outside stay, and so do the windows of the next run."""
     cli(*LOAD)
-    rows = loaded(cli)
+    rows = loaded_rows(cli)
     sandbox.mathpix.usage.restate("2026-01-01", "2026-04-01", factor=2)
     sandbox.requests.clear()
     cli(*LOAD, "--since", "2026-03-02", "--until", "2026-03-04")
-    assert asked(sandbox) == {("2026-03-02T00", "2026-03-04T00")}
+    assert requested_windows(sandbox) == {("2026-03-02T00", "2026-03-04T00")}
     inside = "bucket_start >= '2026-03-02' and bucket_start < '2026-03-04'"
     assert total(cli, inside) == sandbox.mathpix.usage.total("2026-03-02", "2026-03-04")
     outside = cli.rows(f"select * from mathpix.{TABLES[0]} where not ({inside}) order by all")
@@ -134,20 +134,20 @@ def test_a_backfill_touches_nothing_outside_it_and_moves_no_cursor(cli: Cli, san
     assert outside == [row for row in rows if not start <= row[2] < end]
     sandbox.requests.clear()
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
+    assert requested_windows(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
 
 
-def test_a_backfill_before_the_first_run_leaves_the_first_run_whole(cli: Cli, sandbox: Sandbox) -> None:
-    """It moves no cursor where there is none."""
+def test_a_backfill_before_the_first_run_sets_no_cursor(cli: Cli, sandbox: Sandbox) -> None:
+    """The first run requests everything since initial_date."""
     cli(*LOAD, "--since", "2026-01-05", "--until", "2026-01-06")
     assert total(cli) == sandbox.mathpix.usage.total("2026-01-05", "2026-01-06")
     sandbox.requests.clear()
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-01T00", "2026-03-20T11")}
+    assert requested_windows(sandbox) == {("2026-03-01T00", "2026-03-20T11")}
 
 
-def test_full_refresh_asks_for_everything_again(cli: Cli, sandbox: Sandbox) -> None:
-    """Changes older than the lookback are mirrored then."""
+def test_full_refresh_requests_everything_again(cli: Cli, sandbox: Sandbox) -> None:
+    """It mirrors changes older than the lookback."""
     cli(*LOAD)
     sandbox.mathpix.usage.restate("2026-03-01", "2026-03-05", factor=3)
     cli(*LOAD)
@@ -159,19 +159,19 @@ def test_full_refresh_asks_for_everything_again(cli: Cli, sandbox: Sandbox) -> N
 def test_an_earlier_initial_date_loads_the_older_history(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Setting it back after the first run works."""
+    """The setting may change after the first run."""
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-02-01")
     cli(*LOAD)
     assert total(cli) == sandbox.mathpix.usage.total("2026-02-01", NOW)
     sandbox.requests.clear()
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
+    assert requested_windows(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
 
 
 @pytest.mark.parametrize("timespan", ["day", "week", "month"])
-def test_another_timespan(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, timespan: str) -> None:
-    """Longer buckets hold the same total, on their own edges; a month that runs is incomplete."""
+def test_loads_buckets_of_any_timespan(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, timespan: str) -> None:
+    """Longer buckets hold the same total between their own bounds, and the running bucket is incomplete."""
     monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", timespan)
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-02-01")
     cli(*LOAD)
@@ -181,7 +181,7 @@ def test_another_timespan(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.Monkey
 
 
 def test_a_change_of_timespan_replaces_the_old_buckets(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hours and days of the same time never stand side by side: they would count twice."""
+    """Hours and days of the same time never coexist, because they would count twice."""
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", "day")
     cli(*LOAD)
@@ -196,8 +196,8 @@ def accounts(sandbox: Sandbox, **keys: str) -> str:
     return json.dumps({name: {"app_id": key.app_id, "app_key": key.app_key} for name, key in named.items()})
 
 
-def test_several_accounts_each_have_rows_and_a_cursor(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account that is added later begins at initial_date, not where the others stand."""
+def test_each_account_has_its_own_cursor(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that is added later starts at initial_date."""
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", accounts(sandbox, notes="default"))
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", accounts(sandbox, notes="default", print="press"))
@@ -206,17 +206,17 @@ def test_several_accounts_each_have_rows_and_a_cursor(cli: Cli, sandbox: Sandbox
         assert total(cli, f"account = '{name}'") == sandbox.mathpix.usage.total("2026-03-01", NOW, account=account)
 
 
-def test_an_account_that_fails_does_not_stop_or_undo_the_others(
+def test_a_failing_account_does_not_affect_the_others(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
-    """Its rows and cursor stay, the other's move on, the exit status and the report say which; later it catches up."""
+    """Its rows and cursor stay, and a later run catches up. The exit status is 1, and the result names the account."""
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", accounts(sandbox, notes="default", print="press"))
     cli(*LOAD)
     before = total(cli, "account = 'print'")
     clock.move_to(NOW + timedelta(days=10))
     sandbox.mathpix.options.disabled.add("press")
-    report = cli.json(*LOAD, status=1)
-    assert {(failure["account"], failure["kind"]) for failure in report["failures"]} == {("print", "CredentialsRejected")}
+    result = cli.json(*LOAD, status=1)
+    assert {(failure["account"], failure["kind"]) for failure in result["failures"]} == {("print", "CredentialsRejected")}
     assert total(cli, "account = 'print'") == before
     later = NOW + timedelta(days=10)
     assert total(cli, "account = 'notes'") == sandbox.mathpix.usage.total("2026-03-01", later)
@@ -235,14 +235,14 @@ def test_an_account_that_fails_does_not_stop_or_undo_the_others(
         Fault(path="/v3", query={"group_by": "usage_type"}, status=500),
     ],
 )
-def test_a_fault_loses_and_doubles_nothing(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, fault: Fault) -> None:
-    """What only Mathpix can say wrongly; all else is in tests/faults. The tables stay, and the next healthy run is exact."""
+def test_a_failed_run_changes_no_row(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, fault: Fault) -> None:
+    """After a fault that only Mathpix can have (tests/faults has all others), the next run is exact."""
     cli(*LOAD)
-    before = loaded(cli)
+    before = loaded_rows(cli)
     clock.move_to(NOW + timedelta(days=12))
     sandbox.faults.add(fault)
     cli(*LOAD, status=1)
-    assert loaded(cli) == before
+    assert loaded_rows(cli) == before
     sandbox.faults.clear()
     cli(*LOAD)
     truth = sandbox.mathpix.usage.total("2026-03-01", NOW + timedelta(days=12))
@@ -250,8 +250,8 @@ def test_a_fault_loses_and_doubles_nothing(cli: Cli, sandbox: Sandbox, clock: ti
 
 
 @pytest.mark.thorough
-def test_a_failure_between_windows_keeps_what_was_read(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The windows before the fault are loaded, the cursor stands behind them, and the next run goes on from there."""
+def test_a_failure_keeps_the_windows_before_it(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows before the failure are loaded, and the next run continues after them."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2024-06-01")
     monkeypatch.setenv("SOURCES__MATHPIX__REQUESTS_PER_MINUTE", "10000")  # two runs within one minute: none waits
     sandbox.faults.add(
@@ -263,29 +263,29 @@ def test_a_failure_between_windows_keeps_what_was_read(cli: Cli, sandbox: Sandbo
     sandbox.requests.clear()
     cli(*LOAD)
     assert total(cli) == sandbox.mathpix.usage.total("2024-06-01", NOW)
-    assert ("2025-05-26T00", "2026-03-20T11") in asked(sandbox)
+    assert ("2025-05-26T00", "2026-03-20T11") in requested_windows(sandbox)
 
 
-def test_a_lost_working_directory_is_restored_from_the_destination(cli: Cli, sandbox: Sandbox, dlt_data_dir: Path) -> None:
-    """State lives with the data: a new machine goes on where the old one stopped."""
+def test_restores_a_lost_working_directory(cli: Cli, sandbox: Sandbox, dlt_data_dir: Path) -> None:
+    """The destination holds the state, so another machine continues where the last one stopped."""
     cli(*LOAD)
     shutil.rmtree(dlt_data_dir)
     sandbox.requests.clear()
     cli(*LOAD)
-    assert asked(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
+    assert requested_windows(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_a_lost_database_is_loaded_again(cli: Cli, sandbox: Sandbox) -> None:
-    """No cursor outlives the rows that it stands for."""
+def test_reloads_a_lost_database(cli: Cli, sandbox: Sandbox) -> None:
+    """No cursor survives the rows that it stands for."""
     cli(*LOAD)
     cli.database.unlink()
     cli(*LOAD)
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_another_database_has_a_cursor_of_its_own(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second file beside the first is loaded whole."""
+def test_each_database_has_its_own_cursor(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second database is loaded from initial_date."""
     cli(*LOAD)
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "other.duckdb")
     cli(*LOAD)
@@ -293,8 +293,8 @@ def test_another_database_has_a_cursor_of_its_own(cli: Cli, sandbox: Sandbox, mo
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_a_database_from_a_backup_is_brought_up_to_date(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """The destination is the only truth: what an older file does not hold is asked for again, whatever was loaded since."""
+def test_catches_up_after_a_restored_backup(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """A run requests all that the restored file lacks, even if it was loaded before."""
     cli(*LOAD)
     backup = cli.database.read_bytes()
     clock.move_to(NOW + timedelta(days=40))
@@ -305,11 +305,12 @@ def test_a_database_from_a_backup_is_brought_up_to_date(cli: Cli, sandbox: Sandb
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW + timedelta(days=41))
 
 
-def test_a_second_run_at_the_same_time_is_told_to_wait(cli: Cli, sandbox: Sandbox) -> None:
-    """Two runs share a working directory; the second ends at once, in one line, and nothing is asked or written."""
+def test_refuses_a_second_run_at_the_same_time(cli: Cli, sandbox: Sandbox) -> None:
+    """The second run ends in one line, and sends no request."""
     script = (
-        "from pipelines.destination import only_run, resolve_destination\n"
-        "with only_run(resolve_destination()): print('at work', flush=True); input()"
+        "from meterhouse.pipelines.warehouse.locking import exclusive_run\n"
+        "from meterhouse.pipelines.warehouse.resolve import resolve_destination\n"
+        "with exclusive_run(resolve_destination()): print('at work', flush=True); input()"
     )
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout
@@ -321,33 +322,33 @@ def test_a_second_run_at_the_same_time_is_told_to_wait(cli: Cli, sandbox: Sandbo
     cli(*LOAD)
 
 
-def test_a_change_of_timespan_begins_where_the_longer_buckets_did(
+def test_a_change_to_shorter_buckets_reloads_the_first_bucket(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From months to hours with an initial date inside a month: the month's row goes, and its hours come."""
+    """From months to hours, with initial_date inside a month, the hours of the whole month replace its row."""
     monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", "month")
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-02-15")
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__MATHPIX__TIMESPAN", "hour")
     cli(*LOAD, "--since", "2026-02-20", "--until", "2026-02-21", status=1)
-    assert "would count twice what lies in both" in cli.output
+    assert "would count the same usage twice" in cli.output
     cli(*LOAD)
     assert cli.rows(f"select distinct timespan from mathpix.{TABLES[0]}") == [("hour",)]
     assert total(cli) == sandbox.mathpix.usage.total("2026-02-01", NOW)
 
 
-def test_variables_of_other_programs_are_not_ours(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """dlt falls back to names without a section; a BASE_URL or API_KEY of somebody else's is neither used nor sent."""
+def test_ignores_variables_of_other_programs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt falls back to variables without a section, such as BASE_URL or API_KEY; a run neither uses nor sends them."""
     monkeypatch.setenv("BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("API_KEY", "somebody-elses-key")
+    monkeypatch.setenv("API_KEY", "key-of-another-program")
     monkeypatch.setenv("TIMESPAN", "year")
     cli(*LOAD)
-    report = cli.json("check")
-    assert [entry["provider"] for entry in report["providers"]] == ["mathpix"]
+    result = cli.json("check")
+    assert [entry["provider"] for entry in result["providers"]] == ["mathpix"]
 
 
-def test_a_field_by_the_name_of_one_of_our_columns_is_kept_apart(cli: Cli, sandbox: Sandbox) -> None:
-    """A name that we have already, in whatever case, does not stop the table for good."""
+def test_renames_vendor_fields_with_our_column_names(cli: Cli, sandbox: Sandbox) -> None:
+    """A vendor field with the name of one of our columns, in any case, gets the prefix `vendor_`."""
     names = {
         "account": "x",
         "bucket_end": "x",
@@ -365,8 +366,8 @@ def test_a_field_by_the_name_of_one_of_our_columns_is_kept_apart(cli: Cli, sandb
     ]
 
 
-def test_a_key_from_a_file_with_a_line_break_works(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The break is not the key's; a character that no header can hold is refused without being shown."""
+def test_strips_line_breaks_from_keys(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a character that no header can hold is refused without being printed."""
     key = os.environ["SOURCES__MATHPIX__APP_KEY"]
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", f"{key}\n")
     cli(*LOAD)
@@ -376,9 +377,9 @@ def test_a_key_from_a_file_with_a_line_break_works(cli: Cli, monkeypatch: pytest
     assert "geheim" not in cli.output
 
 
-def test_a_package_that_was_left_behind_does_no_harm(cli: Cli, sandbox: Sandbox) -> None:
-    """A run that died between extraction and load moved no cursor; the next one asks again and loads the truth."""
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+def test_discards_the_package_of_a_killed_run(cli: Cli, sandbox: Sandbox) -> None:
+    """A run that died between extract and load moved no cursor; the next one requests its windows again."""
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     cli(*LOAD)
     sandbox.mathpix.usage.restate("2026-03-19", factor=2)
@@ -389,8 +390,8 @@ def test_a_package_that_was_left_behind_does_no_harm(cli: Cli, sandbox: Sandbox)
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_a_field_that_the_vendor_adds_is_a_new_column(cli: Cli, sandbox: Sandbox) -> None:
-    """It arrives as text; rows loaded before have nothing in it, and totals stay."""
+def test_a_new_vendor_field_becomes_a_column(cli: Cli, sandbox: Sandbox) -> None:
+    """The column holds text, and null in older rows; totals stay."""
     cli(*LOAD)
     row = {"from_date": "2026-03-19T00:00:00Z", "usage_type": "image", "count": 9, "region": "eu"}
     sandbox.faults.add(Fault(path="/v3", query={"group_by": "usage_type"}, body={"ocr_usage": [row]}))
@@ -401,8 +402,8 @@ def test_a_field_that_the_vendor_adds_is_a_new_column(cli: Cli, sandbox: Sandbox
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_windows_are_on_record(cli: Cli) -> None:
-    """What was asked for, when, up to where it was complete and how many rows came, stands beside the tables."""
+def test_records_fetched_windows(cli: Cli) -> None:
+    """`fetched_windows` has the bounds, the complete part and the row count of each window."""
     cli(*LOAD)
     assert cli.rows(
         "select resource, account, window_start, window_end, complete_until, row_count > 0"
@@ -420,41 +421,41 @@ def test_windows_are_on_record(cli: Cli) -> None:
     ]
 
 
-def test_a_new_account_without_usage_has_its_tables(cli: Cli, sandbox: Sandbox) -> None:
-    """An empty first run makes the tables, so that SQL on them is valid."""
+def test_creates_tables_for_an_account_without_usage(cli: Cli, sandbox: Sandbox) -> None:
+    """SQL on the tables is valid after an empty first run."""
     sandbox.mathpix.usage.set([])
     cli(*LOAD)
-    assert all(loaded(cli, table) == [] for table in TABLES)
+    assert all(loaded_rows(cli, table) == [] for table in TABLES)
 
 
-def test_one_table_may_be_run_alone(cli: Cli, sandbox: Sandbox) -> None:
-    """PROVIDER.RESOURCE asks for nothing else."""
+def test_runs_one_table_alone(cli: Cli, sandbox: Sandbox) -> None:
+    """PROVIDER.RESOURCE requests no other table."""
     cli("run", "mathpix.ocr_usage_by_app_id", "--no-models")
     assert {request.query["group_by"][0] for request in sandbox.requests} == {"app_id"}
 
 
-def test_in_a_pipeline_of_ones_own_a_failure_is_raised_and_nothing_is_loaded(cli: Cli, sandbox: Sandbox) -> None:
-    """Without a journal that collects failures, dlt's own rule holds: an exception, and no half-written package."""
+def test_a_failure_in_another_dlt_pipeline_raises_rows(cli: Cli, sandbox: Sandbox) -> None:
+    """Without an observer that collects failures, a failure is an exception, and dlt loads nothing."""
     pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb("meterhouse.duckdb"), dataset_name="mathpix")
     pipeline.run(mathpix_source())
-    before = loaded(cli)
+    before = loaded_rows(cli)
     sandbox.mathpix.usage.restate("2026-03-19", factor=2)
     sandbox.faults.add(Fault(path="/v3", query={"group_by": "app_id"}, status=500))
-    with pytest.raises(Exception, match="the provider has a fault of its own"):
+    with pytest.raises(Exception, match="the provider reports an internal error"):
         pipeline.run(mathpix_source())
-    assert loaded(cli) == before
+    assert loaded_rows(cli) == before
     sandbox.faults.clear()
     pipeline.run(mathpix_source())
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
-def test_a_fault_of_the_program_is_not_the_databases(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes wrong before anything is written does not send its reader to the database."""
+def test_an_internal_error_does_not_blame_the_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error before anything is written does not say that the database cannot be used."""
 
-    def unforeseen(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyError("data")
 
-    monkeypatch.setattr("meterhouse.sources._core.windowed_resource._stamped", unforeseen)
+    monkeypatch.setattr("meterhouse.sources._core.windowed_resource.stamped", fail)
     (failure,) = cli.json(*LOAD, status=1)["failures"]
     assert "could not be made into tables (KeyError 'data')" in failure["error"]
     assert "cannot be used" not in failure["error"]

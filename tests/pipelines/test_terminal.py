@@ -1,4 +1,4 @@
-"""What a person sees while a run works and at its end, on a terminal of 80 columns; and what a machine does not."""
+"""The output for people: progress, summary, status and query results on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -17,21 +17,32 @@ from rich.console import Console
 
 from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.output.progress import progress_table
+from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.result import RunResult
-from meterhouse.pipelines.run.state import Estimate, Failure, Fetched, MissedWindow, RecordingJournal, RunState
-from meterhouse.pipelines.transform import Outcome
+from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform.build import BuildResult
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.sources._core.errors import CredentialsRejected
+from meterhouse.sources._core.events import (
+    DurationEstimated,
+    FetchFailed,
+    Place,
+    RequestSent,
+    WindowFetched,
+    WindowMissed,
+    WindowsPlanned,
+)
 from meterhouse.sources._core.windows import Window, from_date
 from tests.conftest import Cli
-from tests.pipelines.report.marts import HOSTILE, fill
-from tests.pipelines.report.marts import house as filled
+from tests.pipelines.report.marts import HOSTILE, fill, mart_rows
 
 WINDOW = Window(from_date(date(2026, 5, 1)), from_date(date(2026, 5, 20)))
+DAILY, EVENTS = Place("scopix", "default", "usage_daily"), Place("scopix", "default", "usage_events")
+BY_APP = Place("mathpix", "default", "ocr_usage_by_app_id")
 
 
 def screen(*, is_terminal: bool = True) -> tuple[CommandOutput, io.StringIO]:
-    """Of 80 columns, whatever the terminal of whoever runs the tests can do."""
+    """An output of 80 columns, independent of the terminal that runs the tests."""
     text, environment = io.StringIO(), {"TERM": "xterm"}
     console = Console(file=text, width=80, force_terminal=is_terminal, color_system=None, _environ=environment)
     return CommandOutput(console, as_json=False), text
@@ -42,59 +53,58 @@ def lines(text: io.StringIO) -> list[str]:
 
 
 def busy() -> RunState:
-    record = RunState()
-    scopix, mathpix = RecordingJournal("scopix", record), RecordingJournal("mathpix", record)
-    with scopix.asking("usage_daily", "default"):
-        for left in (30, 29, 28):
-            scopix.requested(left)
-    with mathpix.asking("ocr_usage_by_app_id", "default"):
-        mathpix.requested(None)
-    scopix.fetched("usage_daily", "default", WINDOW, 1234)
-    scopix.fetched("usage_events", "default", Window(WINDOW.start, from_date(date(2026, 5, 11))), 4000)
-    return record
+    """The state of a run that has sent requests to two providers and fetched windows of one."""
+    state = RunState()
+    for remaining in (30, 29, 28):
+        state.observe(RequestSent(DAILY, remaining))
+    state.observe(RequestSent(BY_APP, None))
+    state.observe(WindowFetched(DAILY, WINDOW, 1234))
+    state.observe(WindowFetched(EVENTS, Window(WINDOW.start, from_date(date(2026, 5, 11))), 4000))
+    return state
 
 
-def test_a_line_a_provider_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages, what is left of the budget, rows, how far it is, and how long it takes."""
-    record = busy()
+def test_progress_has_a_line_for_each_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests, what the rate limit still allows, rows, the date reached, and the time left."""
+    state = busy()
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
-    record.add(Estimate("scopix", "usage_daily", "default", requests=61, seconds=125.0))
+    state.observe(DurationEstimated(DAILY, requests=61, seconds=125.0))
     monkeypatch.setattr(time, "monotonic", lambda: 1030.0)
     terminal, text = screen()
-    terminal.console.print(progress_table(record))
+    terminal.console.print(progress_table(state))
     head, first, second = lines(text)[:3]
-    assert head.split() == ["provider", "pages", "left", "in", "budget", "rows", "loaded", "until", "to", "go"]
+    assert head.split() == ["provider", "requests", "rate", "limit", "left", "rows", "loaded", "until", "time", "left"]
     assert first.split() == ["scopix", "3", "28", "5,234", "2026-05-19", "1:35"]
-    assert second.split() == ["mathpix", "1", "no", "limit", "known", "0", "–", "–"]
-    # Without a word of the source: four of ten days took eight seconds, in however many threads.
-    mathpix, start = RecordingJournal("mathpix", record), WINDOW.start
-    mathpix.planned("ocr_usage_by_app_id", "default", Window(start, start.add(days=10)))
-    mathpix.fetched("ocr_usage_by_app_id", "default", Window(start, start.add(days=4)), 7)
-    record.asked["mathpix", "default", "ocr_usage_by_app_id"].began = 1022.0
-    terminal.console.print(progress_table(record))
+    assert second.split() == ["mathpix", "1", "no", "known", "limit", "0", "–", "–"]
+    # Without an estimate of the source: four of ten days took eight seconds.
+    start = WINDOW.start
+    state.observe(WindowsPlanned(BY_APP, Window(start, start.add(days=10))))
+    state.observe(WindowFetched(BY_APP, Window(start, start.add(days=4)), 7))
+    state.tables[BY_APP].began = 1022.0
+    terminal.console.print(progress_table(state))
     assert lines(text)[-2].split()[-2:] == [start.add(days=3).to_date_string(), "0:12"]
-    record.note_model("usage_daily")
-    terminal.console.print(progress_table(record))
+    state.observe(ModelFinished("usage_daily"))
+    terminal.console.print(progress_table(state))
     assert lines(text)[-2] == "models    1 built or tested, usage_daily"
 
 
-def test_it_is_live_on_a_terminal_and_silent_elsewhere() -> None:
-    """What is drawn goes when the work is done; a log gets nothing of it."""
+def test_progress_appears_on_a_terminal_only() -> None:
+    """A log gets no progress."""
     for is_terminal in (True, False):
         terminal, text = screen(is_terminal=is_terminal)
         with terminal.progress(busy()):
             pass
-        assert ("left in budget" in text.getvalue()) == is_terminal
+        assert ("rate limit left" in text.getvalue()) == is_terminal
         assert is_terminal == bool(text.getvalue())
 
 
 def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
-    """With names of 300 characters, large sums and every kind of line there is."""
-    record = busy()
+    """Even with names of 300 characters, large sums and every kind of line."""
+    state = busy()
     for name in HOSTILE:
-        record.add(Fetched("mathpix", "ocr_usage_by_request_args_hash", name, WINDOW, 123_456_789))
-        record.add(Failure("reducto", "usage_by_product", name, CredentialsRejected("no", hint="Correct it.")))
-        record.add(MissedWindow("onepin", "usage_daily", name, WINDOW))
+        state.observe(WindowFetched(Place("mathpix", name, "ocr_usage_by_request_args_hash"), WINDOW, 123_456_789))
+        error = CredentialsRejected("no", hint="Correct it.")
+        state.observe(FetchFailed(Place("reducto", name, "usage_by_product"), error))
+        state.observe(WindowMissed(Place("onepin", name, "usage_daily"), WINDOW))
     cost = {
         "billing_month": date(2026, 5, 1),
         "provider": "mathpix",
@@ -115,44 +125,44 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         "first_date": date(2026, 5, 1),
         "last_date": date(2026, 5, 20),
     }
-    report = RunResult(
+    result = RunResult(
         Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
-        record,
-        Outcome(80, 120, (), ("a warning " * 12,)),
+        state,
+        BuildResult(80, 120, (), ("a warning " * 12,)),
         [{**cost, "account": name} for name in HOSTILE],
         [unpriced],
     )
     terminal, text = screen()
     with pytest.raises(typer.Exit):
-        terminal.finish(report, "report  demo.html")
-    said = lines(text)
-    assert [line for line in said if cell_len(line) > 80] == []
-    assert any("12,345,678.91 USD" in line for line in said)
-    assert any(line.startswith("GAP") for line in said)
+        terminal.finish(result, "report  demo.html")
+    printed = lines(text)
+    assert [line for line in printed if cell_len(line) > 80] == []
+    assert any("12,345,678.91 USD" in line for line in printed)
+    assert any(line.startswith("MISSED") for line in printed)
 
-    # A log has one line for each, so that it can be searched.
+    # In a log, each message is one line, so that grep finds it.
     terminal, text = screen(is_terminal=False)
     with pytest.raises(typer.Exit):
-        terminal.finish(report)
+        terminal.finish(result)
     (line,) = [line for line in lines(text) if line.startswith("UNPRICED")]
     assert HOSTILE[3] in line
 
 
-def test_status_fits_80_columns_and_says_what_the_marts_say(cli: Cli) -> None:
-    """Cost, forecast, freshness and warnings; with `--json` all of it exactly."""
-    marts = filled({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
+def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
+    """It shows cost, forecast, freshness and warnings; with `--json`, exact values."""
+    marts = mart_rows({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)
     marts["cost_forecast_monthly"][-1]["forecast"] = None
     fill(cli.database, **marts)
-    said = cli("status").splitlines()
-    assert [line for line in said if len(line) > 80] == []
+    printed = cli("status").splitlines()
+    assert [line for line in printed if len(line) > 80] == []
     month = "select cost_to_date from usage.cost_forecast_monthly where billing_month = '2026-05-01'"
     costs = [cost for (cost,) in cli.rows(f"{month} order by cost_to_date desc")]
-    shown = [line for line in said if " USD " in line]
+    shown = [line for line in printed if " USD " in line]
     assert [re.findall(r"[\d,]+\.\d\d", line)[0] for line in shown] == [f"{cost:,.2f}" for cost in (*costs, sum(costs))]
     assert [line.count("–") for line in shown] == [1, 0, 0, 1]
     assert len(re.findall("[▁▂▃▄▅▆▇█]", shown[0])) == 28
-    assert "fresh     2 of 3 tables; 1 late" in said
-    warnings = [line for line in said if line.startswith("WARNING")]
+    assert "fresh     2 of 3 tables; 1 late" in printed
+    warnings = [line for line in printed if line.startswith("WARNING")]
     assert len(warnings) == 13
     assert "more: meterhouse report" in warnings[-1]
 
@@ -166,10 +176,10 @@ def test_status_fits_80_columns_and_says_what_the_marts_say(cli: Cli) -> None:
     assert cli.json("status")["costs"] == []
 
 
-def test_a_query_is_answered_and_changes_nothing(cli: Cli) -> None:
-    """As a table, as CSV and as JSON whose numbers are exact; what would write is refused with status 2."""
+def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
+    """Rows print as a table, as CSV or as JSON with exact numbers; SQL that writes is refused with status 2."""
     assert "there is no database" in cli("query", "select 1", status=1)
-    fill(cli.database, **filled({"mathpix": HOSTILE}, days=2))
+    fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
     sql = "select account, sum(billed_cost) cost, null nothing, max(date) as day from usage.cost_daily group by 1 order by 1"
     rows = cli.rows(sql)
     assert [(row["account"], Decimal(row["cost"]), row["nothing"], row["day"]) for row in cli.json("query", sql)] == [
@@ -178,7 +188,7 @@ def test_a_query_is_answered_and_changes_nothing(cli: Cli) -> None:
     head, *found = cli("query", sql, "--csv").splitlines()
     assert head == "account,cost,nothing,day"
     assert len(found) == len(rows) == len(HOSTILE)
-    assert any(line.startswith("'=HYPERLINK") for line in found)  # a spreadsheet must not compute a name
+    assert any(line.startswith("'=HYPERLINK") for line in found)  # a spreadsheet must not compute it
     assert f"{rows[0][1]:f}".rstrip("0") in cli("query", sql)
     assert f"{len(HOSTILE)} rows" in cli.output
     before = cli.database.read_bytes()
@@ -211,30 +221,30 @@ def test_a_query_is_answered_and_changes_nothing(cli: Cli) -> None:
         ("select (", False),
     ],
 )
-def test_elsewhere_only_a_query_is_asked(sql: str, *, is_query: bool) -> None:
-    """What DuckDB refuses by itself is told by its grammar on another destination, before it is asked."""
-    from meterhouse.pipelines.warehouse.sql_client import _require_query
+def test_only_a_query_passes_on_a_server(sql: str, *, is_query: bool) -> None:
+    """On a server, the parsed SQL decides, before it is sent; a read-only DuckDB refuses changes by itself."""
+    from meterhouse.pipelines.warehouse.user_query import require_query
     from meterhouse.sources._core.errors import ConfigurationError
 
     if is_query:
-        _require_query(sql, "postgres")
+        require_query(sql, "postgres")
     else:
         with pytest.raises(ConfigurationError):
-            _require_query(sql, "postgres")
+            require_query(sql, "postgres")
 
 
-def test_the_ui_is_started_or_says_what_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """harlequin is on PATH, on our own, or not there; its exit status is ours."""
-    from meterhouse.pipelines.warehouse import sql_client as asking
+def test_ui_starts_harlequin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exit status is the command's; if harlequin is missing, the error says how to install it."""
+    from meterhouse.pipelines.warehouse import user_query
 
     assert "there is no database" in cli("ui", status=1)
     fill(cli.database)
-    monkeypatch.setattr(asking, "find_spec", lambda _: None)
-    monkeypatch.setattr(asking, "which", lambda _: None)
+    monkeypatch.setattr(user_query, "find_spec", lambda _: None)
+    monkeypatch.setattr(user_query, "which", lambda _: None)
     assert "pip install 'meterhouse[ui]'" in cli("ui", status=2)
     client = cli.folder / "harlequin"
-    client.write_text('#!/bin/sh\necho "$@" > asked\nexit 3\n')
+    client.write_text('#!/bin/sh\necho "$@" > arguments\nexit 3\n')
     client.chmod(0o755)
-    monkeypatch.setattr(asking, "which", lambda _: str(client))
+    monkeypatch.setattr(user_query, "which", lambda _: str(client))
     cli("ui", status=3)
-    assert (cli.folder / "asked").read_text().split() == ["--adapter", "duckdb", "--read-only", str(cli.database)]
+    assert (cli.folder / "arguments").read_text().split() == ["--adapter", "duckdb", "--read-only", str(cli.database)]

@@ -1,4 +1,4 @@
-"""What whoever runs it unattended has: the log in lines, the table of runs, the age of what is loaded, and alerts."""
+"""Unattended runs: the JSON log, the table of runs, the age of the data, and alerts."""
 
 import json
 import logging
@@ -15,8 +15,9 @@ import pytest
 import time_machine
 from dlt.common.runtime.run_context import active
 
-from meterhouse.pipelines.output.json_log import LogFormat, interrupted, log_lines
-from meterhouse.pipelines.run.alerts import Alerts, Budget, _overruns
+from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, write_interrupted
+from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
+from meterhouse.pipelines.run.budgets import Budget
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.destination import Destination
 from tests.conftest import Cli
@@ -33,7 +34,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 class Webhook:
-    """A Slack of one's own: what was posted to it, and what it answers."""
+    """A local webhook like Slack's: it records posts and responds with `status`."""
 
     def __init__(self) -> None:
         self.posted: list[str] = []
@@ -51,7 +52,7 @@ class Webhook:
                 self.send_header("Location", "/elsewhere")
                 self.end_headers()
 
-            def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - its name there
+            def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name in the base class
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -74,7 +75,7 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 
 
 def log(cli: Cli, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
-    """The lines of a log; each of all that is said is one."""
+    """The parsed log of a command; every line of its output must be one."""
     lines = [json.loads(line) for line in cli(*arguments, "--log-format", "json", status=status).splitlines()]
     assert len({line["run_id"] for line in lines}) == 1
     assert all(line["time"].startswith("2026-03-") and line["time"].endswith("Z") for line in lines)
@@ -82,12 +83,12 @@ def log(cli: Cli, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
     return lines
 
 
-def runs(cli: Cli, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+def recorded_runs(cli: Cli, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
     return cli.rows(f"select {columns} from meterhouse.runs where {where} order by started_at, provider, account, resource")
 
 
-def test_a_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start, windows, the load and the end; a retry with its reason and wait; each failure with its error."""
+def test_the_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start, windows, load and end are lines; so are a retry with its wait and each failure with its error."""
     steps = log(cli, *LOAD)
     assert [step["event"] for step in steps] == ["started", *["window_read"] * 3, "loaded", "finished"]
     window = steps[1]
@@ -114,8 +115,8 @@ def test_a_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch:
     assert "Did you mean lookback?" in stopped["error"]
 
 
-def test_a_log_has_no_line_that_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What dlt logs and warns of is lines, too, and so is the traceback of a fault of our own; stdout keeps its object."""
+def test_every_line_of_the_log_is_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages of dlt and the traceback of a crash are JSON lines, too; with `--json`, stdout keeps its object."""
     monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
     logging.getLogger("dlt").handlers.clear()
     (crashed,) = [line for line in log(cli, *LOAD, status=1) if line["event"] == "crashed"]
@@ -126,41 +127,41 @@ def test_a_log_has_no_line_that_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatc
         logging.getLogger("dlt").critical("%s is\nodd", "dlt")
 
     monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", load)
-    (odd,) = [line for line in log(cli, *LOAD) if line["event"] == "log"]
-    assert (odd["logger"], odd["message"], odd["level"]) == ("dlt", "dlt is\nodd", "critical")
+    (logged,) = [line for line in log(cli, *LOAD) if line["event"] == "log"]
+    assert (logged["logger"], logged["message"], logged["level"]) == ("dlt", "dlt is\nodd", "critical")
     assert cli.json(*LOAD, "--log-format", "json")["status"] == "ok"
 
 
-def test_a_signal_is_the_last_line_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the status that the process ends with; where no lines are written, there is none."""
-    with log_lines(LogFormat.JSON, "a-run"):
-        assert interrupted("SIGTERM", 143)
+def test_a_signal_writes_the_last_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the exit status of the process. Without a JSON log, no line is written."""
+    with json_lines(LogFormat.JSON, "a-run"):
+        assert write_interrupted("SIGTERM", 143)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["interrupted_by"], line["exit_status"]) == ("finished", "SIGTERM", 143)
-    with log_lines(LogFormat.TEXT, "a-run"):
-        assert not interrupted("SIGINT", 130)
+    with json_lines(LogFormat.TEXT, "a-run"):
+        assert not write_interrupted("SIGINT", 130)
     assert capsys.readouterr().err == ""
 
 
-def test_runs_say_what_each_table_got(
+def test_records_what_each_run_did(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows in, rows that came and rows that went, exactly: of a first run, of one without news, and of a restated past."""
+    """Rows fetched, changed and deleted are exact: after a first run, without news, and after a restatement."""
     clock.move_to(datetime(2026, 3, 20, 10, 0, 1, tzinfo=UTC))
     run_id = cli.json(*LOAD)["run_id"]
-    assert {name for (name,) in runs(cli, "run_id")} == {run_id}
-    assert runs(cli, "provider, account, resource, outcome, error, retries") == [
+    assert {name for (name,) in recorded_runs(cli, "run_id")} == {run_id}
+    assert recorded_runs(cli, "provider, account, resource, outcome, error, retries") == [
         ("mathpix", "default", table, "ok", None, 0) for table in TABLES
     ]
-    ((start, end, seconds, kind),) = set(runs(cli, "window_start, window_end, seconds >= 0, typeof(seconds)"))
+    ((start, end, seconds, kind),) = set(recorded_runs(cli, "window_start, window_end, seconds >= 0, typeof(seconds)"))
     assert (start, end) == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 20, 11, tzinfo=UTC))
     assert seconds
     assert kind == "DECIMAL(12,3)"
-    for table, came, rows in runs(cli, "resource, rows_changed, rows_in"):
+    for table, came, rows in recorded_runs(cli, "resource, rows_changed, rows_in"):
         assert cli.rows(f"select count(*) from mathpix.{table}") == [(came,)] == [(rows,)]
-    assert sum(requests for (requests,) in runs(cli, "requests")) == len(sandbox.requests)
+    assert sum(requests for (requests,) in recorded_runs(cli, "requests")) == len(sandbox.requests)
     cli(*LOAD)
-    assert runs(cli, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * 3
+    assert recorded_runs(cli, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * 3
     before = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
@@ -169,12 +170,12 @@ def test_runs_say_what_each_table_got(
     third = cli.json(*LOAD)["run_id"]
     after = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     where = f"run_id = '{third}' and resource = '{TABLES[2]}'"
-    assert runs(cli, "rows_changed, rows_gone", where) == [(len(after - before), len(before - after))]
+    assert recorded_runs(cli, "rows_changed, rows_gone", where) == [(len(after - before), len(before - after))]
     assert len(before - after) > len(after - before) > 1
     clock.shift(timedelta(hours=1))
     sandbox.faults.add(Fault(path="/v3", query={"group_by": "app_id"}, status=500))
     failed = cli.json(*LOAD, status=1)["run_id"]
-    assert runs(cli, "resource, outcome, error is null", f"run_id = '{failed}'") == [
+    assert recorded_runs(cli, "resource, outcome, error is null", f"run_id = '{failed}'") == [
         (TABLES[0], "failed", False),
         (TABLES[1], "ok", True),
         (TABLES[2], "ok", True),
@@ -182,13 +183,13 @@ def test_runs_say_what_each_table_got(
     monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
     sandbox.faults.clear()
     down = cli.json(*LOAD, status=1)["run_id"]
-    said = runs(cli, "outcome, rows_in, rows_changed, requests, error", f"run_id = '{down}'")
-    assert [row[:4] for row in said] == [("failed", 0, 0, 1)] * 3
-    assert all("cannot be reached" in row[4] for row in said)
+    message = recorded_runs(cli, "outcome, rows_in, rows_changed, requests, error", f"run_id = '{down}'")
+    assert [row[:4] for row in message] == [("failed", 0, 0, 1)] * 3
+    assert all("cannot be reached" in row[4] for row in message)
 
 
-def test_a_provider_that_is_read_and_not_loaded_has_failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its error is that of the load; nothing has come in."""
+def test_records_a_provider_that_could_not_be_loaded_as_failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row has the error of the load and no changed rows."""
 
     def load_one(destination: Destination, provider: str, source: Any, lock: Any) -> None:
         destination.pipeline(provider).extract(source)
@@ -196,26 +197,26 @@ def test_a_provider_that_is_read_and_not_loaded_has_failed(cli: Cli, monkeypatch
 
     monkeypatch.setattr("meterhouse.pipelines.run.load.load_one", load_one)
     cli(*LOAD, status=1)
-    rows = runs(cli, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
+    rows = recorded_runs(cli, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
     assert rows == [("failed", True, 0, True)] * 3
 
 
-def test_what_cannot_be_written_of_a_run_is_a_warning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run has loaded all the same, and says so."""
+def test_a_run_that_cannot_be_recorded_has_a_warning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data is loaded, and the exit status is 0."""
 
     def write(*_: Any) -> None:
         raise duckdb.Error("the disk is full")
 
     monkeypatch.setattr("meterhouse.pipelines.run.history.write", write)
-    answer = cli.json(*LOAD)
-    assert answer["status"] == "ok"
-    assert len(answer["warnings"]) == 1
-    assert "could not be written into meterhouse.runs" in answer["warnings"][0]
-    assert "WARNING  what this run did could not be written into meterhouse.runs" in cli(*LOAD)
+    result = cli.json(*LOAD)
+    assert result["status"] == "ok"
+    assert len(result["warnings"]) == 1
+    assert "could not be recorded in meterhouse.runs" in result["warnings"][0]
+    assert "WARNING  this run could not be recorded in meterhouse.runs" in cli(*LOAD)
 
 
-def test_the_table_has_one_name_in_every_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in a file whose own name is that of the schema, where DuckDB would not know which is meant."""
+def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds even in meterhouse.duckdb, where a schema of the same name would be ambiguous."""
     cli(*LOAD)
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "costs.duckdb")
     cli(*LOAD)
@@ -224,10 +225,10 @@ def test_the_table_has_one_name_in_every_database(cli: Cli, monkeypatch: pytest.
             assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(3,)]
 
 
-def test_what_is_too_old_is_told_with_its_age(
+def test_check_reports_stale_tables(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By table, from the raw data; a backfill makes nothing fresh, and a span that is none is status 2."""
+    """It reports each table with its age. A backfill refreshes nothing, and a wrong span exits with 2."""
     assert "STALE  mathpix: never loaded" in cli("check", "--max-age", "36h", status=1)
     assert not cli.database.exists()
     cli(*LOAD)
@@ -237,51 +238,51 @@ def test_what_is_too_old_is_told_with_its_age(
     clock.shift(timedelta(hours=40))
     cli("run", f"mathpix.{TABLES[0]}", "--no-models")
     cli("run", "--no-models", "--since", "2026-03-02", "--until", "2026-03-03")
-    answer = cli.json("check", "--max-age", "36h", status=1)
-    assert answer["status"] == "failed"
-    assert [(old["provider"], old["account"], old["table"], round(old["hours"])) for old in answer["stale"]] == [
+    result = cli.json("check", "--max-age", "36h", status=1)
+    assert result["status"] == "failed"
+    assert [(old["provider"], old["account"], old["table"], round(old["hours"])) for old in result["stale"]] == [
         ("mathpix", "default", table, 40) for table in TABLES[1:]
     ]
-    said = cli("check", "--max-age", "1 day", status=1)
-    assert f"STALE  mathpix.{TABLES[1]} default: known up to 2026-03-20 10:30 UTC, 40.0 hours ago" in said
+    message = cli("check", "--max-age", "1 day", status=1)
+    assert f"STALE  mathpix.{TABLES[1]} default: known up to 2026-03-20 10:30 UTC, 40.0 hours ago" in message
     assert [line["hours"] for line in log(cli, "check", "--max-age", "36h", status=1) if line["event"] == "stale"] == [
         pytest.approx(40, abs=0.1)
     ] * 2
     assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
         assert "which is not a length of time" in cli("check", f"--max-age={wrong}", status=2)
-    for name in ("APP_ID", "APP_KEY"):  # lost by whoever schedules it: the others run on
+    for name in ("APP_ID", "APP_KEY"):  # a provider that lost its credentials
         monkeypatch.delenv(f"SOURCES__MATHPIX__{name}")
     for name, value in sandbox.variables().items():
         if name.startswith("SOURCES__REDUCTO__"):
             monkeypatch.setenv(name, value)
-    said = cli("check", "--max-age", "36h", status=1)
-    assert "mathpix  not in use" in said
-    assert f"STALE  mathpix.{TABLES[1]} default" in said
+    message = cli("check", "--max-age", "36h", status=1)
+    assert "mathpix  not in use" in message
+    assert f"STALE  mathpix.{TABLES[1]} default" in message
 
 
 @pytest.mark.thorough
-def test_failures_are_told_once_a_day(
+def test_alerts_of_a_failure_once_a_day(
     cli: Cli, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One message a run, and nothing of the address in what is said or kept; a webhook that fails is a warning."""
+    """A run sends one message. A failing webhook is a warning, and its address is in no output or file."""
     cli(*LOAD)
     assert webhook.posted == []
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
     webhook.status = 500
-    said = cli(*LOAD, status=1)
-    assert "WARNING  alerts.webhook did not take 1 alerts: it answered with HTTP 500" in said
+    message = cli(*LOAD, status=1)
+    assert "WARNING  alerts.webhook did not accept 1 alerts: it responded with HTTP 500" in message
     webhook.status = 302
-    said += cli(*LOAD, status=1)
-    assert "HTTP 302" in said
-    assert len(webhook.posted) == 2  # and nobody was redirected
+    message += cli(*LOAD, status=1)
+    assert "HTTP 302" in message
+    assert len(webhook.posted) == 2  # no redirect was followed
     webhook.status = 200
     cli(*LOAD, status=1)
     cli(*LOAD, status=1)
     assert len(webhook.posted) == 3
     assert webhook.posted[-1].startswith("meterhouse\n• FAILED mathpix /v3/ocr-usage (HTTP 401)")
     assert webhook.posted[-1].count("\n") == 1
-    assert webhook.posted[-1].endswith("[account default: " + ", ".join(reversed(TABLES)) + "]")
+    assert webhook.posted[-1].endswith("[account default: " + ", ".join(TABLES) + "]")
     assert cli.rows("select kind, told_at::date from meterhouse.alerts") == [("failures", date(2026, 3, 20))]
     clock.shift(timedelta(days=1))
     cli(*LOAD, status=1)
@@ -296,17 +297,17 @@ def test_failures_are_told_once_a_day(
     assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is 'long'")
     webhook.server.shutdown()
     webhook.server.server_close()
-    said += cli(*LOAD, status=2)
-    assert "cannot be reached (ConnectError)" in said
-    assert "verysecrettoken" not in said
+    message += cli(*LOAD, status=2)
+    assert "cannot be reached (ConnectError)" in message
+    assert "verysecrettoken" not in message
     assert not [file for file in Path().rglob("*") if file.is_file() and b"verysecrettoken" in file.read_bytes()]
 
 
 @pytest.mark.thorough
-def test_new_anomalies_and_overrun_budgets_are_told_once(
+def test_alerts_of_anomalies_and_budgets_once(
     cli: Cli, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through the models: what is beyond a budget, and the day that is out of line; an older one is no news."""
+    """The alerts come from the marts: an exceeded budget, and a recent anomaly; an older anomaly is not sent."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-01-20")
     monkeypatch.setenv(
         "ALERTS__BUDGETS", json.dumps({"total": "99 USD", "mathpix": "9000000 USD", "mathpix/default": "1 EUR"})
@@ -316,19 +317,19 @@ def test_new_anomalies_and_overrun_budgets_are_told_once(
         usage.restate(f"{day}T05:00:00", f"{day}T06:00:00", count=500_000, usage_type="image", app_id="lyceum_notes")
     cli("run")
     (text,) = webhook.posted
-    told = text.splitlines()[1:]
+    lines = text.splitlines()[1:]
     found = cli.rows("select meter, cast(date as text) from usage.usage_trends_daily where is_anomaly")
     assert ("image", "2026-03-02") in found
     recent = sorted(day for _, day in found if day >= "2026-03-13")
     assert "2026-03-18" in recent
-    anomalies = [line for line in told if line.startswith("• ANOMALY")]
+    anomalies = [line for line in lines if line.startswith("• ANOMALY")]
     assert len(anomalies) == len(recent)
     ((quantity,),) = cli.rows("select quantity from usage.usage_trends_daily where meter = 'image' and date = '2026-03-18'")
     assert any(line.startswith(f"• ANOMALY mathpix default image on 2026-03-18: {quantity:,.0f} ") for line in anomalies)
     ((forecast,),) = cli.rows("select sum(forecast) from usage.cost_forecast_monthly where billing_month = '2026-03-01'")
-    (budget,) = [line for line in told if line.startswith("• BUDGET")]
-    assert budget.startswith(f"• BUDGET total: 2026-03 will have cost {forecast:,.2f} USD by its forecast")
-    assert len(told) == len(anomalies) + 1
+    (budget,) = [line for line in lines if line.startswith("• BUDGET")]
+    assert budget.startswith(f"• BUDGET total: the forecast for 2026-03 is {forecast:,.2f} USD")
+    assert len(lines) == len(anomalies) + 1
     cli("run")
     assert len(webhook.posted) == 1
     monkeypatch.setenv("ALERTS__BUDGETS__MATHPIX", "98.50 USD")
@@ -339,35 +340,35 @@ def test_new_anomalies_and_overrun_budgets_are_told_once(
         ("anomalies", len(recent)),
         ("budgets", 2),
     ]
-    assert runs(cli, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 3
+    assert recorded_runs(cli, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 3
 
 
-def test_budgets_add_up_what_is_theirs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of all, of a provider and of an account, in their own currency; what has no forecast counts with its cost."""
+def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget adds up the forecasts of everything, a provider or an account, in its own currency."""
     rows = [
         {"provider": "mathpix", "account": "a", "currency": "USD", "cost_to_date": Decimal(3), "forecast": Decimal(10)},
         {"provider": "mathpix", "account": "b", "currency": "USD", "cost_to_date": Decimal(1), "forecast": Decimal(2)},
         {"provider": "reducto", "account": "a", "currency": "USD", "cost_to_date": Decimal(4), "forecast": Decimal(4)},
         {"provider": "reducto", "account": "a", "currency": "EUR", "cost_to_date": Decimal(9), "forecast": Decimal(90)},
     ]
-    monkeypatch.setattr("meterhouse.pipelines.run.alerts.query_rows", lambda *_: rows)
-    from meterhouse.pipelines.warehouse.destination import resolve_destination
+    monkeypatch.setattr("meterhouse.pipelines.run.alerts._marts", lambda *_: rows)
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
-    def over(provider: str, account: str, amount: str, currency: str = "USD") -> list[str]:
+    def alerts_of(provider: str, account: str, amount: str, currency: str = "USD") -> list[str]:
         budget = Budget(provider, account, Decimal(amount), currency)
-        return [alert.text for alert in _overruns(resolve_destination(), NOW, [budget])]
+        return [alert.text for alert in _exceeded_budgets(resolve_destination(), NOW, [budget])]
 
-    assert over("", "", "16") == []
-    assert "cost 16.00 USD" in over("", "", "15.99")[0]
-    assert over("mathpix", "", "12") == []
-    assert "BUDGET mathpix: 2026-03" in over("mathpix", "", "11")[0]
-    assert over("mathpix", "b", "2") == []
-    assert "BUDGET mathpix/b" in over("mathpix", "b", "1")[0]
-    assert "90.00 EUR by its forecast, 9.00 so far" in over("", "", "16", "EUR")[0]
+    assert alerts_of("", "", "16") == []
+    assert "forecast for 2026-03 is 16.00 USD" in alerts_of("", "", "15.99")[0]
+    assert alerts_of("mathpix", "", "12") == []
+    assert "BUDGET mathpix: the forecast for 2026-03" in alerts_of("mathpix", "", "11")[0]
+    assert alerts_of("mathpix", "b", "2") == []
+    assert "BUDGET mathpix/b" in alerts_of("mathpix", "b", "1")[0]
+    assert "90.00 EUR, 9.00 so far" in alerts_of("", "", "16", "EUR")[0]
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"WEBHOOK": "http://hooks.example.com/secret"}, "alerts.webhook is not HTTPS"),
         ({"WEBHOOK": "https://user:secret@hooks.example.com/"}, "alerts.webhook is not an address"),
@@ -377,7 +378,7 @@ def test_budgets_add_up_what_is_theirs(cli: Cli, monkeypatch: pytest.MonkeyPatch
             "alerts.webhok, which ALERTS__WEBHOK sets, is not known. Did you mean webhook?",
         ),
         ({"ON": "failure"}, "alerts.on has failure, which is not known. Did you mean failures?"),
-        ({"BUDGETS": "500 USD"}, "alerts.budgets is no table"),
+        ({"BUDGETS": "500 USD"}, "alerts.budgets is not a table"),
         ({"BUDGETS": '{"matpix": "500 USD"}'}, "alerts.budgets has matpix, which is not known. Did you mean mathpix?"),
         (
             {"BUDGETS__MATPIX": "500 USD"},
@@ -387,19 +388,19 @@ def test_budgets_add_up_what_is_theirs(cli: Cli, monkeypatch: pytest.MonkeyPatch
         ({"BUDGETS__TOTAL": "1e3 USD"}, "alerts.budgets.total is '1e3 USD'"),
     ],
 )
-def test_a_wrong_setting_of_alerts_is_status_2(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+def test_rejects_wrong_alert_settings(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ) -> None:
-    """In `run` and `check`, before anybody is asked, and without showing the address."""
+    """`run` and `check` exit with 2 and do not print the address."""
     for name, value in settings.items():
         monkeypatch.setenv(f"ALERTS__{name}", value)
     for command in (LOAD, ("check",)):
-        assert said in cli(*command, status=2)
+        assert message in cli(*command, status=2)
         assert "secret" not in cli.output
 
 
-def test_alerts_are_read_from_the_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of dlt, with an account under its name; the repr shows no address."""
+def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets may name an account. The repr hides the address, and `check` warns of readable secrets."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
         '[alerts]\non = ["budgets"]\n[alerts.budgets]\ntotal = "1500 USD"\n"mathpix/eu" = "100.5 EUR"\n'
@@ -408,7 +409,7 @@ def test_alerts_are_read_from_the_files(cli: Cli, monkeypatch: pytest.MonkeyPatc
     Path(".dlt/secrets.toml").chmod(0o600)
     active().reload()
     try:
-        alerts = Alerts.from_config(("mathpix", "reducto"))
+        alerts = Alerts.from_config()
         assert alerts is not None
         assert alerts.kinds == ("budgets",)
         assert [(budget.name, budget.amount, budget.currency) for budget in alerts.budgets] == [

@@ -1,4 +1,4 @@
-"""dbt is left out where it would make again what is there, and nowhere else."""
+"""A run skips dbt if a build would change nothing, and only then."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,18 +9,19 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.transform import PROJECT, build
+from meterhouse.pipelines.transform import PROJECT
+from meterhouse.pipelines.transform.build import build
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
-from meterhouse.pipelines.warehouse.destination import resolve_destination
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 10, tzinfo=UTC)
-PASSED = CachedBuild(built=3, tested=5, warnings=("look at it",))
+PASSED = CachedBuild(built=3, tested=5, warnings=("a warning",))
 
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """Ten past ten, without a bucket's growth from one minute to the next."""
+    """Ten past ten."""
     with time_machine.travel(NOW) as traveller:
         yield traveller
 
@@ -33,7 +34,7 @@ def execute(database: Path, *statements: str) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A database with raw tables and marts, marked as built."""
+    """A database with raw tables and marts, and the mark of a build."""
     file = tmp_path / "costs.duckdb"
     execute(
         file,
@@ -71,8 +72,8 @@ FETCHED_AGAIN = """insert into mathpix.fetched_windows
         FETCHED_AGAIN.format(later="'40 minutes'"),
     ],
 )
-def test_what_brings_nothing_new_leaves_the_models_as_they_are(database: Path, statement: str) -> None:
-    """Another load of the same, and the same money facts read again; an old build's warnings are told again."""
+def test_a_load_without_news_needs_no_build(database: Path, statement: str) -> None:
+    """The same rows or billing data loaded again keep the last build valid, with its warnings."""
     execute(database, statement)
     assert last_build(database, PROJECT) == PASSED
 
@@ -95,8 +96,8 @@ def test_what_brings_nothing_new_leaves_the_models_as_they_are(database: Path, s
         "drop table usage_intermediate._built_from",
     ],
 )
-def test_whatever_changes_the_database_has_the_models_built(database: Path, statement: str) -> None:
-    """A restated count, a withdrawn row, a new column or table, a new price, an hour that has passed, a mart gone."""
+def test_a_changed_database_needs_a_build(database: Path, statement: str) -> None:
+    """For example a restated count, a deleted row, a new column or table, a new price, an hour later, a missing mart."""
     execute(database, *statement.split(";"))
     assert last_build(database, PROJECT) is None
 
@@ -118,10 +119,10 @@ def _new_variable(patch: pytest.MonkeyPatch, project: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_new_dbt, _new_setting, _new_model, _new_variable])
-def test_another_version_has_the_models_built(
+def test_changed_code_or_settings_need_a_build(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Path], None]
 ) -> None:
-    """Of dbt or DuckDB, of the models, of their variables, of dbt's settings in the environment."""
+    """Another version of dbt or DuckDB, a changed model or variable, or dbt settings in the environment."""
     project = tmp_path / "project"
     project.mkdir()
     (project / "dbt_project.yml").write_text("vars: {anomaly_threshold: 3}")
@@ -132,8 +133,8 @@ def test_another_version_has_the_models_built(
     assert last_build(database, project) is None
 
 
-def test_a_build_that_has_begun_leaves_no_mark_until_it_has_passed(database: Path, tmp_path: Path) -> None:
-    """Killed in the middle, it is made again; and a database that is not there has none."""
+def test_a_started_build_has_no_mark(database: Path, tmp_path: Path) -> None:
+    """A killed build is repeated. A missing database has no mark, and is not created."""
     forget(database)
     assert last_build(database, PROJECT) is None
     forget(database)
@@ -142,13 +143,13 @@ def test_a_build_that_has_begun_leaves_no_mark_until_it_has_passed(database: Pat
 
 
 @pytest.mark.thorough
-def test_a_run_says_that_the_models_are_up_to_date(
+def test_a_run_without_news_skips_the_build(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The costs are told all the same; a restated count has the models built, and a failed build has them built again."""
+    """It still reports costs. A restated count triggers a build, and so does a failed build."""
     first = cli.json("run")
     assert first["models"]["up_to_date"] is False
-    sandbox.mathpix.usage.vanish("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour counts by the minute
+    sandbox.mathpix.usage.vanish("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
     again = cli.json("run")
     clock.move_to(NOW + timedelta(minutes=20))
     same = cli.json("run")
@@ -157,6 +158,6 @@ def test_a_run_says_that_the_models_are_up_to_date(
     assert same["cost_monthly"] == again["cost_monthly"] != []
     assert "models  up to date: nothing has changed" in cli("run")
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.transform.PROJECT", cli.folder)  # no project at all
+        patch.setattr("meterhouse.pipelines.transform.build.PROJECT", cli.folder)  # a folder without a project
         assert build(resolve_destination()).failures
     assert last_build(cli.database, PROJECT) is None

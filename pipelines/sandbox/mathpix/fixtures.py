@@ -7,13 +7,13 @@ an application is released anew.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from hashlib import blake2b
 from typing import NamedTuple
 
-from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, SCHOOL, Rhythm, day_of_counts
+from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, SCHOOL, Seasonality, day_of_counts
 
-FOR_EVER = date.max
+NO_END = date.max
 SPIKE = {date(2025, 5, 14): 7.0, date(2025, 5, 15): 3.0}
 """An exam board uploads its archive of answers: `image` of `lyceum_grader` on these days, as a factor."""
 
@@ -47,7 +47,7 @@ class _Options:
     name: str
     share: float = 1.0
     since: date = FIRST_DAY
-    until: date = FOR_EVER
+    until: date = NO_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Meter:
     app_id: str
     usage_type: str
     monthly: float
-    rhythm: Rhythm
+    seasonality: Seasonality
     options: tuple[_Options, ...] = (_Options(""),)
 
 
@@ -119,20 +119,15 @@ _METERS = {
 }
 
 
-class World:
-    """The usage of both accounts, decided by the seed alone."""
-
-    first_day = FIRST_DAY
-    last_day = date.max - timedelta(days=1)
+class UsageFixtures:
+    """The usage of both accounts, a function of the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def day(self, account: str, day: date) -> Hours:
-        """What `account` used on the UTC day `day`: nothing before `first_day`, nothing of an account that is not here."""
+        """What `account` used on the UTC day `day`, which is `FIRST_DAY` or later; nothing for an unknown account."""
         hours: Hours = [{} for _ in range(24)]
-        if day < self.first_day:
-            return hours
         for meter in _METERS.get(account, ()):
             spike = SPIKE.get(day, 1.0) if (meter.app_id, meter.usage_type) == ("lyceum_grader", "image") else 1.0
             for options in meter.options:
@@ -140,7 +135,7 @@ class World:
                     continue
                 series = Series(meter.app_id, meter.usage_type, request_args_hash(options.name))
                 monthly = meter.monthly * options.share * spike
-                for hour, count in enumerate(day_of_counts(monthly, meter.rhythm, day, self.seed, *series)):
+                for hour, count in enumerate(day_of_counts(monthly, meter.seasonality, day, self.seed, *series)):
                     if count:
                         hours[hour][series] = count
         return hours

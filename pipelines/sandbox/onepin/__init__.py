@@ -1,83 +1,37 @@
-"""The Onepin usage API of the sandbox."""
+"""The sandbox's Onepin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from meterhouse.pipelines.sandbox.onepin.api import UsageApi, envelope_of_error
-from meterhouse.pipelines.sandbox.onepin.fixtures import CREDENTIALS, MEMBERS, Credential, Event, Member, Run, World
-from meterhouse.pipelines.sandbox.onepin.rate_limit import Options
-from meterhouse.pipelines.sandbox.onepin.store import UsageBook
+from meterhouse.pipelines.sandbox.billing_files import BillingRows, Month
+from meterhouse.pipelines.sandbox.onepin.api import Api
+from meterhouse.pipelines.sandbox.onepin.billing import billing_rows
+from meterhouse.pipelines.sandbox.onepin.errors import error_body
+from meterhouse.pipelines.sandbox.onepin.fixtures import CREDENTIALS, MEMBERS, Event, Run
+from meterhouse.pipelines.sandbox.onepin.options import Options
+from meterhouse.pipelines.sandbox.onepin.store import RunStore
+from meterhouse.pipelines.sandbox.vendor import BaseVendor
 
-__all__ = ["MEMBERS", "Credential", "Event", "Member", "Onepin", "Options", "Run", "UsageBook", "World", "envelope_of_error"]
-
-
-class _Restatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of `/_sandbox/onepin/restate`: the arguments of `UsageBook.restate`."""
-
-    start: str
-    factor: float
-    end: str | None = None
-    account: str | None = None
+__all__ = ["MEMBERS", "Event", "Options", "Run", "RunStore", "Vendor", "error_body"]
 
 
-class Onepin:
-    """One vendor of the sandbox: its keys, its usage, its behaviour and its routes.
-
-    Attributes:
-        credentials: one key a workspace; `default` and `podcast` are the workspaces.
-        usage: what was run and what else happened.
-        options: how the API behaves where its versions differ.
-    """
+class Vendor(BaseVendor):
+    """Onepin: one key for each of the workspaces `default` and `podcast`."""
 
     name = "onepin"
 
     def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
         self.credentials = CREDENTIALS
-        self.usage = UsageBook(World(seed), clock)
+        self.usage = RunStore(seed, clock)
         self.options = Options()
-        self._api = UsageApi(self.credentials, self.usage, self.options)
+        self._api = Api(CREDENTIALS, self.usage, self.options)
 
-    def credential(self, account: str = "default") -> Credential:
-        """The key of a workspace.
+    def endpoints(self) -> list[Route]:
+        """`GET /api/v1/usage/*` and `/api/v1/auth/whoami`."""
+        return self._api.routes()
 
-        Raises:
-            KeyError: there is no such workspace.
-        """
-        for credential in self.credentials:
-            if credential.account == account:
-                return credential
-        raise KeyError(account)
-
-    def variables(self, url: str) -> dict[str, str]:
-        """The environment variables that point the source `onepin` at a sandbox at `url`."""
-        return {"SOURCES__ONEPIN__BASE_URL": url, "SOURCES__ONEPIN__API_KEY": self.credential().api_key}
-
-    def settings(self, url: str) -> dict[str, Any]:
-        """The arguments of `onepin_source` that point it at a sandbox at `url`, whatever is configured."""
-        own = {"api_key": self.credential().api_key, "base_url": url}
-        return {"accounts": {"default": own}, "base_url": url}
-
-    def routes(self) -> list[Route]:
-        """The vendor's own paths, and `POST /_sandbox/onepin/{restate,reset}` for processes outside of this one."""
-        return [
-            Route("/api/v1/usage/summary", self._api.summary, methods=["GET"]),
-            Route("/api/v1/usage/by-language", self._api.by_language, methods=["GET"]),
-            Route("/api/v1/usage/activity", self._api.activity, methods=["GET"]),
-            Route("/api/v1/auth/whoami", self._api.whoami, methods=["GET"]),
-            Route("/_sandbox/onepin/restate", self._restate, methods=["POST"]),
-            Route("/_sandbox/onepin/reset", self._reset, methods=["POST"]),
-        ]
-
-    async def _restate(self, request: Request) -> Response:
-        self.usage.restate(**msgspec.structs.asdict(msgspec.json.decode(await request.body(), type=_Restatement)))
-        return Response(status_code=204)
-
-    async def _reset(self, _: Request) -> Response:
-        self.usage.reset()
-        return Response(status_code=204)
+    def billing_rows(self, months: Sequence[Month]) -> BillingRows:
+        """Its plan and its price of a credit."""
+        return billing_rows(months)

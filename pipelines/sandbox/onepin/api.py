@@ -1,24 +1,23 @@
 """`/api/v1/usage/*` as Onepin's reference and the vendor's client onepin 0.16.1 document them.
 
-Documented: the parameters and their values, the fields, the envelope of answers and of errors, that days are local to
+Documented: the parameters and their values, the fields, the envelope of responses and of errors, that days are local to
 `timezone`, that the feed is newest first and paged by a cursor, that `credits.used` is the caller's own billing period and
-all else the workspace's. Where the vendor says nothing, the sandbox decides, and each decision is a sentence in the
-docstring of the function that takes it.
+all else the workspace's. Where the vendor states nothing, the sandbox decides; the docstring of the function states the
+decision.
 """
 
-import base64
-import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal, cast, get_args
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Any, cast
 
-import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.routing import Route
 
+from meterhouse.pipelines.sandbox.onepin.errors import error_body
 from meterhouse.pipelines.sandbox.onepin.fixtures import (
     LANGUAGES,
     MEMBERS,
@@ -30,91 +29,80 @@ from meterhouse.pipelines.sandbox.onepin.fixtures import (
     Run,
     identifier,
 )
-from meterhouse.pipelines.sandbox.onepin.rate_limit import Gate, Options, RefusedError
-from meterhouse.pipelines.sandbox.onepin.store import UsageBook
+from meterhouse.pipelines.sandbox.onepin.options import Options
+from meterhouse.pipelines.sandbox.onepin.parameters import (
+    Calendar,
+    Range,
+    View,
+    read_calendar,
+    read_choice,
+    read_cursor,
+    read_limit,
+    write_cursor,
+)
+from meterhouse.pipelines.sandbox.onepin.rate_limit import RateLimit
+from meterhouse.pipelines.sandbox.onepin.store import RunStore
+from meterhouse.pipelines.sandbox.responses import ErrorResponse, Headers, endpoint
 
-Range = Literal["30d", "60d", "90d"]
-View = Literal["daily", "weekly", "monthly"]
 _UNITS = {"daily": "day", "weekly": "week", "monthly": "month"}
 _LABELS = {"daily": "Last 7 days", "weekly": "Last 12 weeks", "monthly": "Last 12 months"}
 _DAY = timedelta(days=1)
 _BILLING_DAY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Calendar:
-    """Local days of one time zone."""
+class Api:
+    """The endpoints."""
 
-    name: str
-    zone: ZoneInfo
-
-    def midnight(self, day: date) -> datetime:
-        """When the local day begins, in UTC."""
-        return datetime.combine(day, time(), self.zone).astimezone(UTC)
-
-    def day(self, moment: datetime) -> date:
-        """The local day that holds a moment."""
-        return moment.astimezone(self.zone).date()
-
-
-def envelope_of_error(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The body of an error: `details` name the parameter where one is to blame."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if field is not None:
-        error["details"] = [{"field": field, "message": message}]
-    return {"error": error, "meta": {"request_id": identifier("error", code, message), "timestamp": "2026-01-01T00:00:00Z"}}
-
-
-class UsageApi:
-    """The endpoints: each authenticates, reads its parameters, and answers from the book."""
-
-    def __init__(self, credentials: Sequence[Credential], usage: UsageBook, options: Options) -> None:
+    def __init__(self, credentials: Sequence[Credential], usage: RunStore, options: Options) -> None:
         self._credentials = {credential.api_key: credential for credential in credentials}
         self._usage = usage
         self._options = options
-        self._gate = Gate(options)
+        self._rate_limit = RateLimit(options)
 
-    async def summary(self, request: Request) -> Response:
-        """`GET /api/v1/usage/summary`."""
-        return self._answer(request, self._summary)
+    def routes(self) -> list[Route]:
+        """Their routes."""
+        responses = {
+            "usage/summary": self._summary,
+            "usage/by-language": self._by_language,
+            "usage/activity": self._activity,
+            "auth/whoami": self._whoami,
+        }
+        return [
+            Route(f"/api/v1/{path}", endpoint(partial(self._respond, respond)), methods=["GET"])
+            for path, respond in responses.items()
+        ]
 
-    async def by_language(self, request: Request) -> Response:
-        """`GET /api/v1/usage/by-language`."""
-        return self._answer(request, self._by_language)
-
-    async def activity(self, request: Request) -> Response:
-        """`GET /api/v1/usage/activity`."""
-        return self._answer(request, self._activity)
-
-    async def whoami(self, request: Request) -> Response:
-        """`GET /api/v1/auth/whoami`."""
-        return self._answer(request, self._whoami)
-
-    def _answer(self, request: Request, answer: Callable[[Credential, QueryParams], dict[str, Any]]) -> Response:
-        headers: dict[str, str] = {}
-        try:
-            credential = self._authenticated(request)
-            headers = self._gate.admit(credential.account, request.headers.get("user-agent", ""), self._usage.now())
-            body = answer(credential, request.query_params)
-        except RefusedError as refused:
-            body = envelope_of_error(refused.code, str(refused), refused.field)
-            return _json(body, refused.status, headers | refused.headers)
+    async def _respond(
+        self, respond: Callable[[Credential, QueryParams], dict[str, Any]], request: Request, headers: Headers
+    ) -> dict[str, Any]:
+        credential = self._authenticated(request)
+        self._check_version(request.headers.get("user-agent", ""))
+        headers |= self._rate_limit.admit(credential.account, self._usage.now())
+        body = respond(credential, request.query_params)
         body["meta"] = {"request_id": identifier("request", request.url), "timestamp": _written(self._usage.now())}
-        return _json(body, headers=headers)
+        return body
 
     def _authenticated(self, request: Request) -> Credential:
-        """401 without a key that is known, 403 for a workspace that the key is not bound to."""
+        """401 without a known key, 403 for a workspace that the key is not bound to."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         credential = self._credentials.get(key) if scheme.lower() == "bearer" else None
         if credential is None or credential.account in self._options.disabled:
-            raise RefusedError(401, "INVALID_API_KEY", "Invalid or missing API key")
+            raise ErrorResponse(401, error_body("INVALID_API_KEY", "Invalid or missing API key"))
         if request.headers.get("x-workspace-id", credential.workspace_id) != credential.workspace_id:
-            raise RefusedError(403, "FORBIDDEN", "API key is not bound to this workspace")
+            raise ErrorResponse(403, error_body("FORBIDDEN", "API key is not bound to this workspace"))
         return credential
 
+    def _check_version(self, user_agent: str) -> None:
+        """426 for a version of the vendor's own client that is too old; the client 0.16.1 reads the header."""
+        required = self._options.required_version
+        client = re.match(r"onepin\S*/(\d+(?:\.\d+)*)", user_agent, re.IGNORECASE)
+        if required is not None and client is not None and _numbers(client[1]) < _numbers(required):
+            headers = {"X-OnePin-Required-Version": required}
+            raise ErrorResponse(426, error_body("UPGRADE_REQUIRED", f"Upgrade to {required} or later"), headers)
+
     def _summary(self, credential: Credential, query: QueryParams) -> dict[str, Any]:
-        calendar = _calendar(query)
-        range_, view = _choice(query, "range", Range, "30d"), _choice(query, "activity_view", View, "daily")
+        calendar = read_calendar(query)
+        range_, view = read_choice(query, "range", Range, "30d"), read_choice(query, "activity_view", View, "daily")
         now = self._usage.now()
         days = self._days(range_, calendar)
         edges = [*_edges(view, calendar, now)]
@@ -152,14 +140,14 @@ class UsageApi:
         ]
         return {"data": data}
 
-    def _days(self, range_: str, calendar: _Calendar) -> list[date]:
-        """So many local days, up to today or, by the options, to yesterday: which of them the vendor does not say."""
+    def _days(self, range_: str, calendar: Calendar) -> list[date]:
+        """The local days of a range, up to today or, by the options, to yesterday: the vendor does not state which."""
         last = calendar.day(self._usage.now()) - (timedelta() if self._options.includes_today else _DAY)
         count = int(range_.removesuffix("d"))
         return [last - _DAY * back for back in range(count - 1, -1, -1)]
 
     def _own_credits(self, credential: Credential, now: datetime) -> dict[str, Any]:
-        """Of the key's owner alone, since the fifth of the month: billing periods begin on any day."""
+        """The credits of the key's owner since the fifth of the month: a billing period can begin on any day."""
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
         start = (start if start.day >= _BILLING_DAY else start.replace(day=1) - _DAY).replace(day=_BILLING_DAY)
         runs = self._usage.runs(credential.account, start, now + _DAY)
@@ -167,9 +155,9 @@ class UsageApi:
         return {"used": used, "quota": credential.quota, "percent": min(100.0, round(used / credential.quota * 100, 2))}
 
     def _by_language(self, credential: Credential, query: QueryParams) -> dict[str, Any]:
-        calendar = _calendar(query)
-        range_: Range | None = _choice(query, "range", Range, "30d")
-        view: View | None = _choice(query, "activity_view", View, "daily") if "activity_view" in query else None
+        calendar = read_calendar(query)
+        range_: Range | None = read_choice(query, "range", Range, "30d")
+        view: View | None = read_choice(query, "activity_view", View, "daily") if "activity_view" in query else None
         now = self._usage.now()
         if view is not None:
             range_ = None
@@ -209,24 +197,24 @@ class UsageApi:
         }
 
     def _activity(self, credential: Credential, query: QueryParams) -> dict[str, Any]:
-        """A cursor names the last event of its page, so that events that arrive meanwhile shift nothing."""
-        calendar = _calendar(query)
-        days = self._days(_choice(query, "range", Range, "30d"), calendar)
-        limit = _limit(query)
-        action = _choice(query, "type", Action, "workflow_run") if "type" in query else None
+        """A page of the feed. Its cursor names its last event, so that events that arrive meanwhile shift no page."""
+        calendar = read_calendar(query)
+        days = self._days(read_choice(query, "range", Range, "30d"), calendar)
+        limit = read_limit(query)
+        action = read_choice(query, "type", Action, "workflow_run") if "type" in query else None
         member = query.get("user_id")
         if member is not None and member not in {known.id for known in MEMBERS[credential.account]}:
-            raise RefusedError(404, "NOT_FOUND", "User is not a member of this workspace")
+            raise ErrorResponse(404, error_body("NOT_FOUND", "User is not a member of this workspace"))
         events = [
             event
             for event in self._usage.events(credential.account, calendar.midnight(days[0]), datetime.max.replace(tzinfo=UTC))
             if action in {None, event.action} and (member is None or (event.member and event.member.id == member))
         ]
         if cursor := query.get("cursor"):
-            before = _read_cursor(cursor)
+            before = read_cursor(cursor)
             events = [event for event in events if (_written(event.timestamp), event.id) < before]
         page = events[:limit]
-        following = _cursor(page[-1]) if len(events) > limit else None
+        following = write_cursor(_written(page[-1].timestamp), page[-1].id) if len(events) > limit else None
         return {
             "data": [_shown(event) for event in page],
             "pagination": {"next": following, "prev": None, "limit": limit},
@@ -267,7 +255,7 @@ class _Totals:
 
 
 def _states(runs: Sequence[Run], now: datetime, *, newer: bool) -> dict[str, int]:
-    """How many runs are in which state; a version that knows no pause counts a parked run as running."""
+    """The number of runs by state; a version without pauses counts a parked run as running."""
     states = dict.fromkeys(("completed", "failed", "cancelled", "running", "pending", "paused"), 0)
     for run in runs:
         if run.ended_at <= now:
@@ -281,8 +269,8 @@ def _states(runs: Sequence[Run], now: datetime, *, newer: bool) -> dict[str, int
     return {"total": len(runs), **states}
 
 
-def _edges(view: View, calendar: _Calendar, now: datetime) -> list[tuple[date, date]]:
-    """First day and the day after the last of each bucket: 7 days, 12 weeks from Monday, 12 months, the running one last."""
+def _edges(view: View, calendar: Calendar, now: datetime) -> list[tuple[date, date]]:
+    """First day of each bucket and of the next: 7 days, 12 weeks from Monday, or 12 months; the running one comes last."""
     today = calendar.day(now)
     if view == "daily":
         return [(today - _DAY * back, today - _DAY * (back - 1)) for back in range(6, -1, -1)]
@@ -298,7 +286,7 @@ def _month(number: int) -> date:
 
 
 def _activity_of(
-    view: View, edges: list[tuple[date, date]], runs: Sequence[Run], calendar: _Calendar, now: datetime
+    view: View, edges: list[tuple[date, date]], runs: Sequence[Run], calendar: Calendar, now: datetime
 ) -> dict[str, Any]:
     """The chart: `total`, `avg` and `peak` are credits."""
     buckets: list[dict[str, Any]] = []
@@ -334,45 +322,9 @@ def _shown(event: Event) -> dict[str, Any]:
     }
 
 
-def _calendar(query: QueryParams) -> _Calendar:
-    name = query.get("timezone", "UTC")
-    try:
-        return _Calendar(name, ZoneInfo(name))
-    except (KeyError, ValueError, OSError):
-        raise RefusedError(422, "VALIDATION_ERROR", f"Unknown IANA timezone: {name}", "timezone") from None
-
-
-def _choice(query: QueryParams, name: str, kind: Any, default: str) -> Any:
-    value = query.get(name, default)
-    if value not in get_args(kind):
-        raise RefusedError(422, "VALIDATION_ERROR", f"{name} should be one of {', '.join(get_args(kind))}", name)
-    return value
-
-
-def _limit(query: QueryParams) -> int:
-    text = query.get("limit", "20")
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
-        return int(text)
-    raise RefusedError(422, "VALIDATION_ERROR", "limit should be a whole number from 1 to 100", "limit")
-
-
-def _cursor(event: Event) -> str:
-    return base64.urlsafe_b64encode(f"{_written(event.timestamp)} {event.id}".encode()).decode()
-
-
-def _read_cursor(text: str) -> tuple[str, str]:
-    try:
-        moment, _, name = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
-    except (binascii.Error, ValueError):
-        moment, name = "", ""
-    if not name:
-        raise RefusedError(400, "BAD_REQUEST", "Invalid cursor", "cursor")
-    return moment, name
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, OFFICE, day_of_counts, draws
+from meterhouse.pipelines.sandbox.seasonality import OFFICE, day_of_counts, draws
 
 Outcome = Literal["completed", "failed", "cancelled"]
 Action = Literal[
@@ -33,13 +33,13 @@ UNTAGGED = ""
 
 
 def identifier(*names: object) -> str:
-    """The UUID of whatever has these names, the same for ever."""
+    """The UUID for these names, the same in every process."""
     return str(uuid5(_NAMESPACE, "/".join(map(str, names))))
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody in a workspace; `share` of its runs are theirs."""
+    """A user of a workspace, who starts `share` of its runs."""
 
     name: str
     share: float
@@ -127,24 +127,22 @@ _RARE: tuple[tuple[Action, str, str, float], ...] = (
     ("api_key_created", "live", "api_key", 0.015),
     ("settings_changed", "workspace", "workspace", 0.05),
 )
-"""What else happens in a workspace, and how often a day."""
+"""The other events of a workspace: action, kind, resource, and how often a day."""
 
 
-class World:
-    """The runs and events of both workspaces, decided by the seed alone."""
-
-    first_day = FIRST_DAY
+class UsageFixtures:
+    """The runs and events of both workspaces, a function of the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def runs(self, account: str, day: date) -> tuple[Run, ...]:
-        """What was started on the UTC day `day`, in order."""
-        return _runs(self.seed, account, day) if day >= self.first_day and account in MEMBERS else ()
+        """The runs that were started on the UTC day `day`, which is `FIRST_DAY` or later, in order."""
+        return _runs(self.seed, account, day) if account in MEMBERS else ()
 
     def events(self, account: str, day: date) -> tuple[Event, ...]:
-        """What happened on the UTC day `day` apart from runs, in order."""
-        return _events(self.seed, account, day) if day >= self.first_day and account in MEMBERS else ()
+        """The other events of the UTC day `day`, which is `FIRST_DAY` or later, in order."""
+        return _events(self.seed, account, day) if account in MEMBERS else ()
 
 
 @lru_cache(maxsize=8192)
@@ -205,7 +203,7 @@ def _events(seed: int, account: str, day: date) -> tuple[Event, ...]:
 
 @lru_cache(maxsize=32768)
 def event_of(run: Run) -> Event:
-    """What the feed says of a run that has ended."""
+    """The event of a run that has ended."""
     name = identifier("run", run.account, run.started_at.isoformat(), run.characters, run.credits, run.locale)
     return Event(
         timestamp=run.ended_at,

@@ -6,11 +6,11 @@ firm's, whose key sees nothing of the others. Credits are those of the rates bef
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, Rhythm, day_of_counts, draws
+from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, Seasonality, day_of_counts, draws
 
 SPIKE = {date(2025, 5, 14): 6, date(2025, 5, 15): 3}
 """A storm: the claims of `org_harbour` that are parsed on these days, as a factor."""
@@ -59,7 +59,7 @@ class _Meter:
     monthly: float
     units: float
     rate: str
-    rhythm: Rhythm = OFFICE
+    seasonality: Seasonality = OFFICE
     since: date = FIRST_DAY
 
 
@@ -77,10 +77,10 @@ def _meter(
     monthly: float,
     units: float,
     rate: str,
-    rhythm: Rhythm = OFFICE,
+    seasonality: Seasonality = OFFICE,
     since: date = FIRST_DAY,
 ) -> _Meter:
-    return _Meter(Series(product, feature, api_key, file_type), monthly, units, rate, rhythm, since)
+    return _Meter(Series(product, feature, api_key, file_type), monthly, units, rate, seasonality, since)
 
 
 _METERS = {
@@ -114,23 +114,20 @@ _METERS = {
 }
 
 
-class World:
-    """The usage of all organisations, decided by the seed alone."""
-
-    first_day = FIRST_DAY
-    last_day = date.max - timedelta(days=1)
+class UsageFixtures:
+    """The usage of all organisations, a function of the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def day(self, org_id: str, day: date, minutes: int = 24 * 60) -> Day:
-        """What an organisation used in the first `minutes` of a UTC day; nothing before `first_day`."""
+        """What an organisation used in the first `minutes` of a UTC day; nothing before `FIRST_DAY`."""
         used: Day = {}
         for meter in _METERS.get(org_id, ()):
-            if day < max(meter.since, self.first_day):
+            if day < meter.since:
                 continue
             spike = SPIKE.get(day, 1) if meter.series[:3] == ("parse", "standard_page", "claims-production") else 1
-            hours = day_of_counts(meter.monthly * spike, meter.rhythm, day, self.seed, org_id, *meter.series)
+            hours = day_of_counts(meter.monthly * spike, meter.seasonality, day, self.seed, org_id, *meter.series)
             requests = sum(hours[: minutes // 60])
             if minutes % 60:
                 requests += hours[minutes // 60] * (minutes % 60) // 60

@@ -1,29 +1,24 @@
-"""The book of usage: what Reducto has counted, and what a test makes it say instead."""
+"""The usage of Reducto: credits and requests for each day, product, feature, API key and file type."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from meterhouse.pipelines.sandbox.reducto.fixtures import CREDENTIALS, Day, Figures, Series, World
+from meterhouse.pipelines.sandbox.dates import Moment, midnight, moment
+from meterhouse.pipelines.sandbox.reducto.fixtures import CREDENTIALS, Day, Figures, Series, UsageFixtures
+from meterhouse.pipelines.sandbox.store import Edit, UsageStore, edited, matches
 
-_DAY = timedelta(days=1)
-_DAYS_KEPT = 8192
 DEFAULT = CREDENTIALS[0].org_ids[0]
-"""The organisation that is meant where none is named."""
-
-DayLike = date | str
-"""A UTC day: a date, or ISO 8601 text of one (a time after it is passed over)."""
+"""The organisation of the default key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one organisation used on one day; `credits` is a decimal, its text, or None where the export shows none."""
+    """What one organisation used on one day; `credits` is a decimal, its text, or None where the export returns none."""
 
-    date: DayLike
+    date: Moment
     product: str = "parse"
     feature: str = "standard_page"
     api_key: str = "production"
@@ -33,80 +28,45 @@ class Usage:
     org_id: str = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    """A change of what the vendor says of the past; `change` gives the new figures of old ones, None to take them away."""
+class CreditStore(UsageStore[Day, Figures]):
+    """The usage of every organisation; today counts as far as it has run, to the minute. An account is an organisation."""
 
-    start: date
-    end: date
-    match: Mapping[str, str]
-    change: Callable[[Figures], Figures | None]
+    account_name = "org_id"
+    dimensions = Series._fields
 
-    def apply(self, org_id: str, day: date, used: Day) -> None:
-        if not self.start <= day < self.end or self.match.get("org_id", org_id) != org_id:
-            return
-        for series in [series for series in used if _matches(series, self.match)]:
-            figures = self.change(used[series])
-            if figures is not None:
-                used[series] = figures
-            else:
-                del used[series]
-
-
-class UsageBook:
-    """What every organisation used on every day up to now; safe to change while the server answers.
-
-    The usage of the seed's world is the vendor's truth until `set` replaces it. Today counts as far as it has run, to the
-    minute; days to come hold nothing. What is matched is named as in `Usage`: `org_id`, `product`, `feature`, `api_key`,
-    `file_type`.
-    """
-
-    def __init__(self, world: World, clock: Callable[[], datetime]) -> None:
-        self._world = world
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._set: dict[tuple[str, date], Day] | None = None
-        self._edits: list[_Edit] = []
-        self._kept: OrderedDict[tuple[str, date], Day] = OrderedDict()
-
-    def now(self) -> datetime:
-        """This moment, in UTC, as the sandbox's clock has it."""
-        now = self._clock()
-        if now.tzinfo is None:
-            raise ValueError(f"the sandbox's clock gave {now!r}, a time without a timezone")
-        return now.astimezone(UTC)
+    def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock)
+        self._fixtures = UsageFixtures(seed)
 
     def set(self, rows: Iterable[Usage | Mapping[str, Any]]) -> None:
-        """Replaces the world with exactly these rows, until `reset`; what `restate` and `vanish` did is forgotten.
+        """Replaces the fixtures with exactly these rows, until `reset`.
 
         Args:
             rows: `Usage`, or mappings with its fields. Rows of one organisation, day and series add up.
 
         Raises:
-            ValueError: a date is none.
+            ValueError: a date is invalid.
         """
-        book: dict[tuple[str, date], Day] = {}
+        days: dict[tuple[str, date], Day] = {}
         for given in rows:
             row = given if isinstance(given, Usage) else Usage(**given)
-            used = book.setdefault((row.org_id, as_day(row.date)), {})
+            used = days.setdefault((row.org_id, _day(row.date)), {})
             series = Series(row.product, row.feature, row.api_key, row.file_type)
             figures = Figures(None if row.credits is None else Decimal(row.credits), row.requests)
             used[series] = added(used[series], figures) if series in used else figures
-        with self._lock:
-            self._set, self._edits = book, []
-            self._kept.clear()
+        self._replace(days)
 
     def restate(
         self,
-        start: DayLike,
-        end: DayLike | None = None,
+        start: Moment,
+        end: Moment | None = None,
         *,
-        factor: Decimal | int | str | None = None,
-        credits: Decimal | int | str | None = None,  # noqa: A002 - as the API names it
+        factor: Decimal | float | str | None = None,
+        credits: Decimal | float | str | None = None,  # noqa: A002 - as the API names it
         requests: int | None = None,
         **match: str,
     ) -> None:
-        """Makes the vendor count anew what matches in [start, end).
+        """Changes the usage that matches in [start, end).
 
         Args:
             start: first day.
@@ -114,123 +74,69 @@ class UsageBook:
             factor: what the old figures are multiplied by, requests rounded down; or
             credits: the new credits of every matching day and series, and
             requests: the new number of requests.
-            **match: only of this product and so on.
+            **match: only usage of this `org_id`, `product`, `feature`, `api_key` or `file_type`.
 
         Raises:
-            ValueError: nothing or both ways are given, or the window is empty.
+            ValueError: neither or both ways are given, the window is empty, or there is no such dimension.
         """
         if (factor is None) == (credits is None and requests is None):
             raise ValueError("restate takes either a factor or credits and requests")
+        by, new = (None if number is None else Decimal(str(number)) for number in (factor, credits))
 
         def change(old: Figures) -> Figures:
-            if factor is not None:
-                by = Decimal(factor)
+            if by is not None:
                 return Figures(None if old.credits is None else old.credits * by, int(old.requests * by))
-            return Figures(
-                old.credits if credits is None else Decimal(credits), old.requests if requests is None else requests
-            )
+            return Figures(old.credits if new is None else new, old.requests if requests is None else requests)
 
-        self._edit(start, end, change, match)
-
-    def vanish(self, start: DayLike, end: DayLike | None = None, **match: str) -> None:
-        """Withdraws what matches in [start, end); arguments as of `restate`."""
-        self._edit(start, end, lambda _: None, match)
-
-    def reset(self) -> None:
-        """Back to the seed's world, as if nothing had been set, restated or withdrawn."""
-        with self._lock:
-            self._set, self._edits = None, []
-            self._kept.clear()
+        self._edit(start, end, match, change)
 
     def total(
-        self, start: DayLike | None = None, end: DayLike | None = None, *, org_id: str = DEFAULT, **match: str
+        self, start: Moment | None = None, end: Moment | None = None, *, org_id: str = DEFAULT, **match: str
     ) -> Figures:
-        """Credits and requests of one organisation in [start, end), up to now; None for no bound."""
-        total = Figures(Decimal(0), 0)
-        for _, used in self.days(org_id, start, end):
-            for series, figures in used.items():
-                if _matches(series, match):
-                    total = Figures(
-                        (total.credits or 0) + (figures.credits or Decimal(0)), total.requests + figures.requests
-                    )
-        return total
+        """Credits and requests of one organisation that match in [start, end), up to now; None for no bound."""
+        days = self.days(org_id, start, end)
+        found = [figures for _, used in days for series, figures in used.items() if matches(series, match)]
+        return Figures(sum((one.credits or Decimal(0) for one in found), Decimal(0)), sum(one.requests for one in found))
 
-    def rows(self, start: DayLike | None = None, end: DayLike | None = None, *, org_id: str = DEFAULT) -> list[Usage]:
-        """Every day and series of one organisation in [start, end), up to now: what `set` takes."""
+    def rows(self, start: Moment | None = None, end: Moment | None = None, *, org_id: str = DEFAULT) -> list[Usage]:
+        """Every day and series of one organisation in [start, end), up to now, as `set` takes them."""
         return [
             Usage(day, *series, *figures, org_id=org_id)
             for day, used in self.days(org_id, start, end)
             for series, figures in sorted(used.items())
         ]
 
-    def days(self, org_id: str, start: DayLike | None, end: DayLike | None) -> Iterator[tuple[date, Day]]:
+    def days(self, org_id: str, start: Moment | None, end: Moment | None) -> list[tuple[date, Day]]:
         """The days in [start, end) that hold usage, in order, none of them after today."""
-        with self._lock:
-            now = self.now()
-            first, last = self._span(org_id)
-            day = max(as_day(start), first) if start is not None else first
-            stop = min(as_day(end) if end is not None else date.max, now.date() + _DAY, last + _DAY)
-            found = []
-            while day < stop:
-                if used := self._day(org_id, day, now):
-                    found.append((day, used))
-                day += _DAY
-        return iter(found)
+        first, stop = (None if day is None else _day(day) for day in (start, end))
+        return [(day, used) for day, used in self._days(org_id, *self._window(first, stop)) if used]
 
     def _edit(
-        self, start: DayLike, end: DayLike | None, change: Callable[[Figures], Figures | None], match: Mapping[str, str]
+        self, start: Moment, end: Moment | None, match: Mapping[str, Any], change: Callable[[Figures], Figures | None]
     ) -> None:
-        first = as_day(start)
-        last = as_day(end) if end is not None else first + _DAY
-        if first >= last:
-            raise ValueError(f"the window from {first} to {last} is empty")
-        if unknown := match.keys() - {"org_id", *Series._fields}:
-            raise ValueError(f"usage has no {', '.join(sorted(unknown))}")
-        with self._lock:
-            self._edits.append(_Edit(first, last, match, change))
-            self._kept.clear()
+        super()._edit(_day(start), _day(end) if end is not None else None, match, change)
 
-    def _span(self, org_id: str) -> tuple[date, date]:
-        if self._set is None:
-            return self._world.first_day, self._world.last_day
-        days = [day for name, day in self._set if name == org_id] or [date(1970, 1, 1)]
-        return min(days), max(days)
+    def _fixture(self, account: str, day: date, now: datetime) -> Day:
+        minutes = now.hour * 60 + now.minute if day == now.date() else 24 * 60
+        return self._fixtures.day(account, day, minutes)
 
-    def _day(self, org_id: str, day: date, now: datetime) -> Day:
-        key = (org_id, day)
-        if key in self._kept:
-            return self._kept[key]
-        if self._set is not None:
-            used = dict(self._set.get(key, {}))
-        elif day == now.date():
-            used = self._world.day(org_id, day, now.hour * 60 + now.minute)
-        else:
-            used = self._world.day(org_id, day)
-        for edit in self._edits:
-            edit.apply(org_id, day, used)
-        if day < now.date():  # today is another every minute
-            self._kept[key] = used
-            while len(self._kept) > _DAYS_KEPT:
-                self._kept.popitem(last=False)
-        return used
+    def _empty(self) -> Day:
+        return {}
+
+    def _edited(self, day: date, used: Day, edits: Sequence[Edit[Figures]]) -> Day:
+        return {
+            series: new
+            for series, figures in used.items()
+            if (new := edited(edits, midnight(day), series, figures)) is not None
+        }
 
 
 def added(one: Figures, other: Figures) -> Figures:
-    """Both together; credits that are not shown stay so, where the others are not shown either."""
-    shown = [figures.credits for figures in (one, other) if figures.credits is not None]
-    return Figures(sum(shown, Decimal(0)) if shown else None, one.requests + other.requests)
+    """The sum of both; its credits are None only where both are."""
+    known = [figures.credits for figures in (one, other) if figures.credits is not None]
+    return Figures(sum(known, Decimal(0)) if known else None, one.requests + other.requests)
 
 
-def as_day(value: DayLike) -> date:
-    """The day that `value` means.
-
-    Raises:
-        ValueError: the text is no ISO 8601 date.
-    """
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value.date() if isinstance(value, datetime) else value
-
-
-def _matches(series: Series, match: Mapping[str, str]) -> bool:
-    return all(getattr(series, name) == value for name, value in match.items() if name != "org_id")
+def _day(value: Moment) -> date:
+    """The UTC day of a moment: usage has no time of day."""
+    return moment(value).date()

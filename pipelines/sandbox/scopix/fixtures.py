@@ -1,7 +1,7 @@
 """Who uses Scopix in the sandbox: a property agency with three API keys and people in the console, and a small studio.
 
-Some 5,000 requests a month; files are described, searched and talked about. What the vendor shows only in sums (credits,
-tokens) hangs on the single event here, so that every endpoint says the same of the same day.
+Some 5,000 requests a month; files are described, searched and discussed in chats. The vendor shows credits and tokens only
+as sums; here each event has its own, so that all endpoints agree on a day.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from meterhouse.pipelines.sandbox.seasonality import FIRST_DAY, NIGHTLY, OFFICE, Rhythm, day_of_counts
+from meterhouse.pipelines.sandbox.seasonality import NIGHTLY, OFFICE, Seasonality, day_of_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Credential:
 
 
 class Event(NamedTuple):
-    """One request to the vendor. From `credits` on, the vendor has it but does not list it."""
+    """One request to the vendor. The vendor does not list the fields from `credits` on."""
 
     id: str
     timestamp: datetime
@@ -41,13 +41,18 @@ class Event(NamedTuple):
     output_tokens: int = 0
     session: str | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the request described a file."""
+        return self.operation_type == "describe" and self.status_code < 400
+
 
 class _Meter(NamedTuple):
     operation: str
     method: str
     endpoint: str
     monthly: float
-    rhythm: Rhythm
+    seasonality: Seasonality
     credits: float
     key: int | None
     until: date = date.max
@@ -85,17 +90,15 @@ _METERS = {
 _FAILURES = ((500, "INTERNAL_ERROR"), (422, "VALIDATION_ERROR"), (413, "FILE_TOO_LARGE"))
 
 
-class World:
-    """The usage of both accounts, decided by the seed alone."""
-
-    first_day = FIRST_DAY
+class UsageFixtures:
+    """The events of both accounts, a function of the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def day(self, account: str, day: date) -> tuple[Event, ...]:
-        """What `account` did on the UTC day `day`, oldest first; nothing before `first_day`."""
-        return _day(self.seed, account, day) if day >= self.first_day else ()
+        """The events of the UTC day `day`, which is `FIRST_DAY` or later, oldest first."""
+        return _day(self.seed, account, day)
 
 
 @lru_cache(maxsize=8192)
@@ -107,7 +110,7 @@ def _day(seed: int, account: str, day: date) -> tuple[Event, ...]:
         if day >= meter.until:
             continue
         chance = Random(f"{seed}|{account}|{day}|{number}")  # noqa: S311 - believable, not secret
-        counts = day_of_counts(meter.monthly, meter.rhythm, day, seed, account, number)
+        counts = day_of_counts(meter.monthly, meter.seasonality, day, seed, account, number)
         for hour, count in enumerate(counts):
             for _ in range(count):
                 moment = midnight + timedelta(hours=hour, milliseconds=chance.randrange(3_600_000))
@@ -119,7 +122,7 @@ def _day(seed: int, account: str, day: date) -> tuple[Event, ...]:
 def _event(chance: Random, meter: _Meter, moment: datetime, key: str | None, number: int) -> Event:
     status, error = chance.choice(_FAILURES) if chance.random() < 0.02 else (200, None)
     failed = error is not None
-    # A fifth of the talk is one conversation that a team keeps open for a week.
+    # A fifth of the messages belong to one conversation that a team keeps open for a week.
     session = f"session-{moment:%G-%V}" if chance.random() < 0.2 else f"session-{moment:%Y-%m-%d}-{number // 3}"
     reads = meter.operation != "search" and not failed
     return Event(

@@ -1,71 +1,65 @@
-"""The book of events: what Scopix has counted, and what a test makes it say instead."""
+"""The events of Scopix: one for each request."""
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
-from meterhouse.pipelines.sandbox.scopix.fixtures import Event, World
+from meterhouse.pipelines.sandbox.dates import DAY, Moment, midnight
+from meterhouse.pipelines.sandbox.scopix.fixtures import Event, UsageFixtures
+from meterhouse.pipelines.sandbox.store import Edit, UsageStore, edited, matches
 
-_DAY = timedelta(days=1)
-
-Moment = datetime | date | str
-"""A UTC time: a datetime (naive is UTC), a date (its midnight) or ISO 8601 text of either."""
-
-Days = dict[date, list[Event]]
+Events = list[Event]
 
 
-class EventBook:
-    """The events of every account up to now; safe to change while the server answers."""
+class EventStore(UsageStore[Events, Event]):
+    """The events of every account, up to now."""
 
-    def __init__(self, world: World, clock: Callable[[], datetime]) -> None:
-        self._world = world
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._given: dict[str, Days] | None = None
-        self._arrived: dict[str, Days] = {}
-        self._changes: list[tuple[str, datetime, datetime, Mapping[str, Any], Mapping[str, Any] | None]] = []
+    dimensions = Event._fields
 
-    def now(self) -> datetime:
-        """This moment, in UTC, as the sandbox's clock has it."""
-        return self._clock().astimezone(UTC)
+    def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock)
+        self._fixtures = UsageFixtures(seed)
+        self._late: dict[tuple[str, date], Events] = {}
 
     def set(self, events: Iterable[Event], *, account: str = "default") -> None:
-        """Replaces the world with exactly these events of one account, until `reset`."""
+        """Replaces the fixtures with exactly these events of one account, until `reset`."""
+        days: dict[tuple[str, date], Events] = {}
+        for event in events:
+            days.setdefault((account, _day(event)), []).append(event)
         with self._lock:
-            self._given, self._arrived, self._changes = {account: {}}, {}, []
-            for event in events:
-                self._given[account].setdefault(event.timestamp.astimezone(UTC).date(), []).append(event)
+            self._late.clear()
+            self._replace({key: _in_order(day) for key, day in days.items()})
 
     def arrive(self, *events: Event, account: str = "default") -> None:
-        """Adds events, whatever their time: those of the past are late."""
+        """Adds events of any time since the first day of the fixtures: those of the past arrive late."""
         with self._lock:
-            days = self._arrived.setdefault(account, {})
+            days = self._late if self._given is None else self._given
             for event in events:
-                days.setdefault(event.timestamp.astimezone(UTC).date(), []).append(event)
+                key = (account, _day(event))
+                days[key] = _in_order([*days.get(key, ()), event])
+            self._changed()
 
-    def restate(
-        self, start: Moment, end: Moment | None = None, *, account: str = "default", to: Mapping[str, Any], **match: Any
-    ) -> None:
-        """Changes fields of the events that match in [start, end), or on the one UTC day `start`.
+    def restate(self, start: Moment, end: Moment | None = None, *, to: Mapping[str, Any], **match: Any) -> None:
+        """Changes fields of the events that match in [start, end).
 
         Args:
             start: first moment.
-            end: the moment after the last; None for the day that holds `start`.
-            account: whose events.
+            end: the moment after the last; None for the one UTC day that holds `start`.
             to: fields of `Event` and their new values.
-            **match: fields of `Event` that an event must have.
-        """
-        self._change(account, start, end, match, to)
+            **match: only events of this `account`, and whose fields have these values.
 
-    def vanish(self, start: Moment, end: Moment | None = None, *, account: str = "default", **match: Any) -> None:
-        """Withdraws what matches; arguments as of `restate`."""
-        self._change(account, start, end, match, None)
+        Raises:
+            ValueError: the window is empty, or there is no such field.
+        """
+        if unknown := to.keys() - set(Event._fields):
+            raise ValueError(f"an event has no {', '.join(sorted(unknown))}")
+        self._edit(start, end, match, lambda event: event._replace(**to))
 
     def reset(self) -> None:
-        """Back to the seed's world."""
+        """Restores the fixtures: forgets what was set, restated, withdrawn or has arrived."""
         with self._lock:
-            self._given, self._arrived, self._changes = None, {}, []
+            self._late.clear()
+            super().reset()
 
     def total(
         self,
@@ -77,73 +71,34 @@ class EventBook:
         **match: Any,
     ) -> float:
         """The sum of `what` (requests, credits, input_tokens or output_tokens) in [start, end), up to now."""
-        events = [event for event in self.events(account, start, end) if _matches(event, match)]
+        events = [event for event in self.events(account, start, end) if matches(event, match)]
         return len(events) if what == "requests" else sum(getattr(event, what) for event in events)
 
     def events(self, account: str, start: Moment | None = None, end: Moment | None = None) -> list[Event]:
         """The events of [start, end), none of them after now, oldest first."""
-        with self._lock:
-            now = self.now()
-            begin = moment(start) if start is not None else self._first(account)
-            stop = min(moment(end), now + timedelta(microseconds=1)) if end is not None else now + timedelta(microseconds=1)
-            found: list[Event] = []
-            day = max(begin, self._first(account)).date()
-            while datetime.combine(day, time(), UTC) < stop:
-                events, midnight = self._day(account, day), datetime.combine(day, time(), UTC)
-                inside = begin <= midnight and midnight + _DAY <= stop
-                found += events if inside else [event for event in events if begin <= event.timestamp < stop]
-                day += _DAY
-            return found
+        begin, stop = self._window(start, end)
+        found: Events = []
+        for day, events in self._days(account, begin, stop):
+            inside = begin <= midnight(day) and midnight(day) + DAY <= stop
+            found += events if inside else [event for event in events if begin <= event.timestamp < stop]
+        return found
 
-    def _first(self, account: str) -> datetime:
-        days = [*self._arrived.get(account, {}), *((self._given or {}).get(account, {}))]
-        if self._given is None:
-            days.append(self._world.first_day)
-        return datetime.combine(min(days, default=self.now().date()), time(), UTC)
+    def _fixture(self, account: str, day: date, now: datetime) -> Events:
+        del now  # events that are still to come are left out when they are read
+        events, late = self._fixtures.day(account, day), self._late.get((account, day))
+        return _in_order([*events, *late]) if late else [*events]
 
-    def _change(
-        self,
-        account: str,
-        start: Moment,
-        end: Moment | None,
-        match: Mapping[str, Any],
-        to: Mapping[str, Any] | None,
-    ) -> None:
-        first = moment(start)
-        midnight = datetime.combine(first.date(), time(), UTC)
-        first, last = (first, moment(end)) if end is not None else (midnight, midnight + _DAY)
-        with self._lock:
-            self._changes.append((account, first, last, match, to))
+    def _empty(self) -> Events:
+        return []
 
-    def _day(self, account: str, day: date) -> Sequence[Event]:
-        whole: Sequence[Event]
-        whole = self._given.get(account, {}).get(day, ()) if self._given is not None else self._world.day(account, day)
-        if self._given is None and not self._arrived and not self._changes:
-            return whole
-        events = [*whole, *self._arrived.get(account, {}).get(day, ())]
-        for name, start, end, match, to in self._changes:
-            if name != account or not start.date() <= day <= end.date():
-                continue
-            hit = [start <= event.timestamp < end and _matches(event, match) for event in events]
-            if to is None:
-                events = [event for event, gone in zip(events, hit, strict=True) if not gone]
-            else:
-                events = [event._replace(**to) if changed else event for event, changed in zip(events, hit, strict=True)]
-        return sorted(events, key=lambda event: (event.timestamp, event.id))
+    def _edited(self, day: date, used: Events, edits: Sequence[Edit[Event]]) -> Events:
+        del day
+        return _in_order([new for one in used if (new := edited(edits, one.timestamp, one, one)) is not None])
 
 
-def moment(value: Moment) -> datetime:
-    """The UTC time that `value` means.
-
-    Raises:
-        ValueError: the text is no ISO 8601 date or time.
-    """
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    elif not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+def _day(event: Event) -> date:
+    return event.timestamp.astimezone(UTC).date()
 
 
-def _matches(event: Event, match: Mapping[str, Any]) -> bool:
-    return all(getattr(event, name) == value for name, value in match.items())
+def _in_order(events: Events) -> Events:
+    return sorted(events, key=lambda event: (event.timestamp, event.id))

@@ -1,8 +1,9 @@
 {#
-    One row per date from 2018, which began on a Monday and is before any provider's usage, for 10,000 days: `date`,
-    `weekday` (1 is Monday), `month` (its first day) and `date_a_month_before` (the last day of a month that is shorter).
-    It is no model, so that a unit test need not give it. A product of digits, because it needs neither a query at compile
-    time nor a function that only some engines have.
+    One row per date from 2018-01-01, a Monday before any usage, for 10,000 days: `date`, `weekday` (1 is Monday), `month`
+    (its first day) and `date_a_month_before` (the last day of the month if that month is shorter).
+
+    It is a macro instead of a model, so that unit tests need not supply it. The dates come from a product of digits, which
+    needs neither a query at compile time nor a function that only some engines have.
 #}
 {% macro calendar() %}
     with

@@ -1,7 +1,7 @@
 {#
-    The quotient of two decimals of nine places, rounded half away from zero to so many places; null where the denominator is
-    zero. It is computed in whole numbers, because DuckDB divides decimals as doubles, whose sixteen digits are not enough for
-    money, and Spark rounds a quotient before anybody can say how.
+    The quotient of two decimals of nine places, rounded half away from zero to `places`; null if the denominator is zero. It
+    is computed in whole numbers: DuckDB divides decimals as doubles, whose sixteen digits are too few for money, and Spark
+    rounds a quotient before a cast can.
 #}
 {% macro divided(numerator, denominator, places=9) -%}
     {%- if places == 9 -%}
@@ -14,8 +14,8 @@
 
 
 {#
-    A decimal for statistics, which are doubles where the engine's deviations are. Spark would divide a decimal by a double of
-    its own accord, but not before it has rounded the decimal.
+    A decimal for statistics, which are doubles if the deviations of the engine are. Spark converts a decimal that is divided
+    by a double, but rounds the decimal first.
 #}
 {% macro as_statistic(value) %}
     {{- return(adapter.dispatch('as_statistic', 'meterhouse')(value)) -}}
@@ -31,11 +31,11 @@
 
 
 {#
-    A setting of the session, for Spark alone; on Databricks it cannot be said to a SQL warehouse.
+    Sets a session setting on Spark only: a SQL warehouse of Databricks does not accept it.
 
-    Every model has to have its decimals exact. Spark gives up their last places so that the largest conceivable result would
-    fit, unless it is told to keep them. What does not fit then, which takes amounts of 10^15, is an error, or null where ANSI
-    mode is off, as dbt-spark has it.
+    Every model needs exact decimals. By default, Spark drops the last places so that the largest conceivable result fits.
+    With `allowPrecisionLoss = false` it keeps them. A result that does not fit then, from amounts of 10^15, is an error, or
+    null without ANSI mode, the default of dbt-spark.
 #}
 {% macro on_spark(setting) -%}
     {%- if target.type == 'spark' %}set {{ setting }}{% endif -%}

@@ -1,17 +1,18 @@
 {#
-    What a stream draws from grants: CTEs that end in `drawn`, one row per row of the stream and grant that it draws on.
+    Draws a stream of usage down from grants: CTEs that end in `drawn`, one row per row of the stream and grant that it draws
+    on.
 
     `grants`: provider, billing_account, unit, grant_key, amount, starts_on, expires_on (excluded, null for never) and
-    `turn`, their order from 1 within provider, billing_account and unit; no two of a turn are valid on the same day.
+    `turn`, their order from 1 within provider, billing_account and unit. No two grants of a turn are valid on the same day.
     `stream`: provider, billing_account, unit, row_key, row_order (unique, in the order of use), date and quantity.
-    `granted`: the relation that the grants are from.
+    `granted`: the relation that the grants come from.
 
-    A row takes from the first grant, in their order, that is valid on its date and has something left. Because the order
-    does not depend on time, that is the same as letting one grant after the other draw all that it can from what those
-    before it have left: turn by turn. A negative row gives back what was drawn before it.
+    A row takes from the first grant, in their order, that is valid on its date and has something left. The order does not
+    depend on time, so the result is the same if one grant after the other draws all it can from what the grants before it
+    left: turn by turn. A negative row gives back what was drawn before it.
 
-    DuckDB and PostgreSQL take turns by recursion. Spark, Snowflake, BigQuery and others allow no window function in one, so
-    that each turn is a CTE there: as many as `granted` has when the model is compiled.
+    DuckDB and PostgreSQL take turns by recursion. Spark, Snowflake, BigQuery and others allow no window function in a
+    recursive query, so each turn is a CTE there: as many as `granted` has when the model is compiled.
 #}
 {% macro drawn_down(stream, grants, granted) %}
     before_turns as (
@@ -50,7 +51,10 @@
 {%- endmacro %}
 
 
-{# CTEs that end in `turns`: the rows of `before_turns` after all turns, and what each of them has drawn from a grant. #}
+{#
+    CTEs that end in `turns`: the rows of `before_turns` after all turns, and the amount that each of them drew from each
+    grant.
+#}
 {% macro turns_taken(grants, granted) %}
     {{- return(adapter.dispatch('turns_taken', 'meterhouse')(grants, granted)) -}}
 {% endmacro %}
@@ -123,8 +127,9 @@
 
 
 {#
-    The rows of a turn are the stream's, with what is left of them, and beside them, with the key of a grant, what was drawn in
-    the turns until then. Nothing is left of the latter, so that they want nothing and make no difference to the sums.
+    A turn has two kinds of rows: those of the stream, with the quantity left over, and those with a grant key, which keep
+    the amounts drawn in the turns so far. Nothing is left over in the latter, so they draw nothing and leave the sums
+    unchanged.
 #}
 {% macro default__turns_taken(grants, granted) %}
     {%- set turns = most_turns(granted) %}
@@ -168,8 +173,8 @@
 
 
 {#
-    The rows with the grant of the turn that is valid on their date, `taken_from` (null for none), and how much has been drawn
-    from it with them, `until_after`, and was before, `until_before`.
+    The rows with `taken_from`, the grant of the turn that is valid on their date (null for none). `until_after` and
+    `until_before` are the amounts drawn from the grant up to the row, with and without it.
 #}
 {% macro drawn_in_turn(rows, grants, turn) %}
             select
@@ -216,8 +221,8 @@
 
 
 {#
-    How many turns there are at most. Where dbt may not ask (`--no-introspect`), or there is nothing yet to ask, it is one; nor
-    is there in a unit test, so that those of more turns are for DuckDB and PostgreSQL alone.
+    The highest turn. It is 1 if dbt may not query the database (`--no-introspect`), if the table does not exist yet, and in
+    a unit test. Unit tests with more turns therefore pass on DuckDB and PostgreSQL only.
 #}
 {% macro most_turns(granted) %}
     {%- if not execute or not flags.INTROSPECT
@@ -228,7 +233,7 @@
 {% endmacro %}
 
 
-{# What names one row of `int_usage__metered`. #}
+{# The key of a row of `int_usage__metered`. #}
 {% macro usage_key() -%}
     {{ dbt.concat([
         'provider', "'|'", 'account', "'|'", 'meter', "'|'", 'timespan', "'|'",

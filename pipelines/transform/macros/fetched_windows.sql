@@ -1,4 +1,4 @@
-{# All providers keep the same log of what was asked for; only whose it is differs. #}
+{# The staging model of the log of fetches, which has the same columns for every provider. #}
 {% macro fetched_windows(provider) -%}
 with
 

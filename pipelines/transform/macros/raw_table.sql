@@ -1,7 +1,7 @@
 {#
-    A loader creates a table when the first row arrives, so a new account, or a provider that nobody uses, has none.
-    A model that reads through this macro gets no rows then, in columns typed as the source's yml declares them,
-    where `source()` alone would be an error.
+    A raw table, or no rows if the table does not exist. The loader creates a table with its first row, so a new account or
+    an unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML
+    declares.
 #}
 {% macro raw_table(source_name, table_name) %}
     {%- set relation = source(source_name, table_name) -%}
@@ -24,12 +24,12 @@
 
 
 {#
-    Apart from `raw_table` so that a unit test, whose input is no relation of the database, can answer in its place.
-    Where dbt may not ask the database (`--no-introspect`), the table is taken to be there.
+    A macro of its own, so that a unit test can override it: the input of a unit test is not a relation of the database.
+    If dbt may not query the database (`--no-introspect`), the table is assumed to exist.
 #}
 {% macro raw_table_exists(source_name, relation) %}
     {{- return(
-        var(source_name ~ '_enabled')
+        source_is_enabled(source_name)
         and (
             not flags.INTROSPECT
             or adapter.get_relation(relation.database, relation.schema, relation.identifier) is not none
@@ -38,9 +38,15 @@
 {% endmacro %}
 
 
+{# False if the source is switched off: by `<source>_enabled`, or by its entry in the variable `providers`. #}
+{% macro source_is_enabled(source_name) %}
+    {{- return(var(source_name ~ '_enabled', var('providers').get(source_name, {}).get('enabled', true))) -}}
+{% endmacro %}
+
+
 {#
-    The name of a raw column that some engine reserves, such as `range`, as the loader has written it: in lower case, or in
-    upper case on Snowflake, where a name that is quoted is not folded to it.
+    The quoted name of a raw column that some engine reserves, such as `range`. The loader writes it in lower case, or in upper
+    case on Snowflake, which does not fold quoted names.
 #}
 {% macro raw_column(name) %}
     {{- return(adapter.dispatch('raw_column', 'meterhouse')(name)) -}}
@@ -55,7 +61,7 @@
 {%- endmacro %}
 
 
-{# The engine's name of a type that a source's yml declares. #}
+{# The engine's name of a type that a source's YAML declares. #}
 {% macro declared_type(data_type) %}
     {{- return(adapter.dispatch('declared_type', 'meterhouse')(data_type)) -}}
 {% endmacro %}
@@ -64,7 +70,7 @@
     {{ data_type }}
 {%- endmacro %}
 
-{# Their one type for an instant is called `timestamp`, and Databricks does not know `text`. #}
+{# These engines call an instant `timestamp`, and Databricks does not know `text`. #}
 {% macro bigquery__declared_type(data_type) -%}
     {{ {'text': 'string', 'timestamptz': 'timestamp'}.get(data_type, data_type) }}
 {%- endmacro %}

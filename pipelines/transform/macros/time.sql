@@ -1,7 +1,6 @@
 {#
-    Inside the project every time is a plain `timestamp` that means UTC. A `timestamptz` is not kept: DuckDB and
-    PostgreSQL show, truncate and cast it in the time zone of the session, so that the same model would cut other
-    days on a laptop than on a server.
+    Inside the project every time is a plain `timestamp` in UTC. DuckDB and PostgreSQL show, truncate and cast a
+    `timestamptz` in the time zone of the session: the same model would cut other days on a laptop than on a server.
 #}
 {% macro to_utc(timestamptz) %}
     {{- return(adapter.dispatch('to_utc', 'meterhouse')(timestamptz)) -}}
@@ -19,13 +18,13 @@
     datetime({{ timestamptz }}, 'UTC')
 {%- endmacro %}
 
-{# By the clock of the session, as Spark would have it, an hour is missing and another is there twice each year. #}
+{# By the clock of the session, the default on Spark, one hour a year is missing and another occurs twice. #}
 {% macro spark__to_utc(timestamptz) -%}
     timestampadd(microsecond, unix_micros({{ timestamptz }}), timestamp_ntz'1970-01-01 00:00:00')
 {%- endmacro %}
 
 
-{# The type of such a time: one without a time zone, which only DuckDB and PostgreSQL call `timestamp`. #}
+{# The type of such a time, without a time zone. Only DuckDB and PostgreSQL call it `timestamp`. #}
 {% macro type_utc() %}
     {{- return(adapter.dispatch('type_utc', 'meterhouse')()) -}}
 {% endmacro %}
@@ -47,7 +46,7 @@
 {%- endmacro %}
 
 
-{# UTC to the wall clock of a time zone, which is an SQL expression, and back. #}
+{# UTC to the wall clock of a time zone (an SQL expression), and back. #}
 {% macro from_utc(utc_timestamp, timezone) %}
     {{- return(adapter.dispatch('from_utc', 'meterhouse')(utc_timestamp, timezone)) -}}
 {% endmacro %}
@@ -90,13 +89,13 @@
 {%- endmacro %}
 
 
-{# When a date begins in a time zone, in UTC. #}
+{# The start of a date in a time zone, in UTC. #}
 {% macro start_of_date(date, timezone) -%}
     cast({{ utc_of('cast(' ~ date ~ ' as ' ~ type_utc() ~ ')', timezone) }} as {{ type_utc() }})
 {%- endmacro %}
 
 
-{# The time zone in which an account is billed: its own, else its provider's of the variable, else UTC. #}
+{# The billing time zone of an account: its own, else that of its provider in `billing_timezones`, else UTC. #}
 {% macro billing_timezone(provider, own) -%}
     {%- set timezones = var('billing_timezones') -%}
     coalesce(
@@ -113,7 +112,7 @@
 {%- endmacro %}
 
 
-{# The date of a UTC time on a billing calendar. UTC itself, the usual case, is spared the way through the zones. #}
+{# The date of a UTC time on a billing calendar. UTC, the usual case, skips the conversion. #}
 {% macro billing_date(utc_timestamp, timezone) -%}
     case
         when {{ timezone }} = 'UTC' then cast({{ utc_timestamp }} as date)
@@ -123,8 +122,8 @@
 
 
 {#
-    So many hours, days, months or years after a time or the start of a date, as a time. dbt's own goes by the clock of the
-    session on Spark.
+    A time so many hours, days, months or years after a time or the start of a date. On Spark, the macro of dbt goes by the
+    clock of the session.
 #}
 {% macro later(part, count, moment) %}
     {{- return(adapter.dispatch('later', 'meterhouse')(part, count, moment)) -}}
@@ -139,7 +138,7 @@
 {%- endmacro %}
 
 
-{# The start of the hour that holds a time. #}
+{# The start of the hour of a time. #}
 {% macro hour_of(moment) %}
     {{- return(adapter.dispatch('hour_of', 'meterhouse')(moment)) -}}
 {% endmacro %}
@@ -153,7 +152,7 @@
 {%- endmacro %}
 
 
-{# How many hours lie between the hours of two times: engines do not agree how to count those that are not full. #}
+{# The number of hours between the hours of two times. Engines count partial hours differently. #}
 {% macro hours_between(first, second) %}
     {{- return(adapter.dispatch('hours_between', 'meterhouse')(first, second)) -}}
 {% endmacro %}

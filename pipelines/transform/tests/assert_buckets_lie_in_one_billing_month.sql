@@ -1,6 +1,6 @@
--- One row per bucket that began in one billing month and ended in another.
--- It is billed with the month of its start, because nothing tells how its usage divides. A week does this once a month;
--- a day or month does where the provider does not bill by UTC. Loading such an account by the hour is the way out.
+-- One row per bucket that starts in one billing month and ends in another.
+-- It is billed with the month of its start, because its usage cannot be divided. A week does this once a month; a day or
+-- month does if the provider does not bill by UTC. The remedy is to load such an account by the hour.
 
 {{ config(severity='warn') }}
 

@@ -1,4 +1,4 @@
--- One row per date of the calendar that is wrong: five that are known, and the length of the whole.
+-- One row per wrong date of the calendar: five known dates, and the length of the whole.
 
 with
 

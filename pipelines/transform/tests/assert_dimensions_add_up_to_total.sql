@@ -1,5 +1,7 @@
 -- One row per provider, account, dimension, date and unit whose values do not add up to the usage and to the billed cost of
--- that day. Read from the metered usage and the charges, and not from what the mart was computed of.
+-- that day. Both are computed anew from the metered usage and the charges, not read from the models behind the mart.
+
+{%- set counts_requests = provider_has('provider', 'requests_by_dimension') %}
 
 with
 
@@ -53,7 +55,9 @@ totals as (
         quantity,
         0 as billed_cost
     from metered_usage
-    where timespan in ('hour', 'day') and not (provider = 'reducto' and meter = 'unrated-requests')
+    where
+        timespan in ('hour', 'day')
+        and not ({{ counts_requests }} and {{ is_unrated_meter('provider', 'meter') }})
 
     union all
 
@@ -65,7 +69,7 @@ totals as (
         request_count as quantity,
         0 as billed_cost
     from metered_usage
-    where provider = 'reducto'
+    where {{ counts_requests }}
 
     union all
 
@@ -119,7 +123,7 @@ sides as (
 
 ),
 
--- Onepin and Scopix cut some of their units only; those are not expected of a dimension that never has them.
+-- A partial dimension need only add up in the units that it has.
 cut_units as (
 
     select distinct
@@ -128,11 +132,11 @@ cut_units as (
         dimension,
         unit
     from sides
-    where is_cut = 1 or provider in ('mathpix', 'reducto')
+    where is_cut = 1 or {{ is_complete_dimension('provider', 'dimension') }}
 
 ),
 
--- What is billed in two currencies has no one cost.
+-- Costs in two currencies cannot be added.
 currencies as (
 
     select

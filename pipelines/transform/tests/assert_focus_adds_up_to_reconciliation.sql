@@ -1,6 +1,6 @@
--- One row per provider, billing account, invoice and currency whose charges in FOCUS are not what the reconciliation computes.
--- Of months that one invoice covers. A line is rounded to cents in the reconciliation, and nothing is in FOCUS, so that half
--- a cent a line may be between them.
+-- One row per provider, billing account, invoice and currency whose FOCUS charges differ from the reconciliation.
+-- Only months that one invoice covers. The reconciliation rounds lines to cents and FOCUS rounds nothing, so they may differ
+-- by half a cent a line.
 
 with
 
@@ -42,7 +42,7 @@ of_focus as (
 
 ),
 
--- A charge that FOCUS puts on another invoice, or on none, would be missed if only its own sums were looked at.
+-- Sums of FOCUS alone would miss a charge that FOCUS assigns to another invoice, or to none.
 of_charges as (
 
     select

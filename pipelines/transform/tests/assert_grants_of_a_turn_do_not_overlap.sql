@@ -1,4 +1,4 @@
--- One row per two grants of one turn that are valid on the same day, so that usage would draw on both at once.
+-- One row per two grants of a turn that are valid on the same day: usage would draw on both at once.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per comparison, provider, account and meter or SKU whose total is not the same on both sides.
+-- One row per comparison, provider, account and meter or SKU with different totals on the two sides.
 
 {%- set within_a_day = 'charge_period_end <= ' ~ later('day', 1, 'cast(charge_period_start as date)') -%}
 

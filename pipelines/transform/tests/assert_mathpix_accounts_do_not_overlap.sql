@@ -1,7 +1,7 @@
--- One row per app that two configured accounts report for the same time.
--- A key of Mathpix seems to see the usage of its whole group, so that two keys of one group would be billed twice here.
--- Where the answer leaves the app out, or puts several into one row, the overlap cannot be seen.
--- It waits for the marts, so that what it finds is reported beside the numbers and does not keep them from being built.
+-- One row per Mathpix app that two configured accounts report for the same time.
+-- A key of Mathpix seems to see the usage of its whole group, so two keys of one group would be billed twice here. The
+-- overlap is invisible where the API leaves the app out or puts several apps into one row.
+-- The test waits for the marts: it reports a failure beside the numbers, and does not keep them from being built.
 -- depends_on: {{ ref('cost_monthly') }}
 
 with
@@ -12,7 +12,7 @@ ocr_usage as (
 
 ),
 
--- By month, so that an account that was renamed once is not taken for two.
+-- By month, so that an account that was renamed once does not count as two.
 app_spans as (
 
     select

@@ -1,6 +1,6 @@
--- One row per account, timespan, date and grouping where the loaded groupings do not add up to the same usage.
--- Nothing in Mathpix's documentation promises that they do. The usage by type is what gets priced, and this says where
--- the other two tell another story.
+-- One row per account, timespan, date and grouping whose usage differs from the usage by type.
+-- Mathpix does not document that its groupings add up. The usage by type is priced; this test shows where the other two
+-- groupings differ from it.
 
 {{ config(severity='warn') }}
 
@@ -45,7 +45,7 @@ dates as (
 
 ),
 
--- A date that one grouping leaves out altogether counts as 0 there.
+-- A date without rows in one grouping counts as 0 there.
 compared as (
 
     select

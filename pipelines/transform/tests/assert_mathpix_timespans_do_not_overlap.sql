@@ -1,5 +1,6 @@
--- One row per account and grouping whose buckets of different length overlap in time, so that their usage counts twice.
--- A change of timespan replaces what it loads again; what a backfill by another timespan left behind is not in its reach.
+-- One row per account and grouping with overlapping buckets of different length, whose usage counts twice.
+-- A change of the timespan replaces the times that are loaded again. It does not reach buckets of another timespan that an
+-- earlier backfill loaded.
 -- depends_on: {{ ref('cost_monthly') }}
 
 with

@@ -1,6 +1,6 @@
 -- One row per bucket with a negative count.
--- It is charged as usage taken back, at the prices of the tiers it came from. No vendor documents such a count, so that
--- somebody should look.
+-- It is charged as usage taken back, at the prices of the tiers that it came from. No vendor documents such a count, so it
+-- deserves a look.
 
 {{ config(severity='warn') }}
 

@@ -1,6 +1,6 @@
--- One row per fault of the price list.
--- A gap between tiers would leave usage without a price and an overlap would charge it twice, and neither can be seen
--- in the total of a month that does not reach so far.
+-- One row per error in the price list.
+-- A gap between tiers would leave usage without a price and an overlap would charge it twice. Neither shows in the total of
+-- a month that does not reach the tier.
 
 with
 
@@ -57,12 +57,12 @@ skus as (
 
 ),
 
-faults as (
+errors as (
 
     select
         sku_id,
         valid_from,
-        'the tiers do not run from 0 to infinity, each from the end of the one before' as fault
+        'the tiers do not run from 0 to infinity, each from the end of the one before' as error
     from tiers
     where
         tier_no <> coalesce(previous_tier_no, 0) + 1
@@ -76,7 +76,7 @@ faults as (
     select
         sku_id,
         valid_from,
-        'the tiers do not share one pricing model and one end, or a flat price has more than one' as fault
+        'the tiers do not share one pricing model and one end, or a flat price has more than one' as error
     from versions
     where
         has_several_ends
@@ -89,7 +89,7 @@ faults as (
     select
         sku_id,
         valid_from,
-        'the price does not end when the next one begins' as fault
+        'the price does not end when the next one begins' as error
     from ordered_versions
     where
         valid_to <= valid_from
@@ -101,7 +101,7 @@ faults as (
     select
         sku_id,
         cast(null as date) as valid_from,
-        'the SKU changes its unit or its currency' as fault
+        'the SKU changes its unit or its currency' as error
     from skus
     where units > 1 or currencies > 1
 
@@ -110,7 +110,7 @@ faults as (
     select
         sku_map.sku_id,
         cast(null as date) as valid_from,
-        'sku_map counts another unit than the price is for' as fault
+        'sku_map counts another unit than the price is for' as error
     from {{ ref('sku_map') }} as sku_map
     inner join price_list
         on sku_map.sku_id = price_list.sku_id
@@ -118,4 +118,4 @@ faults as (
 
 )
 
-select * from faults
+select * from errors

@@ -1,7 +1,7 @@
 -- One row per account, organisation, date and grouping whose credits or requests differ from those by product.
--- Nothing in Reducto's documentation promises that the four groupings add up to the same. The one by product is what gets
--- charged, and this says where another tells another story, as it would if an answer were cut at a number of rows. A day
--- that a grouping was asked for and lacks altogether is one of 0 credits.
+-- Reducto does not document that its four groupings add up. The grouping by product is charged; this test shows where
+-- another one differs, as it would if a response were cut at a number of rows. A day without rows counts as 0 credits in
+-- every grouping that was requested for it.
 
 {{ config(severity='warn') }}
 
@@ -43,8 +43,8 @@ days as (
 
 ),
 
--- A grouping has said something of a day where a window of it was fetched, even if it had no row.
-asked as (
+-- A fetched window makes a grouping known for its days, even without a row.
+requested as (
 
     select
         account,
@@ -74,11 +74,11 @@ expected as (
         org_id,
         date,
         grouped_by
-    from asked
+    from requested
 
 ),
 
-told as (
+known as (
 
     select
         expected.account,
@@ -98,7 +98,7 @@ told as (
 
 by_product as (
 
-    select * from told
+    select * from known
     where grouped_by = 'product'
 
 ),
@@ -106,23 +106,23 @@ by_product as (
 final as (
 
     select
-        told.account,
-        told.org_id,
-        told.date,
-        told.grouped_by,
-        told.credits,
-        told.request_count,
+        known.account,
+        known.org_id,
+        known.date,
+        known.grouped_by,
+        known.credits,
+        known.request_count,
         by_product.credits as product_credits,
         by_product.request_count as product_request_count
-    from told
+    from known
     left join by_product
-        on told.account = by_product.account
-        and told.org_id = by_product.org_id
-        and told.date = by_product.date
+        on known.account = by_product.account
+        and known.org_id = by_product.org_id
+        and known.date = by_product.date
     where
         by_product.date is null
-        or told.credits <> by_product.credits
-        or told.request_count <> by_product.request_count
+        or known.credits <> by_product.credits
+        or known.request_count <> by_product.request_count
 
 )
 

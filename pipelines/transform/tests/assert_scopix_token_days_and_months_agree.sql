@@ -1,6 +1,6 @@
 -- One row per account and month of Scopix whose tokens are not the sum of its days.
--- Both are answers of one endpoint, whose documents do not say whether the end of a time is included: were it not, each
--- month would lack its last day, and each day all of itself. Only months that are over and have all of their days count.
+-- Both come from one endpoint. Its documentation does not state whether the end of a window is included: if not, each month
+-- would lack its last day, and each day would be empty. Only past months with all of their days count.
 
 {{ config(severity='warn') }}
 

@@ -1,4 +1,4 @@
--- One row per day of usage that the trends lack or show otherwise.
+-- One row per day of usage that is missing from the trends or differs there.
 
 with
 

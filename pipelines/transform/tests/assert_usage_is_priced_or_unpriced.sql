@@ -1,4 +1,4 @@
--- One row per provider, account, meter and month whose usage is not the sum of what is charged and what is unpriced.
+-- One row per provider, account, meter and month whose usage is not the sum of its charged and its unpriced usage.
 
 with
 
@@ -45,6 +45,7 @@ unpriced_by_month as (
         0 as charged,
         sum(quantity) as unpriced
     from {{ ref('unpriced_usage') }}
+    where reason <> 'no model'
     group by provider, account, meter, {{ dbt.date_trunc('month', 'date') }}
 
 ),

@@ -1,314 +1,389 @@
-"""The matrix: each case is a name, what the server does, whom it concerns, and the exit status that tells the truth."""
+"""The cases of the fault matrix: a name, the fault, the providers that it applies to, and the exit status of the run."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from enum import Enum
 from typing import Any
 
 from meterhouse.pipelines.sandbox import Fault
-from tests.faults.matrix.scene import Scene
-from tests.faults.matrix.vendors import NOW
+from tests.faults.matrix.scenario import LATE, NOW, START, Scenario
+from tests.providers import DESCRIPTIONS
+from tests.providers.description import Description, Edit
 
-ALL = ("mathpix", "reducto", "onepin", "scopix")
-PAGED = ("mathpix", "onepin", "scopix")
+REFERENCE = next(iter(DESCRIPTIONS))
+"""The provider on which all cases run that do not depend on the provider."""
+
+Act = Callable[[Scenario], object]
+
+
+class Kind(Enum):
+    """What a fault is about. The core meets the first five for every provider alike; the others meet its own code."""
+
+    STATUS = "status"
+    CONNECTION = "connection"
+    BODY = "body"
+    SIZE = "size"
+    CLOCK = "clock"
+    PAGING = "paging"
+    ENVELOPE = "envelope"
+    VALUE = "value"
+    RESTATEMENT = "restatement"
+
+    @property
+    def depends_on_provider(self) -> bool:
+        return self in {Kind.PAGING, Kind.ENVELOPE, Kind.VALUE, Kind.RESTATEMENT}
 
 
 @dataclass(frozen=True)
 class Case:
     """One row of the matrix.
 
-    `status` is the exit status of the run that meets the fault, of all providers or by provider. A run that ends with 0 has
-    all that the vendor says now; `behind` names the providers that cannot know that, so that the next run has.
+    A run that ends with status 0 has loaded all that the vendor counts now, unless the case is in the provider's `behind`.
+
+    Attributes:
+        act: brings the fault about.
+        status: exit status of the run that meets the fault; a provider's `exit_status` may name another one.
+        applies: whether the fault can happen to a provider.
+        then: checks after that run.
+        represents: the case stands for its kind on the providers on which not all cases of the kind run.
+        is_behind: no provider can know all that the vendor counts.
     """
 
+    kind: Kind
     name: str
-    does: Callable[[Scene], object]
-    status: int | Mapping[str, int] = 0
-    providers: tuple[str, ...] = ALL
-    behind: tuple[str, ...] = ()
-    then: Callable[[Scene], None] = field(default=lambda _: None)
+    act: Act
+    status: int = 0
+    applies: Callable[[Description], bool] = lambda _: True
+    then: Callable[[Scenario], None] = lambda _: None
+    represents: bool = False
+    is_behind: bool = False
 
-    def status_of(self, provider: str) -> int:
-        return self.status if isinstance(self.status, int) else self.status.get(provider, 0)
+    def status_of(self, provider: Description) -> int:
+        return provider.exit_status.get(self.name, self.status)
 
+    def leaves_behind(self, provider: Description) -> bool:
+        return self.is_behind or self.name in provider.behind
 
-def fault(**what: Any) -> Callable[[Scene], object]:
-    """The answers that hold data are faulty in this way."""
-    return lambda scene: scene.sandbox.faults.add(Fault(path=scene.vendor.path, after=scene.vendor.probes, **what))
-
-
-def text(change: Callable[[Scene, bytes], bytes], times: int | None = None) -> Callable[[Scene], object]:
-    """The body's text is changed."""
-    return lambda scene: scene.sandbox.faults.add(
-        Fault(path=scene.vendor.path, after=scene.vendor.probes, times=times, edit=lambda body, _: change(scene, body))
-    )
+    def runs_on(self, provider: Description) -> bool:
+        everywhere = self.kind.depends_on_provider or self.represents or provider.name == REFERENCE
+        return everywhere and self.applies(provider)
 
 
-def payload(change: Callable[[Scene, Any], object], times: int | None = None) -> Callable[[Scene], object]:
-    """The object in the body is changed in place."""
+def is_paged(provider: Description) -> bool:
+    return provider.paging is not None
 
-    def edit(scene: Scene, body: bytes) -> bytes:
-        answer = json.loads(body)
-        change(scene, answer)
-        return json.dumps(answer).encode()
+
+def lists_events(provider: Description) -> bool:
+    return provider.paging is not None and provider.paging.lists_events
+
+
+def knows_numbered_pages(provider: Description) -> bool:
+    return provider.paging is not None and provider.paging.use_numbers is not None
+
+
+def fault(**options: Any) -> Act:
+    """A fault of the responses that hold the rows."""
+
+    def act(scenario: Scenario) -> None:
+        usage = scenario.provider.usage
+        scenario.sandbox.faults.add(Fault(path=usage.path, after=usage.probes, **options))
+
+    return act
+
+
+def text(change: Callable[[Scenario, bytes], bytes], times: int | None = None) -> Act:
+    """Changes the text of the body."""
+    return lambda scenario: fault(times=times, edit=lambda body, _: change(scenario, body))(scenario)
+
+
+def payload(change: Callable[[Scenario, Any], object], times: int | None = None) -> Act:
+    """Changes the object in the body in place."""
+
+    def edit(scenario: Scenario, body: bytes) -> bytes:
+        response = json.loads(body)
+        change(scenario, response)
+        return json.dumps(response).encode()
 
     return text(edit, times)
 
 
-def everything(scene: Scene) -> None:
-    """All tables of the vendor are loaded, not only the first one."""
-    scene.only = ""
+def load_all_tables(scenario: Scenario) -> None:
+    scenario.only = ""
 
 
-def counts(change: Callable[[Any], Any]) -> Callable[[Scene], object]:
-    """All whole numbers of one field become something else."""
+def whole_numbers(change: Callable[[Any], Any]) -> Act:
+    """Changes every value of one whole-number field."""
 
-    def act(scene: Scene) -> None:
-        everything(scene)
+    def act(scenario: Scenario) -> None:
+        load_all_tables(scenario)
+        number = scenario.provider.whole_number
 
         def edit(body: bytes, _: object) -> bytes:
-            answer = json.loads(body)
-            for item in scene.vendor.counts(answer):
-                item[scene.vendor.count] = change(item[scene.vendor.count])
-            return json.dumps(answer).encode()
+            response = json.loads(body)
+            for item in number.objects(response):
+                item[number.field] = change(item[number.field])
+            return json.dumps(response).encode()
 
-        after = scene.vendor.probes
-        scene.sandbox.faults.add(Fault(path=scene.vendor.counted, after=after, edit=edit))
-
-    return act
-
-
-def meanwhile(happens: Callable[[Scene], object]) -> Callable[[Scene], object]:
-    """Something happens at the vendor after the first page was read."""
-
-    def then(scene: Scene, body: bytes) -> bytes:
-        happens(scene)
-        return body
-
-    return text(then, times=1)
-
-
-def exchange(scene: Scene) -> None:
-    """One fact less and another one more, so that the count stays."""
-    scene.vendor.withdraw(scene.sandbox)
-    scene.vendor.arrive(scene.sandbox)
-
-
-def before_the_second_page(scene: Scene) -> None:
-    """Of the older envelope, which is asked for only after the newer one was found not to be taken."""
-    older_envelope(scene)
-    happened: list[bool] = []
-
-    def edit(body: bytes, query: Mapping[str, list[str]]) -> bytes:
-        if query.get("page") == ["1"] and not happened:
-            happened.append(True)
-            exchange(scene)
-        return body
-
-    scene.sandbox.faults.add(Fault(path=scene.vendor.path, edit=edit))
-
-
-def together(*parts: Callable[[Scene], object]) -> Callable[[Scene], object]:
-    return lambda scene: [part(scene) for part in parts]
-
-
-def settings(**values: Any) -> Callable[[Scene], object]:
-    """Limits of [sources.http]."""
-
-    def act(scene: Scene) -> None:
-        for name, value in values.items():
-            scene.set(f"SOURCES__HTTP__{name.upper()}", value)
+        scenario.sandbox.faults.add(Fault(path=number.path, after=scenario.provider.usage.probes, edit=edit))
 
     return act
 
 
-def for_twenty_seconds(status: int) -> Callable[[Scene], object]:
-    return together(fault(status=status), lambda scene: scene.clock.at(20, scene.sandbox.faults.clear))
+def after_first_page(change: Act) -> Act:
+    """Changes the vendor's usage once the first page has been sent."""
+
+    def edit(scenario: Scenario, body: bytes) -> bytes:
+        change(scenario)
+        return body
+
+    return text(edit, times=1)
 
 
-def clock(moment: datetime) -> Callable[[Scene], object]:
-    return lambda scene: scene.clock.move_to(moment)
+def arrive(scenario: Scenario) -> None:
+    scenario.provider.usage.arrive(scenario.sandbox, LATE)
 
 
-def limited(scene: Scene) -> None:
-    """More than 30 requests a minute are answered with 429; there are more than 45 pages."""
-    scene.limit(30)
-    scene.set(f"SOURCES__{scene.vendor.name.upper()}__PAGE_SIZE", scene.vendor.small_page)
-    scene.unset("SOURCES__SCOPIX__REQUESTS_PER_MINUTE")
+def withdraw(scenario: Scenario) -> None:
+    scenario.provider.usage.withdraw(scenario.sandbox, START)
 
 
-def has_forty_five_pages(scene: Scene) -> None:
-    assert len(scene.sandbox.requests) >= 45
-    assert scene.clock.slept >= 30
+def exchange(scenario: Scenario) -> None:
+    """One event less and another one more, so that their number stays."""
+    withdraw(scenario)
+    arrive(scenario)
 
 
-def has_waited(seconds: float) -> Callable[[Scene], None]:
-    def check(scene: Scene) -> None:
-        assert scene.clock.retries == [seconds, seconds]
-
-    return check
-
-
-def refused(scene: Scene) -> None:
-    scene.point_at(scene.closed_port())
-
-
-def first_page_always(scene: Scene) -> None:
-    first: list[bytes] = []
-
-    def edit(body: bytes, _: object) -> bytes:
-        first.append(body)
-        return first[0]
-
-    scene.sandbox.faults.add(Fault(path=scene.vendor.path, edit=edit))
-
-
-def ignores_paging(scene: Scene) -> None:
-    if scene.vendor.name == "mathpix":
-        scene.sandbox.mathpix.options.paging = "ignored"
-    elif scene.vendor.name == "scopix":
-        scene.sandbox.scopix.options.paging = "ignored"
-    else:
-        first_page_always(scene)
-
-
-def endless(scene: Scene) -> None:
-    """Always another page: a cursor that leads back, `has_more` on the last page, a last page for every further number."""
-    told: list[bytes] = []
+def exchange_before_second_numbered_page(scenario: Scenario) -> None:
+    """The source requests numbered pages only after the server has ignored the newer parameters."""
+    assert scenario.provider.paging
+    assert scenario.provider.paging.use_numbers
+    scenario.provider.paging.use_numbers(scenario.sandbox)
+    exchanged: list[bool] = []
 
     def edit(body: bytes, query: Mapping[str, list[str]]) -> bytes:
-        answer = json.loads(body)
-        if scene.vendor.name == "onepin":
-            told.append(answer["pagination"]["next"])
-            answer["pagination"]["next"] = told[0]
-        elif scene.vendor.name == "scopix":
-            answer["has_more"] = True
-        elif int(query["page"][0]) == 3:
-            told.append(body)
-        elif int(query["page"][0]) > 3 and told:
-            return told[-1]
-        return json.dumps(answer).encode()
+        if query.get("page") == ["1"] and not exchanged:
+            exchanged.append(True)
+            exchange(scenario)
+        return body
 
-    scene.sandbox.faults.add(Fault(path=scene.vendor.path, edit=edit))
+    scenario.sandbox.faults.add(Fault(path=scenario.provider.usage.path, edit=edit))
 
 
-def elsewhere(scene: Scene) -> None:
-    """Another host, which is the same sandbox by another name: so it would see what follows."""
-    scene.sandbox.faults.add(Fault(path=scene.vendor.path, redirect=f"http://localhost:{scene.port}/elsewhere"))
+def together(*acts: Act) -> Act:
+    return lambda scenario: [act(scenario) for act in acts]
 
 
-def nobody_followed(scene: Scene) -> None:
-    assert not [asked for asked in scene.sandbox.requests if asked.path == "/elsewhere"]
+def limits(**values: Any) -> Act:
+    return lambda scenario: scenario.limit(**values)
 
 
-def older_envelope(scene: Scene) -> None:
-    scene.sandbox.scopix.options.envelope = "page"
+def for_twenty_seconds(status: int) -> Act:
+    return together(fault(status=status), lambda scenario: scenario.clock.after(20, scenario.sandbox.faults.clear))
 
 
-def doubled(scene: Scene, answer: Any) -> None:
-    answer[scene.vendor.items].append(answer[scene.vendor.items][-1])
+def our_clock_at(moment: datetime) -> Act:
+    return lambda scenario: scenario.clock.move_to(moment)
 
 
-def from_the_future(scene: Scene, answer: Any) -> None:
-    item = dict(answer[scene.vendor.items][0])
-    later = "2031-01-01" if scene.vendor.name == "reducto" else "2031-01-01T00:00:00Z"
-    answer[scene.vendor.items].insert(0, item | {scene.vendor.moment: later} | ({"id": "future"} if "id" in item else {}))
+def more_pages_than_requests_a_minute(scenario: Scenario) -> None:
+    assert scenario.provider.paging
+    scenario.limit_requests_per_minute(30)
+    scenario.set("page_size", scenario.provider.paging.small_page_size)
+    scenario.unset("requests_per_minute")
 
 
-def of_one_name(scene: Scene, body: bytes) -> bytes:
-    """The first number twice under one name."""
-    vendor = scene.vendor
-    name = b'"' + (vendor.moment if vendor.count not in body.decode() else vendor.count).encode() + b'":'
-    assert name in body
-    return body.replace(name, name + b"1," + name, 1)
+def has_read_all_pages(scenario: Scenario) -> None:
+    assert len(scenario.sandbox.requests) >= 45
+    assert scenario.clock.slept >= 30
 
 
-def memory_is_bounded(scene: Scene) -> None:
-    assert scene.grown_by() < 96 * 2**20
+def has_waited_seven_seconds_twice(scenario: Scenario) -> None:
+    assert scenario.clock.retries == [7, 7]
+
+
+def refuse_connections(scenario: Scenario) -> None:
+    scenario.point_at(scenario.closed_port())
+
+
+def ignore_paging(scenario: Scenario) -> None:
+    assert scenario.provider.paging
+    scenario.provider.paging.set_ignored(scenario.sandbox, True)
+
+
+def never_end(scenario: Scenario) -> None:
+    assert scenario.provider.paging
+    edit: Edit = scenario.provider.paging.never_ending()
+    scenario.sandbox.faults.add(Fault(path=scenario.provider.usage.path, edit=edit))
+
+
+def redirect(scenario: Scenario) -> None:
+    """To another host, which is the same sandbox by another name, so that it would see the request."""
+    elsewhere = f"http://localhost:{scenario.port}/elsewhere"
+    scenario.sandbox.faults.add(Fault(path=scenario.provider.usage.path, redirect=elsewhere))
+
+
+def has_not_followed(scenario: Scenario) -> None:
+    assert not [request for request in scenario.sandbox.requests if request.path == "/elsewhere"]
+
+
+def remove_items(scenario: Scenario, response: Any) -> None:
+    response.pop(scenario.provider.usage.items)
+
+
+def replace_list(scenario: Scenario, response: Any) -> None:
+    response[scenario.provider.usage.items] = {"0": {}}
+
+
+def double_last_item(scenario: Scenario, response: Any) -> None:
+    items = response[scenario.provider.usage.items]
+    items.append(items[-1])
+
+
+def insert_future_item(scenario: Scenario, response: Any) -> None:
+    usage = scenario.provider.usage
+    items = response[usage.items]
+    future = items[0] | {usage.time: usage.future}
+    items.insert(0, future | {"id": "future"} if "id" in future else future)
+
+
+def repeat_a_key(scenario: Scenario, body: bytes) -> bytes:
+    """The same field twice in one object."""
+    number, usage = scenario.provider.whole_number.field, scenario.provider.usage
+    field = b'"' + (number if number in body.decode() else usage.time).encode() + b'":'
+    assert field in body
+    return body.replace(field, field + b"1," + field, 1)
+
+
+def error_object(times: int | None = None) -> Act:
+    return lambda scenario: fault(body=scenario.provider.error, times=times)(scenario)
+
+
+def has_bounded_memory(scenario: Scenario) -> None:
+    assert scenario.grown_by() < 96 * 2**20
 
 
 SEVEN = {"Retry-After": "7"}
-DATE = {"Date": format_datetime(NOW, usegmt=True), "Retry-After": format_datetime(NOW + timedelta(seconds=7), usegmt=True)}
-AHEAD = NOW + timedelta(hours=2)
-DATE_AHEAD = {
-    "Date": format_datetime(AHEAD, usegmt=True),
-    "Retry-After": format_datetime(AHEAD + timedelta(seconds=7), usegmt=True),
-}
-IMPATIENT = settings(read=0.25)
-SMALL = settings(max_bytes=8 * 2**20)
+
+
+def seven_seconds_after(date: datetime) -> dict[str, str]:
+    """`Retry-After` as a date, with the `Date` of the vendor's clock."""
+    later = date + timedelta(seconds=7)
+    return {"Date": format_datetime(date, usegmt=True), "Retry-After": format_datetime(later, usegmt=True)}
+
+
+AT_ONCE, AHEAD = seven_seconds_after(NOW), seven_seconds_after(NOW + timedelta(hours=2))
+IMPATIENT = limits(read=0.25)
+EIGHT_MEGABYTES = limits(max_bytes=8 * 2**20)
+SEVEN_TWICE = has_waited_seven_seconds_twice
+
+
+def statuses() -> Iterator[Case]:
+    kind = Kind.STATUS
+    seconds = fault(status=429, headers=SEVEN, times=2)
+    yield Case(kind, "429 twice, `Retry-After` in seconds", seconds, then=SEVEN_TWICE, represents=True)
+    yield Case(kind, "429 twice, `Retry-After` as a date", fault(status=429, headers=AT_ONCE, times=2), then=SEVEN_TWICE)
+    yield Case(kind, "the same, the vendor's clock 2 h ahead", fault(status=429, headers=AHEAD, times=2), then=SEVEN_TWICE)
+    yield Case(kind, "429 three times, no `Retry-After`", fault(status=429, times=3))
+    yield Case(kind, "429 for ever", fault(status=429), status=1)
+    for code in (500, 502, 503):
+        yield Case(kind, f"{code} three times", fault(status=code, times=3))
+        yield Case(kind, f"{code} for 20 s", for_twenty_seconds(code))
+        yield Case(kind, f"{code} for ever", fault(status=code), status=1, represents=code == 503)
+    yield Case(kind, "redirect to another host", redirect, status=1, then=has_not_followed)
+
+
+def connections() -> Iterator[Case]:
+    kind = Kind.CONNECTION
+    yield Case(kind, "connection refused", refuse_connections, status=1)
+    yield Case(kind, "dropped mid-body, twice", fault(cut=150, times=2), represents=True)
+    yield Case(kind, "dropped mid-body, for ever", fault(cut=150), status=1)
+    yield Case(kind, "reset mid-body, twice", fault(cut=150, reset=True, times=2))
+    yield Case(kind, "reset mid-body, for ever", fault(cut=150, reset=True), status=1)
+    yield Case(kind, "stalled mid-body, once", together(IMPATIENT, fault(stall=True, times=1)))
+    stalled = together(IMPATIENT, limits(attempts=2), fault(stall=True))
+    yield Case(kind, "stalled mid-body, for ever", stalled, status=1)
+
+
+def half(_: Scenario, body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+def bodies() -> Iterator[Case]:
+    kind = Kind.BODY
+    html = "<html>maintenance</html>"
+    yield Case(kind, "truncated JSON, twice", text(half, times=2), represents=True)
+    yield Case(kind, "truncated JSON, for ever", text(half), status=1)
+    yield Case(kind, "HTML with status 200, twice", fault(body=html, times=2))
+    yield Case(kind, "HTML with status 200, for ever", fault(body=html), status=1)
+    yield Case(kind, "empty body, twice", fault(body="", times=2))
+    yield Case(kind, "empty body, for ever", fault(body=""), status=1)
+    large = together(EIGHT_MEGABYTES, fault(size=2**30))
+    yield Case(Kind.SIZE, "a response of 1 GB", large, status=1, then=has_bounded_memory)
+    bomb = together(EIGHT_MEGABYTES, fault(size=2**30, gzip=True))
+    yield Case(Kind.SIZE, "gzip bomb of 1 GB", bomb, status=1, then=has_bounded_memory, represents=True)
+
+
+def clocks() -> Iterator[Case]:
+    kind = Kind.CLOCK
+    behind = our_clock_at(NOW - timedelta(minutes=20))
+    yield Case(kind, "our clock 20 min behind", behind, is_behind=True, represents=True)
+    yield Case(kind, "our clock 20 min ahead", our_clock_at(NOW + timedelta(minutes=20)))
+    yield Case(kind, "our clock 2 days behind", our_clock_at(NOW - timedelta(days=2)), status=1)
+    yield Case(kind, "our clock 30 days ahead", our_clock_at(NOW + timedelta(days=30)), status=1)
+
+
+def paging() -> Iterator[Case]:
+    kind = Kind.PAGING
+    many = more_pages_than_requests_a_minute
+    yield Case(kind, "30 requests a minute, 45 pages", many, applies=is_paged, then=has_read_all_pages)
+    yield Case(kind, "an event arrives between pages", after_first_page(arrive), applies=is_paged)
+    yield Case(kind, "an event vanishes between pages", after_first_page(withdraw), applies=is_paged)
+    yield Case(kind, "one arrives as one vanishes", after_first_page(exchange), applies=lists_events)
+    numbered = exchange_before_second_numbered_page
+    yield Case(kind, "the same with numbered pages", numbered, applies=knows_numbered_pages)
+    yield Case(kind, "the server ignores paging", ignore_paging, applies=is_paged)
+    yield Case(kind, "endless next page", never_end, applies=is_paged)
+
+
+def envelopes() -> Iterator[Case]:
+    kind = Kind.ENVELOPE
+    yield Case(kind, "no data key, twice", payload(remove_items, times=2))
+    yield Case(kind, "no data key, for ever", payload(remove_items), status=1)
+    yield Case(kind, "error object inside 200, once", error_object(times=1))
+    yield Case(kind, "error object inside 200, for ever", error_object(), status=1)
+    yield Case(kind, "an object instead of the list", payload(replace_list), status=1)
+
+
+def values() -> Iterator[Case]:
+    kind = Kind.VALUE
+    yield Case(kind, "a text instead of a number", whole_numbers(lambda _: "many"), status=1)
+    yield Case(kind, "5 becomes 5.0", whole_numbers(float))
+    yield Case(kind, "5 becomes 5.5", whole_numbers(lambda number: number + 0.5), status=1)
+    yield Case(kind, "`NaN`", whole_numbers(lambda _: float("nan")), status=1)
+    yield Case(kind, "a key twice in an object, twice", text(repeat_a_key, times=2))
+    yield Case(kind, "a key twice in an object, for ever", text(repeat_a_key), status=1)
+    yield Case(kind, "an item twice in a page, once", payload(double_last_item, times=1))
+    yield Case(kind, "an item twice in a page, for ever", payload(double_last_item))
+    yield Case(kind, "an event dated 2031", payload(insert_future_item))
+
+
+def restatements() -> Iterator[Case]:
+    kind = Kind.RESTATEMENT
+    yield Case(kind, "a late event", together(load_all_tables, arrive))
+    restated = together(load_all_tables, lambda s: s.provider.usage.restate(s.sandbox, START))
+    yield Case(kind, "a restated and partly withdrawn past", restated)
+
 
 CASES = (
-    Case("429 twice, `Retry-After` in seconds", fault(status=429, headers=SEVEN, times=2), then=has_waited(7)),
-    Case("429 twice, `Retry-After` as a date", fault(status=429, headers=DATE, times=2), then=has_waited(7)),
-    Case("the same, the vendor's clock 2 h ahead", fault(status=429, headers=DATE_AHEAD, times=2), then=has_waited(7)),
-    Case("429 three times, no `Retry-After`", fault(status=429, times=3)),
-    Case("429 for ever", fault(status=429), status=1),
-    Case("30 requests a minute, 45 pages", limited, providers=PAGED, then=has_forty_five_pages),
-    *(
-        case
-        for code in (500, 502, 503)
-        for case in (
-            Case(f"{code} three times", fault(status=code, times=3)),
-            Case(f"{code} for 20 s", for_twenty_seconds(code)),
-            Case(f"{code} for ever", fault(status=code), status=1),
-        )
-    ),
-    Case("connection refused", refused, status=1),
-    Case("dropped mid-body, twice", fault(cut=150, times=2)),
-    Case("dropped mid-body, for ever", fault(cut=150), status=1),
-    Case("reset mid-body, twice", fault(cut=150, reset=True, times=2)),
-    Case("reset mid-body, for ever", fault(cut=150, reset=True), status=1),
-    Case("stalled mid-body, once", together(IMPATIENT, fault(stall=True, times=1))),
-    Case("stalled mid-body, for ever", together(IMPATIENT, settings(attempts=2), fault(stall=True)), status=1),
-    Case("truncated JSON, twice", text(lambda _, body: body[: len(body) // 2], times=2)),
-    Case("truncated JSON, for ever", text(lambda _, body: body[: len(body) // 2]), status=1),
-    Case("HTML with status 200, twice", fault(body="<html>maintenance</html>", times=2)),
-    Case("HTML with status 200, for ever", fault(body="<html>maintenance</html>"), status=1),
-    Case("empty body, twice", fault(body="", times=2)),
-    Case("empty body, for ever", fault(body=""), status=1),
-    Case("no data key, twice", payload(lambda scene, answer: answer.pop(scene.vendor.items), times=2)),
-    Case("no data key, for ever", payload(lambda scene, answer: answer.pop(scene.vendor.items)), status=1),
-    Case("error object inside 200, once", lambda scene: fault(body=scene.vendor.error, times=1)(scene)),
-    Case("error object inside 200, for ever", lambda scene: fault(body=scene.vendor.error)(scene), status=1),
-    Case("a text in place of a number", counts(lambda _: "many"), status=1),
-    Case("an object in place of the list", payload(lambda s, a: a.update({s.vendor.items: {"0": {}}})), status=1),
-    Case("5 turned 5.0", counts(float)),
-    Case("5 turned 5.5", counts(lambda number: number + 0.5), status=1),
-    Case("`NaN`", counts(lambda _: float("nan")), status=1),
-    Case("a key twice in an object, twice", text(of_one_name, times=2)),
-    Case("a key twice in an object, for ever", text(of_one_name), status=1),
-    Case("an item twice in a page, once", payload(doubled, times=1), status={"reducto": 1}),
-    Case("an item twice in a page, for ever", payload(doubled), status={"mathpix": 1, "reducto": 1, "scopix": 1}),
-    Case("an event arrives between pages", meanwhile(lambda s: s.vendor.arrive(s.sandbox)), providers=PAGED, behind=()),
-    Case(
-        "an event vanishes between pages",
-        meanwhile(lambda s: s.vendor.withdraw(s.sandbox)),
-        providers=PAGED,
-        behind=("onepin",),
-    ),
-    Case(
-        "one arrives as one vanishes",
-        meanwhile(exchange),
-        providers=("onepin", "scopix"),
-        behind=("onepin",),
-    ),
-    Case(
-        "the same with numbered pages",
-        before_the_second_page,
-        providers=("scopix",),
-    ),
-    Case("the server ignores paging", ignores_paging, status={"onepin": 1, "scopix": 1}, providers=PAGED),
-    Case("endless next page", endless, status={"onepin": 1, "scopix": 1}, providers=PAGED),
-    Case("redirect to another host", elsewhere, status=1, then=nobody_followed),
-    Case("an answer of 1 GB", together(SMALL, fault(size=2**30)), status=1, then=memory_is_bounded),
-    Case("gzip bomb of 1 GB", together(SMALL, fault(size=2**30, gzip=True)), status=1, then=memory_is_bounded),
-    Case("our clock 20 min behind", clock(NOW - timedelta(minutes=20)), behind=ALL),
-    Case("our clock 20 min ahead", clock(NOW + timedelta(minutes=20))),
-    Case("our clock 2 days behind", clock(NOW - timedelta(days=2)), status=1),
-    Case("our clock 30 days ahead", clock(NOW + timedelta(days=30)), status=1),
-    Case("an event dated 2031", payload(from_the_future), status={"mathpix": 1, "reducto": 1, "scopix": 1}),
-    Case("a late event", together(everything, lambda scene: scene.vendor.arrive(scene.sandbox))),
-    Case("a restated and partly withdrawn past", together(everything, lambda s: s.vendor.restate(s.sandbox))),
+    *statuses(),
+    *connections(),
+    *bodies(),
+    *clocks(),
+    *paging(),
+    *envelopes(),
+    *values(),
+    *restatements(),
 )

@@ -1,9 +1,8 @@
-"""A vendor's sandbox with a clock of its own, and a database that was in order two days ago."""
+"""A provider's sandbox with a clock of its own, and a database that was up to date two days ago."""
 
-import os
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,67 +11,54 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import Cli
-from tests.faults.matrix.scene import Clock, Scene
-from tests.faults.matrix.table import replace_in_readme, written
-from tests.faults.matrix.vendors import LOADED, NOW, START, VENDORS, Vendor
-
-WRITE = "WRITE_MATRIX"
-A_MINUTE = timedelta(minutes=1)
+from tests.faults.matrix.scenario import A_MINUTE, LOADED, NOW, START, Clock, Scenario
+from tests.faults.matrix.table import render
+from tests.providers.description import Description
 
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By vendor, the database after a first run; made when it is first wanted."""
+    """By provider, the database after a first run, which the first test of the provider makes."""
     return {}
 
 
 @pytest.fixture
-def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return VENDORS[request.param]
-
-
-@pytest.fixture
-def scene(
-    vendor: Vendor,
+def scenario(
+    provider: Description,
     databases: dict[str, Path],
     empty_working_directory: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
+) -> Iterator[Scenario]:
     vendors_clock: list[datetime] = [NOW - A_MINUTE]
     with Sandbox(seed=7, clock=lambda: vendors_clock[0]) as sandbox, time_machine.travel(NOW) as traveller:
-        prefix = f"SOURCES__{vendor.name.upper()}__"
         for name, value in sandbox.variables().items():
-            if name.startswith(prefix):
+            if name.startswith(provider.setting("")):
                 monkeypatch.setenv(name, value)
-        monkeypatch.setenv(f"{prefix}INITIAL_DATE", START.date().isoformat())
-        for name, value in vendor.settings.items():
-            monkeypatch.setenv(f"{prefix}{name.upper()}", str(value))
+        # Billing files are not the vendor's, and loading them takes a third of a run's time.
+        monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load_billing", lambda *_: None)
         cli = Cli(empty_working_directory)
-        monkeypatch.setattr(
-            "meterhouse.pipelines.run.orchestrate.load_billing", lambda *_: None
-        )  # no vendor's, and a third of a run's time
-        scene = Scene(sandbox, vendor, cli, Clock(traveller, monkeypatch), monkeypatch)
-        if vendor.name not in databases:
+        scenario = Scenario(sandbox, provider, cli, Clock(traveller, monkeypatch), monkeypatch)
+        scenario.set("initial_date", START.date().isoformat())
+        if provider.paging:
+            scenario.set("page_size", provider.paging.page_size)
+        if provider.name not in databases:
             vendors_clock[0] = LOADED - A_MINUTE
-            scene.clock.move_to(LOADED)
-            assert scene.run() == 0, cli.output
-            databases[vendor.name] = tmp_path_factory.mktemp("faults") / "loaded.duckdb"
-            shutil.copy(cli.database, databases[vendor.name])
+            scenario.clock.move_to(LOADED)
+            assert scenario.run() == 0, cli.output
+            databases[provider.name] = tmp_path_factory.mktemp("faults") / "loaded.duckdb"
+            shutil.copy(cli.database, databases[provider.name])
             vendors_clock[0] = NOW - A_MINUTE
-            scene.clock.move_to(NOW)
-        shutil.copy(databases[vendor.name], cli.database)
-        scene.only = "event" if len(vendor.tables) > 1 else ""
+            scenario.clock.move_to(NOW)
+        shutil.copy(databases[provider.name], cli.database)
+        scenario.only = "event" if len(provider.tables) > 1 else ""
         sandbox.requests.clear()
-        yield scene
+        yield scenario
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Prints the matrix where it was asked for whole; WRITE_MATRIX=1 puts it into the README."""
-    reports = terminalreporter.getreports("passed")
-    noted = [entry for report in reports if report.when == "call" for entry in report.user_properties]
-    outcomes = [value for name, value in noted if name == "matrix"]
-    if os.environ.get(WRITE) == "1" and outcomes:
-        replace_in_readme(written(outcomes))
-    elif outcomes and all("tests/faults/matrix" in report.nodeid for report in reports):
-        terminalreporter.write_line(written(outcomes))
+    """Prints the matrix of a run that was of the matrix only."""
+    reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    outcomes = [value for report in reports for name, value in report.user_properties if name == "matrix"]
+    if outcomes and all("tests/faults/matrix" in report.nodeid for report in reports):
+        terminalreporter.write_line(render(outcomes))

@@ -1,38 +1,47 @@
-"""The matrix as the README's table."""
+"""The fault matrix as the table in tests/README.md."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.faults.matrix.cases import ALL, CASES
+from tests.faults.matrix.cases import CASES
+from tests.providers import DESCRIPTIONS
 
-README = Path(__file__).parents[3] / "README.md"
-_ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$")
-NOT_APPLICABLE = "–"
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- fault matrix: begin -->\n", "<!-- fault matrix: end -->\n"
+NOT_APPLICABLE, NOT_RUN = "–", "·"
 
 Outcome = Sequence[str | int]
-"""Case, provider, how it ended, retries, requests."""
+"""Case, provider, how the run ended, retries, requests."""
 
 
-def written(outcomes: Iterable[Outcome]) -> str:
-    """The table of all cases; a cell is the outcome, and behind it the retries and the requests of the faulty run."""
-    cells = {(case, provider): f"{ended} {retries}/{requests}" for case, provider, ended, retries, requests in outcomes}
-    lines = [f"| the server | {' | '.join(ALL)} |", "| --- |" + " --- |" * len(ALL)]
+def cell(ended: str, retries: int, requests: int) -> str:
+    return f"{ended} {retries}/{requests}"
+
+
+def render(outcomes: Iterable[Outcome]) -> str:
+    """A row a case and a column a provider."""
+    cells = {
+        (case, provider): cell(str(ended), int(retries), int(requests))
+        for case, provider, ended, retries, requests in outcomes
+    }
+    lines = [f"| the server | {' | '.join(DESCRIPTIONS)} |", "| --- |" + " --- |" * len(DESCRIPTIONS)]
     for case in CASES:
-        row = [cells.get((case.name, provider), NOT_APPLICABLE) for provider in ALL]
+        row = [
+            cells.get((case.name, name), NOT_RUN if case.applies(provider) else NOT_APPLICABLE)
+            for name, provider in DESCRIPTIONS.items()
+        ]
         lines.append(f"| {case.name} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def in_readme() -> Mapping[tuple[str, str], str]:
-    """What the README's table says: by case and provider, the cell."""
-    section = README.read_text().split("| the server |", 1)[1].split("\n\n", 1)[0]
-    rows = [match.groups() for line in section.splitlines() if (match := _ROW.match(line)) and "---" not in line]
-    return {(name, provider): cell for name, *cells in rows for provider, cell in zip(ALL, cells, strict=True)}
+def written() -> Mapping[tuple[str, str], str]:
+    """The cells of the table in the README, by case and provider."""
+    table = README.read_text().partition(BEGIN)[2].partition(END)[0]
+    header, _, *rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in table.strip().splitlines()]
+    return {(name, provider): cell for name, *cells in rows for provider, cell in zip(header[1:], cells, strict=True)}
 
 
-def replace_in_readme(table: str) -> None:
-    """Puts the table into the README, in place of the one that is there."""
-    before, rest = README.read_text().split("| the server |", 1)
-    behind = rest.split("\n\n", 1)[1]
-    README.write_text(f"{before}{table}\n{behind}")
+def write(table: str) -> None:
+    """Replaces the table in the README."""
+    before, _, rest = README.read_text().partition(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")

@@ -1,4 +1,4 @@
-"""Marts filled by hand, with the columns and types of their contracts: what the page does with them needs no dbt."""
+"""Marts filled by hand, with the columns and types of their contracts, so that tests of the report need no dbt."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pyarrow as pa
 import yaml
 
 from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 
 TODAY = date(2026, 5, 20)
-NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - as the mart has it, in UTC without saying so
+NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - the mart holds UTC without a time zone
 MONTH = TODAY.replace(day=1)
 TYPES = {"string": "varchar", "numeric(28,9)": "decimal(28,9)"}
 
@@ -44,8 +44,8 @@ def contracts() -> dict[str, dict[str, str]]:
     return found
 
 
-def fill(database: Path, **marts: Rows) -> Destination:
-    """A database with all marts, and rows in those that are named; columns that a row lacks are null, or false."""
+def fill(database: Path, **marts: Rows) -> DuckDBDestination:
+    """A database with all marts, and rows in those that are named; missing columns are null, or false."""
     database.unlink(missing_ok=True)
     with duckdb.connect(str(database)) as connection:
         connection.execute("create schema usage")
@@ -68,7 +68,7 @@ def fill(database: Path, **marts: Rows) -> Destination:
                 connection.register("filled", filled)
                 connection.execute(f"insert into usage.{mart} select * from filled")
     assert not marts, f"no marts: {marts.keys()}"
-    return Destination("duckdb", "duckdb", str(database), None)
+    return DuckDBDestination("duckdb", "duckdb", str(database), None)
 
 
 def _arrow(kind: str) -> pa.DataType:
@@ -83,7 +83,7 @@ def _arrow(kind: str) -> pa.DataType:
     return kinds[kind] if kind in kinds else pa.decimal128(28, 9)
 
 
-def house(
+def mart_rows(
     accounts: Mapping[str, Sequence[str]],
     *,
     days: int = 60,
@@ -92,9 +92,9 @@ def house(
     unpriced: bool = True,
     price: int | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of all marts for these accounts of these providers: weeks with a rhythm, growth, and one day that stands out.
+    """Rows of all marts for these accounts by provider: weekly seasonality, growth, and one anomaly per account.
 
-    The numbers are made of counters, so that they agree with each other no more than the tests need.
+    The numbers derive from counters and agree with each other only as far as the tests need.
     """
     marts: dict[str, list[dict[str, Any]]] = {mart: [] for mart in contracts() if not mart.startswith("focus_")}
     for number, (provider, account) in enumerate((p, a) for p, names in accounts.items() for a in names):
@@ -118,25 +118,25 @@ def _account(
     spent: dict[date, Decimal] = {}
     for back in reversed(range(days)):
         day = TODAY - timedelta(days=back)
-        rhythm = Decimal(3 if day.weekday() > 4 else 10) + Decimal(days - back) / 50 + number % 7
-        whole = back > 0
+        level = Decimal(3 if day.weekday() > 4 else 10) + Decimal(days - back) / 50 + number % 7
+        is_complete = back > 0
         for meter in range(meters):
-            odd = meter == 0 and back == 4
-            quantity = round(rhythm * 100 * (meter + 1) * (4 if odd else 1), 3)
+            is_anomaly = meter == 0 and back == 4
+            quantity = round(level * 100 * (meter + 1) * (4 if is_anomaly else 1), 3)
             cost = round(quantity * (Decimal(price) if price is not None else 1 / Decimal(300)), 9)
             spent[day.replace(day=1)] = spent.get(day.replace(day=1), Decimal(0)) + cost
             unit = {"unit": ("page", "credit", "image")[meter % 3]}
-            usage = {**key, "meter": f"meter-{meter}", "date": day, **unit, "quantity": quantity, "is_complete": whole}
+            usage = {**key, "meter": f"meter-{meter}", "date": day, **unit, "quantity": quantity, "is_complete": is_complete}
             marts["usage_daily"].append(usage)
             marts["usage_trends_daily"].append(
                 {
                     **usage,
-                    "average_7d": round(rhythm * 100, 6),
-                    "average_28d": round(rhythm * 97, 6),
-                    "week_over_week": Decimal("0.125") if whole else None,
+                    "average_7d": round(level * 100, 6),
+                    "average_28d": round(level * 97, 6),
+                    "week_over_week": Decimal("0.125") if is_complete else None,
                     "month_to_date": quantity * day.day,
-                    "anomaly_score": Decimal("8.5") if odd else Decimal("0.2"),
-                    "is_anomaly": odd,
+                    "anomaly_score": Decimal("8.5") if is_anomaly else Decimal("0.2"),
+                    "is_anomaly": is_anomaly,
                 }
             )
             sku = {"sku_id": f"{provider}/sku-{meter}", **unit, "currency": "USD"}
@@ -148,11 +148,11 @@ def _account(
                     "billing_account": account,
                     "quantity": quantity,
                     "billed_cost": cost,
-                    "is_complete": whole,
+                    "is_complete": is_complete,
                 }
             )
-            for place, value in enumerate(values):
-                part = round(Decimal(place + 1) / sum(range(1, len(values) + 1)), 6)
+            for position, value in enumerate(values):
+                share = round(Decimal(position + 1) / sum(range(1, len(values) + 1)), 6)
                 marts["usage_by_dimension"].append(
                     {
                         **key,
@@ -160,8 +160,8 @@ def _account(
                         "dimension": "app_id",
                         "value": value,
                         "date": day,
-                        "quantity": round(quantity * part, 3),
-                        "allocated_cost": round(cost * part, 9),
+                        "quantity": round(quantity * share, 3),
+                        "allocated_cost": round(cost * share, 9),
                         "currency": "USD",
                     }
                 )

@@ -1,4 +1,4 @@
-"""The page in Chromium: what a person sees, does and gets, with no word on the console and no request to anyone."""
+"""The report in Chromium: what it shows and how it reacts, without a console message or a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from tests.pipelines.report.conftest import HOUSES, Eyes, Written
+from tests.pipelines.report.conftest import SCENARIOS, ReportBrowser, WrittenReport
 from tests.pipelines.report.marts import HOSTILE, MONTH
 
 if TYPE_CHECKING:
@@ -24,31 +24,31 @@ COLOURS = """
 """
 DAYS = """
     with days as (
-        select date, sum(billed_cost) as cost, bool_and(is_complete) as whole
+        select date, sum(billed_cost) as cost, bool_and(is_complete) as is_complete
         from usage.cost_daily
         where {where}
         group by date
     ),
-    whole as (select date, cost::decimal(38, 12) as cost from days where whole)
-    select cost, (select avg(cost) from whole where whole.date between days.date - 6 and days.date),
-        (select avg(cost) from whole where whole.date between days.date - 27 and days.date)
+    complete as (select date, cost::decimal(38, 12) as cost from days where is_complete)
+    select cost, (select avg(cost) from complete where complete.date between days.date - 6 and days.date),
+        (select avg(cost) from complete where complete.date between days.date - 27 and days.date)
     from days
     where date >= '2026-04-23'
     order by date desc
 """
-MORE = ("one provider", "50 accounts", "two years")
-"""Houses that need not be looked at each time."""
+THOROUGH = ("one provider", "50 accounts", "two years")
+"""Scenarios that only the thorough tests open."""
 WHERE = {"": "true", "reducto": "provider = 'reducto'", "reducto/east": "provider = 'reducto' and account = 'east'"}
 
 
 @pytest.fixture
-def small(pages: dict[str, Written]) -> Written:
-    return pages["small"]
+def small(reports: dict[str, WrittenReport]) -> WrittenReport:
+    return reports["small"]
 
 
-def ask(written: Written, query: str) -> Any:
+def query(written: WrittenReport, sql: str) -> Any:
     with duckdb.connect(str(written.database), read_only=True) as connection:
-        return connection.sql(query).fetchall()
+        return connection.sql(sql).fetchall()
 
 
 def usd(amount: Decimal) -> str:
@@ -56,7 +56,7 @@ def usd(amount: Decimal) -> str:
 
 
 def cells(page: Page, holder: str) -> list[list[str]]:
-    """The texts of a table's rows, its foot included."""
+    """The texts of a table's rows, including its totals."""
     texts: list[list[str]] = page.eval_on_selector_all(
         f"{holder} tbody tr, {holder} tfoot tr", "rows => rows.map(r => [...r.cells].map(c => c.innerText.trim()))"
     )
@@ -64,32 +64,32 @@ def cells(page: Page, holder: str) -> list[list[str]]:
 
 
 def exact(page: Page, selector: str) -> list[Decimal]:
-    """The exact numbers behind what is shown."""
+    """The exact numbers of the elements."""
     texts = page.eval_on_selector_all(selector, "all => all.map(one => one.dataset.exact).filter(Boolean)")
     return [Decimal(text) for text in texts]
 
 
-def test_what_is_shown_is_what_the_marts_say(eyes: Eyes, small: Written) -> None:
-    """Of all, of a provider and of an account. What is chosen is part of the address, and cleared by one click."""
-    with eyes.on(small.file) as page:
+def test_shows_the_numbers_of_the_marts_under_every_filter(browser: ReportBrowser, small: WrittenReport) -> None:
+    """The numbers of every filter equal the marts; the address keeps the filter, and one click clears it."""
+    with browser.open(small.file) as page:
         page.select_option("#period", "28d")
         for provider, account in (("", ""), ("reducto", ""), ("reducto", "reducto/east")):
             page.select_option("#provider", provider)
             page.select_option("#account", account)
-            shown_is_true(page, small, WHERE[account or provider])
-        chosen, of_east = page.evaluate("location.hash"), exact(page, ".card .big")
+            check_numbers(page, small, WHERE[account or provider])
+        fragment, cards_of_east = page.evaluate("location.hash"), exact(page, ".card .big")
         page.click("#reset")
-        assert exact(page, ".card .big") != of_east
+        assert exact(page, ".card .big") != cards_of_east
         assert page.input_value("#provider") == ""
-    with eyes.on(small.file, anchor=chosen) as page:
-        assert exact(page, ".card .big") == of_east
+    with browser.open(small.file, anchor=fragment) as page:
+        assert exact(page, ".card .big") == cards_of_east
 
 
-def shown_is_true(page: Page, small: Written, where: str) -> None:
-    """Cards, totals, days with their averages, weeks and slices."""
+def check_numbers(page: Page, small: WrittenReport, where: str) -> None:
+    """Compares cards, totals, days with their averages, weeks and the breakdown with queries."""
     month, last = f"date '{MONTH}'", f"date '{MONTH}' - interval 1 month"
     cost = f"(select sum(cost_to_date) from usage.cost_forecast_monthly where {where} and billing_month = %s)"
-    ((so_far, forecast, before, week, weeks),) = ask(
+    ((so_far, forecast, before, week, weeks),) = query(
         small,
         f"select {cost % month}, {(cost % month).replace('cost_to_date', 'forecast')},"
         f" {cost % last}, sum(billed_cost) filter (date >= '2026-05-13' and date < '2026-05-20'),"
@@ -98,7 +98,7 @@ def shown_is_true(page: Page, small: Written, where: str) -> None:
     assert exact(page, ".card .big") == [so_far, forecast, before, week]
     assert page.locator(".card .big").all_inner_texts() == [usd(value) for value in (so_far, forecast, before, week)]
 
-    rows = ask(
+    rows = query(
         small,
         "select provider, account, cost_to_date, forecast, forecast_low, forecast_high from usage.cost_forecast_monthly"
         f" where {where} and billing_month = {month} order by provider, account",
@@ -112,30 +112,30 @@ def shown_is_true(page: Page, small: Written, where: str) -> None:
         assert shown[-1][:3] == ["All (USD)", usd(so_far), usd(forecast)]
         assert cells(page, "#change-table .table")[-1][1:3] == [usd(weeks), usd(week)]
 
-    if not page.is_visible("#days-behind table"):  # it stays open when the filter changes
-        page.click("#days-behind summary")
-    page.click("#days-behind .under button:has-text('Show all')")
+    if not page.is_visible("#days-data table"):  # the table stays open when the filter changes
+        page.click("#days-data summary")
+    page.click("#days-data .table-actions button:has-text('Show all')")
     found = page.eval_on_selector_all(
-        "#days-behind tbody tr", "rows => rows.map(r => [...r.cells].slice(-4, -1).map(c => c.dataset.exact))"
+        "#days-data tbody tr", "rows => rows.map(r => [...r.cells].slice(-4, -1).map(c => c.dataset.exact))"
     )
-    sums = ask(small, DAYS.format(where=where))
+    sums = query(small, DAYS.format(where=where))
     assert [Decimal(row[0]) for row in found] == [row[0] for row in sums]
     for row, expected in zip(found, sums, strict=True):
         assert [float(value) for value in row[1:]] == pytest.approx([float(value) for value in expected[1:]], abs=1e-8)
     assert exact(page, "#days-note") == [sum(row[0] for row in sums)]
 
-    total = ask(small, f"select sum(billed_cost) from usage.cost_daily where {where} and date >= '2026-04-23'")[0][0]
-    assert sum(exact(page, "#spent-panels td:nth-child(3)")) == total
-    unpriced = ask(small, f"select provider, account from usage.unpriced_usage where {where} order by all")
+    total = query(small, f"select sum(billed_cost) from usage.cost_daily where {where} and date >= '2026-04-23'")[0][0]
+    assert sum(exact(page, "#breakdown-panels td:nth-child(3)")) == total
+    unpriced = query(small, f"select provider, account from usage.unpriced_usage where {where} order by all")
     assert [row[0].split() for row in cells(page, "#unpriced")] == [list(row) for row in unpriced]
     assert page.locator("#usage-table tbody tr").count() == 2 * len(unpriced)
     assert page.locator("#credits-table tbody tr").count() == len(unpriced)
 
 
-def test_money_is_added_up_without_floats(eyes: Eyes, small: Written) -> None:
-    """Sums and quotients as Decimal has them, rounded half away from zero to nine decimals."""
+def test_sums_money_exactly(browser: ReportBrowser, small: WrittenReport) -> None:
+    """Sums and quotients equal those of Decimal, rounded half away from zero to nine decimal places."""
     numbers = ["0.1", "0.2", "-0.000000001", "9999999999999999999.999999999", "12345.6789", "-7", "0", "3"]
-    with eyes.on(small.file) as page, localcontext(prec=60):
+    with browser.open(small.file) as page, localcontext(prec=60):
         assert Decimal(page.evaluate("n => exact.sum(n)", numbers)) == sum(map(Decimal, numbers))
         assert page.evaluate("exact.sum([null, null])") is None
         found = page.evaluate(
@@ -149,11 +149,11 @@ def test_money_is_added_up_without_floats(eyes: Eyes, small: Written) -> None:
                 assert ratio is None if expected is None else Decimal(ratio) == expected
 
 
-def test_tables_are_sorted_by_keyboard_and_copied_exactly(eyes: Eyes, small: Written) -> None:
-    """Enter on a head sorts, and says so to a screen reader; what is copied holds all digits."""
-    with eyes.on(small.file, permissions=["clipboard-read", "clipboard-write"]) as page:
-        head = page.locator("#month-table th button", has_text="So far")
-        head.focus()
+def test_sorts_tables_by_keyboard_and_copies_exact_numbers(browser: ReportBrowser, small: WrittenReport) -> None:
+    """Enter on a column heading sorts and informs screen readers; copied tables hold all digits."""
+    with browser.open(small.file, permissions=["clipboard-read", "clipboard-write"]) as page:
+        heading = page.locator("#month-table th button", has_text="So far")
+        heading.focus()
         orders = []
         for _ in range(2):
             page.keyboard.press("Enter")
@@ -162,7 +162,7 @@ def test_tables_are_sorted_by_keyboard_and_copied_exactly(eyes: Eyes, small: Wri
         assert orders[0] == sorted(orders[0], reverse=True)
         assert orders[1] == sorted(orders[0])
         assert page.get_attribute("#month-table th:nth-child(2)", "aria-sort") == "ascending"
-        assert page.inner_text("#said") == "Sorted by So far"
+        assert page.inner_text("#announcement") == "Sorted by So far"
 
         page.click("#month-table button:has-text('Copy')")
         page.wait_for_selector("#month-table button:text('Copied')")
@@ -170,17 +170,19 @@ def test_tables_are_sorted_by_keyboard_and_copied_exactly(eyes: Eyes, small: Wri
         assert copied[0][:3] == ["Account", "So far", "Forecast"]
         assert [Decimal(line[1]) for line in copied[1:]] == orders[1]
 
-        # Every chart has a table: beside it, or behind it.
+        # Every chart has a table of its data.
         lacking = "all => all.filter(c => !c.closest('.panel').querySelector('details, table')).map(c => c.id)"
         assert page.eval_on_selector_all(".chart", lacking) == []
         unlabelled = "all => all.filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim())).length"
         assert page.eval_on_selector_all("select, button", unlabelled) == 0
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.thorough] * (name in MORE)) for name in HOUSES])
-def test_every_house_fits_its_screen(eyes: Eyes, pages: dict[str, Written], name: str) -> None:
-    """Nothing is wider than a desktop or a phone, nothing is said on the console, and no name does anything."""
-    with eyes.on(pages[name].file, permissions=["clipboard-read", "clipboard-write"]) as page:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] * (name in THOROUGH)) for name in SCENARIOS]
+)
+def test_every_scenario_fits_the_screen(browser: ReportBrowser, reports: dict[str, WrittenReport], name: str) -> None:
+    """No report is wider than a desktop or a phone, logs to the console, or executes a name."""
+    with browser.open(reports[name].file, permissions=["clipboard-read", "clipboard-write"]) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == 1280
         page.set_viewport_size({"width": 390, "height": 844})
         page.emulate_media(color_scheme="dark")
@@ -189,7 +191,7 @@ def test_every_house_fits_its_screen(eyes: Eyes, pages: dict[str, Written], name
         text = page.inner_text("body")
         assert not re.search(r"undefined|NaN|null|\[object|Infinity|1970", text.replace("null,", "")), text
         if name == "empty":
-            assert "Nothing is loaded yet" in text
+            assert "Nothing loaded yet" in text
         else:
             assert page.locator("#cost-by-day svg").count() == page.locator("#cost-by-month svg").count() == 1
             assert page.is_visible("#unpriced") == (name != "one provider")
@@ -206,8 +208,8 @@ def test_every_house_fits_its_screen(eyes: Eyes, pages: dict[str, Written], name
             assert page.locator("#month-table tbody tr").count() == 50
 
 
-def test_colours_can_be_told_and_read(eyes: Eyes, small: Written) -> None:
-    """Both themes by the system and by the button, each with a contrast of at least 4.5 to 1 for all that is read."""
+def test_both_themes_are_readable(browser: ReportBrowser, small: WrittenReport) -> None:
+    """The system and the button both select the theme, and text has a contrast of at least 4.5 to 1 in each."""
     pairs = [
         (ink, ground) for ink in ("ink", "soft", "muted", "accent", "bad", "good") for ground in ("ground", "panel", "hover")
     ]
@@ -217,7 +219,7 @@ def test_colours_can_be_told_and_read(eyes: Eyes, small: Written) -> None:
     ]
     seen = {}
     for theme in ("light", "dark"):
-        with eyes.on(small.file, theme=theme) as page:
+        with browser.open(small.file, theme=theme) as page:
             colours = page.evaluate(COLOURS, sorted({name for pair in pairs for name in pair}))
             for ink, ground in pairs:
                 assert _contrast(colours[ink], colours[ground]) >= 4.5, (theme, ink, ground)
@@ -241,15 +243,17 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_it_prints_and_lets_nothing_out(eyes: Eyes, small: Written, tmp_path: Path) -> None:
-    """On paper there is nothing to click. The policy lets no script run but the page's own, and no request out."""
-    with eyes.on(small.file, theme="dark") as page:
+def test_prints_and_blocks_foreign_scripts_and_requests(
+    browser: ReportBrowser, small: WrittenReport, tmp_path: Path
+) -> None:
+    """The print has no controls; the Content Security Policy allows only the page's own scripts and no request."""
+    with browser.open(small.file, theme="dark") as page:
         paper = tmp_path / "report.pdf"
         page.pdf(path=paper, format="A4")
         assert paper.stat().st_size > 30_000
         page.emulate_media(media="print")
         assert not page.is_visible(".bar")
-        assert not page.is_visible("#month-table .under button")
+        assert not page.is_visible("#month-table .table-actions button")
         page.emulate_media(media="screen")
         policy = page.get_attribute("meta[http-equiv='Content-Security-Policy']", "content") or ""
         assert "default-src 'none'" in policy
@@ -259,11 +263,11 @@ def test_it_prints_and_lets_nothing_out(eyes: Eyes, small: Written, tmp_path: Pa
     image = "document.body.insertAdjacentHTML('beforeend', '<img src=\"http://127.0.0.1:9/a.png\">')"
     script = "(s => { s.textContent = 'window.hacked = 1'; document.body.append(s); })(document.createElement('script'))"
     with pytest.raises(AssertionError, match="Content Security Policy"):
-        _try(eyes, small, image, script)
+        _run(browser, small, image, script)
 
 
-def _try(eyes: Eyes, small: Written, *attempts: str) -> None:
-    with eyes.on(small.file) as page:
-        for attempt in attempts:
-            page.evaluate(attempt)
+def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
+    with browser.open(small.file) as page:
+        for script in scripts:
+            page.evaluate(script)
         assert page.evaluate("window.hacked") is None

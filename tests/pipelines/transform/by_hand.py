@@ -1,6 +1,6 @@
-"""What usage costs, worked out row by row in `Decimal` as the documents say it, and not as the models compute it.
+"""The cost of usage, computed row by row in `Decimal` from the documented rules, independently of the models.
 
-No running totals, joins or windows: counters that go up and down as usage comes in. It is slow, and meant to be read
+It uses counters that go up and down with each row, no running totals, joins or windows. It is slow and written to be read
 beside README ("How the numbers come about") and sources/billing/README.md.
 """
 
@@ -89,8 +89,8 @@ class Fee:
 
 
 @dataclass(repr=False)
-class World:
-    """Without a repr: Hypothesis would print all worlds of an example."""
+class Scenario:
+    """The inputs of a calculation. It has no repr, because Hypothesis would print all scenarios of an example."""
 
     accounts: list[Account] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
@@ -101,7 +101,7 @@ class World:
 
 @dataclass(frozen=True)
 class Part:
-    """What one grant, or none, covers of one use."""
+    """The part of a use that one grant, or none, covers."""
 
     use: Use
     owner: str
@@ -113,7 +113,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Charge:
-    """A row of `charges`; for usage that nothing prices, with `currency` ''."""
+    """A row of `charges`; unpriced usage has the `currency` ''."""
 
     provider: str
     billing_account: str
@@ -202,8 +202,8 @@ METERS = {(row["provider"], row["meter"]): row for row in seed("sku_map")}
 TERMS = seed("signup_terms")
 
 
-class Purse:
-    """A grant that is drawn on."""
+class GrantBalance:
+    """A grant and the amount drawn from it."""
 
     def __init__(self, grant: Grant) -> None:
         self.grant = grant
@@ -215,7 +215,7 @@ class Purse:
         return self.grant.starts_on <= day < (self.grant.expires_on or NEVER)
 
     def take(self, wanted: Decimal) -> Decimal:
-        """How much of it is drawn. What is taken back undoes the last first: what there was no credit for any more."""
+        """Draw and return the amount. Usage taken back first undoes the latest usage: that for which no credit was left."""
         if wanted >= 0:
             taken = min(wanted, self.grant.amount - self.drawn)
             self.turned_away += wanted - taken
@@ -227,23 +227,23 @@ class Purse:
         return taken
 
     def passed_on(self) -> Decimal:
-        """How much of what it cost its use so far stands for."""
+        """The share of its cost for the amount drawn so far."""
         return nine(PRECISE.divide((self.grant.cost or Decimal(0)) * self.drawn, self.grant.amount))
 
 
 class Calculator:
-    """The charges of one world."""
+    """The charges of a scenario."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.owners = {(a.provider, a.account): a for a in world.accounts}
-        self.pools = sorted({(a.provider, a.billing_account) for a in world.accounts})
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.owners = {(a.provider, a.account): a for a in scenario.accounts}
+        self.pools = sorted({(a.provider, a.billing_account) for a in scenario.accounts})
         signups: dict[tuple[str, str], date] = {}
-        for account in world.accounts:
+        for account in scenario.accounts:
             if account.signed_up_on:
                 key = (account.provider, account.billing_account)
                 signups[key] = min(signups.get(key, NEVER), account.signed_up_on)
-        self.fees, self.given = list(world.fees), list(world.grants)
+        self.fees, self.given = list(scenario.fees), list(scenario.grants)
         for (provider, owner), day in signups.items():
             for term in TERMS:
                 amount, currency = Decimal(term["amount"]), term["currency"]
@@ -267,7 +267,7 @@ class Calculator:
                         )
                     )
         self.months = {pool: list(self._months(*pool)) for pool in self.pools}
-        self.purses = {pool: self._purses(*pool) for pool in self.pools}
+        self.grant_balances = {pool: self._balances_of_grants(*pool) for pool in self.pools}
         with localcontext(PRECISE):
             self.parts = [part for pool in self.pools for part in self._parts(*pool)]
             self.usage = self._priced(self.parts, high=False)
@@ -276,7 +276,7 @@ class Calculator:
             self.others = [*self._charged_fees(), *self._purchases()]
 
     def charges(self) -> list[Charge]:
-        """All that is charged."""
+        """All charges."""
         return [charge for charge in (*self.usage, *self.credits, *self.others) if charge.currency]
 
     # Months, dates
@@ -285,20 +285,20 @@ class Calculator:
         return ZoneInfo(max(a.timezone for a in self._accounts(provider, owner)))
 
     def _accounts(self, provider: str, owner: str) -> list[Account]:
-        return [a for a in self.world.accounts if (a.provider, a.billing_account) == (provider, owner)]
+        return [a for a in self.scenario.accounts if (a.provider, a.billing_account) == (provider, owner)]
 
     def _day(self, use: Use) -> date:
-        """Hours are put on the billing calendar; days are days of the vendor's calendar already."""
+        """Hours are converted to the billing calendar; days are already on the vendor's calendar."""
         if use.end - use.start == timedelta(hours=1):
             return use.start.astimezone(ZoneInfo(self.owners[use.provider, use.account].timezone)).date()
         return use.start.date()
 
     def _months(self, provider: str, owner: str) -> Iterator[date]:
-        """From the first that anything is known of to the last that is loaded."""
+        """From the first month with any data to the last loaded one."""
         zone = self._zone(provider, owner)
         accounts = self._accounts(provider, owner)
         loaded = [a.loaded_from.astimezone(zone).date() for a in accounts]
-        mine = [self._day(use) for use in self.world.uses if self.owners[use.provider, use.account] in accounts]
+        mine = [self._day(use) for use in self.scenario.uses if self.owners[use.provider, use.account] in accounts]
         known = [g.starts_on for g in self.given if (g.provider, g.billing_account) == (provider, owner)]
         known += [f.valid_from for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
         month = month_of(min([*loaded, *mine, *known]))
@@ -321,8 +321,8 @@ class Calculator:
 
     # Credits
 
-    def _purses(self, provider: str, owner: str) -> list[Purse]:
-        """The grants in the order in which they are drawn on; those that renew once a month."""
+    def _balances_of_grants(self, provider: str, owner: str) -> list[GrantBalance]:
+        """The grants in the order of use; renewing ones once a month."""
         grants = []
         for grant in self.given:
             if (grant.provider, grant.billing_account) != (provider, owner):
@@ -341,29 +341,34 @@ class Calculator:
                 BY_KIND[g.kind] if g.priority is None else g.priority, g.expires_on or NEVER, g.starts_on, g.key,
             )
         )  # fmt: skip
-        return [Purse(grant) for grant in grants]
+        return [GrantBalance(grant) for grant in grants]
 
     def _parts(self, provider: str, owner: str) -> Iterator[Part]:
-        """Each use, from whatever purse is valid and has something left; what remains is covered by none."""
-        uses = [use for use in self.world.uses if use.provider == provider]
+        """Draw each use from the valid grants with something left; no grant covers the rest."""
+        uses = [use for use in self.scenario.uses if use.provider == provider]
         uses = [use for use in uses if self.owners[provider, use.account].billing_account == owner and use.quantity]
         for use in sorted(uses, key=lambda use: (use.start, use.end, use.account, use.meter)):
             meter, left, day = METERS.get((provider, use.meter)), use.quantity, self._day(use)
             if meter is not None and meter["is_billed"] != "true":
                 continue
-            for purse in self.purses[provider, owner]:
-                if meter is None or purse.grant.unit != "credit" or meter["unit"] != "credit" or not purse.is_valid(day):
+            for grant_balance in self.grant_balances[provider, owner]:
+                if (
+                    meter is None
+                    or grant_balance.grant.unit != "credit"
+                    or meter["unit"] != "credit"
+                    or not grant_balance.is_valid(day)
+                ):
                     continue
-                before = purse.passed_on()
-                taken = purse.take(left)
+                before = grant_balance.passed_on()
+                taken = grant_balance.take(left)
                 left -= taken
                 if taken:
-                    yield Part(use, owner, day, purse.grant, taken, purse.passed_on() - before)
+                    yield Part(use, owner, day, grant_balance.grant, taken, grant_balance.passed_on() - before)
             if left:
                 yield Part(use, owner, day, None, left)
 
     def _money_credits(self, provider: str, owner: str) -> Iterator[Charge]:
-        """Day by day off what usage costs, as far as credits of its currency go."""
+        """Credits of money reduce the cost of usage day by day, in their currency."""
         costs: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
         for charge in self.usage:
             if (charge.provider, charge.billing_account) == (provider, owner) and charge.billed_cost:
@@ -374,12 +379,12 @@ class Calculator:
         spent: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
         for (day, currency), cost in sorted(costs.items()):
             left = cost
-            for purse in self.purses[provider, owner]:
-                if purse.grant.unit == currency and purse.is_valid(day):
-                    taken = purse.take(left)
+            for grant_balance in self.grant_balances[provider, owner]:
+                if grant_balance.grant.unit == currency and grant_balance.is_valid(day):
+                    taken = grant_balance.take(left)
                     left -= taken
-                    spent[purse.grant.key, month_of(day)] += taken
-        by_key = {purse.grant.key: purse.grant for purse in self.purses[provider, owner]}
+                    spent[grant_balance.grant.key, month_of(day)] += taken
+        by_key = {grant_balance.grant.key: grant_balance.grant for grant_balance in self.grant_balances[provider, owner]}
         for (key, month), amount in spent.items():
             grant = by_key[key]
             sku = f"{provider}/credits/{grant.grant_id}"
@@ -394,7 +399,7 @@ class Calculator:
     # Prices
 
     def _price(self, part: Part, sku: str) -> tuple[Price | None, Price | None]:
-        """Of the public list, and of the contract: one's own before that of all accounts."""
+        """Prices of the list and of the contract: that of the billing account before that of all accounts."""
 
         def valid(prices: Iterable[Price], owner: str) -> Price | None:
             found = [p for p in prices if p.sku_id == sku and p.billing_account == owner]
@@ -402,11 +407,11 @@ class Calculator:
             assert len(found) <= 1, found
             return found[0] if found else None
 
-        mine = [p for p in self.world.prices if p.provider == part.use.provider]
+        mine = [p for p in self.scenario.prices if p.provider == part.use.provider]
         return valid(LIST, ""), valid(mine, part.owner) or valid(mine, "")
 
     def _priced(self, parts: list[Part], *, high: bool) -> list[Charge]:
-        """Walks each pool of tiers up and down, one slice a tier."""
+        """Move each pool up and down its tiers, one slice per tier."""
         pools: dict[tuple[Any, ...], list[tuple[Part, str, str]]] = defaultdict(list)
         for part in parts:
             meter = METERS.get((part.use.provider, part.use.meter))
@@ -544,8 +549,8 @@ class Calculator:
             )
 
     def _purchases(self) -> Iterator[Charge]:
-        for (provider, owner), purses in self.purses.items():
-            for grant in (purse.grant for purse in purses):
+        for (provider, owner), grant_balances in self.grant_balances.items():
+            for grant in (grant_balance.grant for grant_balance in grant_balances):
                 month = month_of(grant.starts_on)
                 if not grant.cost or month not in self.months[provider, owner]:
                     continue
@@ -584,7 +589,7 @@ class Calculator:
         return self._summed(lambda charge: charge.billing_month, self.charges())
 
     def daily(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """The costs of `cost_daily`: of charges that lie within a day in UTC."""
+        """The costs of `cost_daily`: charges within a UTC day."""
         within = [c for c in self.charges() if c.charge_period_end <= midnight_after(c.charge_period_start)]
         return self._summed(lambda charge: charge.charge_period_start.date(), within)
 
@@ -603,19 +608,26 @@ class Calculator:
         return {key: (*costs[:5], high.get(key, costs[5])) for key, costs in sums.items()}
 
     def balances(self) -> Iterator[Balance]:
-        """Day by day from the first grant on: of the grants that are valid on it."""
+        """The balances of each day from the first grant on, over the grants that are valid on it."""
         for provider, owner in self.pools:
-            purses = [purse for purse in self.purses[provider, owner] if purse.grant.unit == "credit"]
-            if not purses:
+            grant_balances = [
+                grant_balance
+                for grant_balance in self.grant_balances[provider, owner]
+                if grant_balance.grant.unit == "credit"
+            ]
+            if not grant_balances:
                 continue
             parts = [part for part in self.parts if (part.use.provider, part.owner) == (provider, owner)]
             zone = self._zone(provider, owner)
             last = max(a.loaded_until.astimezone(zone).date() for a in self._accounts(provider, owner))
-            day = min(purse.grant.starts_on for purse in purses)
+            day = min(grant_balance.grant.starts_on for grant_balance in grant_balances)
             used_on: list[Decimal] = []
             while day <= last:
-                valid = {purse.grant.key for purse in purses if purse.is_valid(day)}
-                granted = sum((purse.grant.amount for purse in purses if purse.grant.key in valid), Decimal(0))
+                valid = {grant_balance.grant.key for grant_balance in grant_balances if grant_balance.is_valid(day)}
+                granted = sum(
+                    (grant_balance.grant.amount for grant_balance in grant_balances if grant_balance.grant.key in valid),
+                    Decimal(0),
+                )
                 before = [part for part in parts if part.grant and part.grant.key in valid and part.date <= day]
                 used = sum((part.quantity for part in before), Decimal(0))
                 today = [part for part in parts if part.date == day]
@@ -632,7 +644,7 @@ class Calculator:
 
 
 def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int, Decimal | None, Decimal] | None:
-    """Number, end and price of the tier of the unit after `position`; by volume, of the month's last unit."""
+    """Number, end and price of the tier of the unit after `position`; with volume pricing, of the month's last unit."""
     if price is None:
         return None
     for number, (_, end, unit_price) in enumerate(price.tiers, 1):
@@ -645,12 +657,12 @@ def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int
 
 
 def anniversary(fee: Fee, month: date) -> date:
-    """The day of this month on which a year of the fee begins, if one does."""
+    """The day of the month on which a year of the fee starts; `date.min` if it starts in another month."""
     if fee.valid_from.month != month.month:
         return date.min
     return month.replace(day=min(fee.valid_from.day, monthrange(month.year, month.month)[1]))
 
 
 def midnight_after(moment: datetime) -> datetime:
-    """The end of its day."""
+    """The end of the day."""
     return datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), moment.tzinfo)

@@ -1,4 +1,4 @@
-"""What an analyst finds out without asking us: in the database, in dbt's pages, and in the manifest."""
+"""The documentation that an analyst finds in the database, in the dbt docs, and in the manifest."""
 
 import json
 from typing import Any
@@ -11,14 +11,14 @@ PREFIXES = {"staging": "stg_", "intermediate": "int_"}
 
 
 def manifest(warehouse: Warehouse) -> dict[str, Any]:
-    """What dbt has last read of the project."""
-    answer: dict[str, Any] = json.loads((warehouse.scratch / "target" / "manifest.json").read_text())
-    return answer
+    """The manifest of the last dbt command."""
+    parsed: dict[str, Any] = json.loads((warehouse.scratch / "target" / "manifest.json").read_text())
+    return parsed
 
 
 @pytest.mark.thorough
-def test_the_database_and_dbts_pages_say_what_every_column_is(warehouse: Warehouse) -> None:
-    """Every mart and column of one has its description as a comment, and the pages are one file that needs no network."""
+def test_database_and_dbt_docs_describe_every_column(warehouse: Warehouse) -> None:
+    """Every mart and mart column has its description as a comment, and the docs are one file that works offline."""
     assert warehouse.dbt("seed").success
     assert warehouse.dbt("run").success
     nodes = manifest(warehouse)["nodes"].values()
@@ -39,8 +39,8 @@ def test_the_database_and_dbts_pages_say_what_every_column_is(warehouse: Warehou
     assert models["cost_forecast_monthly"]["columns"]["forecast_low"]["description"].strip() in page
 
 
-def test_the_project_keeps_to_the_rules_of_dbts_evaluator(warehouse: Warehouse) -> None:
-    """Keys are tested, sources are watched, names tell the layer, and staging alone reads what was loaded."""
+def test_project_follows_the_rules_of_dbt_project_evaluator(warehouse: Warehouse) -> None:
+    """Keys are tested, sources have freshness checks, names show the layer, and only staging reads raw tables."""
     assert warehouse.dbt("parse").success
     project = manifest(warehouse)
     nodes = project["nodes"]
@@ -57,5 +57,5 @@ def test_the_project_keeps_to_the_rules_of_dbts_evaluator(warehouse: Warehouse) 
     without_key = {node["name"] for key, node in models.items() if key not in tested and node["access"] == "public"}
     assert without_key == set()
     watched = {source["source_name"] for source in project["sources"].values() if source["freshness"]["warn_after"]["count"]}
-    # What the user writes down by hand is as old as it is.
+    # Files that the user maintains by hand need no freshness check.
     assert watched == {source["source_name"] for source in project["sources"].values()} - {"billing"}

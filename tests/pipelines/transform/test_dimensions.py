@@ -1,4 +1,4 @@
-"""`usage_by_dimension`: every cut of the usage adds up to the vendor's own total, in quantity and in cost."""
+"""`usage_by_dimension`: every dimension adds up to the vendor's total, in quantity and in cost."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def clock() -> Iterator[None]:
-    """A Friday morning in March that does not go on, so that every table tells of the same moment."""
+    """A clock that stands at a Friday morning in March, so that every table is of the same moment."""
     with time_machine.travel(NOW, tick=False):
         yield
 
 
 @pytest.fixture
 def short(clock: None, monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], cli: Cli) -> Cli:
-    """A folder whose runs ask for five days, and Scopix for its three keys one by one."""
+    """The command, with a configuration that requests five days, and Scopix key by key for three keys."""
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START)
     monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
@@ -53,7 +53,7 @@ def short(clock: None, monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ..
 
 
 def cut(cli: Cli, provider: str, dimension: str, unit: str | None = None) -> dict[str, Decimal]:
-    """What each value has used since the start, in one unit or in whatever there is."""
+    """The usage of each value since the start, in one unit or in all units."""
     condition = f"unit = '{unit}'" if unit else "true"
     return dict(
         cli.rows(
@@ -64,21 +64,21 @@ def cut(cli: Cli, provider: str, dimension: str, unit: str | None = None) -> dic
     )
 
 
-def told(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal]:
-    """What the vendor's book has of each value."""
+def vendor_totals(values: Iterable[Any], amount: Callable[..., Any]) -> dict[str, Decimal]:
+    """The amount of each value in the sandbox."""
     amounts = {str(value or ""): Decimal(str(amount(value))) for value in values}
     return {value: amount for value, amount in amounts.items() if amount}
 
 
-def test_each_value_has_what_the_vendor_counted(short: Cli, sandbox: Sandbox) -> None:
-    """All four providers, against the truth of the sandbox; and what it cost goes to the values without a rest."""
+def test_each_value_has_the_usage_that_the_vendor_counted(short: Cli, sandbox: Sandbox) -> None:
+    """Usage by value equals the data of the sandbox for every provider, and the cost is allocated without a remainder."""
     short("run", *TABLES)
 
     counts = sandbox.mathpix.usage
     for field in ("usage_type", "app_id", "request_args_hash"):
         values = {getattr(row, field) for row in counts.rows(START, NOW)}
         assert len(values) > 1
-        assert cut(short, "mathpix", field) == told(values, lambda v, f=field: counts.total(START, NOW, **{f: v}))
+        assert cut(short, "mathpix", field) == vendor_totals(values, lambda v, f=field: counts.total(START, NOW, **{f: v}))
     cost = short.rows("select sum(billed_cost) from usage.cost_daily")
     assert cost > [(Decimal(100),)]
     for field in ("usage_type", "app_id", "request_args_hash"):
@@ -91,7 +91,7 @@ def test_each_value_has_what_the_vendor_counted(short: Cli, sandbox: Sandbox) ->
     for field in ("product", "feature", "api_key", "file_type"):
         values = {getattr(row, field) for row in rows}
         for unit, column in (("credit", "credits"), ("request", "requests")):
-            assert cut(short, "reducto", field, unit) == told(
+            assert cut(short, "reducto", field, unit) == vendor_totals(
                 values, lambda v, f=field, c=column: sum(getattr(row, c) for row in rows if getattr(row, f) == v)
             )
 
@@ -106,7 +106,7 @@ def test_each_value_has_what_the_vendor_counted(short: Cli, sandbox: Sandbox) ->
     for field in ("endpoint", "operation_type", "status_code", "api_key_id"):
         requests = Counter(str(getattr(event, field)) for event in events)
         assert cut(short, "scopix", field, "request") == dict(requests)
-    assert cut(short, "scopix", "api_key_id", "credit") == told(
+    assert cut(short, "scopix", "api_key_id", "credit") == vendor_totals(
         set(KEYS), lambda key: sandbox.scopix.usage.total(START, what="credits", api_key_id=key)
     )
     tokens = sum(event.input_tokens + event.output_tokens for event in sandbox.scopix.usage.events("default", START))
@@ -120,11 +120,11 @@ def test_each_value_has_what_the_vendor_counted(short: Cli, sandbox: Sandbox) ->
     ) == [(0,)]
 
 
-def test_what_a_grouping_does_not_reach_is_shown(short: Cli, sandbox: Sandbox) -> None:
-    """Usage that the vendor restated after the apps were loaded belongs to no app, and none of it is spread over them."""
+def test_usage_without_a_value_is_unattributed(short: Cli, sandbox: Sandbox) -> None:
+    """Usage that the vendor restated after the apps were loaded is unattributed and not spread over the apps."""
     counts = sandbox.mathpix.usage
     apps = {row.app_id for row in counts.rows(START, NOW)}
-    before = told(apps, lambda app: counts.total(START, NOW, app_id=app))
+    before = vendor_totals(apps, lambda app: counts.total(START, NOW, app_id=app))
     short("run", "mathpix", "--no-models")
     counts.restate("2026-03-17", factor=3)
     short("run", "mathpix.ocr_usage_by_usage_type")
@@ -133,8 +133,8 @@ def test_what_a_grouping_does_not_reach_is_shown(short: Cli, sandbox: Sandbox) -
     assert after == before
 
 
-def stories() -> Iterator[str]:
-    """Odd numbers in every grouping, hours whose usage type is told and hours where it is not."""
+def raw_rows() -> Iterator[str]:
+    """Odd numbers in every grouping, hours with a usage type and hours without one."""
     for hour in range(12):
         start = f"2025-05-01 {hour:02}:00"
         images, pages = 7 * hour + 1, 11 * hour + 3
@@ -180,16 +180,16 @@ def stories() -> Iterator[str]:
 
 
 def build(warehouse: Warehouse) -> list[tuple[Any, ...]]:
-    """The rows of the mart, tested for adding up, and by the unit tests of all that it is made of."""
-    warehouse.load(*stories())
+    """The rows of the mart, after its data tests and the unit tests of its inputs."""
+    warehouse.load(*raw_rows())
     outcome = warehouse.dbt(
         "build --select +usage_by_dimension --indirect-selection cautious --exclude-resource-type unit_test"
     )
     assert outcome.having("error", "fail", "skipped") == []
     assert outcome.statuses["assert_dimensions_add_up_to_total"] == "pass"
     outcome = warehouse.dbt(
-        "test --select usage_by_dimension int_usage__daily_totals int_mathpix__dimensioned int_reducto__dimensioned"
-        " int_onepin__dimensioned int_scopix__dimensioned"
+        "test --select usage_by_dimension int_usage__daily_totals int_mathpix__by_dimension int_reducto__by_dimension"
+        " int_onepin__by_dimension int_scopix__by_dimension"
     )
     assert outcome.having("error", "fail", "skipped") == []
     return warehouse.table("usage_by_dimension")
@@ -203,7 +203,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
 
 
 def test_costs_add_up_to_the_last_decimal(built: Warehouse) -> None:
-    """Day by day, also where some hours of an app tell their usage type and others do not."""
+    """Costs are exact for each day, including days on which only some hours of an app have a usage type."""
     assert built.query(
         "select date, unit, sum(quantity), sum(allocated_cost), count(*) > 10 from usage.usage_by_dimension"
         " where dimension = 'app_id' group by date, unit order by date"
@@ -213,16 +213,16 @@ def test_costs_add_up_to_the_last_decimal(built: Warehouse) -> None:
     ]
 
 
-def test_an_app_whose_usage_type_is_told_costs_what_it_used(built: Warehouse) -> None:
-    """On a day where another app's is not told: only that one's cost is an estimate."""
+def test_app_with_a_usage_type_has_its_exact_cost(built: Warehouse) -> None:
+    """On a day on which another app has no usage type, only the cost of that other app is an estimate."""
     assert built.query(
         "select quantity, allocated_cost from usage.usage_by_dimension"
         " where date = date '2025-05-01' and value in ('App 3', 'app-3') order by quantity"
     ) == [(d("22"), d("0.044")), (d("35"), d("0.175"))]
 
 
-def test_runs_count_for_the_local_day(built: Warehouse) -> None:
-    """Five o'clock in the morning in Tokyo; the run that has no event stays a remainder."""
+def test_runs_count_on_their_local_day(built: Warehouse) -> None:
+    """A run at five in the morning in Tokyo counts on that day; the run without an event is the remainder."""
     assert built.query(
         "select value, date, quantity, allocated_cost from usage.usage_by_dimension"
         " where provider = 'onepin' and dimension = 'user_id' order by value"
@@ -230,14 +230,14 @@ def test_runs_count_for_the_local_day(built: Warehouse) -> None:
 
 
 def test_postgresql_allocates_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
-    """To the last decimal, and in the same order of values."""
+    """PostgreSQL gives the same rows as DuckDB, to the last decimal."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:
         assert build(elsewhere) == built.table("usage_by_dimension")
 
 
 @pytest.mark.parametrize("amount", ["quantity", "allocated_cost"])
-def test_a_part_that_is_missing_is_found(built: Warehouse, amount: str) -> None:
-    """The test of the project that guards the sums says so when one of them is off by the last decimal."""
+def test_finds_a_missing_part(built: Warehouse, amount: str) -> None:
+    """The data test fails if a sum is off by the last decimal."""
     change = f"update usage.usage_by_dimension set {amount} = {amount} {{}} 0.000000001 where value = 'app-3'"
     built.execute([change.format("+")])
     try:

@@ -1,4 +1,4 @@
-"""A dbt project of somebody else (the folder downstream) that has ours as a package."""
+"""Another team's dbt project (the folder downstream) with ours as a package."""
 
 import json
 import os
@@ -15,8 +15,8 @@ import pytest
 from meterhouse.pipelines.transform import PROJECT
 from tests.pipelines.transform.warehouse import MARTS, RAW_SCHEMA, d, usage, window
 
-STORIES = (
-    # The first is March's on a calendar of New York.
+ROWS = (
+    # On a calendar of New York, the first one is in March.
     usage("2025-04-01 03:00", "image", 1000),
     usage("2025-04-01 13:00", "image", 500),
     window("2025-03-01 00:00", "2025-05-02 00:00"),
@@ -26,7 +26,7 @@ METRICS = {"list_cost", "billed_cost", "effective_cost", "used_quantity"}
 
 
 class Downstream:
-    """The project in a folder of its own, with the package installed, and its database."""
+    """A copy of the downstream project with the package installed, and its database."""
 
     def __init__(self, folder: Path, packages: str | None = None) -> None:
         self.folder = folder / "finance"
@@ -35,13 +35,13 @@ class Downstream:
         if packages is not None:
             (self.folder / "packages.yml").write_text(packages)
         with duckdb.connect(self.database) as connection:
-            for statement in (*RAW_SCHEMA, *STORIES):
+            for statement in (*RAW_SCHEMA, *ROWS):
                 connection.execute(re.sub(r"(?<= )mathpix\b", "vendor_mathpix", statement))
         installed = self.dbt("deps")
         assert installed.returncode == 0, installed.stdout
 
     def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One dbt command, as its user would type it there."""
+        """Run one dbt command in the project."""
         variables = {"METERHOUSE_MODELS": str(PROJECT), "FINANCE_DUCKDB": str(self.database), "DBT_PROFILES_DIR": "."}
         command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-version-check", *arguments]
         return subprocess.run(
@@ -49,7 +49,7 @@ class Downstream:
         )
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What a query answers in the database."""
+        """The rows of a query."""
         with duckdb.connect(self.database, read_only=True) as connection:
             return connection.execute(query).fetchall()
 
@@ -60,8 +60,8 @@ def downstream(tmp_path: Path) -> Downstream:
 
 
 @pytest.mark.thorough
-def test_it_is_installed_from_git(tmp_path: Path) -> None:
-    """As the README has it, with `subdirectory`; what dbt clones here is this checkout's own last commit."""
+def test_installs_from_git(tmp_path: Path) -> None:
+    """`dbt deps` installs the package with `subdirectory`, as in the README; here from the last commit."""
     top = PROJECT.parents[1]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=top, capture_output=True, text=True, check=True).stdout.strip()
     source = f'packages:\n  - git: "file://{top}"\n    revision: {head}\n    subdirectory: pipelines/transform\n'
@@ -73,8 +73,8 @@ def test_it_is_installed_from_git(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
-    """Its variables reach our models, which land beside its own; its tests pass, and ours without our unit tests."""
+def test_downstream_project_builds_with_the_package(downstream: Downstream) -> None:
+    """Its variables reach our models, which are built beside its own, and all data tests pass."""
     built = downstream.dbt("build", "--exclude", "package:meterhouse,resource_type:unit_test")
     assert built.returncode == 0, built.stdout
     assert downstream.rows(
@@ -103,8 +103,8 @@ def test_a_project_builds_on_ours_as_a_package(downstream: Downstream) -> None:
 
 @pytest.mark.parametrize("private", ["int_usage__priced", "stg_mathpix__ocr_usage"])
 @pytest.mark.thorough
-def test_what_is_private_cannot_be_built_on(downstream: Downstream, private: str) -> None:
-    """Only marts are promised to stay; dbt refuses everything else by name."""
+def test_private_models_cannot_be_referenced(downstream: Downstream, private: str) -> None:
+    """dbt refuses a reference to any model but the marts."""
     model = downstream.folder / "models" / "spend_by_quarter.sql"
     model.write_text(f"select * from {{{{ ref('meterhouse', '{private}') }}}}")
     refused = downstream.dbt("parse")

@@ -1,7 +1,7 @@
-"""The models against a calculation by hand, over random usage, prices, credits, fees and accounts, to the last decimal.
+"""The models against a calculation in Python, for random usage, prices, credits, fees and accounts, to the last decimal.
 
-A build takes seconds however little it builds, so that each example is many worlds at once, none of which knows of another.
-More of them: METERHOUSE_EXAMPLES=100 python -m pytest tests/pipelines/transform/test_exactness.py
+A small build takes seconds too, so each example has many scenarios at once, which are independent of each other.
+More examples: METERHOUSE_EXAMPLES=100 python -m pytest tests/pipelines/transform/test_exactness.py
 """
 
 import os
@@ -16,14 +16,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Use, World
+from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.warehouse import USAGE_COLUMNS, WINDOW_COLUMNS, Warehouse, duckdb_warehouse
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-WORLDS = 24
+SCENARIOS = 24
 MATHPIX_FROM, CREDITS_FROM = date(2025, 2, 1), date(2026, 4, 1)
-"""First months: the list prices of images change in the one span, that of a credit of Reducto begins in the other."""
+"""First months: the list prices of images change in the first span, and that of a credit of Reducto begins in the second."""
 METERS = ("image", "pdf-page", "image-async", "strokes", "strokes-session", "conversion")
 COUNTS = (1, 999, 1000, 40_000, 600_000, 400_000, 1, 7, -3, -1000)
 CREDITS = ("10", "25.5", "5", "40", "0.333333333", "7.777777777", "100", "-4", "-30.000000001")
@@ -65,7 +65,7 @@ def days(first: date, last: int) -> st.SearchStrategy[date]:
 
 
 def drawn_prices(draw: Draw, provider: str, owner: str, sku: str, currency: str, first: date) -> list[Price]:
-    """Up to three versions one after the other, some with a pause between them, the last open or not."""
+    """Up to three consecutive versions, some with a pause between them, the last one open or not."""
     cuts = sorted(draw(st.lists(days(first - timedelta(days=9), 60), min_size=1, max_size=3, unique=True)))
     prices = []
     for start, following in zip(cuts, [*cuts, None][1:], strict=True):
@@ -105,7 +105,7 @@ def drawn_grant(draw: Draw, provider: str, owner: str, name: str, first: date) -
 
 
 def drawn_fees(draw: Draw, provider: str, owner: str, skus: Sequence[str], first: date) -> list[Fee]:
-    """One fee, of one or two versions that adjoin."""
+    """One fee with one or two adjoining versions."""
     kind = draw(st.sampled_from(("monthly", "yearly", "one_time", "minimum")))
     start = draw(days(first - timedelta(days=40), 60))
     if kind == "yearly":
@@ -121,7 +121,7 @@ def drawn_fees(draw: Draw, provider: str, owner: str, skus: Sequence[str], first
 
 
 def drawn_uses(draw: Draw, provider: str, account: str, start: datetime) -> list[Use]:
-    """Hours of Mathpix, of any meter; days of credits."""
+    """Hours of any meter of Mathpix; days of credits."""
     if provider == "mathpix":
         hours = st.tuples(st.integers(0, 44 * 24), st.sampled_from(METERS), st.sampled_from(COUNTS))
         drawn = draw(st.lists(hours, min_size=2, max_size=8, unique_by=lambda use: use[:2]))
@@ -134,9 +134,9 @@ def drawn_uses(draw: Draw, provider: str, account: str, start: datetime) -> list
 
 
 @st.composite
-def worlds(draw: Draw) -> World:
-    """Accounts of Mathpix and of one vendor of credits, with names that `named` makes their own."""
-    world = World()
+def scenarios(draw: Draw) -> Scenario:
+    """Accounts of Mathpix and of one vendor with credits; `named` makes their names unique."""
+    scenario = Scenario()
     for provider, first in (
         ("mathpix", MATHPIX_FROM),
         (draw(st.sampled_from(("reducto", "onepin", "scopix"))), CREDITS_FROM),
@@ -149,24 +149,24 @@ def worlds(draw: Draw) -> World:
             start = datetime.combine(first - timedelta(days=1), datetime.min.time(), UTC)
             end = start + timedelta(days=draw(st.sampled_from((80, 91, 45))), hours=12)
             signup = draw(st.none() | days(first - timedelta(days=99), 130))
-            world.accounts.append(Account(provider, name, owner or name, zone or "UTC", signup, start, end))
-            world.uses += drawn_uses(draw, provider, name, start)
+            scenario.accounts.append(Account(provider, name, owner or name, zone or "UTC", signup, start, end))
+            scenario.uses += drawn_uses(draw, provider, name, start)
         skus = ("mathpix/image", "mathpix/pdf-page") if provider == "mathpix" else (f"{provider}/credit",)
         currency = "USD" if provider == "mathpix" else draw(st.sampled_from(("USD", "EUR")))
         for payer in sorted(owners):
             for sku in skus:
                 if draw(st.booleans()):
-                    world.prices += drawn_prices(draw, provider, payer, sku, currency, first)
+                    scenario.prices += drawn_prices(draw, provider, payer, sku, currency, first)
             for number in range(draw(st.integers(0, 2 if provider == "mathpix" else 5))):
-                world.grants.append(drawn_grant(draw, provider, payer, f"grant{number}", first))
+                scenario.grants.append(drawn_grant(draw, provider, payer, f"grant{number}", first))
             if draw(st.booleans()):
-                world.fees += drawn_fees(draw, provider, payer, skus, first)
-    return world
+                scenario.fees += drawn_fees(draw, provider, payer, skus, first)
+    return scenario
 
 
 @st.composite
 def prices_of_all(draw: Draw) -> list[Price]:
-    """Contracts of all accounts of a provider, which all worlds share."""
+    """Contracts for all accounts of a provider, shared by all scenarios."""
     return [
         price
         for provider, sku, first in (
@@ -179,34 +179,34 @@ def prices_of_all(draw: Draw) -> list[Price]:
     ]
 
 
-def named(world: World, number: int, shared: list[Price]) -> World:
-    """The world with names of its own, and the prices that it shares with all others."""
+def named(scenario: Scenario, number: int, shared: list[Price]) -> Scenario:
+    """The scenario with unique names, and the shared prices."""
 
     def own(name: str) -> str:
         return f"w{number:02}{name}"
 
-    return World(
-        [replace(a, account=own(a.account), billing_account=own(a.billing_account)) for a in world.accounts],
-        [replace(use, account=own(use.account)) for use in world.uses],
-        [*(replace(price, billing_account=own(price.billing_account)) for price in world.prices), *shared],
-        [replace(grant, billing_account=own(grant.billing_account)) for grant in world.grants],
-        [replace(fee, billing_account=own(fee.billing_account)) for fee in world.fees],
+    return Scenario(
+        [replace(a, account=own(a.account), billing_account=own(a.billing_account)) for a in scenario.accounts],
+        [replace(use, account=own(use.account)) for use in scenario.uses],
+        [*(replace(price, billing_account=own(price.billing_account)) for price in scenario.prices), *shared],
+        [replace(grant, billing_account=own(grant.billing_account)) for grant in scenario.grants],
+        [replace(fee, billing_account=own(fee.billing_account)) for fee in scenario.fees],
     )
 
 
 def literal(value: object) -> str:
-    """As SQL writes it."""
+    """The value as an SQL literal."""
     if value is None:
         return "null"
     return f"'{value}'"
 
 
 def literals(rows: list[tuple[object, ...]]) -> str:
-    """Each of the rows once: worlds share the prices of all."""
+    """Each row once: scenarios share prices."""
     return ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in dict.fromkeys(rows))
 
 
-def inserts(worlds_: list[World]) -> list[str]:
+def inserts(scenarios_: list[Scenario]) -> list[str]:
     """The statements that store the raw tables."""
     rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in SCHEMA}
     fetched = "2026-07-01 00:00:00+00"
@@ -217,8 +217,8 @@ def inserts(worlds_: list[World]) -> list[str]:
         "scopix": ("usage_daily", ""),
     }
     trace = ("file.csv", 2, fetched)
-    for world in worlds_:
-        for a in world.accounts:
+    for scenario in scenarios_:
+        for a in scenario.accounts:
             zone = None if a.timezone == "UTC" else a.timezone
             owner = "" if a.billing_account == a.account else a.billing_account
             rows["billing.accounts"].append((a.provider, a.account, owner, zone, "", a.signed_up_on, *trace))
@@ -226,7 +226,7 @@ def inserts(worlds_: list[World]) -> list[str]:
             rows[f"{a.provider}.fetched_windows"].append(
                 (resource, a.account, part, a.loaded_from, a.loaded_until, a.loaded_until, 1, fetched)
             )
-        for use in world.uses:
+        for use in scenario.uses:
             day, amount, end = use.start.date(), use.quantity, (True, fetched, "v")
             if use.provider == "mathpix":
                 row = (use.account, "hour", use.start, use.end, "app", "group", use.meter, "", amount, *end)
@@ -237,7 +237,7 @@ def inserts(worlds_: list[World]) -> list[str]:
                 rows["onepin.usage_daily"].append((use.account, "workspace", "UTC", day, amount, 1, 1, 1, *end))
             else:
                 rows["scopix.usage_daily"].append((use.account, day, "", *[1] * 6, None, amount, *end))
-        for price in world.prices:
+        for price in scenario.prices:
             what = (price.provider, price.billing_account)
             ends = (price.currency, price.valid_from, price.valid_to, *trace)
             if price.is_credit_price:
@@ -248,12 +248,12 @@ def inserts(worlds_: list[World]) -> list[str]:
             ]
         rows["billing.credit_grants"] += [
             (*(getattr(grant, column.name) for column in fields(Grant) if column.name != "key"), *trace)
-            for grant in world.grants
+            for grant in scenario.grants
         ]
         rows["billing.fees"] += [
             (f.provider, f.billing_account, f.fee_id, f.kind, None, f.amount, f.currency, f.valid_from, f.valid_to,
              f.sku_id, *trace)
-            for f in world.fees
+            for f in scenario.fees
         ]  # fmt: skip
     return [
         *(f"create schema {schema}" for schema in sorted({table.split(".")[0] for table in SCHEMA})),
@@ -275,29 +275,29 @@ QUERIES = {
 
 
 def naive(value: object) -> object:
-    """Times of the models have no zone and mean UTC."""
+    """Times of the models are in UTC without a zone."""
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def differing(by_hand: list[tuple[object, ...]], built: list[tuple[object, ...]]) -> list[str]:
-    """The rows that only one side has; numbers are compared as numbers."""
+    """Rows of only one side; numbers are compared as numbers."""
     left, right = set(by_hand), set(built)
     found = [("by hand", row) for row in left - right] + [("models ", row) for row in right - left]
     lines = [f"{side} {tuple(map(str, row))}" for side, row in sorted(found, key=lambda item: (*map(str, item[1]), item[0]))]
     return lines + [f"rows: {len(by_hand)} by hand, {len(built)} of the models"] * (len(by_hand) != len(built))
 
 
-def rows_by_world(warehouse: Warehouse, query: str) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of a query by the world whose name their first column, which is left out, begins with."""
+def rows_by_scenario(warehouse: Warehouse, query: str) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of a query by scenario: the first column starts with its name and is left out."""
     found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for owner, *row in warehouse.query(query):
         found[owner[:3]].append(tuple(row))
     return found
 
 
-def compared(world: World, built: dict[str, list[tuple[Any, ...]]]) -> str:
-    """How the models differ from the calculation, with all that the world consists of; nothing where they agree."""
-    calculator = Calculator(world)
+def compared(scenario: Scenario, built: dict[str, list[tuple[Any, ...]]]) -> str:
+    """The differences between models and calculation, with the whole scenario; empty if they agree."""
+    calculator = Calculator(scenario)
     by_hand: dict[str, list[tuple[Any, ...]]] = {
         "charges": [tuple(naive(getattr(c, name)) for name in CHARGE_COLUMNS) for c in calculator.charges()],
         "cost_monthly": [(*key, *costs) for key, costs in calculator.monthly().items()],
@@ -306,16 +306,16 @@ def compared(world: World, built: dict[str, list[tuple[Any, ...]]]) -> str:
     }
     for mart, rows in by_hand.items():
         if differences := differing(rows, built[mart]):
-            told = [str(item) for column in fields(world) for item in getattr(world, column.name)]
-            return "\n".join([mart, *differences[:40], "", *told])
+            inputs = [str(item) for column in fields(scenario) for item in getattr(scenario, column.name)]
+            return "\n".join([mart, *differences[:40], "", *inputs])
     return ""
 
 
-def build(scratch: Path, worlds_: list[World]) -> Warehouse:
-    """The models over all worlds."""
+def build(scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
+    """The models over all scenarios."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
     warehouse = duckdb_warehouse(scratch, scratch)
-    warehouse.execute(inserts(worlds_))
+    warehouse.execute(inserts(scenarios_))
     outcome = warehouse.dbt(
         "build", "--select", "+charges", "+cost_monthly", "+cost_daily", "+credit_balance_daily",
         "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test",
@@ -328,17 +328,17 @@ def build(scratch: Path, worlds_: list[World]) -> Warehouse:
     max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", "2")),
     deadline=None,
     database=None,
-    # A smaller example takes as long to build, and the first world that differs is shown on its own.
+    # A smaller example takes as long to build, and the failure shows only the first scenario that differs.
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
-@given(drawn=st.lists(worlds(), min_size=WORLDS, max_size=WORLDS), shared=prices_of_all())
-def test_models_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[World], shared: list[Price]) -> None:
-    assume(any(world.grants for world in drawn))  # the first examples are the simplest, and not worth a build
-    worlds_ = [named(world, number, shared) for number, world in enumerate(drawn)]
-    warehouse = build(scratch, worlds_)
-    built = {mart: rows_by_world(warehouse, query) for mart, query in QUERIES.items()}
-    for number, world in enumerate(worlds_):
-        found = compared(world, {mart: rows[f"w{number:02}"] for mart, rows in built.items()})
+@given(drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS), shared=prices_of_all())
+def test_models_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[Scenario], shared: list[Price]) -> None:
+    assume(any(scenario.grants for scenario in drawn))  # the first examples are too simple to be worth a build
+    scenarios_ = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
+    warehouse = build(scratch, scenarios_)
+    built = {mart: rows_by_scenario(warehouse, query) for mart, query in QUERIES.items()}
+    for number, scenario in enumerate(scenarios_):
+        found = compared(scenario, {mart: rows[f"w{number:02}"] for mart, rows in built.items()})
         assert not found, found

@@ -1,4 +1,4 @@
-"""What the project's tests find in raw tables of Reducto and Onepin: usage that is there twice, or not at all."""
+"""The data tests of the project find usage of Reducto and Onepin that is loaded twice or missing."""
 
 from pathlib import Path
 
@@ -47,8 +47,8 @@ TABLES = (
     f" characters bigint, lines bigint, runs bigint, {COMMON})",
     f"create table onepin.fetched_windows ({WINDOW_COLUMNS})",
 )
-STORIES = (
-    # All four agree on the first; features lack the second, though they were asked for it; files were not asked for.
+ROWS = (
+    # All four agree on the first day. Features were requested for the second day and lack it; files were not requested.
     *(reducto(grouping, "2026-05-01", 5) for grouping in GROUPINGS),
     *(reducto(grouping, "2026-05-02", 7) for grouping in ("product", "api_key")),
     *(
@@ -65,7 +65,7 @@ STORIES = (
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("own"), scratch)
-    warehouse.load(*TABLES, *STORIES)
+    warehouse.load(*TABLES, *ROWS)
     return warehouse
 
 
@@ -80,16 +80,16 @@ def failures(warehouse: Warehouse, test: str, columns: str) -> list[tuple[object
     return warehouse.query(f"select {columns} from usage_dbt_test__audit.{test} order by all")
 
 
-def test_a_day_that_a_grouping_lacks_is_found(warehouse: Warehouse, built: Outcome) -> None:
-    """It was asked for and has no row, while the products have 7 credits."""
+def test_finds_a_day_that_a_grouping_lacks(warehouse: Warehouse, built: Outcome) -> None:
+    """A requested day without rows fails the comparison with the 7 credits of the products."""
     assert "assert_reducto_groupings_agree" in built.having("warn")
     assert failures(warehouse, "assert_reducto_groupings_agree", "date::text, grouped_by, credits, product_credits") == [
         ("2026-05-02", "feature", 0, 7)
     ]
 
 
-def test_a_workspace_of_two_accounts_is_found(warehouse: Warehouse, built: Outcome) -> None:
-    """It would be billed twice; two workspaces of one account are its own affair."""
+def test_finds_a_workspace_that_two_accounts_report(warehouse: Warehouse, built: Outcome) -> None:
+    """Two accounts of one workspace fail the test; two workspaces of one account pass."""
     assert built.having("fail") == ["assert_onepin_accounts_do_not_overlap"]
     assert failures(warehouse, "assert_onepin_accounts_do_not_overlap", "workspace_id, account, other_account") == [
         ("shared", "a", "b")

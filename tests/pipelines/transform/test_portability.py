@@ -1,4 +1,4 @@
-"""The models for warehouses that no test can connect to: compiled by dbt's own adapter, and parsed in the dialect."""
+"""The models on warehouses that no test can connect to: the dbt adapter compiles them, and sqlglot parses the dialect."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from sqlglot import exp
 from tests.pipelines.transform.warehouse import PROJECT
 
 ADAPTERS = os.environ.get("METERHOUSE_WAREHOUSE_ADAPTERS")
-"""The python of the environment that has the adapters, which .ci/warehouse-adapters makes."""
+"""The Python of the environment with the adapters, which .ci/warehouse-adapters creates."""
 
 FILES = Path(__file__).parent / "warehouses"
 FOREIGN_TYPES = {
@@ -20,24 +20,24 @@ FOREIGN_TYPES = {
     "bigquery": {"HUGEINT", "TIMESTAMPTZ", "TEXT"},
     "databricks": {"HUGEINT", "TIMESTAMPTZ", "DATETIME"},
 }
-"""What our models call something on another engine, and this one does not know or means otherwise."""
+"""Types of other engines that this engine lacks or defines differently."""
 
 CAST_TYPE = re.compile(r"\bas (\w+)(?:\([\d, ]+\))?\s*\)", re.IGNORECASE)
 COMMENT = re.compile(r"--.*")
 
 RESERVED = frozenset((FILES / "reserved.txt").read_text().split())
-"""No name of ours without quotes, on any of them; sqlglot lets most of these pass."""
+"""Words that must not be names without quotes, on any warehouse; sqlglot accepts most of them."""
 
 
 @pytest.fixture
 def adapters() -> str:
     if not ADAPTERS:
-        pytest.skip("METERHOUSE_WAREHOUSE_ADAPTERS is not set: .ci/warehouse-adapters FOLDER installs what it has to name")
+        pytest.skip("METERHOUSE_WAREHOUSE_ADAPTERS is not set: `.ci/warehouse-adapters FOLDER` prints its value")
     return ADAPTERS
 
 
 def compiled(adapters: str, warehouse: str, folder: Path) -> dict[str, str]:
-    """The SQL of every model and test, by its name."""
+    """The SQL of every model and test, by name."""
     finished = subprocess.run(
         [
             *(adapters, str(FILES / "compile.py"), "--no-use-colors", "--no-version-check", "compile"),
@@ -54,8 +54,8 @@ def compiled(adapters: str, warehouse: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("warehouse", list(FOREIGN_TYPES))
-def test_the_models_compile_and_the_sql_parses(adapters: str, warehouse: str, tmp_path: Path) -> None:
-    """All models and tests, in words that the warehouse knows: its types, its time zones, no reserved name."""
+def test_models_compile_and_their_sql_parses(adapters: str, warehouse: str, tmp_path: Path) -> None:
+    """All models and tests use types and time zone functions that the warehouse has, and no reserved name."""
     queries = compiled(adapters, warehouse, tmp_path)
     models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
     assert models < queries.keys()

@@ -1,4 +1,4 @@
-"""The models on Apache Spark, over the Delta tables that `run --destination filesystem` writes: DuckDB's results, spread."""
+"""The models on Apache Spark, on the Delta tables of `run --destination filesystem`: the results of DuckDB, distributed."""
 
 import os
 import re
@@ -17,29 +17,29 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from meterhouse.pipelines.run.open import PROVIDERS
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
-from tests.pipelines.transform.by_hand import Account, Grant, Use, World
-from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, worlds
+from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
+from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, scenarios
 from tests.pipelines.transform.warehouse import MARTS, PROJECT, duckdb_warehouse
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
 
 SPARK = os.environ.get("METERHOUSE_SPARK")
-"""The python of the environment that has Spark and dbt-spark, which .ci/spark makes."""
+"""The Python of the environment with Spark and dbt-spark, which .ci/spark creates."""
 
 PROGRAM = Path(__file__).parent / "warehouses" / "spark.py"
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-WORLDS = 24
+SCENARIOS = 24
 
 
 @pytest.fixture
 def spark() -> str:
     if not SPARK:
-        pytest.skip("METERHOUSE_SPARK is not set: .ci/spark FOLDER installs what it has to name")
+        pytest.skip("METERHOUSE_SPARK is not set: `.ci/spark FOLDER` prints its value")
     return SPARK
 
 
@@ -50,7 +50,7 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What two runs have written, with the user's prices, credits, fees and invoices."""
+    """The tables of two runs, with the user's prices, credits, fees and invoices."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     for template in (TOP / "sources/billing/templates").glob("*.csv"):
@@ -61,22 +61,22 @@ def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: py
     return folder
 
 
-def drawn_worlds() -> list[World]:
-    """Usage, prices, credits and fees of many accounts, the same each time; not the simplest, which come first."""
-    found: list[list[World]] = []
+def drawn_scenarios() -> list[Scenario]:
+    """Usage, prices, credits and fees of many accounts, the same each time, without the simplest examples."""
+    found: list[list[Scenario]] = []
 
     @seed(7)
     @settings(max_examples=3, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(drawn=st.lists(worlds(), min_size=WORLDS, max_size=WORLDS), shared=prices_of_all())
-    def draw(drawn: list[World], shared: list[Any]) -> None:
-        found.append([named(world, number, shared) for number, world in enumerate(drawn)])
+    @given(drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS), shared=prices_of_all())
+    def draw(drawn: list[Scenario], shared: list[Any]) -> None:
+        found.append([named(scenario, number, shared) for number, scenario in enumerate(drawn)])
 
     draw()
-    return max(found, key=lambda worlds_: sum(len(world.grants) for world in worlds_))
+    return max(found, key=lambda scenarios_: sum(len(scenario.grants) for scenario in scenarios_))
 
 
-def many_packs() -> World:
-    """An account that has bought more packs of credits than Spark would take turns without being told to."""
+def many_packs() -> Scenario:
+    """An account with more packs of credits than the analyzer of Spark accepts turns by default."""
     start, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     uses = [
         Use("reducto", "stocked", "credits", start + timedelta(days=day), start + timedelta(days=day + 1), Decimal("41.5"))
@@ -87,14 +87,14 @@ def many_packs() -> World:
               start.date() + timedelta(days=20 + number), None, None, Decimal("10.01"), "USD")
         for number in range(24)
     ]  # fmt: skip
-    return World([Account("reducto", "stocked", "stocked", "UTC", None, start, end)], uses, [], packs, [])
+    return Scenario([Account("reducto", "stocked", "stocked", "UTC", None, start, end)], uses, [], packs, [])
 
 
-def add(worlds_: list[World], lake: Path) -> None:
-    """Appends the raw rows of these worlds to the Delta tables."""
+def add(scenarios_: list[Scenario], lake: Path) -> None:
+    """Appends the raw rows of these scenarios to the Delta tables."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        for statement in inserts(worlds_):
+        for statement in inserts(scenarios_):
             connection.execute(statement)
         for table in SCHEMA:
             rows = connection.sql(f"from {table}").to_arrow_table()
@@ -107,13 +107,13 @@ def add(worlds_: list[World], lake: Path) -> None:
 
 
 def without_history(lake: Path) -> None:
-    """Leaves only the files that are of the tables now: here, Spark has no library that reads Delta's log."""
+    """Deletes files of earlier table versions: this Spark has no library that reads the Delta log."""
     for log in lake.glob("*/*/_delta_log"):
         DeltaTable(log.parent).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
 
 
 def built_by_spark(spark: str, lake: Path, out: Path) -> str:
-    """Builds the models there; what Spark and dbt have said."""
+    """Builds the models with Spark; returns the output of Spark and dbt."""
     finished = subprocess.run(
         [spark, str(PROGRAM), str(lake), str(out), str(PROJECT), *NO_TESTS],
         cwd=lake, capture_output=True, text=True, check=False,
@@ -123,7 +123,7 @@ def built_by_spark(spark: str, lake: Path, out: Path) -> str:
 
 
 def built_by_duckdb(lake: Path, folder: Path) -> duckdb.DuckDBPyConnection:
-    """Builds them in a DuckDB file with the same raw tables; the file, opened."""
+    """Builds the models in a DuckDB file with the same raw tables; returns a connection to it."""
     warehouse = duckdb_warehouse(folder, folder)
     with duckdb.connect(str(folder / "meterhouse.duckdb")) as connection:
         for log in (log for schema in (*PROVIDERS, "billing") for log in lake.glob(f"{schema}/[!_]*/_delta_log")):
@@ -138,7 +138,7 @@ def built_by_duckdb(lake: Path, folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def differing(connection: duckdb.DuckDBPyConnection, marts: Path) -> Mapping[str, list[str]]:
-    """By mart, rows that only one of the two has: all values in words, so that a decimal more or less is seen."""
+    """Rows by mart that only one engine has. Values are compared as text, so one decimal more is a difference."""
     found = {}
     for mart in MARTS:
         columns = ", ".join(f'"{name}"' for name in connection.sql(f"from usage.{mart}").columns)
@@ -150,19 +150,19 @@ def differing(connection: duckdb.DuckDBPyConnection, marts: Path) -> Mapping[str
     return found
 
 
-def test_spark_says_what_duckdb_says(spark: str, lake: Path, tmp_path: Path) -> None:
-    """To the last decimal, in every mart: of what a run wrote, and of all that prices, credits and fees can be.
+def test_spark_matches_duckdb(spark: str, lake: Path, tmp_path: Path) -> None:
+    """Every mart is the same to the last decimal, for the tables of a run and for random prices, credits and fees.
 
-    And it spreads: no window has all rows in one partition, and those of the large marts are of what they are grouped by.
+    The work is distributed: no window has all rows in one partition, and large marts partition by their grouping columns.
     """
-    add([*drawn_worlds(), many_packs()], lake)
+    add([*drawn_scenarios(), many_packs()], lake)
     without_history(lake)
-    said = built_by_spark(spark, lake, tmp_path / "spark")
+    output = built_by_spark(spark, lake, tmp_path / "spark")
     with built_by_duckdb(lake, tmp_path) as connection:
         for mart in MARTS:
             assert connection.sql(f"from usage.{mart} limit 1").fetchall(), mart
         assert not differing(connection, tmp_path / "spark/marts")
-    assert "No Partition Defined for Window" not in said
+    assert "No Partition Defined for Window" not in output
     plans = {path.stem: path.read_text() for path in (tmp_path / "spark/plans").glob("*.txt")}
     for model in ("int_usage__priced", "usage_trends_daily"):
         assert re.search(r"^\(\d+\) Window$", plans[model], re.MULTILINE), model

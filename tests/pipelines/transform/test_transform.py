@@ -1,4 +1,4 @@
-"""The dbt project, built in this process on raw tables as the loader leaves them."""
+"""The dbt project, built in this process on raw tables as the loader writes them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.pipelines.transform.warehouse import (
     window,
 )
 
-# One load with everything in it; each account tells its own story.
-STORIES = (
+# One load; each account is a case.
+ROWS = (
     *(usage(f"2025-05-{day:02} 10:00", "image", 100_000, account="images") for day in range(1, 16)),
     *(usage(f"2025-05-{day:02} 10:00", "pdf-page", 400_000, account="pages", app_id=f"a{day}") for day in range(1, 6)),
     *(usage(f"2025-05-01 {hour:02}:00", "strokes-session", 500_000, account="sessions") for hour in range(4)),
@@ -52,17 +52,17 @@ STORIES = (
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
-    """The stories, built and tested with everything that the project tests."""
+    """The rows, built with all data and unit tests of the project."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("built"), scratch)
-    warehouse.load(*STORIES)
+    warehouse.load(*ROWS)
     outcome = warehouse.dbt("build")
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert outcome.success
     return warehouse
 
 
-def test_the_vendors_worked_examples_come_out_of_cost_monthly(built: Warehouse) -> None:
-    """Raw hours go in at one end, and the totals that Mathpix prints come out at the other."""
+def test_cost_monthly_matches_the_worked_examples_of_the_vendor(built: Warehouse) -> None:
+    """Raw hours of the examples give the totals that Mathpix publishes."""
     totals = built.query("""
         select account, sum(billed_cost) from usage.cost_monthly
         where account in ('images', 'pages', 'sessions', 'mixed') group by account order by account
@@ -75,7 +75,7 @@ def test_the_vendors_worked_examples_come_out_of_cost_monthly(built: Warehouse) 
     ]
 
 
-def test_usage_takes_the_price_of_its_own_time(built: Warehouse) -> None:
+def test_usage_is_priced_by_its_time(built: Warehouse) -> None:
     """The same amount of usage, an hour before and an hour after a price change."""
     months = built.query("""
         select sku_id, billing_month, billed_cost from usage.cost_monthly where account = 'history' order by 1, 2
@@ -88,8 +88,8 @@ def test_usage_takes_the_price_of_its_own_time(built: Warehouse) -> None:
     ]
 
 
-def test_the_hour_that_crosses_a_tier_is_two_charges(built: Warehouse) -> None:
-    """Quantity times unit price is the cost of every charge, also where the hour has two prices."""
+def test_hour_across_a_tier_boundary_is_two_charges(built: Warehouse) -> None:
+    """Quantity times unit price is the cost of every charge, even if an hour has two prices."""
     crossing = built.query("""
         select sku_price_id, quantity, unit_price from usage.charges
         where account = 'sessions' and charge_period_start = timestamp '2025-05-01 00:00' order by 1
@@ -102,8 +102,8 @@ def test_the_hour_that_crosses_a_tier_is_two_charges(built: Warehouse) -> None:
     assert built.query("select count(*) from usage.charges where quantity * unit_price <> list_cost") == [(0,)]
 
 
-def test_usage_without_a_price_is_listed_and_never_costs_nothing(built: Warehouse) -> None:
-    """Neither an unknown meter nor a time before the first price makes a row in a cost table."""
+def test_usage_without_a_price_is_unpriced_and_not_free(built: Warehouse) -> None:
+    """An unknown meter or a time before the first price gives no row in a cost table."""
     unpriced = built.query("select account, meter, date, quantity, reason from usage.unpriced_usage order by 1, 2")
     assert unpriced == [
         ("history", "image", date(2022, 6, 5), d("10"), "no price at that time"),
@@ -114,8 +114,8 @@ def test_usage_without_a_price_is_listed_and_never_costs_nothing(built: Warehous
     assert costs == [("mathpix/image", d("9"), d("0.018"))]
 
 
-def test_a_bucket_longer_than_a_table_is_fine_is_not_in_it(built: Warehouse) -> None:
-    """All timespans are billed; those that do not tell a date or an hour are in no table of dates or hours."""
+def test_long_buckets_are_left_out_of_fine_tables(built: Warehouse) -> None:
+    """All timespans are billed; weeks and months are in no table by date, and only hours in the table by hour."""
     accounts = {
         table: [account for (account,) in built.table(table, "account", "account like 'by_%'")]
         for table in ("usage_hourly", "usage_daily", "cost_daily", "cost_monthly")
@@ -128,7 +128,7 @@ def test_a_bucket_longer_than_a_table_is_fine_is_not_in_it(built: Warehouse) -> 
     }
 
 
-def test_what_was_still_running_is_marked_at_every_grain(built: Warehouse) -> None:
+def test_running_time_is_incomplete_at_every_grain(built: Warehouse) -> None:
     """An hour that was running makes its day and its month incomplete, and leaves the hour before it complete."""
     assert built.query("select is_complete from usage.usage_hourly where account = 'running' order by hour") == [
         (True,),
@@ -140,18 +140,18 @@ def test_what_was_still_running_is_marked_at_every_grain(built: Warehouse) -> No
 
 
 @pytest.mark.thorough
-def test_a_second_build_changes_nothing(built: Warehouse) -> None:
-    """The keys of charges included."""
+def test_second_build_changes_nothing(built: Warehouse) -> None:
+    """Every mart stays the same, including the keys of charges."""
     before = built.marts()
     assert built.dbt("run").success
     assert built.marts() == before
 
 
 @pytest.mark.thorough
-def test_the_time_zone_of_the_session_changes_nothing(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
-    """Timestamps with a zone would be cut into other days and months on another machine."""
+def test_session_time_zone_changes_nothing(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
+    """A session in another time zone gives the same days and months."""
     elsewhere = duckdb_warehouse(tmp_path, scratch, session_timezone="Pacific/Kiritimati")
-    elsewhere.load(*STORIES)
+    elsewhere.load(*ROWS)
     assert elsewhere.dbt("build --exclude-resource-type unit_test").success
     assert elsewhere.marts() == built.marts()
 
@@ -163,14 +163,14 @@ QUOTIENTS = {
     "{{ divided('cast(0.0000005 as numeric(28, 9))', '1', 6) }}": "0.000001",
     "{{ divided('cast(0.000000499 as numeric(28, 9))', '1', 6) }}": "0",
 }
-"""More digits than a double has, and halves, which go away from zero."""
+"""More digits than a double has, and halves, which are rounded away from zero."""
 
 
 @pytest.mark.thorough
 def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
-    """Everything is built and tested there as well, unit tests included."""
+    """PostgreSQL gives the same rows and comments as DuckDB, and passes all tests, including unit tests."""
     with postgres_warehouse(tmp_path, scratch) as elsewhere:
-        elsewhere.load(*STORIES, "alter database postgres set timezone to 'Pacific/Kiritimati'")
+        elsewhere.load(*ROWS, "alter database postgres set timezone to 'Pacific/Kiritimati'")
         outcome = elsewhere.dbt("build")
         assert outcome.having("error", "fail", "skipped", "warn") == []
         assert elsewhere.marts() == built.marts()
@@ -181,8 +181,8 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scr
 
 
 @pytest.mark.thorough
-def test_a_month_costs_what_the_closed_formula_says(warehouse: Warehouse) -> None:
-    """However usage is spread over hours, apps and the two meters of a SKU, the month's total decides."""
+def test_monthly_cost_matches_a_closed_formula(warehouse: Warehouse) -> None:
+    """The month's total decides the cost, for any spread over hours, apps and the two meters of a SKU."""
     hours = [
         (f"2025-04-{day:02} {hour:02}:00", (day * 7919 + hour * 104_729) % 9_973)
         for day in range(1, 31)
@@ -203,8 +203,8 @@ def test_a_month_costs_what_the_closed_formula_says(warehouse: Warehouse) -> Non
 
 
 @pytest.mark.thorough
-def test_a_billing_time_zone_moves_the_late_hours_of_a_month(warehouse: Warehouse) -> None:
-    """Where billing is by New York, what is used at 3 o'clock UTC on the first belongs to the month before."""
+def test_billing_time_zone_moves_late_hours_to_the_month_before(warehouse: Warehouse) -> None:
+    """With billing in New York, usage at 3:00 UTC on the first is in the month before."""
     warehouse.load(usage("2025-06-01 03:00", "image", 1), usage("2025-06-01 04:00", "image", 2))
     arguments = ("--vars", json.dumps({"billing_timezones": {"mathpix": "America/New_York"}}))
     assert warehouse.dbt("build --exclude-resource-type unit_test", *arguments).success
@@ -215,8 +215,8 @@ def test_a_billing_time_zone_moves_the_late_hours_of_a_month(warehouse: Warehous
 
 
 @pytest.mark.thorough
-def test_an_empty_database_builds_and_has_no_rows(warehouse: Warehouse) -> None:
-    """Nobody has loaded anything yet: no raw schema, no error."""
+def test_empty_database_builds_without_rows(warehouse: Warehouse) -> None:
+    """A database without raw schemas builds without an error."""
     warehouse.execute(["select 1"])
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped", "warn") == []
@@ -224,16 +224,16 @@ def test_an_empty_database_builds_and_has_no_rows(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.thorough
-def test_a_provider_that_is_switched_off_has_no_rows(warehouse: Warehouse) -> None:
-    """Its tables may well be there, from before."""
+def test_disabled_provider_has_no_rows(warehouse: Warehouse) -> None:
+    """The raw tables of a disabled provider are ignored."""
     warehouse.load(usage("2025-05-01 10:00", "image", 1))
     assert warehouse.dbt("build --exclude-resource-type unit_test", "--vars", "mathpix_enabled: false").success
     assert set(map(len, warehouse.marts().values())) == {0}
 
 
 @pytest.mark.thorough
-def test_two_accounts_that_report_the_same_app_fail_the_build(warehouse: Warehouse) -> None:
-    """Two keys of one group would bill everything twice."""
+def test_two_accounts_that_report_one_app_fail_the_build(warehouse: Warehouse) -> None:
+    """Two keys of one group fail the test, because they would bill all usage twice."""
     warehouse.load(*(usage("2025-05-01 10:00", "image", 5, account=account, app_id="app") for account in ("one", "two")))
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert not outcome.success
@@ -242,8 +242,8 @@ def test_two_accounts_that_report_the_same_app_fail_the_build(warehouse: Warehou
 
 
 @pytest.mark.thorough
-def test_an_account_that_was_renamed_is_not_taken_for_two(warehouse: Warehouse) -> None:
-    """The same app under two names, one after the other."""
+def test_renamed_account_does_not_count_as_two(warehouse: Warehouse) -> None:
+    """One app under two account names passes if one follows the other."""
     warehouse.load(
         usage("2025-05-01 10:00", "image", 5, account="one", app_id="app"),
         usage("2025-05-01 11:00", "image", 5, account="two"),
@@ -263,10 +263,10 @@ def test_an_account_that_was_renamed_is_not_taken_for_two(warehouse: Warehouse) 
     ],
 )
 @pytest.mark.thorough
-def test_what_should_be_looked_at_warns_and_does_not_stop_the_build(
+def test_doubtful_usage_warns_and_does_not_fail_the_build(
     warehouse: Warehouse, statements: Sequence[str], test: str
 ) -> None:
-    """Usage that is billed as best it can be, and somebody is told."""
+    """Doubtful usage is billed, and a data test warns of it."""
     warehouse.load(*statements)
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.success
@@ -274,7 +274,7 @@ def test_what_should_be_looked_at_warns_and_does_not_stop_the_build(
 
 
 def test_freshness_is_read_from_the_log_of_loads(warehouse: Warehouse) -> None:
-    """A load that failed does not count."""
+    """Failed loads do not make a source fresh."""
     loads = "insert into mathpix._dlt_loads select '{}', {}, now() - interval '{} hours'"
     warehouse.load(
         "create table mathpix._dlt_loads (load_id text, status bigint, inserted_at timestamptz)",
@@ -286,8 +286,8 @@ def test_freshness_is_read_from_the_log_of_loads(warehouse: Warehouse) -> None:
     assert set(warehouse.dbt("source freshness --select source:mathpix").statuses.values()) == {"pass"}
 
 
-def test_every_model_is_described_and_every_mart_holds_a_contract(warehouse: Warehouse) -> None:
-    """Whoever builds on a mart finds out what its rows are, and is not surprised by a column."""
+def test_every_model_is_described_and_every_mart_has_a_contract(warehouse: Warehouse) -> None:
+    """Models, columns and sources have descriptions, and only marts enforce a contract."""
     assert warehouse.dbt("parse").success
     manifest = json.loads((warehouse.scratch / "target" / "manifest.json").read_text())
     nodes = [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
@@ -303,6 +303,6 @@ def test_every_model_is_described_and_every_mart_holds_a_contract(warehouse: War
         assert node["config"]["contract"]["enforced"] == (name in public), name
 
 
-def test_nothing_is_written_into_the_project(built: Warehouse) -> None:
-    """It may be installed where nobody may write."""
+def test_builds_write_nothing_into_the_project(built: Warehouse) -> None:
+    """The project may be installed in a read-only folder."""
     assert not {path.name for path in PROJECT.iterdir()} & {"target", "logs", "dbt_packages", ".user.yml"}

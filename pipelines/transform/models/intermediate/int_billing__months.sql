@@ -1,5 +1,5 @@
--- One row per provider, billing account and billing month, from the first that anything is known of to the last loaded.
--- A month is closed when its invoice has been issued: what is restated afterwards no longer changes what was billed.
+-- One row per provider, billing account and billing month, from the first month with any data to the last loaded one.
+-- A month is closed once its invoice is issued. A later restatement does not change what was billed.
 
 with
 
@@ -45,7 +45,7 @@ numbers as (
 
 ),
 
--- Slowest and latest of the accounts behind a billing account: it is complete where all of them are.
+-- The slowest and the latest of the accounts behind a billing account: a month is complete when all of them are.
 loaded as (
 
     select

@@ -1,4 +1,4 @@
--- One row per provider, billing account and term of its sign-up: a fee or a credit that the vendor states for everybody.
+-- One row per provider, billing account and sign-up term: a fee or credit that the vendor states for every customer.
 
 with
 
@@ -14,7 +14,7 @@ signup_terms as (
 
 ),
 
--- Several accounts may share a billing account; it signed up once.
+-- Several accounts may share a billing account, which signed up once.
 signed_up as (
 
     select

@@ -1,6 +1,6 @@
--- One row per charge of a closed billing month, as it was when the month was first seen closed.
--- This is the one table that cannot be computed again: the raw tables hold what the vendor says now, not what it said when
--- it billed. It only ever grows, and dbt's --full-refresh leaves it alone; to close a month anew, delete its rows.
+-- One row per charge of a closed billing month, as computed when the month was first seen closed.
+-- This is the only table that cannot be rebuilt: the raw tables hold the vendor's present figures, not those of the day it
+-- billed. The table only grows, and dbt's --full-refresh does not touch it. To close a month again, delete its rows.
 
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='fail') }}
 

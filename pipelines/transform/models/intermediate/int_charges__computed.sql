@@ -1,4 +1,4 @@
--- One row per charge as it comes out of what is loaded now, whatever was billed before.
+-- One row per charge computed from the data loaded now, regardless of earlier bills.
 
 with
 
@@ -99,7 +99,7 @@ fee_charges as (
 
 ),
 
--- What is paid in advance is no cost of its day: usage takes it over, credit by credit, as effective cost.
+-- A payment in advance is not a cost of its day: usage takes it over, credit by credit, as effective cost.
 priced_grants as (
 
     select
@@ -202,7 +202,7 @@ unioned as (
 
 ),
 
--- The billing account is no part of the key of what an account used: it may come to belong to another one.
+-- The key of a usage charge leaves out the billing account, because the account may move to another one.
 final as (
 
     select

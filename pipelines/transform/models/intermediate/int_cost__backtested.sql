@@ -1,5 +1,5 @@
--- One row per provider, account, currency, billing month that is final, and number of its days that were known: what the
--- forecast would have been then, and how far off. Charges without a day, such as fees, count as known.
+-- One row per provider, account, currency, final billing month, and number of its days that were known: the forecast as of
+-- then, and its error. Charges without a day, such as fees, count as known.
 
 with
 

@@ -1,14 +1,12 @@
--- One row per provider, account, currency, billing month and day as of which the rest of the month is forecast: for the
--- running month today, which is the first day that is not complete, and for each month that is over its 11th and its 21st,
--- when 10 and 20 days were known.
--- A day that is to come costs what the account's days of that weekday cost on average in the 8 weeks before. A day that
--- has begun costs that, too, or what was billed of it already, where that is more.
--- The deviations of the days are added up, and not their variances: a busier month is busier on all of its days, and taken
--- as independent they would promise far more than the backtests of a year keep.
+-- One row per provider, account, currency, billing month and day as of which the rest of the month is forecast.
+-- For the running month that day is today, the first day that is not complete. Each past month has two: its 11th and its
+-- 21st, when 10 and 20 days were known. The forecast of a future day is the average cost of the account's days of that
+-- weekday in the 8 weeks before. For a day that has begun it is that average or the cost billed so far, whichever is more.
+-- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
+-- of independent days would promise far more precision than the backtests of a year show.
 
 {%- set days_needed = var('forecast_min_days') %}
 {%- set weekdays_needed = var('forecast_min_days_of_weekday') %}
-{%- set main_tables = metered_tables() | rejectattr('meters', 'defined') %}
 
 with
 
@@ -42,7 +40,7 @@ calendar as (
 
 ),
 
--- Of usage alone: a fee or credit of the billing account comes once, whatever the weekday.
+-- Usage only: a fee or credit of the billing account comes once, on any weekday.
 daily as (
 
     select
@@ -140,16 +138,11 @@ complete_days as (
     where
         days.is_complete
         and not days.is_in_longer_bucket
-        and (
-            {% for table in main_tables -%}
-            (days.provider = '{{ table.provider }}' and days.resource = '{{ table.resource }}')
-            {{- ' or ' if not loop.last }}
-            {% endfor -%}
-        )
+        and {{ is_priced_table('days.provider', 'days.resource') }}
 
 ),
 
--- A complete day without a charge is a day that cost nothing, but not before the account's first charge.
+-- A complete day without a charge cost nothing, unless it is before the account's first charge.
 learned as (
 
     select

@@ -1,8 +1,8 @@
 -- One row per bucket of credit usage and credit grant that it draws on.
--- `effective_cost` is the share of what the grant cost, by running totals: however it is cut, a grant that is used up has
--- passed on exactly its cost.
+-- `effective_cost` is the bucket's share of the grant's cost, computed from running totals: the shares of a grant that is
+-- used up add up to exactly its cost.
 
--- Spark gives up on what is nested as deeply as twenty turns, unless it is told not to.
+-- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
 
 with recursive

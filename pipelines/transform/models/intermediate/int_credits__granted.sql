@@ -1,6 +1,7 @@
--- One row per provider, billing account and credit grant; a grant that renews is one row a billing month.
--- `turn` is the order in which usage draws on the grants of one unit: by priority, then what lapses first. Grants of which no
--- day could use both, such as those of two months, may have the same turn, so that years of renewals are no long queue.
+-- One row per provider, billing account and credit grant; a renewing grant has one row per billing month.
+-- `turn` is the order in which usage draws on the grants of a unit: by priority, then by the earliest expiry. Grants that
+-- are never valid on the same day, such as those of two months, may share a turn, which keeps years of renewals from
+-- becoming a long sequence.
 
 with
 
@@ -112,7 +113,7 @@ placed as (
 
 ),
 
--- Between two grants that are given once, those that renew wait for each other only within a month.
+-- Between two one-time grants, renewing grants of different months can share turns.
 grouped as (
 
     select

@@ -1,6 +1,6 @@
--- One row per provider, account, table and date, from the first day that was asked for to the last.
--- It tells a day without usage from a day that nobody asked about. Unlike `int_accounts__completed`, a day before a gap
--- counts: what was used on it does not depend on the days after it, as the cost of a month does.
+-- One row per provider, account, table and date, from the first requested day to the last.
+-- It distinguishes a day without usage from a day that no run requested. Unlike in `int_accounts__completed`, a day before a
+-- gap counts as complete: its usage does not depend on the days after it, as the cost of a month does.
 
 with
 
@@ -27,18 +27,7 @@ metered_windows as (
     select * from windows
     where
         is_current
-        and (
-            {% for table in metered_tables() -%}
-            (
-                provider = '{{ table.provider }}'
-                and resource = '{{ table.resource }}'
-                {%- if table.parts %}
-                and part like '{{ table.parts }}'
-                {%- endif %}
-            )
-            {{- ' or ' if not loop.last }}
-            {% endfor -%}
-        )
+        and {{ is_metered_window() | indent(4) }}
 
 ),
 
@@ -68,7 +57,7 @@ numbered as (
 
 ),
 
--- Windows that adjoin are one span. What it was asked beyond `complete_until` was still running then.
+-- Adjoining windows are one span. Usage of a span after `complete_until` was still growing when it was fetched.
 spans as (
 
     select
@@ -138,7 +127,7 @@ complete_parts as (
 
 ),
 
--- A week or a month does not tell on which of its days it was used.
+-- The usage of a week or month has no date.
 longer_buckets as (
 
     select distinct

@@ -1,6 +1,6 @@
--- One row per provider, billing account, billing month and money credit that the month's usage draws on.
+-- One row per provider, billing account, billing month and money credit that the month draws on.
 
--- Spark gives up on what is nested as deeply as twenty turns, unless it is told not to.
+-- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
 
 with recursive
@@ -71,7 +71,7 @@ final as (
     group by
         drawn.provider, drawn.billing_account, stream.billing_month, granted.grant_id, granted.grant_key, granted.kind,
         drawn.unit
-    -- What a month drew and gave back again is no charge.
+    -- A credit that a month drew and gave back is not a charge.
     having sum(drawn.drawn) <> 0
 
 )

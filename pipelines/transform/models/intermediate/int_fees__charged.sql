@@ -1,4 +1,4 @@
--- One row per provider, billing account, fee and period for which it is charged.
+-- One row per provider, billing account, fee and period that it is charged for.
 
 with
 
@@ -80,8 +80,7 @@ in_month as (
 
 ),
 
--- A year begins on the day of the year on which the fee did, unless it has ended by then: a fee from one 15th of March to
--- the next is that of one year.
+-- A yearly fee is charged on its anniversaries until it ends: a fee from one 15 March to the next is charged for one year.
 chargeable as (
 
     select *
@@ -104,9 +103,9 @@ ordered as (
 
 ),
 
--- A fee that runs is charged in full for every month that it touches, and every year: no vendor of ours states a fee by
--- the day. Where it changes within a month, that month is charged as it began. It is complete from its first day, because
--- nothing more will come to it.
+-- A recurring fee is charged in full for every month or year that it touches: none of the vendors states a fee by the day.
+-- If it changes within a month, the month is charged at the initial amount. It is complete from its first day, because
+-- nothing is added to it later.
 paid as (
 
     select
@@ -132,7 +131,7 @@ paid as (
 
 ),
 
--- What a month's usage falls short of a minimum is known when the month is over; until then it would be the whole fee.
+-- The shortfall against a minimum is known when the month is over; before that it would be the whole fee.
 shortfalls as (
 
     select

@@ -1,4 +1,4 @@
--- One row per charge, with what both FOCUS versions say of it.
+-- One row per charge, with the values that both FOCUS versions share.
 
 with
 
@@ -32,7 +32,7 @@ services as (
 
 ),
 
--- FOCUS writes units in capitals and in the plural. A unit that is not listed stays as its price list has it.
+-- FOCUS writes units capitalised and in the plural. A unit without a mapping keeps the name in its price list.
 named_units as (
 
     select
@@ -50,14 +50,14 @@ named_units as (
             when lower(unit) = 'year' then 'Years'
             else coalesce(nullif(unit, ''), 'Units')
         end as unit_name,
-        -- What is drawn from prepaid credits is priced in credits, not in money.
+        -- Usage drawn from prepaid credits is priced in credits, not in money.
         charge_category = 'Usage' and grant_id is not null and lower(unit) in ('credit', 'credits') as is_drawn
     from charges
 
 ),
 
--- A fee or a grant of credits may have an amount and no unit price. Where no price was public, what was agreed on is
--- the list price too, as long as the two costs do not say otherwise.
+-- A fee or a grant of credits may have an amount and no unit price. Without a public price, the contracted price is the list
+-- price too, unless the two costs differ.
 unit_prices as (
 
     select
@@ -75,7 +75,7 @@ unit_prices as (
 
 ),
 
--- Quantity times price has to be the cost to the last digit.
+-- FOCUS requires quantity times price to equal the cost, to the last digit.
 checked_prices as (
 
     select
@@ -88,8 +88,8 @@ checked_prices as (
 
 ),
 
--- A purchase of which no unit price of nine digits says so (three credits for a dollar) is one unit at its whole cost; a
--- correction, which is a difference of costs, is shown without price and priced quantity then.
+-- A purchase without such a unit price of nine decimals (three credits for a dollar) is shown as one unit at its whole cost.
+-- A correction is a difference of costs and is then shown without price and priced quantity.
 pricing as (
 
     select
@@ -125,7 +125,7 @@ final as (
         coalesce(services.service_subcategory, 'Other (AI and Machine Learning)') as service_subcategory,
         pricing.billing_account,
         nullif(pricing.account, '') as account,
-        -- A billing account that is no longer in the accounts file has no months, but may have been billed.
+        -- A billing account that was removed from the accounts file has no months, but may have been billed.
         coalesce(months.month_start, cast(pricing.billing_month as {{ type_utc() }})) as billing_period_start,
         coalesce(
             months.month_end,

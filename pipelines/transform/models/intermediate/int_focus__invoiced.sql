@@ -1,5 +1,5 @@
--- One row per provider, billing account, billing month and currency that one issued invoice covers.
--- A month that two invoices cover has no row: which of them a charge stands on cannot be told.
+-- One row per provider, billing account, billing month and currency that exactly one issued invoice covers.
+-- A month that two invoices cover has no row: its charges cannot be assigned to one of them.
 
 with
 

@@ -1,6 +1,6 @@
 -- One row per account, meter and time bucket of Mathpix.
--- Its one authoritative grouping is by usage type. Apps and groups are added up: Mathpix bills the account, and its tiers
--- count all apps together.
+-- The grouping by usage type is authoritative. Apps and groups are summed: Mathpix bills the account, and its tiers count
+-- all apps together.
 
 with
 
@@ -19,8 +19,7 @@ final as (
         bucket_start,
         bucket_end,
         cast(sum(usage_count) as numeric(28, 9)) as quantity,
-        -- The vendor calls every count a number of requests, which it is for images only: one PDF request has many
-        -- pages.
+        -- Mathpix calls every count a number of requests. That is true for images only: one PDF request has many pages.
         cast(
             sum(case when usage_type in ('image', 'image-async', 'strokes') then usage_count end) as bigint
         ) as request_count,

@@ -1,9 +1,9 @@
 -- One row per account, meter and day of Onepin.
--- Its one authoritative table is the daily one; the weekly and monthly buckets hold the same usage again. Days are those
--- of the configured time zone: a day begins at its local midnight, which stands here as if it were UTC.
--- A time zone that was changed has left two histories. The one that was fetched last holds wherever it was fetched, also on
--- days without a row; the other fills in the days before it, which Onepin no longer tells.
--- An account whose key was changed to another workspace's has the usage of both.
+-- The daily table is authoritative; the weekly and monthly buckets hold the same usage again. A day starts at midnight of
+-- the configured time zone, written as if it were UTC.
+-- After a change of the time zone there are two histories. The one that was fetched last is used wherever it was fetched,
+-- including days without a row. The other one fills the days before, which Onepin no longer returns.
+-- An account whose key was replaced by another workspace's has the usage of both workspaces.
 
 with
 
@@ -19,7 +19,7 @@ fetched_windows as (
 
 ),
 
--- Of the log of fetches, because a row keeps the time at which it came to read as it does, and an idle day has no row.
+-- From the log of fetches, because an unchanged row keeps its first `fetched_at`, and an idle day has no row.
 windows as (
 
     select

@@ -1,4 +1,4 @@
--- One row per price tier and time of validity: the public list, and the user's own contracts beside it.
+-- One row per price tier and validity: the public list, and the contracts of the user.
 
 with
 

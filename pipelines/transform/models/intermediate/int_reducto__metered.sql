@@ -1,7 +1,7 @@
 -- One row per account, meter and day of Reducto.
--- Its one authoritative grouping is by product. Organisations are added up: they are members of one configured account.
--- Reducto bills credits whatever the product, so that credits are one meter. Where it counted requests and stated no
--- credits (accounts on the pricing of September 2026), the requests are a meter that nobody can price, and not 0 credits.
+-- The grouping by product is authoritative. Organisations are summed: they belong to one configured account. Reducto bills
+-- credits for every product, so credits are one meter. If it counts requests and states no credits (accounts on the pricing
+-- of September 2026), the requests are a meter without a price, and the credits are not 0.
 
 with
 

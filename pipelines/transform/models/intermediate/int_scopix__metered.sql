@@ -1,9 +1,9 @@
 -- One row per account, meter and bucket of Scopix.
--- Credits come from the summary of each day, requests from the hours, tokens from the days. Requests of a day whose
--- summary states no credits are a meter that nobody can price, and not 0 credits.
--- Days and hours are asked for in one of two manners: all API keys together (an API key of ''), or key by key. Where the
--- manner was changed there may be rows of both, and what the former one left behind can be of half a day. So the manner
--- that was asked in last holds wherever it was asked in, and the other one in the time before.
+-- Credits come from the summary of each day, requests from the hours, tokens from the days. If the summary of a day states
+-- no credits, its requests are a meter without a price, and the credits are not 0.
+-- Days and hours are requested in one of two scopes: all API keys together (key ''), or key by key. After a change of the
+-- scope there may be rows of both, and the last rows of the former scope may cover half a day. The scope that was requested
+-- last is used wherever it was requested, the other one in the time before.
 
 with
 
@@ -31,8 +31,8 @@ fetched_windows as (
 
 ),
 
--- A part of the days is called as its API key, a part of the hours `hour` and its API key.
-asked as (
+-- The partition of a day is its API key; the partition of an hour is `hour` and the API key.
+requested as (
 
     select
         account,
@@ -46,7 +46,7 @@ asked as (
 
 ),
 
-manners as (
+scopes as (
 
     select
         account,
@@ -56,7 +56,7 @@ manners as (
             partition by account, timespan
             order by max(fetched_at) desc, is_of_all_keys desc
         ) as preference
-    from asked
+    from requested
     group by account, timespan, is_of_all_keys
 
 ),
@@ -64,22 +64,22 @@ manners as (
 preceded as (
 
     select
-        asked.account,
-        asked.timespan,
-        asked.is_of_all_keys,
-        asked.window_start,
-        asked.window_end,
-        max(asked.window_end) over (
-            partition by asked.account, asked.timespan
-            order by asked.window_start, asked.window_end
+        requested.account,
+        requested.timespan,
+        requested.is_of_all_keys,
+        requested.window_start,
+        requested.window_end,
+        max(requested.window_end) over (
+            partition by requested.account, requested.timespan
+            order by requested.window_start, requested.window_end
             rows between unbounded preceding and 1 preceding
         ) as covered_until
-    from asked
-    inner join manners
-        on asked.account = manners.account
-        and asked.timespan = manners.timespan
-        and asked.is_of_all_keys = manners.is_of_all_keys
-    where manners.preference = 1
+    from requested
+    inner join scopes
+        on requested.account = scopes.account
+        and requested.timespan = scopes.timespan
+        and requested.is_of_all_keys = scopes.is_of_all_keys
+    where scopes.preference = 1
 
 ),
 
@@ -100,7 +100,7 @@ numbered as (
 
 ),
 
--- Where the manner that holds was asked in, as spans that do not touch.
+-- The times for which the latest scope was requested, as spans that do not touch.
 spans as (
 
     select
@@ -148,7 +148,7 @@ hours as (
 
 ),
 
-of_keys as (
+counted as (
 
     select * from days
     union all
@@ -156,25 +156,25 @@ of_keys as (
 
 ),
 
-held as (
+of_latest_scope as (
 
     select
-        of_keys.account,
-        of_keys.meter,
-        of_keys.timespan,
-        of_keys.bucket_start,
-        of_keys.quantity,
-        of_keys.request_count,
-        of_keys.is_complete
-    from of_keys
+        counted.account,
+        counted.meter,
+        counted.timespan,
+        counted.bucket_start,
+        counted.quantity,
+        counted.request_count,
+        counted.is_complete
+    from counted
     left join spans
-        on of_keys.account = spans.account
-        and of_keys.timespan = spans.timespan
-        and of_keys.bucket_start >= spans.span_start
-        and of_keys.bucket_start < spans.span_end
+        on counted.account = spans.account
+        and counted.timespan = spans.timespan
+        and counted.bucket_start >= spans.span_start
+        and counted.bucket_start < spans.span_end
     where
         spans.account is null
-        or spans.is_of_all_keys = case when of_keys.api_key_id = '' then 1 else 0 end
+        or spans.is_of_all_keys = case when counted.api_key_id = '' then 1 else 0 end
 
 ),
 
@@ -188,7 +188,7 @@ used as (
         cast(sum(quantity) as numeric(28, 9)) as quantity,
         cast(sum(request_count) as bigint) as request_count,
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
-    from held
+    from of_latest_scope
     group by account, meter, timespan, bucket_start
 
 ),

@@ -1,6 +1,8 @@
--- One row per provider, account, date and meter: the canonical total, of the authoritative grouping, and its billed cost.
--- What was loaded or charged by the week or month has no date. The requests of Reducto are a total of their own here,
--- because its groupings tell them beside the credits; they hold those that were not rated.
+-- One row per provider, account, date and meter: the total of the authoritative grouping, and its billed cost.
+-- Usage and charges of a week or month are left out, because they have no date. Where the dimensions of a provider count
+-- requests beside the meters, requests have a total of their own, which includes the unrated ones.
+
+{%- set counts_requests = provider_has('provider', 'requests_by_dimension') %}
 
 with
 
@@ -26,7 +28,9 @@ measured as (
         unit,
         quantity
     from metered_usage
-    where timespan in ('hour', 'day') and not (provider = 'reducto' and meter = 'unrated-requests')
+    where
+        timespan in ('hour', 'day')
+        and not ({{ counts_requests }} and {{ is_unrated_meter('provider', 'meter') }})
 
     union all
 
@@ -38,7 +42,7 @@ measured as (
         'request' as unit,
         request_count as quantity
     from metered_usage
-    where timespan in ('hour', 'day') and provider = 'reducto'
+    where timespan in ('hour', 'day') and {{ counts_requests }}
 
 ),
 
@@ -61,7 +65,7 @@ costs as (
 
 ),
 
--- Together and not joined: a charge may be left, or corrected, of a day whose usage the vendor withdrew.
+-- A union instead of a join: a day whose usage the vendor withdrew may still have a charge or a correction.
 unioned as (
 
     select
@@ -77,7 +81,7 @@ unioned as (
 
     union all
 
-    -- An amount in two currencies is none.
+    -- Amounts in two currencies cannot be added.
     select
         provider,
         account,

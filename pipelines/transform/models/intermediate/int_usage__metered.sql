@@ -1,9 +1,8 @@
 -- One row per provider, account, meter and time bucket.
--- A provider joins the project here, with a model `int_<provider>__metered` that brings its one authoritative grouping
--- to these columns. A meter that `sku_map` does not know stays, without SKU and unit: what nobody can price must still
--- be seen.
+-- Each provider has a model `int_<provider>__metered` that maps its authoritative grouping to these columns. A meter without
+-- a row in `sku_map` stays, without SKU and unit, so that `unpriced_usage` can list it.
 
-{%- set providers = ['mathpix', 'reducto', 'onepin', 'scopix'] %}
+{%- set providers = provider_names() %}
 
 with
 
@@ -64,8 +63,8 @@ owned as (
 
 ),
 
--- Days, weeks and months are calendar units of the vendor already: shifted by a time zone, a day would begin on the
--- evening before and the first of a month be billed with the month before.
+-- Days, weeks and months are already calendar units of the vendor. A time zone must not shift them: the day would begin on
+-- the evening before, and the first of a month would be billed with the month before.
 dated as (
 
     select

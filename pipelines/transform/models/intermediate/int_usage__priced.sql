@@ -1,12 +1,12 @@
--- One row per scenario, part of a metered bucket, and price tier that it draws on, of the list and of the contract.
--- Every quantity is in exactly one row's `quantity` of its scenario. Where `is_priced` is false, neither a price nor a
--- grant covers it: such a row goes to `unpriced_usage` and all others to `charges`, so that nothing can fall between.
+-- One row per scenario, part of a metered bucket, and tier of the list and contract price that it falls into.
+-- Each quantity is in exactly one row of its scenario. Where `is_priced` is false, neither a price nor a grant covers it.
+-- Such a row goes to `unpriced_usage` and every other row to `charges`, so that no usage is lost between the two.
 
 with
 
 parts as (
 
-    select * from {{ ref('int_usage__parted') }}
+    select * from {{ ref('int_usage__split_by_grant') }}
 
 ),
 
@@ -25,9 +25,10 @@ covered as (
 
 ),
 
--- A pool of tiers is the billing account's, per SKU and billing month: all meters of a SKU share it, and so do the
--- accounts and apps behind it. It counts on over a price change. What a grant covers fills no tier of what is paid for,
--- and has a pool of its own. Account and meter in the order keep the split the same in every build.
+-- Tiers count the usage of a billing account, SKU and billing month together, as one pool: all meters of the SKU, and all
+-- accounts and apps of the billing account. A price change does not restart the pool. Usage that a grant covers has a pool
+-- of its own, so that it fills no tier of the paid usage. Account and meter are in the order so that every build splits a
+-- bucket in the same way.
 pooled as (
 
     select
@@ -57,8 +58,8 @@ contracts as (
 
 ),
 
--- A contract of the billing account goes before one of all its provider's accounts. A negative count, with which a
--- vendor would take usage back, walks down the tiers that it had walked up.
+-- A contract of the billing account takes precedence over one of all its provider's accounts. A negative count, by which a
+-- vendor takes usage back, goes back down the tiers that the usage went up.
 spans as (
 
     select
@@ -85,8 +86,8 @@ spans as (
 
 ),
 
--- The first tier is open below as the last is above, for a pool that is taken back to less than nothing. Under volume
--- pricing the tier of the month's whole usage prices all of it: a span is not cut then, but takes the one tier.
+-- The first tier has no lower bound and the last one no upper bound, because corrections may reduce a pool below zero. Under
+-- volume pricing the tier of the whole month prices all usage: a span is not split.
 bounded_tiers as (
 
     select
@@ -108,7 +109,7 @@ bounded_tiers as (
 
 ),
 
--- A tier's bounds fall back to the span's own, because some warehouses answer null to the least of a value and null.
+-- A missing bound falls back to the span's own, because the least of a value and null is null on some warehouses.
 listed as (
 
     select
@@ -156,8 +157,8 @@ contracted as (
 
 ),
 
--- A row has one currency: that of what its grant cost, else of its price. A price in another one is no price of the row,
--- and without a list price the contract is the list. What a free grant covers costs nothing, in whatever currency.
+-- A row has one currency: that of its grant's cost, else of its price. A price in another currency does not apply. Without a
+-- list price, the contract is the list price. Usage that a free grant covers costs nothing, in any currency.
 denominated as (
 
     select
@@ -178,7 +179,7 @@ costed as (
         direction * (part_to - part_from) as slice_quantity,
         case when price_currency = row_currency then any_unit_price end as unit_price,
         case when list_currency = row_currency then list_unit_price end as comparable_list_price,
-        -- By running totals, so that the slices have exactly the cost of what was cut.
+        -- From running totals, so that the slices add up to exactly the cost of the bucket.
         case
             when grant_key is null then null
             when part_from = span_from and part_to = span_to then grant_cost

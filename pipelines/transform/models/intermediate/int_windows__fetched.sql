@@ -1,8 +1,8 @@
--- One row per provider and fetch of a window, for a table, an account and a part of it.
--- A part that was not asked for in the week before the table's latest fetch, such as one organisation, is no longer
--- configured: it would hold its account back for ever.
+-- One row per provider and fetch of a window, for a table, an account and a partition of it (column `part`).
+-- A partition, such as an organisation, that no run requested in the week before the table's latest fetch is no longer
+-- configured. It is not current: it would otherwise hold its account back for ever.
 
-{%- set providers = ['mathpix', 'reducto', 'onepin', 'scopix'] %}
+{%- set providers = provider_names() %}
 
 with
 

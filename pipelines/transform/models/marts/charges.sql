@@ -1,5 +1,5 @@
--- One row per charge: the part of a usage bucket that falls into one price tier and one credit grant, a fee, a purchase of
--- credits, a credit, an adjustment, or a correction.
+-- One row per charge: usage of a bucket within one price tier and one credit grant, a fee, a purchase of credits, a credit,
+-- an adjustment, or a correction.
 -- A bucket that crosses a tier boundary is two charges, so that quantity times unit price is the cost in every row.
 
 with
@@ -43,7 +43,7 @@ closed_accounts as (
 
 ),
 
--- What changes after a month was billed cannot change its bill: it is billed with the first month that is still open.
+-- A change after a month was billed does not change its bill: it is billed with the first open month.
 open_months as (
 
     select
@@ -60,7 +60,7 @@ open_months as (
 
 ),
 
--- An account that has moved to another billing account since then was billed all the same.
+-- A closed charge keeps its billing account, even if the account has moved to another one since.
 judged as (
 
     select

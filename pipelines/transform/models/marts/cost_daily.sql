@@ -1,6 +1,6 @@
 -- One row per provider, billing account, account, SKU, unit, currency and UTC date.
--- Only charges that lie within one day: a charge for a week or a month has no date of its own, and spread evenly over
--- its days it would be a guess. It stands in `cost_monthly` alone.
+-- Only charges within one day: a charge for a week or month has no date, and spreading it evenly over its days would be a
+-- guess. Such charges are in `cost_monthly` only.
 
 {%- set within_a_day %}{{ later('day', 1, 'cast(charge_period_start as date)') }}{% endset %}
 

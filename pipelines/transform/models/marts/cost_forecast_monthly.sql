@@ -1,6 +1,6 @@
 -- One row per provider, account, billing month and currency.
--- Of months that are over it is what they cost. Of the running month it is what is billed so far, with the days that remain
--- as `int_cost__forecasted` expects them; `int_cost__backtested` says how far off that would have been in the past.
+-- For past months it is their cost. For the running month it is the cost billed so far plus the remaining days as
+-- `int_cost__forecasted` expects them; `int_cost__backtested` shows the error of such forecasts in the past.
 
 with
 
@@ -23,7 +23,7 @@ forecasts as (
 
 ),
 
--- What is charged to a billing account as a whole stands under its name, which often is the account's own.
+-- Charges of a whole billing account are listed under its name, which is often the account's own.
 monthly as (
 
     select
@@ -38,7 +38,7 @@ monthly as (
 
 ),
 
--- On the first of a month nothing is billed yet, and it is forecast all the same.
+-- On the first of a month nothing is billed yet, but the month has a forecast.
 months as (
 
     select

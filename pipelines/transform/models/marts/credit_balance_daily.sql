@@ -10,7 +10,7 @@ granted as (
 
 parts as (
 
-    select * from {{ ref('int_usage__parted') }}
+    select * from {{ ref('int_usage__split_by_grant') }}
 
 ),
 
@@ -102,7 +102,7 @@ granted_daily as (
 
 ),
 
--- Used of the grants that are valid on the day: what was used of a lapsed one is no longer of interest.
+-- Usage of the grants that are valid on the day. Usage of expired grants no longer matters.
 used_until as (
 
     select
@@ -164,7 +164,7 @@ daily as (
 
 ),
 
--- The rate of the 28 days before, or of as many as there are: the day itself may still be running.
+-- The average of the 28 days before, or of as many as there are. The day itself may still be running.
 rated as (
 
     select

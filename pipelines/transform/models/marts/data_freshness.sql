@@ -1,5 +1,5 @@
--- One row per provider, account and table that was ever asked for.
--- Nothing in it depends on the time of the build: what is behind is so against the latest fetch of all.
+-- One row per provider, account and table that was ever requested.
+-- Nothing depends on the time of the build: every delay is measured against the latest fetch of all tables.
 
 with
 
@@ -11,12 +11,12 @@ windows as (
 
 counted as (
 
-    select * from {{ ref('int_tables__counted') }}
+    select * from {{ ref('int_tables__row_counts') }}
 
 ),
 
--- A regular run asks for the running bucket, too, and knows it up to the moment of asking; a backfill ends in the past,
--- so that it makes nothing fresh.
+-- A regular run requests the running bucket too, and its data is known up to the time of the request. A backfill ends in the
+-- past and makes nothing fresh.
 parts as (
 
     select
@@ -34,7 +34,7 @@ parts as (
 
 ),
 
--- A table is no further than its slowest part; with one that has never answered, it is nowhere.
+-- A table is complete only as far as its slowest partition, and never loaded if a current partition has no window at all.
 tables as (
 
     select

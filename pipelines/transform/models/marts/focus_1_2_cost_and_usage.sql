@@ -1,5 +1,5 @@
 -- One row per charge, as FOCUS 1.2 writes it.
--- FOCUS 1.2 is what most tools read today.
+-- FOCUS 1.2 is the version that most tools read today.
 
 with
 

@@ -1,5 +1,5 @@
 -- One row per invoice issuer and billing period.
--- No vendor tells when it opened or closed a period: the times are taken from the period itself and from its invoices.
+-- No vendor reports when it opened or closed a period: the times come from the period itself and its invoices.
 
 with
 
@@ -21,7 +21,7 @@ services as (
 
 ),
 
--- Accounts that are billed by other time zones have periods of their own.
+-- Accounts with other billing time zones have periods of their own.
 periods as (
 
     select

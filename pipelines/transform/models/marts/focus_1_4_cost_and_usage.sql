@@ -1,5 +1,5 @@
 -- One row per charge, as FOCUS 1.4 writes it.
--- FOCUS 1.4 names the service provider and the host where 1.2 has provider and publisher, and knows the lines of invoices.
+-- FOCUS 1.4 has the service provider and host instead of the provider and publisher of 1.2, and the lines of invoices.
 
 with
 

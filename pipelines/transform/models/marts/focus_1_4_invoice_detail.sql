@@ -1,5 +1,5 @@
 -- One row per line of an invoice.
--- What no invoice file tells is derived or left open: terms and due date are not known, times come from the day of issue.
+-- Values that are in no invoice file are derived or null: terms and due date are unknown, times come from the day of issue.
 
 with
 
@@ -27,7 +27,8 @@ services as (
 
 ),
 
--- Months know the time zone of the bill. An invoice of a time without any charge has none: its days are taken as UTC.
+-- The billing time zone comes from the billing months. An invoice for a time without charges has none: its days are read as
+-- UTC.
 periods as (
 
     select

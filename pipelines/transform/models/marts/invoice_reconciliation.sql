@@ -1,6 +1,6 @@
--- One row per provider, billing account, billing month, currency and line: what we compute beside what was invoiced.
--- A line is a SKU where the invoice names one, else what its lines are of (Usage, Purchase, ...), else, of an invoice
--- without lines, its total: the computed side follows the invoice, and stands by its SKU where there is none.
+-- One row per provider, billing account, billing month, currency and line: our computation beside the invoice.
+-- A line is a SKU if the invoice names one, else the category of its lines (Usage, Purchase, ...), else the total of an
+-- invoice without lines. The computed side follows the invoice, and is by SKU if there is no invoice.
 
 with
 
@@ -85,8 +85,8 @@ invoiced as (
 
 ),
 
--- How much dearer a charge may be than it was computed, as for images of more than 12 rows.
-dearer as (
+-- The most that a charge may exceed its computed cost, as for images with more than 12 rows of text.
+highest_costs as (
 
     select
         provider,
@@ -126,16 +126,16 @@ lined as (
         coalesce(by_sku.line, by_category.line, by_total.line, charged.sku_id) as line,
         charged.billed_cost,
         case
-            when charged.charge_category = 'Usage' then coalesce(dearer.cost_high, charged.billed_cost)
+            when charged.charge_category = 'Usage' then coalesce(highest_costs.cost_high, charged.billed_cost)
             else charged.billed_cost
         end as cost_high
     from charged
-    left join dearer
-        on charged.provider = dearer.provider
-        and charged.billing_account = dearer.billing_account
-        and charged.billing_month = dearer.billing_month
-        and charged.currency = dearer.currency
-        and charged.sku_id = dearer.sku_id
+    left join highest_costs
+        on charged.provider = highest_costs.provider
+        and charged.billing_account = highest_costs.billing_account
+        and charged.billing_month = highest_costs.billing_month
+        and charged.currency = highest_costs.currency
+        and charged.sku_id = highest_costs.sku_id
     {%- for side, line in [
         ('by_sku', 'charged.sku_id'), ('by_category', 'charged.charge_category'), ('by_total', "'total'"),
     ] %}
@@ -149,7 +149,7 @@ lined as (
 
 ),
 
--- Cents are a matter of the invoice, and of each of its lines: rounded here and nowhere before.
+-- Invoices round each of their lines to cents: amounts are rounded here and nowhere before.
 computed as (
 
     select

@@ -1,12 +1,19 @@
 -- One row per provider, account, meter and UTC date of usage that no price covers.
--- Vendors meter what nobody has a price for yet: a new usage type, credits of a plan whose price is not published, requests
--- that no credits were stated for. What it costs is not known, which is not nothing: it stands here and in no cost table.
+-- Vendors meter usage that has no price yet: a new usage type, credits of a plan whose price is not published, requests
+-- without stated credits. Its cost is unknown, not zero: it is listed here and in no cost table. The rows of a provider
+-- without models are listed by raw table.
 
 with
 
 priced_usage as (
 
     select * from {{ ref('int_usage__priced') }}
+
+),
+
+unmodelled_usage as (
+
+    {{ unmodelled_usage() }}
 
 ),
 
@@ -20,24 +27,36 @@ unpriced as (
         quantity,
         unit,
         case
-            when meter = 'unrated-requests' then 'no credits stated'
+            when {{ is_unrated_meter('provider', 'meter') }} then 'no credits stated'
             when sku_id is null then 'unknown meter'
             else 'no price at that time'
         end as reason
     from priced_usage
     where scenario = 'computed' and not is_priced
 
+    union all
+
+    select
+        provider,
+        account,
+        resource as meter,
+        date,
+        row_count as quantity,
+        'row' as unit,
+        'no model' as reason
+    from unmodelled_usage
+
 ),
 
 final as (
 
     select
-        provider,
+        cast(provider as {{ dbt.type_string() }}) as provider,
         account,
-        meter,
+        cast(meter as {{ dbt.type_string() }}) as meter,
         date,
         cast(sum(quantity) as numeric(28, 9)) as quantity,
-        unit,
+        cast(unit as {{ dbt.type_string() }}) as unit,
         cast(reason as {{ dbt.type_string() }}) as reason
     from unpriced
     group by provider, account, meter, date, unit, reason

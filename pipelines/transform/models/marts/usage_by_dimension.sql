@@ -1,8 +1,8 @@
 -- One row per provider, account, dimension, value, UTC date and unit.
--- Every dimension is cut out of the same canonical totals, meter by meter. What its values do not reach, or exceed, is the
--- value '(unattributed)', so that each dimension adds up to the total in quantity and, to the last decimal, in cost.
--- Where rows of a day do not tell their meter, all meters of that day are one total, of the unit 'mixed'. Rows that do tell
--- it take their part of that meter's cost first, and the others share what is left.
+-- Every dimension divides the same daily totals, meter by meter. The value '(unattributed)' holds what its other values lack
+-- or exceed, so that each dimension adds up to the total: in quantity and, to the last decimal, in cost. If rows of a day
+-- have no meter, all meters of that day are one total with the unit 'mixed'. Rows with a meter take their share of that
+-- meter's cost first; the others share the rest.
 
 {%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
 
@@ -10,7 +10,7 @@ with
 
 dimensioned as (
 
-    select * from {{ ref('int_usage__dimensioned') }}
+    select * from {{ ref('int_usage__by_dimension') }}
 
 ),
 
@@ -20,15 +20,15 @@ daily_totals as (
 
 ),
 
--- A grouping of Mathpix or Reducto holds all usage, or should. What others tell of is a choice of meters, and which of them
--- depends on what an account is asked for: the meters that a dimension ever told of.
+-- A complete dimension should hold all usage of its provider. A partial one holds only some meters, and the configuration of
+-- an account decides which: those with at least one row.
 scopes as (
 
     select distinct
         provider,
         account,
         dimension,
-        case when provider not in ('mathpix', 'reducto') then meter end as meter
+        case when not {{ is_complete_dimension('provider', 'dimension') }} then meter end as meter
     from dimensioned
 
 ),
@@ -61,7 +61,7 @@ mixed_days as (
 
 ),
 
--- Values in an order that every engine and collation agrees on.
+-- Ordered by a hash, because engines and collations order text differently.
 metered as (
 
     select
@@ -143,7 +143,7 @@ remainders as (
 
 ),
 
--- From here on a meter counts no more: a unit is that of its meters or, on mixed days, of none.
+-- From here on rows have a unit and no meter: the unit of their meters or, on mixed days, 'mixed'.
 left_over as (
 
     select
@@ -292,7 +292,7 @@ by_value as (
 
 ),
 
--- By now the values of a unit add up to its canonical total.
+-- Here the values of a unit add up to its daily total.
 totalled as (
 
     select

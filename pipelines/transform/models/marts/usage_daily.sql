@@ -1,5 +1,5 @@
 -- One row per provider, account, meter and UTC date.
--- Only what was loaded by the hour or the day: a week or month does not tell on which of its days it was used.
+-- Only usage that was loaded by the hour or day: the usage of a week or month has no date.
 
 with
 

@@ -1,5 +1,5 @@
--- One row per provider, account, table and date, inside the loaded span, of which the table tells no usage.
--- The span is from the first window that was fetched to where the last is complete; the day that still runs is not in it.
+-- One row per provider, account, table and date without usage, inside the loaded span.
+-- The span is from the first fetched window to the end of the last complete one. The running day is not in it.
 
 with
 
@@ -39,7 +39,7 @@ spans as (
 
 ),
 
-told as (
+days_without_usage as (
 
     select
         days.provider,
@@ -74,7 +74,7 @@ final as (
         resource,
         date,
         kind
-    from told
+    from days_without_usage
     where kind is not null
 
 )

@@ -1,5 +1,5 @@
 -- One row per provider, account, meter and hour.
--- Only what was loaded by the hour: a longer bucket does not tell in which of its hours it was used.
+-- Only usage that was loaded by the hour: the usage of a longer bucket has no hour.
 
 with
 

@@ -1,8 +1,8 @@
--- One row per provider, account, meter and date, without holes, from the account's first day of usage to the last day
--- that was loaded.
--- A day that was asked for and holds nothing is a zero; one that nobody asked for is a gap. Neither a gap nor a day that
--- was still running has a part in any average, comparison or baseline. Every window is that of one meter of one account.
--- Averages, fractions and scores are rounded to 6 decimals, so that all engines agree on them.
+-- One row per provider, account, meter and date, for every date from the account's first day of usage to the last loaded
+-- day.
+-- A requested day without usage is a zero; a day that no run requested is a gap. Gaps and running days are left out of every
+-- average, comparison and baseline. Every window spans one meter of one account. Averages, fractions and scores are rounded
+-- to 6 decimals, so that all engines agree.
 
 {%- set series = 'partition by provider, account, meter order by date' %}
 {%- set last_7 = series ~ ' rows between 6 preceding and current row' %}
@@ -165,7 +165,7 @@ compared as (
 
 ),
 
--- Usage that never varies has no deviation to measure by, and the least change would be an anomaly.
+-- Constant usage has no deviation to measure by, and the smallest change would be an anomaly.
 scored as (
 
     select

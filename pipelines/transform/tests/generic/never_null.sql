@@ -1,5 +1,5 @@
 {#
-    One test a relation in place of dbt's one a column, because each is a query of its own. Also for views, on which no
+    One test per relation instead of one per column, because each test is a query. It also covers views, on which no
     warehouse enforces the not_null constraint of a contract. Only FOCUS columns, which are not lower case, need quotes.
 #}
 {% test never_null(model, columns) %}

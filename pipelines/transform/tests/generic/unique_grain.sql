@@ -1,4 +1,7 @@
-{# Holds a model to the grain in its first sentence; `quoted` for columns whose names need quotes. #}
+{#
+    The model has one row per combination of the columns, the grain that its first sentence states. `quoted`: the names of
+    the columns need quotes.
+#}
 {% test unique_grain(model, columns, quoted=false) %}
 
 {%- set grain = [] %}

@@ -1,11 +1,11 @@
-"""Runs dbt with the arguments given, for warehouses that nobody connects to; in the environment that has their adapters."""
+"""Runs dbt with the given arguments, without a connection, in the environment with the adapters."""
 
 import contextlib
 import sys
 
 from dbt.cli.main import dbtRunner
 
-# What a SQL warehouse of Databricks can do is everything, but the adapter wants a connection to say so.
+# A SQL warehouse of Databricks has every capability, but the adapter needs a connection to find out.
 with contextlib.suppress(ImportError):
     from dbt.adapters.databricks.impl import DatabricksAdapter
 

@@ -1,7 +1,7 @@
-"""Builds the models with dbt-spark in a Spark of this process, and writes what came of it as files.
+"""Builds the models with dbt-spark in a Spark session of this process, and writes the results as files.
 
 `spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for
-each mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Whatever Spark warns of is on stderr.
+each mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Warnings of Spark are on stderr.
 """
 
 import os
@@ -14,12 +14,12 @@ from pyspark.sql import SparkSession
 lake, out, project = (Path(argument).resolve() for argument in sys.argv[1:4])
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
-    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out}",  # where it keeps the names of tables
+    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out}",  # Spark keeps the names of tables there
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": os.environ.get("SPARK_MEMORY", "2g"),
     "spark.sql.shuffle.partitions": os.environ.get("SPARK_PARTITIONS", "2"),
-    "spark.sql.session.timeZone": "America/New_York",  # the models hold whatever it is
+    "spark.sql.session.timeZone": "America/New_York",  # the models give the same results in any
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }

@@ -1,4 +1,4 @@
--- One row per provider and account that the user has described.
+-- One row per provider and account in the accounts file of the user.
 
 with
 

@@ -1,5 +1,6 @@
 -- One row per grant of credits, or of money to be spent on usage.
--- What would lapse soonest is drawn from first: the plan's own credits before given ones, and those before bought ones.
+-- Usage draws first on the grants that expire first: the credits included in a plan, then promotional ones, then purchased
+-- ones.
 
 with
 

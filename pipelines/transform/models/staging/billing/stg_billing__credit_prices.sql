@@ -1,4 +1,4 @@
--- One row per price of one credit and time of validity.
+-- One row per credit price and validity.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per fee and time of validity.
+-- One row per fee and validity.
 
 with
 

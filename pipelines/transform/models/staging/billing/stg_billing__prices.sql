@@ -1,5 +1,5 @@
--- One row per tier of a price and time of validity.
--- FOCUS wants a SkuPriceId that names neither date nor contract: it is the SKU and the number of its tier.
+-- One row per price tier and validity.
+-- FOCUS requires a SkuPriceId that names neither date nor contract: it is the SKU and the number of its tier.
 
 with
 

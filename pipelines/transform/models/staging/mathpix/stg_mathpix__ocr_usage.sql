@@ -1,6 +1,6 @@
 -- One row per grouping, account, timespan, bucket, app, group, usage type and hash of request options.
--- The API answers one grouping a call, and each is the whole usage again, cut differently: whoever reads this picks one
--- `grouped_by` and never adds two of them up.
+-- The API returns one grouping per request, and each grouping holds the same usage again. Pick one `grouped_by`; never add
+-- two of them up.
 
 {%- set groupings = ['usage_type', 'request_args_hash', 'app_id'] %}
 

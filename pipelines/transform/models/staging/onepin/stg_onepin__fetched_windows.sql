@@ -1,3 +1,3 @@
--- One row per fetch of a window, for a resource, an account and a part of its rows.
+-- One row per fetch of a window, for a resource, an account and a partition of its rows.
 
 {{ fetched_windows('onepin') }}

@@ -1,5 +1,5 @@
 -- One row per account, workspace, view, time zone and week or month.
--- The two views are the same usage cut differently, and the days of `stg_onepin__usage_daily` again: never add them up.
+-- Both views hold the same usage, which `stg_onepin__usage_daily` holds too: never add them up.
 
 with
 

@@ -1,6 +1,6 @@
 -- One row per account, workspace, time zone and local date.
--- A change of the configured time zone begins another history beside the first, of which nothing is lost: whoever reads this
--- picks one `timezone` for each date and never adds two of them up.
+-- A change of the configured time zone starts a second history and keeps the first. Pick one `timezone` for each date; never
+-- add two of them up.
 
 with
 

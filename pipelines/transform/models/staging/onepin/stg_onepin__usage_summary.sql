@@ -1,6 +1,6 @@
 -- One row per account, workspace, local day of the snapshot and rolling range.
--- What begins with `own_` is of the key's owner, in their own billing period; all else is of the workspace, in the range or in
--- the period of the view. The API answers them together, and they have no total in common.
+-- Columns that begin with `own_` are of the key's owner, in the owner's billing period. The others are of the workspace, in
+-- the range or in the period of the view. The API returns them together, and they share no total.
 
 with
 

@@ -1,6 +1,6 @@
 -- One row per grouping, account, organisation, day and value of the grouping.
--- The API answers one grouping a call, and each is the whole usage again, cut differently: whoever reads this picks one
--- `grouped_by` and never adds two of them up. Days are taken to be days in UTC, which Reducto does not state.
+-- The API returns one grouping per request, and each grouping holds the same usage again. Pick one `grouped_by`; never add
+-- two of them up. Days are taken to be UTC, which Reducto does not state.
 
 {%- set groupings = ['product', 'feature', 'api_key', 'file_type'] %}
 

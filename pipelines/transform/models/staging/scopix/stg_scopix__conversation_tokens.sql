@@ -1,5 +1,5 @@
--- One row per account and conversation. A conversation that is continued after the lookback of the loader keeps the
--- tokens that were last seen.
+-- One row per account and conversation. A conversation that continues after the lookback of the loader keeps the tokens seen
+-- last.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per account, day of the snapshot and period. The vendor's dashboard, over rolling periods that overlap.
+-- One row per account, day of the snapshot and period: the vendor's dashboard, over rolling periods that overlap.
 
 with
 

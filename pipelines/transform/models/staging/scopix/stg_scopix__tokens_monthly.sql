@@ -1,4 +1,4 @@
--- One row per account and calendar month. The days of `tokens_daily` again: never add the two up.
+-- One row per account and calendar month. The same tokens are in `tokens_daily`: never add the two up.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per account, day of the snapshot and rank. Each snapshot covers its calendar month up to then.
+-- One row per account, day of the snapshot and rank. Each snapshot covers its calendar month to date.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per account and day of the snapshot. The credits of the running billing period.
+-- One row per account and day of the snapshot: the credits of the running billing period.
 
 with
 

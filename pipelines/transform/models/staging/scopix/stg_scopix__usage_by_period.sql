@@ -1,5 +1,5 @@
--- One row per account, period type, bucket and API key. Three lengths of bucket hold the same usage: pick one
--- period type and never add two of them up. The same goes for an api_key_id of '', which is all keys together.
+-- One row per account, period type, bucket and API key. Buckets of three lengths hold the same usage: pick one period type;
+-- never add two of them up. The api_key_id '' is all keys together: never add it to the others.
 
 with
 

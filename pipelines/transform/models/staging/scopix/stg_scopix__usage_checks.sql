@@ -1,4 +1,4 @@
--- One row per account and day of the snapshot. Whether the configured operation would have been let through.
+-- One row per account and day of the snapshot: whether Scopix would have allowed the configured operation.
 
 with
 

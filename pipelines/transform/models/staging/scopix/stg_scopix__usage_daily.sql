@@ -1,5 +1,4 @@
--- One row per account, date and API key. An api_key_id of '' is all keys together and holds the others: never add
--- it to them.
+-- One row per account, date and API key. The api_key_id '' is all keys together: never add it to the others.
 
 with
 

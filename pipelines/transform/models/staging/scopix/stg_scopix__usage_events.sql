@@ -1,4 +1,4 @@
--- One row per account and event: a request to the API. Neither credits nor tokens are told of an event.
+-- One row per account and event: a request to the API. An event has neither credits nor tokens.
 
 with
 

@@ -1,5 +1,4 @@
--- One row per account, day of the snapshot and period. A period that runs, as it stood when it was last asked that
--- day.
+-- One row per account, day of the snapshot and period. A running period is as of the last request of that day.
 
 with
 

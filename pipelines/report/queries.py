@@ -1,0 +1,208 @@
+"""The SQL of the report. It sums by the keys that the page shows, in statements that every destination understands."""
+
+COMPLETE_DAYS = """
+    select provider, account, date, min(case when is_complete then 1 else 0 end) as is_complete
+    from usage.usage_trends_daily
+    group by provider, account, date
+"""
+
+COVERAGE = f"{COMPLETE_DAYS} order by provider, account, date"
+
+LAST_COMPLETE_DAYS = f"""
+    select max(date) as value
+    from ({COMPLETE_DAYS}) d
+    where is_complete = 1
+    group by provider, account
+"""  # noqa: S608 - only the constant above
+
+LAST_FETCH = "select max(last_fetched_at) as value from usage.data_freshness"
+
+FIRST_USAGE = "select min(date) as value from usage.usage_daily"
+
+LAST_USAGE = "select max(date) as value from usage.usage_daily"
+
+LAST_BILLING_MONTH = "select max(billing_month) as value from usage.cost_monthly"
+
+ACCOUNTS_WITH_USAGE_OR_COST = """
+    select distinct provider, account from usage.usage_by_dimension
+    union select distinct provider, account from usage.cost_daily
+"""
+
+METER_DAYS_BY_DATE = "select date, count(*) as meter_days from usage.usage_trends_daily group by date order by date desc"
+
+ACCOUNTS = """
+    select known.provider, known.account, owner.billing_account
+    from (
+        select provider, account from usage.usage_daily
+        union select provider, account from usage.data_freshness
+        union select provider, account from usage.cost_monthly where account <> ''
+        union select provider, account from usage.cost_forecast_monthly
+    ) known
+    left join (select distinct provider, account, billing_account from usage.cost_monthly where account <> '') owner
+        on owner.provider = known.provider and owner.account = known.account
+    order by known.provider, known.account, owner.billing_account
+"""
+
+FORECASTS = """
+    select provider, account, billing_month, currency, cost_to_date, forecast, forecast_low, forecast_high, is_final, is_cut,
+        basis
+    from usage.cost_forecast_monthly
+    where billing_month <= date '{month}'
+    order by provider, account, currency, billing_month
+"""
+
+DAILY_COSTS = """
+    select provider, account, currency, date, sum(billed_cost) as billed_cost
+    from usage.cost_daily
+    group by provider, account, currency, date
+    order by provider, account, currency, date
+"""
+
+METERS = """
+    select provider, account, meter, unit, date, quantity, is_complete, average_7d, average_28d, week_over_week,
+        month_to_date, anomaly_score, is_anomaly
+    from usage.usage_trends_daily
+    where date >= date '{since}'
+    order by provider, account, meter, date
+"""
+
+WEEK_CHANGES = """
+    select days.provider, days.account, costs.currency, costs.previous_cost, costs.current_cost,
+        days.previous_complete_days, days.current_complete_days
+    from (
+        select provider, account,
+            sum(case when date < date '{start}' then is_complete else 0 end) as previous_complete_days,
+            sum(case when date >= date '{start}' then is_complete else 0 end) as current_complete_days
+        from ({complete_days}) d
+        where date >= date '{previous_start}' and date < date '{end}'
+        group by provider, account
+    ) days
+    left join (
+        select provider, account, currency,
+            sum(case when date < date '{start}' then billed_cost else 0 end) as previous_cost,
+            sum(case when date >= date '{start}' then billed_cost else 0 end) as current_cost
+        from usage.cost_daily
+        where date >= date '{previous_start}' and date < date '{end}'
+        group by provider, account, currency
+    ) costs on costs.provider = days.provider and costs.account = days.account
+    order by days.provider, days.account, costs.currency
+"""
+
+DRIVERS = """
+    with complete as (
+        select provider, account
+        from ({complete_days}) d
+        where date >= date '{previous_start}' and date < date '{end}'
+        group by provider, account
+        having sum(is_complete) = 14
+    ),
+    summed as (
+        select u.provider, u.account, u.dimension, u.value, u.unit, max(u.currency) as currency,
+            count(distinct u.currency) as currencies,
+            sum(case when u.date < date '{start}' then u.quantity else 0 end) as previous_quantity,
+            sum(case when u.date >= date '{start}' then u.quantity else 0 end) as current_quantity,
+            sum(case when u.date < date '{start}' then u.allocated_cost end) as previous_cost,
+            sum(case when u.date >= date '{start}' then u.allocated_cost end) as current_cost
+        from usage.usage_by_dimension u
+        inner join complete on complete.provider = u.provider and complete.account = u.account
+        where u.date >= date '{previous_start}' and u.date < date '{end}'
+        group by grouping sets (
+            (u.provider, u.dimension, u.value, u.unit),
+            (u.provider, u.account, u.dimension, u.value, u.unit)
+        )
+    ),
+    ranked as (
+        select *,
+            row_number() over (
+                partition by provider, account, dimension, unit
+                order by
+                    abs(coalesce(current_cost, 0) - coalesce(previous_cost, 0)) desc,
+                    abs(current_quantity - previous_quantity) desc,
+                    value
+            ) as sort_position
+        from summed
+    )
+    select provider, account, dimension, value, unit, previous_quantity, current_quantity,
+        case when currencies = 1 then currency end as currency,
+        case when currencies = 1 then previous_cost end as previous_cost,
+        case when currencies = 1 then current_cost end as current_cost
+    from ranked
+    where sort_position <= {limit} and (current_quantity <> previous_quantity or current_cost <> previous_cost)
+    order by provider, account, dimension, unit, sort_position
+"""
+
+BREAKDOWN = """
+    with parts as (
+        select provider, account, dimension, value, unit, quantity, allocated_cost, currency
+        from usage.usage_by_dimension
+        where date >= date '{start}' and date < date '{end}'
+        union all
+        select provider, account, 'sku', sku_id, unit, quantity, billed_cost, currency
+        from usage.cost_daily
+        where date >= date '{start}' and date < date '{end}'
+    ),
+    summed as (
+        select provider, account, dimension, value, unit, max(currency) as currency, count(distinct currency) as currencies,
+            sum(quantity) as quantity, sum(case when allocated_cost is null then quantity else 0 end) as unpriced,
+            sum(allocated_cost) as cost
+        from parts
+        group by grouping sets (
+            (provider, dimension, value, unit), (provider, account, dimension, value, unit)
+        )
+    ),
+    ranked as (
+        select *,
+            row_number() over (
+                partition by provider, account, dimension, unit
+                order by coalesce(cost, 0) desc, quantity desc, value
+            ) as sort_position
+        from summed
+    ),
+    labelled as (
+        select *, case when sort_position <= {top_values} then value end as top_value from ranked
+    )
+    select '{period}' as period, provider, account, dimension, unit, top_value as value, count(*) as "values",
+        sum(quantity) as quantity, sum(unpriced) as unpriced,
+        case when max(currencies) <= 1 and count(distinct currency) <= 1 then sum(cost) end as cost,
+        case when max(currencies) <= 1 and count(distinct currency) <= 1 then max(currency) end as currency
+    from labelled
+    group by provider, account, dimension, unit, top_value
+    order by provider, account, dimension, unit, min(sort_position)
+"""
+
+UNPRICED = """
+    select provider, account, meter, unit, reason, min(date) as first_date, max(date) as last_date,
+        sum(quantity) as quantity,
+        sum(case when date >= date '{month}' then quantity else 0 end) as month_quantity
+    from usage.unpriced_usage
+    group by provider, account, meter, unit, reason
+    order by provider, account, meter, reason
+"""
+
+CREDIT_BALANCES = """
+    select provider, account, date, unit, granted, used, remaining, overage, days_left
+    from usage.credit_balance_daily
+    order by provider, account, date
+"""
+
+INVOICE_LINES = """
+    select provider, account, billing_month, line, computed, invoiced, difference, currency, status, what_to_do,
+        has_unpriced_usage
+    from usage.invoice_reconciliation
+    where billing_month >= date '{since}'
+    order by billing_month desc, provider, account, currency, line
+"""
+
+INVOICE_LINES_BEFORE = "select count(*) as value from usage.invoice_reconciliation where billing_month < date '{since}'"
+
+FRESHNESS = """
+    select provider, account, resource, loaded_from, complete_until, last_fetched_at, row_count, status
+    from usage.data_freshness
+    order by provider, account, resource
+"""
+
+GAPS = """
+    select provider, account, resource, kind, date
+    from usage.usage_gaps
+    order by provider, account, resource, kind, date
+"""
