@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import pytest
 import time_machine
 
 import meterhouse.sources._core.source
-from meterhouse.pipelines.run.state import RecordingJournal
+import meterhouse.sources.scopix.estimate
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.scopix import Event
+from meterhouse.sources._core.events import DurationEstimated, Place
 from meterhouse.sources._core.http.rate_limit import RateLimiter
 from tests.conftest import House
 
@@ -51,14 +51,14 @@ def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
         nonlocal now
         now += seconds
 
-    def expecting(_: Any, table: str, account: str, requests: int, seconds: float) -> None:
-        del account
-        heard.append(Said(table, requests, seconds, len(sandbox.requests)))
+    def announce(place: Place, requests: int, seconds: float) -> DurationEstimated:
+        heard.append(Said(place.table, requests, seconds, len(sandbox.requests)))
+        return DurationEstimated(place, requests, seconds)
 
     sandbox.scopix.options.clock = lambda: now
     sandbox.scopix.options.requests_per_minute = 30
     monkeypatch.setattr(meterhouse.sources._core.source, "RateLimiter", partial(RateLimiter, clock=lambda: now, sleep=sleep))
-    monkeypatch.setattr(RecordingJournal, "expecting", expecting)
+    monkeypatch.setattr(meterhouse.sources.scopix.estimate, "DurationEstimated", announce)
     monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "30")
     monkeypatch.setenv("EXTRACT__WORKERS", "1")
     return heard

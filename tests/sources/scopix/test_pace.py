@@ -60,7 +60,9 @@ def minutes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Minutes:
     minutes = Minutes()
     options = sandbox.scopix.options
     options.clock, options.requests_per_minute, options.check_requests_per_minute = minutes, 30, 60
-    monkeypatch.setattr(meterhouse.sources._core.source, "RateLimiter", partial(RateLimiter, clock=minutes, sleep=minutes.sleep))
+    monkeypatch.setattr(
+        meterhouse.sources._core.source, "RateLimiter", partial(RateLimiter, clock=minutes, sleep=minutes.sleep)
+    )
     monkeypatch.delenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE")
     monkeypatch.delenv("SOURCES__SCOPIX__CHECK_REQUESTS_PER_MINUTE")
     return minutes
