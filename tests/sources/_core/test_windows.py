@@ -109,7 +109,9 @@ def test_a_cursor_in_the_future_is_worth_no_more_than_now() -> None:
 def test_the_cursor_stops_at_the_last_bucket_that_had_ended() -> None:
     """The running bucket is asked for again."""
     done = Window(at("2026-01-01T00:00:00Z"), at("2026-03-05T11:00:00Z"))
-    assert plan().cursor_after(None, done, at("2026-03-05T10:20:00Z")) == Cursor(done.start, at("2026-03-05T10:00:00Z"), "hour")
+    assert plan().cursor_after(None, done, at("2026-03-05T10:20:00Z")) == Cursor(
+        done.start, at("2026-03-05T10:00:00Z"), "hour"
+    )
 
 
 def test_a_backfill_is_exact_and_moves_no_cursor() -> None:
@@ -147,7 +149,9 @@ def test_a_limited_reach_begins_where_the_provider_can_still_be_asked() -> None:
     stale = Cursor(at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"), "day")
     assert rolling.missed(stale, answered.start) == Window(at("2026-02-01T00:00:00Z"), earliest)
     assert rolling.missed(None, answered.start) is None
-    assert rolling.missed(fresh, at("2026-06-01T00:00:00Z")) == Window(at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z"))
+    assert rolling.missed(fresh, at("2026-06-01T00:00:00Z")) == Window(
+        at("2026-05-31T00:00:00Z"), at("2026-06-01T00:00:00Z")
+    )
 
 
 @pytest.mark.parametrize(

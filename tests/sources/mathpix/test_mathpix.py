@@ -51,7 +51,9 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
         start = pendulum.instance(START)
         table = ocr_usage_by(group_by)
         window = Window(start, start.add(hours=hours))
-        return read_window(MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size).rows
+        return read_window(
+            MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size
+        ).rows
 
     yield read
     client.close()
