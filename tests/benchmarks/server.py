@@ -1,6 +1,6 @@
 """The sandbox in a process of its own, each response computed once, so that no contender waits for a server in Python.
 
-`python -m tests.benchmarks.server WORLD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
+`python -m tests.benchmarks.server WORKLOAD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from uuid import UUID
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.sandbox.mathpix import Usage as Count
-from meterhouse.pipelines.sandbox.scopix import Event, EventBook
-from meterhouse.pipelines.sandbox.scopix.rate_limit import Parameters
+from meterhouse.pipelines.sandbox.scopix import Event, EventStore
+from meterhouse.pipelines.sandbox.scopix.parameters import Parameters
 from tests.benchmarks.workloads import FIRST_DAY, PAGE, WORKLOADS, Workload
 
 SECRETS = (b"app_id", b"app_key", b"authorization")
@@ -46,7 +46,7 @@ def events(number: int, days: int) -> Iterator[Event]:
         yield Event(identity, FIRST_DAY + at * step, response_time_ms=took, api_key_id=keys[at % 3])
 
 
-def world(workload: Workload, scale: float) -> Sandbox:
+def sandbox_of(workload: Workload, scale: float) -> Sandbox:
     """A sandbox with the usage of a workload."""
     sandbox = Sandbox()
     if workload.days_of_counts:
@@ -60,8 +60,8 @@ def world(workload: Workload, scale: float) -> Sandbox:
         return number(self, name, default, least, PAGE if name == "limit" else most)
 
     Parameters.number = roomier  # type: ignore[method-assign]
-    answered = functools.cache(EventBook.events)  # each page is cut from all events of its window
-    EventBook.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign]
+    answered = functools.cache(EventStore.events)  # each page is cut from all events of its window
+    EventStore.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign]
     return sandbox
 
 
@@ -115,7 +115,7 @@ async def replay(sandbox: Sandbox) -> None:
 
 def main() -> None:
     """The process."""
-    sandbox = world(WORKLOADS[sys.argv[1]], float(sys.argv[2]))
+    sandbox = sandbox_of(WORKLOADS[sys.argv[1]], float(sys.argv[2]))
     with sandbox:
         threading.current_thread().name = "replay"
         asyncio.run(replay(sandbox))

@@ -37,7 +37,7 @@ def facts(sandbox: Sandbox, start: datetime) -> Facts:
 def restate(sandbox: Sandbox, day: datetime) -> None:
     """Another count for the day, and five hours of the next one without usage."""
     sandbox.mathpix.usage.restate(day, day + DAY, factor=3)
-    sandbox.mathpix.usage.vanish(day + DAY, day + DAY + timedelta(hours=5))
+    sandbox.mathpix.usage.withdraw(day + DAY, day + DAY + timedelta(hours=5))
 
 
 def arrive(sandbox: Sandbox, moment: datetime) -> None:
@@ -49,7 +49,7 @@ def arrive(sandbox: Sandbox, moment: datetime) -> None:
 def withdraw(sandbox: Sandbox, start: datetime) -> None:
     """One usage type of the first hour."""
     first = sandbox.mathpix.usage.rows(start)[0]
-    sandbox.mathpix.usage.vanish(first.hour, start + timedelta(hours=1), usage_type=first.usage_type)
+    sandbox.mathpix.usage.withdraw(first.hour, start + timedelta(hours=1), usage_type=first.usage_type)
 
 
 def set_ignored(sandbox: Sandbox, is_ignored: bool) -> None:

@@ -51,7 +51,7 @@ def set_runs(sandbox: Sandbox, *more: Run, without: str = "") -> None:
 def restate(sandbox: Sandbox, day: datetime) -> None:
     """Other credits for the day, and half of the next one without usage."""
     sandbox.onepin.usage.restate(day, day + DAY, factor=3)
-    sandbox.onepin.usage.vanish(day + DAY, day + DAY + timedelta(hours=12))
+    sandbox.onepin.usage.withdraw(day + DAY, day + DAY + timedelta(hours=12))
 
 
 def withdraw(sandbox: Sandbox, start: datetime) -> None:

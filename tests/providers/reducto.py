@@ -24,7 +24,7 @@ def facts(sandbox: Sandbox, start: datetime) -> Facts:
 def restate(sandbox: Sandbox, day: datetime) -> None:
     """Other figures for the day, and the next one without usage."""
     sandbox.reducto.usage.restate(day.date(), (day + DAY).date(), factor=3)
-    sandbox.reducto.usage.vanish((day + DAY).date())
+    sandbox.reducto.usage.withdraw((day + DAY).date())
 
 
 def arrive(sandbox: Sandbox, moment: datetime) -> None:
@@ -36,7 +36,7 @@ def arrive(sandbox: Sandbox, moment: datetime) -> None:
 
 def withdraw(sandbox: Sandbox, start: datetime) -> None:
     """The first day."""
-    sandbox.reducto.usage.vanish(start.date())
+    sandbox.reducto.usage.withdraw(start.date())
 
 
 DESCRIPTION = Description(

@@ -39,13 +39,13 @@ def facts(sandbox: Sandbox, start: datetime) -> Facts:
 def restate(sandbox: Sandbox, day: datetime) -> None:
     """Other response times for the day, and the next one without usage."""
     sandbox.scopix.usage.restate(day, day + DAY, to={"response_time_ms": 5})
-    sandbox.scopix.usage.vanish(day + DAY, day + 2 * DAY)
+    sandbox.scopix.usage.withdraw(day + DAY, day + 2 * DAY)
 
 
 def withdraw(sandbox: Sandbox, start: datetime) -> None:
     """The newest event."""
     newest = sandbox.scopix.usage.events("default", start)[-1]
-    sandbox.scopix.usage.vanish(newest.timestamp, newest.timestamp + timedelta(microseconds=1), id=newest.id)
+    sandbox.scopix.usage.withdraw(newest.timestamp, newest.timestamp + timedelta(microseconds=1), id=newest.id)
 
 
 def set_ignored(sandbox: Sandbox, is_ignored: bool) -> None:

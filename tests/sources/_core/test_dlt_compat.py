@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from meterhouse.sources._core.dlt_compat import (
+    NEXT_RESOURCE,
     Environment,
     active_destination,
     cache_capabilities,
     destination_configuration,
     in_thread_pool,
     into_table,
-    next_resource,
     settings_folders,
     speed_up_config_lookups,
     with_write_disposition,
@@ -58,8 +58,10 @@ def test_the_environment_returns_the_same_as_dlts_own(monkeypatch: pytest.Monkey
     """The shortcut for missing variables changes no result."""
     if value is not None:
         monkeypatch.setenv("SOURCES__VENDOR__KEY", value)
-    key = ("key", str, None, "sources", "vendor")
-    assert Environment().get_value(*key) == EnvironProvider().get_value(*key)
+    ours, theirs = (
+        provider.get_value("key", str, "", "sources", "vendor") for provider in (Environment(), EnvironProvider())
+    )
+    assert ours == theirs
 
 
 def test_capabilities_are_computed_once_and_never_shared() -> None:
@@ -99,7 +101,7 @@ def test_steps_run_in_other_threads_and_one_after_the_other(pipeline: dlt.Pipeli
     """Two resources have their turns side by side; the steps of each keep their order."""
     threads, both = set(), threading.Barrier(2, timeout=60)
 
-    def steps(name: str) -> Iterator[Any]:
+    def steps(name: str) -> Generator[Any, None, None]:
         for number in range(3):
             threads.add(threading.get_ident())
             if number == 0:
@@ -108,7 +110,7 @@ def test_steps_run_in_other_threads_and_one_after_the_other(pipeline: dlt.Pipeli
 
     def resource(name: str) -> Any:
         def items() -> Iterator[Any]:
-            yield next_resource()
+            yield NEXT_RESOURCE
             yield from in_thread_pool(steps(name))
 
         return dlt.resource(items, name=name)
@@ -132,14 +134,14 @@ def test_a_running_step_hides_no_failure(pipeline: dlt.Pipeline, parallelized: b
     """dlt's own parallelized=True raises "generator already executing" instead; when it stops, `_ClosableSteps` can go."""
     started, release = threading.Event(), threading.Event()
 
-    def slow() -> Iterator[Any]:
+    def slow() -> Generator[Any, None, None]:
         started.set()
         release.wait(timeout=60)
         yield {"a": 1}
 
     def fails() -> Iterator[Any]:
-        started.wait(timeout=60)
-        raise RuntimeError("the first failure")
+        if started.wait(timeout=60):
+            raise RuntimeError("the first failure")
         yield
 
     def in_pool() -> Iterator[Any]:

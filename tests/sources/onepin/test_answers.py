@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from meterhouse.pipelines.sandbox.onepin import envelope_of_error
+from meterhouse.pipelines.sandbox.onepin import error_body
 from meterhouse.sources._core.errors import (
     CredentialsRejected,
     MalformedResponse,
@@ -48,7 +48,7 @@ def read_days(workspace: OnepinClient) -> Any:
 
 
 def error(code: str, message: str = "It says no", field: str | None = None) -> dict[str, Any]:
-    return envelope_of_error(code, message, field)
+    return error_body(code, message, field)
 
 
 @pytest.mark.parametrize(

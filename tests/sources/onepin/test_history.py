@@ -68,7 +68,7 @@ def test_days_that_left_the_window_stay(
     """After forty days there are 130 days, the older ones as they were; a withdrawn day that is out of reach stays, too."""
     load("usage_daily", "usage_buckets")
     old = cli.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all")
-    sandbox.onepin.usage.vanish("2025-12-21", "2026-01-20")
+    sandbox.onepin.usage.withdraw("2025-12-21", "2026-01-20")
     clock.move_to(NOW + timedelta(days=40))
     report = load("usage_daily", "usage_buckets")
     assert report["gaps"] == []
@@ -90,8 +90,8 @@ def test_what_the_vendor_restates_is_mirrored(
     sandbox.onepin.usage.set(steady(*days))
     load("usage_daily")
     sandbox.onepin.usage.restate("2026-01-03", factor=2)
-    sandbox.onepin.usage.vanish("2026-02-01")
-    sandbox.onepin.usage.vanish("2026-01-02")
+    sandbox.onepin.usage.withdraw("2026-02-01")
+    sandbox.onepin.usage.withdraw("2026-01-02")
     load("usage_daily")
     assert loaded(cli, "usage_daily", "date::text, credits") == [
         ("2026-01-03", 202),

@@ -116,8 +116,8 @@ def test_what_the_vendor_restates_is_mirrored(cli: Cli, sandbox: Sandbox) -> Non
     usage = sandbox.reducto.usage
     usage.restate("2026-03-18", factor="1.25", product="parse")
     usage.restate("2026-03-15", credits="0.25", product="split")
-    usage.vanish("2026-03-17", product="extract")
-    usage.vanish("2026-03-16")
+    usage.withdraw("2026-03-17", product="extract")
+    usage.withdraw("2026-03-16")
     cli(*LOAD)
     assert totals(cli) == {usage.total("2026-03-01")}
     assert not cli.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
@@ -171,7 +171,7 @@ def test_rows_of_an_organisation_that_is_no_longer_asked_for_stay(
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     cli(*LOAD)
     monkeypatch.delenv("SOURCES__REDUCTO__ORG_IDS")
-    sandbox.reducto.usage.vanish("2026-03-02", "2026-03-21")
+    sandbox.reducto.usage.withdraw("2026-03-02", "2026-03-21")
     cli(*LOAD)
     assert totals(cli, f"org_id = '{HARBOUR}'") == {sandbox.reducto.usage.total("2026-03-01", "2026-03-02")}
     sandbox.reducto.usage.reset()
