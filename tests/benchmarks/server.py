@@ -1,6 +1,6 @@
 """The sandbox in a process of its own, each response computed once, so that no contender waits for a server in Python.
 
-`python -m tests.benchmarks.server WORKLOAD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
+`python -m tests.benchmarks.server WORLD SCALE` prints one line of JSON, how to reach it, and serves until stdin is closed.
 """
 
 import asyncio
@@ -56,12 +56,12 @@ def sandbox_of(workload: Workload, scale: float) -> Sandbox:
     # The vendor's pages have 100 rows; the published figures were measured with pages of 1,000.
     number = Parameters.number
 
-    def roomier(self: Any, name: str, default: int, least: int, most: int) -> int:
+    def number_with_larger_pages(self: Any, name: str, default: int, least: int, most: int) -> int:
         return number(self, name, default, least, PAGE if name == "limit" else most)
 
-    Parameters.number = roomier  # type: ignore[method-assign]
-    answered = functools.cache(EventStore.events)  # each page is cut from all events of its window
-    EventStore.events = lambda self, *window: list(answered(self, *window))  # type: ignore[method-assign]
+    Parameters.number = number_with_larger_pages  # type: ignore[method-assign]
+    cached = functools.cache(EventStore.events)  # each page is cut from all events of its window
+    EventStore.events = lambda self, *window: list(cached(self, *window))  # type: ignore[method-assign]
     return sandbox
 
 
