@@ -22,7 +22,7 @@ def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
 
 
 def read(body: Any, path: str) -> Any:
-    """What `a.b.0.c` reads of an answer; KeyError where it is not there."""
+    """The value at `a.b.0.c` of a response; KeyError if it is missing."""
     for name in path.split("."):
         body = body[int(name)] if name.isdigit() else body[name]
     return body
@@ -52,15 +52,15 @@ def read(body: Any, path: str) -> Any:
         ),
     ],
 )
-def test_a_printed_call_is_answered(client: httpx.Client, path: str, parameters: dict[str, Any], fields: list[str]) -> None:
-    """With every field that the page's example reads."""
+def test_serves_each_printed_call(client: httpx.Client, path: str, parameters: dict[str, Any], fields: list[str]) -> None:
+    """The response has every field that the page's example reads."""
     answer = client.get(path, params=parameters)
     assert answer.status_code == 200, answer.text
     assert all(read(answer.json(), field) is not None for field in fields)
 
 
-def test_the_printed_check_is_answered(client: httpx.Client) -> None:
-    """`check(analysis_level="thorough", item_count=10)`, and what the example reads either way."""
+def test_serves_the_printed_check(client: httpx.Client) -> None:
+    """`check(analysis_level="thorough", item_count=10)`, with what the example reads in either case."""
     answer = client.post("/check", json={"analysis_level": "thorough", "item_count": 10})
     assert answer.status_code == 200
     assert {"can_proceed", "available_credits", "message"} <= answer.json().keys()
@@ -74,8 +74,8 @@ def test_the_printed_check_is_answered(client: httpx.Client) -> None:
         ("/tokens/conversations", "conversations", "session_id"),
     ],
 )
-def test_the_printed_iterators_walk_the_list(client: httpx.Client, path: str, items: str, identity: str) -> None:
-    """`get_all_…(page_size=50)` is pages of fifty by offset, each row once."""
+def test_the_printed_iterators_read_each_row_once(client: httpx.Client, path: str, items: str, identity: str) -> None:
+    """`get_all_…(page_size=50)` reads pages of fifty by offset."""
     window = {"start_date": "2026-03-02T00:00:00Z", "end_date": "2026-03-03T23:59:59Z"} if path == "/details" else {}
     pages = [client.get(path, params={"limit": 50, "offset": offset, **window}).json()[items] for offset in (0, 50, 100)]
     seen = [row[identity] for page in pages for row in page]
@@ -94,10 +94,10 @@ def test_the_printed_iterators_walk_the_list(client: httpx.Client, path: str, it
         (tables.CONVERSATION_TOKENS, "/tokens/conversations", {}, "conversations.0"),
     ],
 )
-def test_every_field_has_a_column_of_its_own(
+def test_every_field_has_its_own_column(
     client: httpx.Client, table: Any, path: str, parameters: dict[str, Any], row: str
 ) -> None:
-    """None of them arrives as a field that the vendor has added since."""
+    """No documented field arrives as an undeclared one."""
     body = client.get(path, params=parameters).json()
     item = read(body, row) if row else body
     assert item.keys() <= {column.field for column in table.columns}

@@ -1,4 +1,4 @@
-"""The Scopix source: what a run does to the raw tables, on a real DuckDB file and over real HTTP."""
+"""The raw tables after runs of Scopix, on a real DuckDB file and over real HTTP."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def few(count: int, day: str = "2026-03-18", prefix: str = "event") -> list[Even
     return [Event(f"{prefix}-{number:04}", start + timedelta(minutes=number)) for number in range(count)]
 
 
-def test_every_method_is_a_table_and_says_what_the_vendor_says(house: House, sandbox: Sandbox) -> None:
+def test_every_method_is_a_table_with_the_vendors_numbers(house: House, sandbox: Sandbox) -> None:
     """Events, days, periods, tokens and snapshots agree with the vendor's own sums; a second run changes no row."""
     usage = sandbox.scopix.usage
     usage.set(usage.events("default", "2026-02-20"))
@@ -123,7 +123,7 @@ def test_every_method_is_a_table_and_says_what_the_vendor_says(house: House, san
     ("envelope", "totals", "page_size"),
     [("offset", True, 100), ("offset", False, 7), ("page", True, 100), ("page", True, 7)],
 )
-def test_both_envelopes_are_read_whole(
+def test_reads_both_envelopes_completely(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any, totals: bool, page_size: int
 ) -> None:
     """Newer and older paging, with and without a count of all rows."""
@@ -146,10 +146,10 @@ def arrivals(sandbox: Sandbox, times: int, change: Callable[[int], None]) -> Non
 @pytest.mark.parametrize("envelope", ["offset", "page"])
 @pytest.mark.parametrize("totals", [True, False])
 @pytest.mark.parametrize("what", ["arrives", "vanishes", "both"])
-def test_what_moves_while_it_is_paged_loses_and_doubles_nothing(
+def test_loses_and_doubles_no_row_that_moves_between_pages(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any, totals: bool, what: str
 ) -> None:
-    """A late event pushes the others down; one withdrawn further back leaves the count as it was: it shows all the same."""
+    """A late event moves the others; a withdrawn one may leave the count unchanged, and is noticed all the same."""
     usage = sandbox.scopix.usage
     sandbox.scopix.options.envelope, sandbox.scopix.options.totals = envelope, totals
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
@@ -168,8 +168,8 @@ def test_what_moves_while_it_is_paged_loses_and_doubles_nothing(
     assert len(ids(house)) == {"arrives": 92, "vanishes": 88, "both": 90}[what]
 
 
-def test_a_list_that_never_rests_is_an_error(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read four times, it is given up; what was loaded stays as it was."""
+def test_a_list_that_keeps_changing_is_an_error(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read four times; the loaded rows stay unchanged."""
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-17")
     usage = sandbox.scopix.usage
@@ -179,7 +179,7 @@ def test_a_list_that_never_rests_is_an_error(house: House, sandbox: Sandbox, mon
 
 
 def test_a_server_that_ignores_the_page_is_an_error_and_no_endless_loop(house: House, sandbox: Sandbox) -> None:
-    """The first page again, in both styles: a handful of requests, and the reason."""
+    """It returns the first page in both styles: a few requests, and the reason."""
     sandbox.scopix.options.paging = "ignored"
     for envelope in ("offset", "page"):
         sandbox.requests.clear()
@@ -189,7 +189,7 @@ def test_a_server_that_ignores_the_page_is_an_error_and_no_endless_loop(house: H
 
 
 def test_late_events_within_the_lookback_arrive_and_withdrawn_ones_go(house: House, sandbox: Sandbox) -> None:
-    """Three days of the past are mirrored by each run."""
+    """Each run mirrors three days of the past."""
     house(*EVENTS)
     usage = sandbox.scopix.usage
     usage.arrive(Event("late", NOW - timedelta(days=2)))
@@ -199,10 +199,10 @@ def test_late_events_within_the_lookback_arrive_and_withdrawn_ones_go(house: Hou
     assert "late" in ids(house)
 
 
-def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
+def test_requests_each_day_and_key_once_then_only_the_lookback(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request a day and key, each once; then the three days before today and today."""
+    """The second run requests the three days before today, and today."""
     keys = [key.api_key_id for key in sandbox.scopix.credentials if key.account == "default"][:2]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys))
     house(*DAILY)
@@ -224,7 +224,7 @@ def test_days_of_each_key_and_only_the_lookback_on_the_second_run(
 
 
 def test_operation_types_limit_the_events(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each by a request of its own, and nothing else is loaded."""
+    """Each has its own request, and no other event is loaded."""
     monkeypatch.setenv("SOURCES__SCOPIX__OPERATION_TYPES", "chat,search")
     house(*EVENTS)
     assert {kind for (kind,) in house.rows("select distinct operation_type from scopix.usage_events")} == {"chat", "search"}
@@ -232,10 +232,8 @@ def test_operation_types_limit_the_events(house: House, sandbox: Sandbox, monkey
     assert len(ids(house)) == chat + search
 
 
-def test_a_snapshot_a_day_and_the_last_run_of_a_day_wins(
-    house: House, sandbox: Sandbox, clock: time_machine.Traveller
-) -> None:
-    """Two runs of a day are one row set, that of the later; the days before stay."""
+def test_the_last_snapshot_of_a_day_stays(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """Two runs of a day leave one set of rows, that of the later; the days before stay."""
     only = ("run", "scopix.usage_breakdown", "scopix.dashboard_analytics", "--no-models")
     house(*only)
     clock.move_to(NOW + timedelta(hours=6))
@@ -251,8 +249,8 @@ def test_a_snapshot_a_day_and_the_last_run_of_a_day_wins(
     ]
 
 
-def test_a_restated_past_and_a_vanished_day_are_mirrored(house: House, sandbox: Sandbox) -> None:
-    """Within the lookback, in every table that is asked by date."""
+def test_mirrors_restated_and_vanished_days(house: House, sandbox: Sandbox) -> None:
+    """This holds within the lookback, in every table with dates."""
     only = ("run", "scopix.usage_events", "scopix.usage_by_period", "scopix.usage_daily", "--no-models")
     house(*only)
     usage = sandbox.scopix.usage
@@ -270,15 +268,15 @@ def test_a_restated_past_and_a_vanished_day_are_mirrored(house: House, sandbox: 
 
 
 def test_an_account_without_usage_has_its_tables(house: House, sandbox: Sandbox) -> None:
-    """Lists are empty, days are zero, and a gap of weeks in the schedule is filled by the next run."""
+    """Lists are empty, and days are zero."""
     sandbox.scopix.usage.set([])
     house("run", "--no-models")
     assert all(loaded(house, table) == [] for table in ("usage_events", "file_tokens", "conversation_tokens"))
     assert house.rows("select count(*), sum(total_requests) from scopix.usage_daily") == [(20, 0)]
 
 
-def test_a_gap_in_the_schedule_is_filled(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """Five weeks without a run leave nothing out."""
+def test_fills_a_gap_in_the_schedule(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """Five weeks without a run leave no time out."""
     sandbox.scopix.usage.set(few(30) + few(30, "2026-04-02", "later"))
     house(*EVENTS)
     house(*DAILY)
@@ -289,8 +287,8 @@ def test_a_gap_in_the_schedule_is_filled(house: House, sandbox: Sandbox, clock: 
     assert house.rows("select count(*) from scopix.dashboard_daily_activity") == [(55,)]
 
 
-def test_a_conversation_that_goes_on_is_counted_on(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """It began before the lookback of the other tables, and its tokens are those of today all the same."""
+def test_updates_a_conversation_that_goes_on(house: House, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """It began before the lookback of the other tables, and has the tokens of today."""
     sandbox.scopix.usage.set([Event("a", NOW - timedelta(days=6), input_tokens=5, session="long")])
     only = ("run", "scopix.conversation_tokens", "--no-models")
     house(*only)
@@ -300,8 +298,8 @@ def test_a_conversation_that_goes_on_is_counted_on(house: House, sandbox: Sandbo
     assert house.rows("select total_tokens, message_count from scopix.conversation_tokens") == [(12, 2)]
 
 
-def test_an_older_server_has_months_of_tokens_and_no_days(house: House, sandbox: Sandbox) -> None:
-    """It would answer the whole month for each of its days: that is an error, while the months are right."""
+def test_an_older_server_has_tokens_by_month_only(house: House, sandbox: Sandbox) -> None:
+    """It would return the whole month for each day, which is an error; the months are right."""
     sandbox.scopix.options.tokens = "months"
     said = house("run", "scopix.tokens_daily", "scopix.tokens_monthly", "--no-models", status=1)
     assert "does not look at start_date and end_date" in said
@@ -312,8 +310,8 @@ def test_an_older_server_has_months_of_tokens_and_no_days(house: House, sandbox:
     assert not house.rows("select * from information_schema.tables where table_name = 'tokens_daily'")
 
 
-def test_several_accounts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with its key and tenant; the one that fails does not keep the other from being loaded."""
+def test_loads_several_accounts(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its key and tenant; one that fails does not stop the other."""
     import json
 
     keys = {name: sandbox.scopix.credential(name) for name in ("default", "studio")}
@@ -329,8 +327,8 @@ def test_several_accounts(house: House, sandbox: Sandbox, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("since", ["2026-02-03", "2026-02-01"])
-def test_a_backfill_is_exactly_its_days(house: House, sandbox: Sandbox, since: str) -> None:
-    """Months are loaded where they lie in it whole; snapshots of the past cannot be had and are not made."""
+def test_a_backfill_loads_exactly_its_days(house: House, sandbox: Sandbox, since: str) -> None:
+    """It loads the whole months in it, and takes no snapshots."""
     sandbox.scopix.usage.set(few(30, "2026-02-02") + few(30, "2026-02-20", "later"))
     house("run", "--no-models", "--since", since, "--until", "2026-03-01")
     days = 28 - int(since[-2:]) + 1
@@ -341,7 +339,7 @@ def test_a_backfill_is_exactly_its_days(house: House, sandbox: Sandbox, since: s
 
 
 def test_a_new_field_is_a_column_and_a_wrong_one_stops_its_table_only(house: House, sandbox: Sandbox) -> None:
-    """What the API adds is not lost; what it breaks is told with endpoint, field and value."""
+    """An added field is not lost; a field of a wrong type is reported with endpoint, field and value."""
     new = {"id": "x", "timestamp": "2026-03-19T01:00:00+00:00", "operation_type": "describe", "region": "eu"}
     sandbox.faults.add(Fault(path=DETAILS, body={"events": [new], "total_count": 1}))
     house("run", "scopix.usage_events", "--no-models", "--since", "2026-03-19", "--until", "2026-03-20")
@@ -353,8 +351,8 @@ def test_a_new_field_is_a_column_and_a_wrong_one_stops_its_table_only(house: Hou
     assert house.rows("select count(*) from scopix.usage_checks") == [(1,)]
 
 
-def test_check_needs_one_call_and_shows_no_key(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that works costs one POST; one that does not is named by its setting, never by its value."""
+def test_check_sends_one_request_and_shows_no_key(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that works costs one POST; the error of one that does not names its setting, never its value."""
     house("check")
     assert [(request.method, request.path) for request in sandbox.requests] == [("POST", "/api/v2/usage/check")]
     sandbox.scopix.options.exhausted.add("default")

@@ -1,4 +1,4 @@
-"""Servers that answer otherwise than the newest documents have it: nothing is short, doubled or zero in silence."""
+"""Servers that differ from the newest documentation: no row is silently missing, doubled or zero."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -38,7 +38,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture
 def edit(sandbox: Sandbox) -> Edit:
-    """Makes the answers of one path other than the vendor's documents have them."""
+    """Changes the responses of one path, unlike the vendor's documentation."""
 
     def put(path: str, change: Callable[[dict[str, Any]], None]) -> None:
         sandbox.scopix.options.edit = lambda asked, body: change(body) if asked == path else None
@@ -61,7 +61,7 @@ def keys(sandbox: Sandbox) -> list[str]:
 def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
     house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch, size: str, says_more: bool
 ) -> None:
-    """Whether the answer says that rows follow or only has them: a list cut after its first page is an error."""
+    """If the response says or shows that rows follow, a list cut after its first page is an error."""
 
     def of_the_page(body: dict[str, Any]) -> None:
         more = body.pop("total_count") > body["offset"] + len(body["events"])
@@ -78,10 +78,10 @@ def test_a_count_of_the_page_is_not_taken_for_a_count_of_the_list(
 
 
 @pytest.mark.parametrize("envelope", ["offset", "page"])
-def test_a_list_that_is_one_full_page_is_whole(
+def test_reads_a_list_of_one_full_page(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, envelope: Any
 ) -> None:
-    """One page more tells that nothing follows."""
+    """One more request shows that nothing follows."""
     sandbox.scopix.options.envelope = envelope
     sandbox.scopix.usage.set(few(100))
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
@@ -89,10 +89,10 @@ def test_a_list_that_is_one_full_page_is_whole(
     assert house.rows("select count(*) from scopix.usage_events") == [(100,)]
 
 
-def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
+def test_events_without_a_key_get_the_requested_one(
     house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that they are part of what the next run replaces: what the vendor withdraws goes."""
+    """The next run can then replace them, and delete those that the vendor withdraws."""
 
     def without_keys(body: dict[str, Any]) -> None:
         for event in body["events"]:
@@ -113,7 +113,7 @@ def test_events_that_leave_out_the_key_have_the_one_that_was_asked_for(
 
 
 @pytest.mark.parametrize("table", ["usage_daily", "usage_by_period", "usage_events"])
-def test_a_server_that_passes_over_the_key_is_an_error(
+def test_a_server_that_ignores_the_key_is_an_error(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """Each of two keys would have the usage of all."""
@@ -124,10 +124,8 @@ def test_a_server_that_passes_over_the_key_is_an_error(
     assert not house.rows(f"select * from information_schema.tables where table_name = '{table}'")
 
 
-def test_a_key_that_vanishes_at_the_vendor_vanishes_here(
-    house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its days become 0, its hours go; those of the other key stay."""
+def test_mirrors_a_deleted_key(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its days become 0 and its hours go; those of the other key stay."""
     first, second = keys(sandbox)[:2]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", f"{first},{second}")
     only = ("run", "scopix.usage_daily", "scopix.usage_by_period", "--no-models")
@@ -159,8 +157,8 @@ def test_one_key_for_two_accounts_needs_a_tenant_for_each(
     assert not sandbox.requests
 
 
-def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vendor counts by key: two accounts at full pace each would be twice too fast."""
+def test_accounts_of_one_key_share_its_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor counts by key: two accounts at the full rate would be twice too fast."""
     made: list[RateLimiter] = []
 
     def budget(pace: int) -> RateLimiter:
@@ -174,10 +172,10 @@ def test_accounts_of_one_key_share_its_budget(monkeypatch: pytest.MonkeyPatch) -
     assert [pace.requests_per_minute for pace in made] == [30, 60, 30, 60]
 
 
-def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
+def test_loads_hours_from_the_first_complete_one(
     house: House, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
-    """A server that knows seven days only, and lists the hour that they begin in; what lies before is told as a gap."""
+    """A server may keep seven days and list the hour in which they begin; earlier time is a missed window."""
 
     def of_a_week(body: dict[str, Any]) -> None:
         if body["period_type"] == "hour":
@@ -202,7 +200,7 @@ def test_hours_that_begin_inside_an_hour_are_loaded_from_the_next_one(
 
 
 def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(house: House, sandbox: Sandbox, edit: Edit) -> None:
-    """A server that lists a week whatever it is asked for, and does not say so."""
+    """The server lists a week for every period, and does not state it."""
     only = ("run", "scopix.dashboard_daily_activity", "--no-models")
     house(*only)
 
@@ -217,8 +215,8 @@ def test_days_of_a_dashboard_without_bounds_delete_nothing_before_them(house: Ho
     assert house.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]
 
 
-def test_a_dashboard_that_has_lost_its_days_is_asked_again(house: House, sandbox: Sandbox, edit: Edit) -> None:
-    """Its totals can do without them."""
+def test_requests_a_dashboard_without_days_again(house: House, sandbox: Sandbox, edit: Edit) -> None:
+    """Its totals do not need the days."""
     answers: list[dict[str, Any]] = []
 
     def first_without(body: dict[str, Any]) -> None:
@@ -232,8 +230,8 @@ def test_a_dashboard_that_has_lost_its_days_is_asked_again(house: House, sandbox
     assert house.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
 
 
-def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(house: House, sandbox: Sandbox) -> None:
-    """It has nothing to tell of a single day."""
+def test_tokens_with_an_excluded_end_are_an_error_not_zero(house: House, sandbox: Sandbox) -> None:
+    """Such a server covers no single day."""
     house(*TOKENS)
     before = house.rows("select date, total_tokens from scopix.tokens_daily order by 1")
     sandbox.scopix.options.tokens = "end excluded"
@@ -241,10 +239,10 @@ def test_tokens_of_a_server_whose_end_is_excluded_are_an_error_and_no_zero(house
     assert house.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
 
 
-def test_the_first_minutes_of_a_month_do_not_wipe_out_the_days_before(
+def test_the_first_minutes_of_a_month_delete_no_earlier_days(
     house: House, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
-    """A server that passes over dates and names no month answers 0 then: of the new month, and not of the old one's days."""
+    """A server that ignores dates and names no month returns 0 then, for the new month and not for the old days."""
     sandbox.scopix.usage.set(few(30, "2026-03-30") + few(30, "2026-03-31"))
     clock.move_to(datetime(2026, 3, 31, 23, 50, tzinfo=UTC))
     house(*TOKENS)
@@ -258,10 +256,10 @@ def test_the_first_minutes_of_a_month_do_not_wipe_out_the_days_before(
     assert "does not look at start_date and end_date" in house(*TOKENS, status=1)
 
 
-def test_a_newer_server_that_names_no_month_has_its_idle_days_and_the_others(
+def test_loads_idle_days_from_a_server_that_names_no_month(
     house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A week without usage in a history with usage is zero, and is loaded as such."""
+    """A week without usage in a history with usage is loaded as zero."""
     edit("/api/v2/usage/tokens/monthly", lambda body: (body.pop("year"), body.pop("month"), None)[-1])
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(10))
@@ -269,8 +267,8 @@ def test_a_newer_server_that_names_no_month_has_its_idle_days_and_the_others(
     assert house.rows("select count(*), sum(total_tokens) from scopix.tokens_daily") == [(48, 100)]
 
 
-def test_an_error_that_is_null_is_none(house: House, sandbox: Sandbox) -> None:
-    """A field that newer answers may have."""
+def test_a_null_error_is_no_error(house: House, sandbox: Sandbox) -> None:
+    """Newer responses may have the field."""
     sandbox.scopix.options.edit = lambda _, body: body.update(error=None)
     sandbox.scopix.usage.set(few(5))
     house("run", "--no-models")
@@ -279,7 +277,7 @@ def test_an_error_that_is_null_is_none(house: House, sandbox: Sandbox) -> None:
 
 @pytest.mark.thorough
 def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sandbox) -> None:
-    """A summary without `total_credits`: the marts are built, and its requests are listed as unpriced."""
+    """For a summary without `total_credits` the marts are built, and its requests are listed as unpriced."""
 
     def unrated(path: str, body: dict[str, Any]) -> None:
         if path.endswith("/summary") and body["period"]["start"].startswith("2026-03-18"):
@@ -298,8 +296,8 @@ def test_a_day_without_credits_is_unrated_and_not_free(house: House, sandbox: Sa
 
 
 @pytest.mark.thorough
-def test_two_accounts_of_one_tenant_are_reported(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two keys of one tenant see the same usage; only its own ids tell."""
+def test_reports_two_accounts_of_one_tenant(house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two keys of one tenant see the same usage; only its own ids show it."""
     import json
 
     accounts = {key.api_key[-1] + "st": {"api_key": key.api_key} for key in sandbox.scopix.credentials[:2]}
@@ -311,10 +309,10 @@ def test_two_accounts_of_one_tenant_are_reported(house: House, sandbox: Sandbox,
 
 
 @pytest.mark.thorough
-def test_months_that_are_not_their_days_are_reported(
+def test_reports_months_that_differ_from_their_days(
     house: House, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A month that lacks its last day, as it would if the end of a time were excluded."""
+    """A month may lack its last day if the end of a time is excluded."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(3, "2026-02-10") + few(2, "2026-02-28"))
     tables = ("scopix.tokens_daily", "scopix.tokens_monthly")

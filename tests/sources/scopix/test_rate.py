@@ -1,4 +1,4 @@
-"""How fast Scopix is asked, what is said about it beforehand, and what its errors are taken for."""
+"""The rate of requests to Scopix, the announced duration, and its errors."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 class Minutes:
-    """A clock for both sides that only the source's waiting moves; for one thread, because each would move it."""
+    """A clock for both sides that only the source's waits advance, in one thread."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -72,10 +72,10 @@ def events(count: int) -> list[Event]:
     return [Event(f"event-{number:04}", MIDNIGHT + timedelta(minutes=number)) for number in range(count)]
 
 
-def test_forty_five_pages_at_thirty_a_minute(
+def test_reads_forty_five_pages_at_thirty_a_minute(
     house: House, sandbox: Sandbox, minutes: Minutes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No 429 from the vendor's limiter, one wait of a minute, and it is said before."""
+    """The vendor's limiter returns no 429; the one wait of a minute is announced before."""
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "2")
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
     sandbox.scopix.usage.set(events(46))
@@ -86,8 +86,8 @@ def test_forty_five_pages_at_thirty_a_minute(
     assert house.rows("select count(*) from scopix.usage_events") == [(46,)]
 
 
-def test_all_tables_share_one_budget_and_one_forecast(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
-    """What a first run takes is counted over all tables before any of them begins, and kept to."""
+def test_all_tables_share_one_limit_and_one_estimate(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+    """The requests of a first run are estimated over all tables before any of them begins, and the estimate is right."""
     sandbox.scopix.usage.set(events(300))
     said = house("run", "--no-models")
     asked = [request for request in sandbox.requests if request.path != "/api/v2/usage/check"]
@@ -97,15 +97,15 @@ def test_all_tables_share_one_budget_and_one_forecast(house: House, sandbox: San
     assert minutes.now - 1_000 == pytest.approx((len(asked) - 1) // 30 * 61, abs=2)
 
 
-def test_a_short_run_says_nothing_and_check_waits_for_nobody(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+def test_a_short_run_announces_nothing_and_check_does_not_wait(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
     """Up to thirty requests go at once."""
     said = house("run", "scopix.usage_daily", "scopix.usage_checks", "--no-models")
     assert "requests," not in said.split("scopix.usage_daily")[0]
     assert minutes.now == 1_000
 
 
-def test_the_vendors_own_limit_lowers_the_pace(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
-    """X-RateLimit-Limit says ten: twenty days take two minutes, without a 429."""
+def test_the_vendors_own_limit_lowers_the_rate(house: House, sandbox: Sandbox, minutes: Minutes) -> None:
+    """X-RateLimit-Limit is ten: twenty days take two minutes, without a 429."""
     sandbox.scopix.options.requests_per_minute = 10
     house("run", "scopix.usage_daily", "--no-models")
     assert {request.status for request in sandbox.requests} == {200}
@@ -140,22 +140,22 @@ def problem(code: str, **details: Any) -> dict[str, Any]:
         (200, [], MalformedResponse, "no object"),
     ],
 )
-def test_errors_are_told_apart(status: int, body: Any, kind: type[SourceError], words: str) -> None:
-    """By code, then by status, each with the vendor's own words."""
+def test_maps_errors_by_code_then_by_status(status: int, body: Any, kind: type[SourceError], words: str) -> None:
+    """Each message has the vendor's own text."""
     error = error_from_response(Response(status, {}, body))
     assert type(error) is kind
     assert words in error.problem
 
 
 @pytest.mark.parametrize("body", [{"items": []}, {"events": None}, {"events": [{}]}, {"events": [{"id": "a"}]}])
-def test_an_answer_without_its_data_is_an_error(house: House, sandbox: Sandbox, body: Any) -> None:
-    """An event list that is none is not an empty one."""
+def test_rejects_a_response_without_its_data(house: House, sandbox: Sandbox, body: Any) -> None:
+    """A missing list of events is not an empty one."""
     sandbox.faults.add(Fault(path="/api/v2/usage/details", body=body))
     assert "/usage/details" in house("run", "scopix.usage_events", "--no-models", status=1)
 
 
-def test_a_summary_of_another_day_is_an_error(house: House, sandbox: Sandbox) -> None:
-    """A server that passes over the dates would make every day the whole month."""
+def test_rejects_a_summary_of_another_day(house: House, sandbox: Sandbox) -> None:
+    """From a server that ignores dates, every day would have the whole month."""
     month = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-31T23:59:59Z"}
     body = {"period": month, "usage": {"total_requests": 1, "successful_requests": 1, "failed_requests": 0}}
     sandbox.faults.add(Fault(path="/api/v2/usage/summary", body=body))
@@ -172,10 +172,10 @@ def test_a_summary_of_another_day_is_an_error(house: House, sandbox: Sandbox) ->
         ("BASE_URL", "http://example.com/api/v2", "HTTPS"),
     ],
 )
-def test_settings_that_cannot_be_used(
+def test_rejects_unusable_settings(
     house: House, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
-    """They are named, and nothing is asked."""
+    """The error names the setting, and no request is sent."""
     monkeypatch.setenv(f"SOURCES__SCOPIX__{name}", value)
     assert words in house("run", "scopix", "--no-models", status=2)
     assert not sandbox.requests

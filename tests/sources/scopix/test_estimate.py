@@ -1,4 +1,4 @@
-"""How long a run will take is said before it is waited for, and is right."""
+"""The announced duration of a run comes before its waits, and is right."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @dataclass(frozen=True)
 class Said:
-    """A forecast: of which table, how many requests and seconds, and how many had been asked by then."""
+    """An estimate: its table, requests and seconds, and the number of requests sent by then."""
 
     table: str
     requests: int
@@ -43,7 +43,7 @@ class Said:
 
 @pytest.fixture
 def said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
-    """What is said at the documented pace, on a clock that only the source's waiting moves, in one thread."""
+    """The estimates at the documented rate, with a clock that only the source's waits advance, in one thread."""
     heard: list[Said] = []
     now = 1_000.0
 
@@ -68,10 +68,10 @@ def few(count: int, start: datetime) -> list[Event]:
     return [Event(f"{start:%j}-{number:05}", start + timedelta(minutes=number)) for number in range(count)]
 
 
-def test_many_windows_with_hardly_an_event(
+def test_estimates_many_windows_with_few_events(
     house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each window costs a request, whatever it holds: forty-two weeks are a minute, which is said first."""
+    """Each window costs a request: forty-two weeks take a minute, which is announced first."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2025-06-01")
     sandbox.scopix.usage.set(few(3, NOW - timedelta(days=3)))
     house("run", "scopix.usage_events", "--no-models")
@@ -81,8 +81,8 @@ def test_many_windows_with_hardly_an_event(
 
 
 @pytest.mark.thorough
-def test_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first word comes after one request, not after one a key, and a second run's is right, too."""
+def test_estimates_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first estimate comes after one request, not after one a key; a second run's is right, too."""
     keys = [str(UUID(int=4 << 76 | 1 << 63 | number)) for number in range(1, 101)]
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys))
     sandbox.scopix.usage.set(
@@ -97,10 +97,10 @@ def test_a_hundred_keys(house: House, sandbox: Sandbox, said: list[Said], monkey
         assert len(said) == 1
 
 
-def test_a_list_that_turns_out_long_is_said_with_all_that_is_left(
+def test_a_longer_list_updates_the_estimate_of_all_tables(
     house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests and seconds are of the same thing: of all tables."""
+    """Requests and seconds cover the same tables."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-01-10")
     sandbox.scopix.usage.set(few(4_500, datetime(2026, 3, 10, tzinfo=UTC)))
     house("run", "scopix.file_tokens", "scopix.tokens_daily", "--no-models")
@@ -110,10 +110,10 @@ def test_a_list_that_turns_out_long_is_said_with_all_that_is_left(
         assert entry.seconds == pytest.approx((entry.requests + entry.asked - 1) // 30 * 61, abs=1)
 
 
-def test_two_kinds_of_events_each_count_their_pages(
+def test_each_operation_counts_its_own_pages(
     house: House, sandbox: Sandbox, said: list[Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a single window the first page of each kind tells how many follow."""
+    """For a single window the first page of each operation shows how many follow."""
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-03-18")
     monkeypatch.setenv("SOURCES__SCOPIX__OPERATION_TYPES", "describe,chat")
     monkeypatch.setenv("SOURCES__SCOPIX__PAGE_SIZE", "20")
