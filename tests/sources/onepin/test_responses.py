@@ -116,13 +116,8 @@ def test_rejects_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: OnepinCl
         read_days(workspace)
 
 
-<<<<<<< HEAD:tests/sources/onepin/test_answers.py
-def test_a_missing_list_leaves_the_table_as_it_was(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """Missing data is no empty data."""
-=======
 def test_a_missing_list_leaves_the_table_unchanged(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """A missing list is not an empty one."""
->>>>>>> refs/heads/core:tests/sources/onepin/test_responses.py
     load("usage_daily")
     before = loaded(cli, "usage_daily")
     sandbox.faults.add(
