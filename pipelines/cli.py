@@ -117,7 +117,7 @@ def demo(as_json: AsJson = False) -> None:
             target = resolve_destination("duckdb", database="demo.duckdb")
             out.print("loading made-up usage (a year, of Scopix two months) from the sandbox into demo.duckdb")
             with out.progress(state):
-                billing = server.paperwork(Path(folder), start)
+                billing = server.billing_files(Path(folder), start)
                 result = run_all(sources, target, state, models=True, billing=billing)
         if result.exit_status == 0:
             size = _report().write_report(target, Path("demo.html"))

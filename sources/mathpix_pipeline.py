@@ -1,17 +1,17 @@
-"""Loads what Mathpix meters: what `dlt init mathpix duckdb` puts into a project, to begin with."""
+"""Loads Mathpix usage: the example script that `dlt init mathpix duckdb` copies into a project."""
 
 import dlt
 from mathpix import mathpix_source  # the copy beside this file
 
 
 def load() -> None:
-    """All tables, from where the last run stood; the first one begins at `initial_date`."""
+    """Loads all tables from the cursors of the last run on; the first run begins at `initial_date`."""
     pipeline = dlt.pipeline("mathpix_usage", destination="duckdb", dataset_name="mathpix")
     print(pipeline.run(mathpix_source()))
 
 
 def load_again(since: str, until: str) -> None:
-    """Exactly [since, until), in place of what was loaded of it; moves no cursor."""
+    """Replaces exactly [since, until); moves no cursor."""
     pipeline = dlt.pipeline("mathpix_usage", destination="duckdb", dataset_name="mathpix")
     print(pipeline.run(mathpix_source(since=since, until=until)))
 

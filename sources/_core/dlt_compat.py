@@ -132,9 +132,8 @@ def in_thread_pool(steps: Generator[Any, None, None]) -> Iterator[Any]:
     return iterator
 
 
-def next_resource() -> None:
-    """The item by which a resource passes its turn to the next one: dlt neither stores it nor ends the resource."""
-    return
+NEXT_RESOURCE: None = None
+"""The item by which a resource passes its turn to the next one: dlt neither stores it nor ends the resource."""
 
 
 def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import in_thread_pool, into_table, next_resource, with_write_disposition
+from meterhouse.sources._core.dlt_compat import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
 from meterhouse.sources._core.errors import IncompleteResponse, SourceError
 from meterhouse.sources._core.events import (
     FetchFailed,
@@ -54,7 +54,7 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         cursors: Cursors = dlt.current.resource_state().setdefault("cursors", {})
         if any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
-            yield next_resource()
+            yield NEXT_RESOURCE
         read = _TableRead(table, observe, cursors)
         yield from in_thread_pool(read.partitions(partitions))
         if read.replaced:

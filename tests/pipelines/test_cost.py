@@ -147,7 +147,7 @@ def test_restated_usage_changes_the_cost(cli: Cli, sandbox: Sandbox) -> None:
     sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))
     cli("run")
     before = billed(cli)
-    sandbox.mathpix.usage.vanish("2026-05-09")
+    sandbox.mathpix.usage.withdraw("2026-05-09")
     cli("run")
     expected = Decimal(sandbox.mathpix.usage.total(usage_type="pdf-page")) * Decimal("0.005")
     assert billed(cli) == expected.quantize(Decimal("0.01"))

@@ -85,9 +85,9 @@ def test_delta_tables_equal_duckdb_tables(cli: Cli, sandbox: Sandbox, lake: Path
         cli("run", "--no-models", "--destination", "filesystem")
         assert of_usage(in_delta(lake)) == of_usage(first)
     sandbox.reducto.usage.restate("2026-03-15", factor=3)
-    sandbox.reducto.usage.vanish("2026-03-16")
-    sandbox.onepin.usage.vanish("2026-03-18")
-    sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
+    sandbox.reducto.usage.withdraw("2026-03-16")
+    sandbox.onepin.usage.withdraw("2026-03-18")
+    sandbox.scopix.usage.withdraw("2026-03-18", operation_type="chat")
     (cli.folder / "fees.csv").write_text((cli.folder / "fees.csv").read_text().replace("350", "375"))
     with time_machine.travel(NOW + timedelta(hours=1), tick=False):
         then, same = load_both()

@@ -68,17 +68,17 @@ def value(postgres: Warehouse, expression: str) -> Any:
 
 def reducto_change(sandbox: Sandbox) -> None:
     sandbox.reducto.usage.restate("2026-03-15", factor=3)
-    sandbox.reducto.usage.vanish("2026-03-16")
+    sandbox.reducto.usage.withdraw("2026-03-16")
 
 
 def onepin_change(sandbox: Sandbox) -> None:
     sandbox.onepin.usage.restate("2026-03-17", factor=3)
-    sandbox.onepin.usage.vanish("2026-03-18")
+    sandbox.onepin.usage.withdraw("2026-03-18")
 
 
 def scopix_change(sandbox: Sandbox) -> None:
     sandbox.scopix.usage.restate("2026-03-18", to={"credits": 9.0}, status_code=200)
-    sandbox.scopix.usage.vanish("2026-03-19")
+    sandbox.scopix.usage.withdraw("2026-03-19")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_runs_mirror_the_vendor(
 def test_deletes_withdrawn_events(postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]) -> None:
     """Events, whose table has no buckets, are deleted by id."""
     with time_machine.travel(NOW, tick=False):
-        sandbox.scopix.usage.vanish("2026-03-18", operation_type="chat")
+        sandbox.scopix.usage.withdraw("2026-03-18", operation_type="chat")
         load("scopix")
         assert postgres.query("select id from scopix.usage_events order by id") == [
             (name,) for name in sorted(event.id for event in sandbox.scopix.usage.events("default", START))
@@ -156,7 +156,7 @@ def test_records_runs_and_finds_stale_tables(
         assert len(second_run) == 4
         before = rows(postgres, "reducto")
         sandbox.reducto.usage.restate("2026-03-25", factor=3)
-        sandbox.reducto.usage.vanish("2026-03-26")
+        sandbox.reducto.usage.withdraw("2026-03-26")
         clock.shift(timedelta(hours=1))
         load("reducto")
         after = rows(postgres, "reducto")

@@ -70,8 +70,8 @@ def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
     untouched = loaded_rows(cli, TABLES[0], "* exclude (fetched_at)")
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
-    usage.vanish("2026-03-17", usage_type="pdf-page")
-    usage.vanish("2026-03-16")
+    usage.withdraw("2026-03-17", usage_type="pdf-page")
+    usage.withdraw("2026-03-16")
     cli(*LOAD)
     assert {total(cli, table=table) for table in TABLES} == {usage.total("2026-03-01", NOW)}
     assert cli.rows(f"select count(*) from mathpix.{TABLES[0]} where bucket_start::date = '2026-03-16'") == [(0,)]
@@ -88,7 +88,7 @@ def test_an_empty_response_empties_its_window(cli: Cli, sandbox: Sandbox) -> Non
     """Rows before the window stay."""
     cli(*LOAD)
     before_the_lookback = total(cli, "bucket_start < '2026-03-13 10:00Z'")
-    sandbox.mathpix.usage.vanish("2026-03-10", "2026-04-01")
+    sandbox.mathpix.usage.withdraw("2026-03-10", "2026-04-01")
     cli(*LOAD)
     assert total(cli, "bucket_start >= '2026-03-13 10:00Z'") == 0
     assert total(cli) == before_the_lookback

@@ -165,7 +165,7 @@ def test_records_what_each_run_did(
     before = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
-    usage.vanish("2026-03-17", usage_type="pdf-page")
+    usage.withdraw("2026-03-17", usage_type="pdf-page")
     clock.shift(timedelta(hours=1))
     third = cli.json(*LOAD)["run_id"]
     after = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))

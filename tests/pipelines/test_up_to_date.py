@@ -149,7 +149,7 @@ def test_a_run_without_news_skips_the_build(
     """It still reports costs. A restated count triggers a build, and so does a failed build."""
     first = cli.json("run")
     assert first["models"]["up_to_date"] is False
-    sandbox.mathpix.usage.vanish("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
+    sandbox.mathpix.usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
     again = cli.json("run")
     clock.move_to(NOW + timedelta(minutes=20))
     same = cli.json("run")

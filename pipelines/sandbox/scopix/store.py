@@ -12,7 +12,7 @@ Events = list[Event]
 
 
 class EventStore(UsageStore[Events, Event]):
-    """The events of every account, up to now."""
+    """The events of every account, up to now. An edit is of the account `default` unless it names another."""
 
     dimensions = Event._fields
 
@@ -46,7 +46,7 @@ class EventStore(UsageStore[Events, Event]):
             start: first moment.
             end: the moment after the last; None for the one UTC day that holds `start`.
             to: fields of `Event` and their new values.
-            **match: only events of this `account`, and whose fields have these values.
+            **match: only events of this `account`, `default` if not given, and whose fields have these values.
 
         Raises:
             ValueError: the window is empty, or there is no such field.
@@ -82,6 +82,11 @@ class EventStore(UsageStore[Events, Event]):
             inside = begin <= midnight(day) and midnight(day) + DAY <= stop
             found += events if inside else [event for event in events if begin <= event.timestamp < stop]
         return found
+
+    def _edit(
+        self, start: Moment, end: Moment | None, match: Mapping[str, Any], change: Callable[[Event], Event | None]
+    ) -> None:
+        super()._edit(start, end, {"account": "default", **match}, change)
 
     def _fixture(self, account: str, day: date, now: datetime) -> Events:
         del now  # events that are still to come are left out when they are read

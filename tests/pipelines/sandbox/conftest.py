@@ -24,7 +24,7 @@ def running_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
     """One client for all tests without credentials: to make one takes longer than a request."""
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=60) as client:
         yield client
 
 
@@ -74,5 +74,5 @@ def mathpix(running_sandbox: Sandbox) -> Iterator[UsageClient]:
     """A client with the default account's first app."""
     credential = running_sandbox.mathpix.credential()
     headers = {"app_id": credential.app_id, "app_key": credential.app_key}
-    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=5) as client:
+    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=60) as client:
         yield UsageClient(client)

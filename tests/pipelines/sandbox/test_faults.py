@@ -115,7 +115,7 @@ def test_a_stalled_response_stops_halfway(sandbox: Sandbox, mathpix: UsageClient
     """A stalled response sends its headers and half of its body, and nothing more."""
     mathpix.get()  # the next response is cached, so that the timeout covers the stall alone
     sandbox.faults.add(Fault(path=USAGE, stall=True))
-    with mathpix.client.stream("GET", USAGE, timeout=0.3) as response:
+    with mathpix.client.stream("GET", USAGE, timeout=0.5) as response:
         promised = int(response.headers["content-length"])
         with pytest.raises(httpx.ReadTimeout):
             response.read()

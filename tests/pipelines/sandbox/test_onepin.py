@@ -20,7 +20,7 @@ SUMMARY, LANGUAGES, ACTIVITY = "/api/v1/usage/summary", "/api/v1/usage/by-langua
 def onepin(running_sandbox: Sandbox) -> Iterator[httpx.Client]:
     """A client with the key of the default workspace."""
     headers = {"Authorization": f"Bearer {running_sandbox.onepin.credential().api_key}"}
-    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=5) as client:
+    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=60) as client:
         yield client
 
 

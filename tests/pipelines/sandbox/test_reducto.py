@@ -23,7 +23,7 @@ Get = Callable[..., httpx.Response]
 def get(running_sandbox: Sandbox) -> Iterator[Get]:
     """Sends a request with the default account's key; a list value is a repeated parameter."""
     headers = {"Authorization": f"Bearer {running_sandbox.reducto.credential().api_key}"}
-    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=running_sandbox.url, headers=headers, timeout=60) as client:
         yield lambda **parameters: client.get(PATH, params=parameters)
 
 

@@ -19,7 +19,7 @@ WINDOW = {"start_date": "2026-03-02T00:00:00Z", "end_date": "2026-03-08T23:59:59
 def client(running_sandbox: Sandbox) -> Iterator[httpx.Client]:
     key = running_sandbox.scopix.credential().api_key
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=f"{running_sandbox.url}/api/v2/usage", headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=f"{running_sandbox.url}/api/v2/usage", headers=headers, timeout=60) as client:
         yield client
 
 

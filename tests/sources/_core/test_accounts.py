@@ -16,7 +16,7 @@ def resolve(accounts: Any = None, **credentials: str | None) -> list[Account]:
 
 
 def test_one_account_is_called_default() -> None:
-    """Without accounts the provider's own credentials are one account."""
+    """Without accounts, the provider's own credentials are one account."""
     (account,) = resolve(app_id="a", app_key="b")
     assert (account.name, account.credentials) == ("default", {"app_id": "a", "app_key": "b"})
 
@@ -26,7 +26,7 @@ BOTH = {"production": {"app_id": "a", "app_key": "b"}, "europe": {"app_id": "c",
 
 @pytest.mark.parametrize("accounts", [BOTH, json.dumps(BOTH), [{"name": name} | own for name, own in BOTH.items()]])
 def test_accounts_may_be_tables_a_list_or_json(accounts: Any) -> None:
-    """TOML tables by name, a TOML array of tables, and JSON in an environment variable say the same."""
+    """TOML tables by name, a TOML array of tables, and JSON in an environment variable mean the same."""
     production, europe = resolve(accounts)
     assert (production.name, europe.name) == ("production", "europe")
     assert production.settings == {"base_url": "https://api.mathpix.com"}
@@ -34,58 +34,58 @@ def test_accounts_may_be_tables_a_list_or_json(accounts: Any) -> None:
 
 
 @pytest.mark.parametrize("accounts", ["production,europe", '["production", "europe"]'])
-def test_names_alone_take_their_values_from_the_environment(accounts: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way for those who keep each secret in a variable of its own."""
+def test_account_names_read_their_values_from_the_environment(accounts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each secret may have a variable of its own."""
     for account, key in (("PRODUCTION", "b"), ("EUROPE", "d")):
         monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__{account}__APP_ID", "a")
         monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__{account}__APP_KEY", key)
     assert [account.credentials["app_key"] for account in resolve(accounts)] == ["b", "d"]
 
 
-def test_no_credentials_at_all_is_not_in_use() -> None:
-    """A provider that nobody configured is no error of a run."""
+def test_without_credentials_the_provider_is_not_in_use() -> None:
+    """A provider without configuration is no error of a run."""
     with pytest.raises(NotConfigured, match=r"SOURCES__MATHPIX__APP_ID"):
         resolve()
 
 
-def test_half_of_the_credentials_is_an_error() -> None:
-    """A forgotten key is named, with the variable to set."""
+def test_rejects_incomplete_credentials() -> None:
+    """The error names the missing key and its variable."""
     with pytest.raises(ConfigurationError, match=r"no app_key in \[sources\.mathpix\].*SOURCES__MATHPIX__APP_KEY") as caught:
         resolve(app_id="a")
     assert not isinstance(caught.value, NotConfigured)
 
 
-def test_an_account_without_a_key_is_named() -> None:
-    """The section that lacks something is in the message."""
+def test_names_the_section_that_lacks_a_key() -> None:
+    """The message has the section of the account."""
     with pytest.raises(ConfigurationError, match=r"\[sources\.mathpix\.accounts\.europe\]"):
         resolve({"europe": {"app_id": "a"}})
 
 
-def test_the_same_key_twice_would_count_twice() -> None:
-    """Two accounts with one key are refused."""
+def test_rejects_the_same_key_in_two_accounts() -> None:
+    """Their usage would count twice."""
     with pytest.raises(ConfigurationError, match="same credentials"):
         resolve({"a": {"app_id": "x", "app_key": "y"}, "b": {"app_id": "x", "app_key": "y"}})
 
 
 @pytest.mark.parametrize("name", ["", "o'brien", "a{b}", "x" * 64, 'a"b', "a;b", "a\nb"])
-def test_a_name_that_could_be_sql_is_refused(name: str) -> None:
-    """Account names stand in a DELETE's condition."""
+def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
+    """Account names become part of SQL conditions."""
     with pytest.raises(ConfigurationError, match="for a name"):
         resolve({name: {"app_id": "x", "app_key": "y"}})
 
 
-def test_two_accounts_of_one_name_are_refused() -> None:
+def test_rejects_two_accounts_with_one_name() -> None:
     """The second would overwrite the first."""
     with pytest.raises(ConfigurationError, match="twice"):
         resolve([{"name": "a", "app_id": "x", "app_key": "y"}, {"name": "a", "app_id": "z", "app_key": "y"}])
 
 
-def test_an_account_shows_no_secret() -> None:
-    """Its repr is its name."""
+def test_the_repr_of_an_account_has_no_secret() -> None:
+    """It is the account's name."""
     assert "hidden" not in repr(Account("a", {"app_key": "hidden"}, {}))
 
 
-def test_what_tells_accounts_apart_beside_their_credentials() -> None:
+def test_a_tenant_distinguishes_accounts_with_one_key() -> None:
     """One key for two tenants is two accounts; one key for one tenant twice is an error."""
     key = {"app_id": "a", "app_key": "b"}
 

@@ -26,7 +26,7 @@ from meterhouse.sources._core.http.retry import retry_after
 
 
 def by_status(_: Response) -> SourceError | None:
-    """A error_from_response that leaves everything to the status."""
+    """Leaves every response to its status."""
     return None
 
 
@@ -71,10 +71,10 @@ def ask(client: Client) -> Any:
         ({"reset": True}, Unreachable),
     ],
 )
-def test_what_may_pass_is_asked_again(
+def test_retries_transient_errors(
     sandbox: Sandbox, client: Client, waits: list[float], fault: dict[str, Any], kind: type[SourceError]
 ) -> None:
-    """Three faults in a row are survived, with growing waits; for ever, they are the error that names them."""
+    """The client survives three errors in a row, with growing waits; an error that stays is raised with its type."""
     sandbox.faults.add(Fault(path=PATH, times=3, **fault))
     assert "ocr_usage" in ask(client)
     assert len(waits) == 3
@@ -85,17 +85,15 @@ def test_what_may_pass_is_asked_again(
 
 
 @pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip, gzip"}, {"Content-Encoding": "gzip"}])
-def test_what_is_packed_otherwise_than_asked_for_is_not_unpacked(
-    sandbox: Sandbox, client: Client, headers: dict[str, str]
-) -> None:
-    """A bomb in a bomb, and what only calls itself packed."""
+def test_rejects_unrequested_content_encoding(sandbox: Sandbox, client: Client, headers: dict[str, str]) -> None:
+    """This holds for a gzip bomb in a gzip bomb, and for a body that is not compressed."""
     sandbox.faults.add(Fault(path=PATH, headers=headers))
-    with pytest.raises(Unreachable, match=r"packed|unpacked"):
+    with pytest.raises(Unreachable, match=r"content encoding gzip, gzip|cannot be unpacked"):
         ask(client)
 
 
-def test_a_name_twice_in_an_object_is_no_answer_and_a_text_that_looks_like_one_is(sandbox: Sandbox, client: Client) -> None:
-    """Nobody can say which of two values is meant."""
+def test_rejects_duplicate_names_in_an_object(sandbox: Sandbox, client: Client) -> None:
+    """A text that only looks like a duplicate name is accepted."""
     sandbox.faults.add(Fault(path=PATH, times=1, body='{"said": "\\"a\\": 1, \\"a\\": 2", "list": [{"b": {}}, {"b": 1}]}'))
     assert ask(client) == {"said": '"a": 1, "a": 2', "list": [{"b": {}}, {"b": 1}]}
     sandbox.faults.add(Fault(path=PATH, body='{"list": [{"b": 1, "b": 2}]}'))
@@ -108,16 +106,16 @@ def test_a_name_twice_in_an_object_is_no_answer_and_a_text_that_looks_like_one_i
         ask(client)
 
 
-def test_an_outage_of_twenty_seconds_is_survived(client: Client, waits: list[float], sandbox: Sandbox) -> None:
-    """The waits of all attempts together are longer than 20 s, shorter than a minute and a half."""
+def test_survives_an_outage_of_twenty_seconds(client: Client, waits: list[float], sandbox: Sandbox) -> None:
+    """The waits of all attempts add up to more than 20 seconds and less than 90."""
     sandbox.faults.add(Fault(path=PATH, status=503))
     with pytest.raises(ServiceUnavailable):
         ask(client)
     assert 20 < sum(waits) < 90
 
 
-def test_a_host_that_is_down_costs_one_wait(client: Client, waits: list[float], sandbox: Sandbox) -> None:
-    """Once patience has ended, later requests are tried once each."""
+def test_retries_only_once_while_a_host_is_down(client: Client, waits: list[float], sandbox: Sandbox) -> None:
+    """After the retries of one request are exhausted, each later request is tried once."""
     sandbox.faults.add(Fault(path=PATH, status=503))
     with pytest.raises(ServiceUnavailable):
         ask(client)
@@ -128,8 +126,8 @@ def test_a_host_that_is_down_costs_one_wait(client: Client, waits: list[float], 
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_obeyed_in_both_forms(sandbox: Sandbox, client: Client, waits: list[float], form: str) -> None:
-    """The provider's own number goes before the backoff."""
+def test_obeys_retry_after_in_both_forms(sandbox: Sandbox, client: Client, waits: list[float], form: str) -> None:
+    """The provider's wait replaces the backoff."""
     asked = "7" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=7), usegmt=True)
     sandbox.faults.add(Fault(path=PATH, times=1, status=429, headers={"Retry-After": asked}))
     ask(client)
@@ -137,8 +135,8 @@ def test_retry_after_is_obeyed_in_both_forms(sandbox: Sandbox, client: Client, w
     assert wait == 7.0 if form == "seconds" else 4 <= wait <= 8  # HTTP dates are whole seconds
 
 
-def test_a_date_is_read_against_the_providers_own_clock() -> None:
-    """Two clocks that disagree by hours do no harm."""
+def test_reads_a_retry_date_against_the_providers_clock() -> None:
+    """Clocks that differ by hours do no harm."""
     headers = {"retry-after": "Fri, 01 May 2026 12:00:07 GMT", "date": "Fri, 01 May 2026 12:00:00 GMT"}
     assert retry_after(headers) == 7.0
 
@@ -154,15 +152,15 @@ def test_a_date_is_read_against_the_providers_own_clock() -> None:
         ({"x-ratelimit-reset": "never"}, None),
     ],
 )
-def test_what_a_limited_client_is_asked_to_wait(headers: dict[str, str], wait: float | None) -> None:
-    """In whatever header; a reset means nothing where the answer is about something else."""
+def test_reads_the_wait_from_any_header(headers: dict[str, str], wait: float | None) -> None:
+    """A rate limit's reset counts only after a 429."""
     assert retry_after(headers, is_limited=True) == wait
     if "retry-after" not in headers:
         assert retry_after(headers) is None
 
 
-def test_a_reset_that_is_a_time_is_one_from_now(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
-    """The other form in use."""
+def test_reads_a_reset_given_as_a_time(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+    """The reset may be seconds since 1970."""
     at = str(int(datetime.now(UTC).timestamp()) + 30)
     sandbox.faults.add(Fault(path=PATH, times=1, status=429, headers={"X-RateLimit-Reset": at}))
     ask(client)
@@ -170,7 +168,7 @@ def test_a_reset_that_is_a_time_is_one_from_now(sandbox: Sandbox, client: Client
     assert 25 <= wait <= 30
 
 
-def test_retry_after_of_a_day_is_not_waited_for(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+def test_does_not_wait_a_day(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
     """A wait longer than the whole request may take is an error at once."""
     sandbox.faults.add(Fault(path=PATH, status=429, headers={"Retry-After": "86400"}))
     with pytest.raises(RateLimited):
@@ -179,8 +177,8 @@ def test_retry_after_of_a_day_is_not_waited_for(sandbox: Sandbox, client: Client
 
 
 @pytest.mark.parametrize("value", ["", "soon", "Mon, 99 Foo 2026"])
-def test_an_unreadable_retry_after_is_as_none(value: str) -> None:
-    """The backoff is used then."""
+def test_ignores_an_unreadable_retry_after(value: str) -> None:
+    """The client uses its backoff then."""
     assert retry_after({"retry-after": value}) is None
 
 
@@ -188,10 +186,10 @@ def test_an_unreadable_retry_after_is_as_none(value: str) -> None:
     ("status", "kind"),
     [(400, RequestRejected), (401, CredentialsRejected), (403, CredentialsRejected), (404, RequestRejected)],
 )
-def test_what_cannot_pass_is_asked_once(
+def test_does_not_retry_refusals(
     sandbox: Sandbox, client: Client, waits: list[float], status: int, kind: type[SourceError]
 ) -> None:
-    """A refusal is not retried, and its message names provider, endpoint, status and the way out."""
+    """The message names provider, endpoint, status and a hint."""
     sandbox.faults.add(Fault(path=PATH, status=status))
     with pytest.raises(kind, match=rf"^vendor {PATH} \(HTTP {status}\): .+\. .+\.$"):
         ask(client)
@@ -200,29 +198,29 @@ def test_what_cannot_pass_is_asked_once(
 
 
 @pytest.mark.parametrize("value", ["w\u00f6rk", "two\nlines"])
-def test_what_no_header_can_hold_is_refused(value: str) -> None:
-    """Before anything is sent, and without the value, which may be a secret."""
+def test_rejects_values_that_a_header_cannot_hold(value: str) -> None:
+    """No request is sent, and the message does not show the value, which may be a secret."""
     with pytest.raises(ConfigurationError, match="X-Tenant") as caught:
         BearerAuth(SECRET, {"X-Tenant": value})
     assert value not in str(caught.value)
 
 
-def test_a_redirect_is_not_followed(sandbox: Sandbox, client: Client) -> None:
-    """A key does not travel to where an answer points."""
+def test_does_not_follow_redirects(sandbox: Sandbox, client: Client) -> None:
+    """A key does not travel to another address."""
     sandbox.faults.add(Fault(path=PATH, redirect="http://localhost:9/elsewhere"))
     with pytest.raises(RequestRejected, match="redirect"):
         ask(client)
 
 
-def test_a_host_that_is_not_there(waits: list[float]) -> None:
-    """A refused connection is told as such."""
+def test_reports_a_refused_connection(waits: list[float]) -> None:
+    """The message says that the host cannot be reached."""
     client = Client("vendor", "http://127.0.0.1:9", auth=HeaderAuth({}), error_from_response=by_status, sleep=waits.append)
     with pytest.raises(Unreachable, match=r"cannot be reached.*base_url"):
         ask(client)
 
 
-def test_a_stalled_answer_ends(sandbox: Sandbox) -> None:
-    """Silence is ended by the read timeout."""
+def test_the_read_timeout_ends_a_stalled_response(sandbox: Sandbox) -> None:
+    """A server that sends nothing does not block the client."""
     sandbox.faults.add(Fault(path=PATH, stall=True))
     limits = Limits(read=0.2, attempts=1)
     client = Client("vendor", sandbox.url, auth=HeaderAuth({}), error_from_response=by_status, limits=limits)
@@ -231,8 +229,8 @@ def test_a_stalled_answer_ends(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_an_answer_without_end_is_cut_off(sandbox: Sandbox, compressed: bool) -> None:
-    """A body larger than the limit is refused while it arrives, compressed or not."""
+def test_rejects_a_response_larger_than_the_limit(sandbox: Sandbox, compressed: bool) -> None:
+    """The client stops reading at the limit, compressed or not."""
     sandbox.faults.add(Fault(path=PATH, size=50_000_000, gzip=compressed))
     client = Client(
         "vendor", sandbox.url, auth=HeaderAuth({}), error_from_response=by_status, limits=Limits(max_bytes=1_000_000)
@@ -241,8 +239,8 @@ def test_an_answer_without_end_is_cut_off(sandbox: Sandbox, compressed: bool) ->
         ask(client)
 
 
-def test_no_message_holds_the_key(sandbox: Sandbox, client: Client) -> None:
-    """A provider that repeats the key in its error does not get it into our log."""
+def test_messages_do_not_show_the_key(sandbox: Sandbox, client: Client) -> None:
+    """The key is redacted even if the provider repeats it in its error."""
     client.error_from_response = lambda answer: RequestRejected(answer.payload["error"], hint="Look it up.")
     sandbox.faults.add(Fault(path=PATH, body=json.dumps({"error": f"no usage for {SECRET}\nof you"})))
     with pytest.raises(RequestRejected) as caught:
@@ -251,8 +249,8 @@ def test_no_message_holds_the_key(sandbox: Sandbox, client: Client) -> None:
     assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
 
 
-def test_numbers_keep_their_text(sandbox: Sandbox, client: Client) -> None:
-    """A fraction in JSON is an exact decimal, not the nearest float."""
+def test_fractions_are_exact_decimals(sandbox: Sandbox, client: Client) -> None:
+    """A fraction in JSON becomes a decimal, not the nearest float."""
     sandbox.faults.add(Fault(path=PATH, body='{"credits": 0.1, "large": 12345678901234567.123456789, "count": 3}'))
     payload = ask(client)
     assert str(payload["credits"]) == "0.1"
@@ -260,7 +258,7 @@ def test_numbers_keep_their_text(sandbox: Sandbox, client: Client) -> None:
     assert payload["count"] == 3
 
 
-def test_the_judge_goes_before_the_status(sandbox: Sandbox, client: Client) -> None:
+def test_the_providers_own_errors_precede_the_status(sandbox: Sandbox, client: Client) -> None:
     """An error inside a 200 is an error."""
 
     def error_from_response(answer: Response) -> SourceError | None:
@@ -283,8 +281,8 @@ def test_the_judge_goes_before_the_status(sandbox: Sandbox, client: Client) -> N
         "http://127.0.0.1.evil.test",
     ],
 )
-def test_an_unsafe_address_is_refused(url: str) -> None:
-    """Credentials go over HTTPS, or stay on this machine; the message does not repeat what may hold a password."""
+def test_rejects_unsafe_addresses(url: str) -> None:
+    """Credentials need HTTPS or this machine; the message does not show what may hold a password."""
     with pytest.raises(ConfigurationError, match=r"sources\.mathpix\.base_url") as caught:
         require_safe_url(url, provider="mathpix")
     assert "pass" not in str(caught.value)
@@ -293,12 +291,12 @@ def test_an_unsafe_address_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://api.mathpix.com/", "http://127.0.0.1:8321", "http://localhost:1", "http://[::1]:1"]
 )
-def test_a_safe_address_is_taken(url: str) -> None:
+def test_accepts_safe_addresses(url: str) -> None:
     """HTTPS anywhere, plain HTTP on loopback."""
     assert require_safe_url(url, provider="mathpix") == url.rstrip("/")
 
 
-def test_limits_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_limits_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """[sources.http] sets them for all providers, as numbers."""
     monkeypatch.setenv("SOURCES__HTTP__READ", "5")
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "2")
@@ -309,8 +307,8 @@ def test_limits_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("said", ["no usage for {} of you", "no usage for Bearer {} of you"])
-def test_a_bearer_key_is_sent_and_never_shown(sandbox: Sandbox, said: str) -> None:
-    """It is blotted out with and without the word before it, and blanks around it do not break the header."""
+def test_a_bearer_key_is_sent_and_redacted(sandbox: Sandbox, said: str) -> None:
+    """It is redacted with and without the word before it, and blanks around it do not break the header."""
     sandbox.faults.add(Fault(path=PATH, body={"said": said.format(SECRET)}))
 
     def error_from_response(answer: Response) -> SourceError:
@@ -325,8 +323,8 @@ def test_a_bearer_key_is_sent_and_never_shown(sandbox: Sandbox, said: str) -> No
     assert sandbox.requests[0].headers["x-tenant"] == "t"
 
 
-def test_a_post_is_sent_and_asked_again_like_a_get(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
-    """With its JSON object, and as often as it takes."""
+def test_retries_post_like_get(sandbox: Sandbox, client: Client, waits: list[float]) -> None:
+    """Each attempt sends the JSON object."""
     sandbox.faults.add(Fault(path="/asked", times=1, status=503))
     sandbox.faults.add(Fault(path="/asked", body={"said": 1}))
     assert client.post("/asked", {"item_count": 1}) == {"said": 1}
@@ -334,8 +332,8 @@ def test_a_post_is_sent_and_asked_again_like_a_get(sandbox: Sandbox, client: Cli
     assert len(waits) == 1
 
 
-def test_who_is_told_to_ask_less_asks_one_after_the_other(sandbox: Sandbox, client: Client) -> None:
-    """Side by side until the provider says that it is too much; then no thread takes what another one has waited for."""
+def test_sends_one_request_at_a_time_after_a_429(sandbox: Sandbox, client: Client) -> None:
+    """Before, threads send side by side; afterwards no thread takes the allowance that another one waits for."""
     together, counting, in_flight, most = threading.Barrier(3, timeout=60), threading.Lock(), 0, 0
 
     def counted(answer: Response) -> SourceError | None:

@@ -1,4 +1,4 @@
-"""The Mathpix source against the sandbox, over real HTTP, without a pipeline: what it asks and what it makes of answers."""
+"""The Mathpix source against the sandbox, over real HTTP, without a pipeline: its requests and its rows."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
-    """Reads a window of so many hours from START, as the source does."""
+    """Reads a window of some hours from START, as the source does."""
     key = sandbox.mathpix.credential()
     auth = HeaderAuth({"app_id": key.app_id, "app_key": key.app_key})
     client = Client("mathpix", sandbox.url, auth=auth, error_from_response=error_from_response, sleep=waits.append)
@@ -51,7 +51,9 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
         start = pendulum.instance(START)
         table = ocr_usage_by(group_by)
         window = Window(start, start.add(hours=hours))
-        return read_window(MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size).rows
+        return read_window(
+            MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size
+        ).rows
 
     yield read
     client.close()
@@ -71,7 +73,7 @@ def total(table: pa.Table) -> int:
 
 @pytest.mark.parametrize("shape", ["scalars", "arrays", "sparse"])
 @pytest.mark.parametrize("group_by", ["usage_type", "request_args_hash", "app_id"])
-def test_every_documented_shape_is_one_table_shape(sandbox: Sandbox, read: Read, shape: Any, group_by: str) -> None:
+def test_every_documented_form_becomes_the_same_table(sandbox: Sandbox, read: Read, shape: Any, group_by: str) -> None:
     """Scalars, arrays, empty strings and absent fields give the same columns, types and totals."""
     sandbox.mathpix.options.shape = shape
     table = read(hours=48, group_by=group_by)
@@ -84,8 +86,8 @@ def test_every_documented_shape_is_one_table_shape(sandbox: Sandbox, read: Read,
 
 
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
-def test_every_timespan(sandbox: Sandbox, read: Read, unit: Unit) -> None:
-    """Longer buckets hold the same total."""
+def test_longer_buckets_have_the_same_total(sandbox: Sandbox, read: Read, unit: Unit) -> None:
+    """This holds for every timespan."""
     hours = {"hour": 24, "day": 48, "week": 24, "month": 31 * 24}[unit]
     if unit == "week":  # 2026-03-01 is a Sunday: a window that cuts a week is the plan's to refuse, not this function's
         hours = 31 * 24
@@ -95,32 +97,32 @@ def test_every_timespan(sandbox: Sandbox, read: Read, unit: Unit) -> None:
 
 
 @pytest.mark.parametrize(("rows", "requests"), [(0, 1), (99, 2), (100, 2), (999, 2), (1000, 2), (1001, 2), (2500, 3)])
-def test_pages_are_read_to_the_end(sandbox: Sandbox, read: Read, rows: int, requests: int) -> None:
-    """All rows, no request more than the doubt demands: a first page of any length could be a cap."""
+def test_reads_all_pages_with_few_requests(sandbox: Sandbox, read: Read, rows: int, requests: int) -> None:
+    """One request confirms the end, because any first page may be cut by the server."""
     sandbox.mathpix.usage.set(usage(1, rows))
     assert read(hours=1).num_rows == rows
     assert len(sandbox.requests) == requests
 
 
 @pytest.mark.parametrize("rows", [20, 80, 140, 1000, 2500])
-def test_a_server_that_ignores_paging_is_read_whole(sandbox: Sandbox, read: Read, rows: int) -> None:
-    """All rows on every page: they are taken once."""
+def test_reads_a_server_that_ignores_paging(sandbox: Sandbox, read: Read, rows: int) -> None:
+    """Every page has all rows, and they are taken once."""
     sandbox.mathpix.options.paging = "ignored"
     sandbox.mathpix.usage.set(usage(20, rows // 20))
     assert read().num_rows == rows // 20 * 20
 
 
 @pytest.mark.parametrize("cap", [25, 99, 100, 250, 512])
-def test_a_server_with_pages_of_its_own_length_is_read_whole(sandbox: Sandbox, read: Read, cap: int) -> None:
-    """A server that pages, but by its own length, is not taken to be at its end after the first page."""
+def test_reads_a_server_with_its_own_page_length(sandbox: Sandbox, read: Read, cap: int) -> None:
+    """A first page shorter than requested does not count as the last."""
     sandbox.mathpix.options.per_page_cap = cap
     sandbox.mathpix.usage.set(usage(24, 50))
     assert read().num_rows == 1200
 
 
 @pytest.mark.parametrize("cap", [100, 250])
-def test_a_server_that_cuts_every_answer_is_read_in_smaller_windows(sandbox: Sandbox, read: Read, cap: int) -> None:
-    """Ignored paging and so many rows at most: the window is halved until each part is whole."""
+def test_halves_windows_for_a_server_that_cuts_responses(sandbox: Sandbox, read: Read, cap: int) -> None:
+    """A server that ignores paging and cuts its responses gets smaller windows until each is complete."""
     sandbox.mathpix.options.paging = "ignored"
     sandbox.mathpix.options.per_page_cap = cap
     sandbox.mathpix.usage.set(usage(24, 30))
@@ -128,7 +130,7 @@ def test_a_server_that_cuts_every_answer_is_read_in_smaller_windows(sandbox: San
 
 
 def test_a_bucket_that_cannot_be_read_whole_is_an_error(sandbox: Sandbox, read: Read) -> None:
-    """Nothing is silently short: 130 rows in one hour of a server that shows a hundred are not loaded as a hundred."""
+    """130 rows in one hour of a server that returns a hundred are not loaded as a hundred."""
     sandbox.mathpix.options.paging = "ignored"
     sandbox.mathpix.options.per_page_cap = 100
     sandbox.mathpix.usage.set(usage(2, 130))
@@ -137,8 +139,8 @@ def test_a_bucket_that_cannot_be_read_whole_is_an_error(sandbox: Sandbox, read: 
             read(page_size=page_size)
 
 
-def test_the_hundred_page_limit_splits_the_window(sandbox: Sandbox, read: Read) -> None:
-    """More than 100 pages are read in halves, and the first page is enough to know it."""
+def test_splits_a_window_of_more_than_a_hundred_pages(sandbox: Sandbox, read: Read) -> None:
+    """The first page is enough to decide it."""
     sandbox.mathpix.usage.set(usage(500, 4))
     assert read(hours=500, page_size=13).num_rows == 2000
     pages = [int(request.query["page"][0]) for request in sandbox.requests]
@@ -146,15 +148,15 @@ def test_the_hundred_page_limit_splits_the_window(sandbox: Sandbox, read: Read) 
     assert len(pages) < 2 * 2000 / 13  # so small pages overlap by much
 
 
-def test_a_window_that_only_its_hundredth_page_shows_to_be_too_wide(sandbox: Sandbox, read: Read) -> None:
-    """Where the first page promised less, the full hundredth page is the end of it, and the window is halved."""
+def test_splits_a_window_whose_hundredth_page_is_full(sandbox: Sandbox, read: Read) -> None:
+    """This happens if the first page suggested fewer pages."""
     sandbox.mathpix.usage.set(usage(1, 1) + usage(48, 30)[30:])
     assert read(hours=48, page_size=13).num_rows == 1 + 47 * 30
     assert max(int(request.query["page"][0]) for request in sandbox.requests) == 100
 
 
-def test_a_row_that_moves_to_the_next_page_is_noticed(sandbox: Sandbox, read: Read) -> None:
-    """An item that arrives while pages are read pushes a row onto the next page: the window is read again."""
+def test_notices_a_row_that_moves_to_the_next_page(sandbox: Sandbox, read: Read) -> None:
+    """A row that is added while pages are read pushes another one on, so the window is read again."""
     sandbox.mathpix.usage.set(usage(1, 15))
     first = {
         "ocr_usage": [
@@ -175,8 +177,8 @@ def test_a_row_that_moves_to_the_next_page_is_noticed(sandbox: Sandbox, read: Re
     assert total(table) == sum(3 + kind for kind in range(15))
 
 
-def test_two_rows_of_one_key_are_never_loaded(sandbox: Sandbox, read: Read) -> None:
-    """Usage that comes twice in every reading is an error, not twice the bill."""
+def test_never_loads_two_rows_of_one_key(sandbox: Sandbox, read: Read) -> None:
+    """A key that comes twice in every attempt is an error, not twice the bill."""
     row = {"from_date": "2026-03-01T00:00:00.000Z", "usage_type": "image", "count": 3}
     sandbox.faults.add(Fault(path=ENDPOINT, body={"ocr_usage": [row, row]}))
     with pytest.raises(IncompleteResponse, match="same key"):
@@ -216,25 +218,25 @@ def error(identifier: str, **details: Any) -> dict[str, Any]:
         (200, {"ocr_usage": [{"from_date": "2026-03-01T00:00:00Z", "usage_type": "image"}]}, UnexpectedValue, False),
     ],
 )
-def test_errors_are_told_apart(
+def test_maps_errors_by_id(
     sandbox: Sandbox, read: Read, waits: list[float], status: int, body: Any, kind: type[SourceError], retried: bool
 ) -> None:
-    """By error_info.id, also inside a 200; a monthly quota is not asked again, a passing fault is."""
+    """This holds inside a 200, too; a monthly quota is not retried, a transient error is."""
     sandbox.faults.add(Fault(path=ENDPOINT, status=status, body=body))
     with pytest.raises(kind, match=r"^mathpix /v3/ocr-usage"):
         read()
     assert bool(waits) == retried
 
 
-def test_a_fault_inside_a_200_that_passes_loses_nothing(sandbox: Sandbox, read: Read) -> None:
-    """One page that is an error object is asked again, and all rows arrive."""
+def test_a_transient_error_inside_a_200_loses_no_row(sandbox: Sandbox, read: Read) -> None:
+    """A page with an error object is requested again, and all rows arrive."""
     sandbox.mathpix.usage.set(usage(24, 50))
     sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "2"}, times=2, body=error("sys_exception")))
     assert read(page_size=401).num_rows == 1200
 
 
-def test_usage_is_what_the_vendors_own_client_gets(sandbox: Sandbox, read: Read) -> None:
-    """The client mpxpy, pointed at the sandbox, and our source agree row by row."""
+def test_rows_equal_those_of_the_vendors_client(sandbox: Sandbox, read: Read) -> None:
+    """mpxpy, pointed at the sandbox, and our source agree row by row."""
     mathpix_client = pytest.importorskip("mpxpy.mathpix_client")
     key = sandbox.mathpix.credential()
     theirs = mathpix_client.MathpixClient(app_id=key.app_id, app_key=key.app_key, api_url=sandbox.url).query_usage(

@@ -1,4 +1,4 @@
-"""What a schedule with holes leaves behind: nothing."""
+"""A schedule with gaps loses no hour."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +12,8 @@ NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("days", [5, 40])
-def test_a_gap_in_the_schedule_is_filled(cli: Cli, sandbox: Sandbox, days: int) -> None:
-    """Within the lookback or far beyond it: the first run after it has every hour, and says of no gap."""
+def test_fills_a_gap_in_the_schedule(cli: Cli, sandbox: Sandbox, days: int) -> None:
+    """The first run after the gap loads every hour, within the lookback or far beyond it, and reports no missed window."""
     only = ("run", "mathpix.ocr_usage_by_usage_type", "--no-models")
     with time_machine.travel(NOW, tick=False):
         cli(*only)

@@ -23,14 +23,14 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """A morning in March; it goes on by itself, so that no two loads have one name."""
+    """A morning in March; the clock runs, so that no two loads have the same name."""
     with time_machine.travel(NOW) as traveller:
         yield traveller
 
 
 @pytest.fixture
 def load(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs the named tables, all without a name, and returns the report of the run."""
+    """Runs the named tables, or all, and returns the run's result."""
     monkeypatch.delenv("SOURCES__ONEPIN__INITIAL_DATE")
 
     def run(*tables: str, status: int = 0, options: tuple[str, ...] = ()) -> Any:

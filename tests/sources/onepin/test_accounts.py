@@ -12,8 +12,10 @@ from tests.conftest import Cli
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded, steady
 
 
-def test_two_accounts(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with its own rows; one that fails leaves the other alone, and the report says which."""
+def test_loads_two_accounts_separately(
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails leaves the other alone, and the result names it."""
     keys = {name: {"api_key": sandbox.onepin.credential(name).api_key} for name in ("default", "podcast")}
     monkeypatch.setenv("SOURCES__ONEPIN__ACCOUNTS", json.dumps({"studio": keys["default"], "show": keys["podcast"]}))
     sandbox.onepin.options.disabled = frozenset({"podcast"})
@@ -27,8 +29,8 @@ def test_two_accounts(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monk
     ]
 
 
-def test_a_setting_that_cannot_be_used(cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
-    """It is named, with the way to write it, and nothing is asked."""
+def test_rejects_unusable_settings(cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    """The error names the setting and shows how to write it; no request is sent."""
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", "New York")
     assert "sources.onepin.timezone is 'New York'" in cli("run", "onepin", status=2)
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", NEW_YORK)
@@ -37,16 +39,16 @@ def test_a_setting_that_cannot_be_used(cli: Cli, monkeypatch: pytest.MonkeyPatch
     assert len(sandbox.requests) == 0
 
 
-def test_check_asks_once(cli: Cli, sandbox: Sandbox) -> None:
-    """The key's right to read usage is what is checked."""
+def test_check_sends_one_request(cli: Cli, sandbox: Sandbox) -> None:
+    """It checks the key's right to read usage."""
     cli("check")
     assert [request.path for request in sandbox.requests] == [SUMMARY]
 
 
-def test_an_account_that_moves_to_another_workspace_keeps_both_histories(
+def test_a_key_of_another_workspace_keeps_both_histories(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key of another workspace neither overwrites nor deletes what was loaded of the first."""
+    """It neither overwrites nor deletes the rows of the first one."""
     tables = ("usage_daily", "usage_buckets", "usage_summary", "usage_activity")
     sandbox.onepin.usage.set([*steady("2026-03-18", "2026-03-19"), *steady("2026-03-19", account="podcast")])
     load(*tables)
@@ -61,14 +63,16 @@ def test_an_account_that_moves_to_another_workspace_keeps_both_histories(
 
 
 @pytest.mark.parametrize("own", [None, "", "w' or 1=1 --", "two words", 7])
-def test_a_workspace_with_a_strange_name_is_refused(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, own: Any) -> None:
-    """Its name becomes SQL."""
+def test_rejects_a_workspace_id_that_is_not_an_identifier(
+    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, own: Any
+) -> None:
+    """The id becomes SQL."""
     sandbox.faults.add(Fault(path="/api/v1/auth/whoami", body={"data": {"workspace_id": own}}))
     (failure,) = load("usage_daily", status=1)["failures"]
     assert "is not an identifier" in failure["error"]
 
 
-def test_each_account_has_filters_of_its_own(
+def test_each_account_has_its_own_filters(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The members of one workspace are not those of another."""
@@ -86,8 +90,8 @@ def test_each_account_has_filters_of_its_own(
     assert len(cli.rows("select distinct action from onepin.usage_activity where account = 'studio'")) > 3
 
 
-def test_a_workspace_id_that_no_header_can_hold(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an error of the configuration, and not one of the program."""
+def test_rejects_a_workspace_id_unfit_for_a_header(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a configuration error, not a crash."""
     monkeypatch.setenv("SOURCES__ONEPIN__WORKSPACE_ID", "wörk")
     for command in ("check", "run"):
         assert "X-Workspace-Id" in cli(command, status=2)

@@ -28,10 +28,10 @@ def page(*events: dict[str, Any], following: str | None) -> dict[str, Any]:
     return {"data": list(events), "meta": {}, "pagination": {"next": following, "prev": None, "limit": 2}}
 
 
-def test_the_feed_is_read_back_to_what_is_known(
+def test_reads_the_feed_back_to_known_events(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
-    """A day later one page is enough; after sixty days without a run the feed is complete, and nothing is twice."""
+    """A day later one page is enough; after sixty days without a run the feed is complete, without duplicates."""
     load("usage_activity")
     sandbox.requests.clear()
     clock.move_to(NOW + timedelta(days=1))
@@ -55,10 +55,10 @@ def test_the_feed_is_read_back_to_what_is_known(
     ],
     ids=["a cursor that repeats", "a page that repeats", "an empty page that goes on"],
 )
-def test_a_feed_that_does_not_get_on_is_an_error(
+def test_a_feed_that_repeats_itself_is_an_error(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, second: dict[str, Any]
 ) -> None:
-    """Neither an endless loop nor a short answer, and nothing of it is loaded."""
+    """It is neither an endless loop nor a short result, and none of it is loaded."""
     sandbox.faults.add(Fault(path=ACTIVITY, times=1, body=page(event("a", NOW - timedelta(hours=1)), following="again")))
     sandbox.faults.add(Fault(path=ACTIVITY, body=second))
     (failure,) = load("usage_activity", status=1)["failures"]
@@ -67,10 +67,8 @@ def test_a_feed_that_does_not_get_on_is_an_error(
     assert 2 <= len(sandbox.requests) <= 3
 
 
-def test_an_event_that_arrives_while_pages_are_read_is_taken_once(
-    cli: Cli, load: Callable[..., Any], sandbox: Sandbox
-) -> None:
-    """It may push another onto the next page."""
+def test_takes_an_event_once_that_arrives_while_pages_are_read(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """It may push another one onto the next page."""
     first, second, third = (event(name, NOW - timedelta(hours=hours)) for hours, name in enumerate("abc", 1))
     sandbox.faults.add(Fault(path=ACTIVITY, times=1, body=page(first, second, following="next")))
     sandbox.faults.add(Fault(path=ACTIVITY, query={"cursor": "next"}, body=page(second, third, following=None)))
@@ -95,10 +93,8 @@ def test_an_event_of_the_future_waits_for_its_time(
     assert cli.rows("select id from onepin.usage_activity where action = 'settings_changed'") == [("ahead",)]
 
 
-def test_the_feed_can_be_narrowed(
-    cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By action and by member, each with a cursor of its own."""
+def test_filters_the_feed(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By action and by member, each with its own cursor."""
     member = MEMBERS["default"][1]
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_TYPES", "voice_generated,template_applied")
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_USER_IDS", member.id)
@@ -111,10 +107,10 @@ def test_the_feed_can_be_narrowed(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("pagination", [{}, {"next": {"cursor": "x"}}, {"next": 7}, None])
-def test_a_feed_that_does_not_say_whether_it_ends(
+def test_a_page_without_its_next_field_is_an_error(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, pagination: Any
 ) -> None:
-    """It has not been read to its end: nothing of what it left out is deleted."""
+    """The feed may go on, so no row is deleted."""
     load("usage_activity")
     before = loaded(cli, "usage_activity")
     body = {"data": [event("a", NOW - timedelta(hours=1))], "meta": {}, "pagination": pagination}
@@ -124,12 +120,12 @@ def test_a_feed_that_does_not_say_whether_it_ends(
     assert loaded(cli, "usage_activity") == before
 
 
-def test_a_server_that_ignores_the_filter(
+def test_notices_a_server_that_ignores_the_filter(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would bring each event once an action."""
+    """It would return each event once an action."""
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_TYPES", "voice_generated,settings_changed")
     sandbox.faults.add(Fault(path=ACTIVITY, body=page(event("a", NOW - timedelta(hours=1)), following=None)))
     (failure,) = load("usage_activity", status=1)["failures"]
-    assert "'settings_changed', and action 'voice_generated' was asked for" in failure["error"]
+    assert "'settings_changed', but the request was for action 'voice_generated'" in failure["error"]
     assert loaded(cli, "usage_activity", "id, action") == [("a", "settings_changed")]

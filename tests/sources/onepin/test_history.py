@@ -1,4 +1,4 @@
-"""The promises of the days, weeks and months: over real HTTP, on a real DuckDB file, with the clock in the test's hand."""
+"""The history of days, weeks and months: over real HTTP, on a real DuckDB file, with a clock that the test controls."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +13,8 @@ from tests.conftest import Cli
 from tests.sources.onepin.conftest import ACTIVITY, ALL, NEW_YORK, NOW, SUMMARY, loaded, steady
 
 
-def test_a_first_run_loads_all_that_can_be_asked_for(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """90 days, 12 weeks, 12 months, three ranges, each row with its workspace; seven requests and the pages of the feed."""
+def test_a_first_run_loads_all_that_the_api_returns(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """90 days, 12 weeks, 12 months, three ranges, with their workspace; seven requests and the pages of the feed."""
     load()
     start = "2025-12-21"
     assert loaded(
@@ -52,7 +52,7 @@ def test_a_first_run_loads_all_that_can_be_asked_for(cli: Cli, load: Callable[..
 def test_a_second_run_changes_no_row(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
-    """Not even the time of fetching, and hours later of the same day nothing but the feed's pages is asked anew."""
+    """Even the time of fetching stays; hours later the new requests are only the usual ones."""
     sandbox.onepin.usage.set(steady("2026-02-01", "2026-03-01", "2026-03-19"))
     load()
     before = {table: loaded(cli, table) for table in ALL}
@@ -65,10 +65,10 @@ def test_a_second_run_changes_no_row(
 def test_days_that_left_the_window_stay(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
-    """After forty days there are 130 days, the older ones as they were; a withdrawn day that is out of reach stays, too."""
+    """After forty days there are 130 days, the older ones unchanged; a withdrawn day out of reach stays, too."""
     load("usage_daily", "usage_buckets")
     old = cli.rows("select * from onepin.usage_daily where date < '2026-01-30' order by all")
-    sandbox.onepin.usage.vanish("2025-12-21", "2026-01-20")
+    sandbox.onepin.usage.withdraw("2025-12-21", "2026-01-20")
     clock.move_to(NOW + timedelta(days=40))
     report = load("usage_daily", "usage_buckets")
     assert report["gaps"] == []
@@ -80,18 +80,18 @@ def test_days_that_left_the_window_stay(
 
 
 @pytest.mark.parametrize("includes_today", [True, False])
-def test_what_the_vendor_restates_is_mirrored(
+def test_mirrors_restated_days(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, includes_today: bool
 ) -> None:
-    """Wherever in the 90 days that the answer says it is of; the first and the last that have a row are no bounds."""
+    """Anywhere in the 90 days of the period, even before the first row and after the last."""
     sandbox.onepin.options.sparse = True
     sandbox.onepin.options.includes_today = includes_today
     days = ("2026-01-02", "2026-01-03", "2026-02-01", "2026-03-18")
     sandbox.onepin.usage.set(steady(*days))
     load("usage_daily")
     sandbox.onepin.usage.restate("2026-01-03", factor=2)
-    sandbox.onepin.usage.vanish("2026-02-01")
-    sandbox.onepin.usage.vanish("2026-01-02")
+    sandbox.onepin.usage.withdraw("2026-02-01")
+    sandbox.onepin.usage.withdraw("2026-01-02")
     load("usage_daily")
     assert loaded(cli, "usage_daily", "date::text, credits") == [
         ("2026-01-03", 202),
@@ -102,7 +102,7 @@ def test_what_the_vendor_restates_is_mirrored(
 def test_a_day_grows_when_its_runs_settle(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
-    """A run that was parked for three days brings its credits to the day on which it was started."""
+    """A run that was parked for three days adds its credits to the day on which it was started."""
     sandbox.onepin.usage.set([Run(NOW - timedelta(hours=2), credits=50, minutes=3 * 1440, parked=True)])
     load("usage_daily", "usage_summary")
     assert cli.rows("select sum(credits), sum(runs) from onepin.usage_daily") == [(0, 1)]
@@ -117,7 +117,7 @@ def test_a_day_grows_when_its_runs_settle(
 @pytest.mark.parametrize(
     ("days", "gap"), [(100, ("2026-03-20", "2026-03-31")), (90, ("2026-03-20", "2026-03-21")), (89, None)]
 )
-def test_days_that_were_never_whole_are_a_gap(
+def test_reports_days_that_were_never_complete(
     cli: Cli,
     load: Callable[..., Any],
     sandbox: Sandbox,
@@ -125,7 +125,7 @@ def test_days_that_were_never_whole_are_a_gap(
     days: int,
     gap: tuple[str, str] | None,
 ) -> None:
-    """Told, and nothing deleted; after 90 days the one day is lost that was still running at the first run."""
+    """No row is deleted; after 90 days the one day is missing that was still running at the first run."""
     load("usage_daily")
     before = loaded(cli, "usage_daily", "date, credits")
     clock.move_to(NOW + timedelta(days=days))
@@ -138,10 +138,10 @@ def test_days_that_were_never_whole_are_a_gap(
     assert after == [row for row in before if row[0].isoformat() < until]
 
 
-def test_local_days_and_the_change_of_clocks(
+def test_local_days_follow_the_change_of_clocks(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
-    """On 8 March New York's day has 23 hours: both its edges, and a week and a month around it, are cut by its calendar."""
+    """On 8 March New York's day has 23 hours: its edges, and those of its week and month, follow that calendar."""
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", NEW_YORK)
     edges = ("2026-03-08T04:59", "2026-03-08T05:00", "2026-03-09T03:59", "2026-03-09T04:00")
     sandbox.onepin.usage.set(
@@ -166,7 +166,7 @@ def test_local_days_and_the_change_of_clocks(
 def test_another_timezone_begins_another_history(
     cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
-    """Days of two calendars never stand in one series, and the first loses nothing."""
+    """Days of two calendars never form one series, and the first history stays."""
     load("usage_daily", "usage_buckets", "usage_summary")
     before = loaded(cli, "usage_daily")
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", "Asia/Kolkata")
@@ -180,7 +180,7 @@ def test_another_timezone_begins_another_history(
 
 
 def test_a_backfill_loads_its_days_and_takes_no_snapshot(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """Whole days, weeks and months inside of it; rows around it, cursors and snapshots are not touched."""
+    """It loads whole days, weeks and months; other rows, cursors and snapshots stay unchanged."""
     load()
     before = loaded(cli, "usage_daily")
     snapshots = loaded(cli, "usage_summary") + loaded(cli, "usage_by_language")
@@ -205,8 +205,8 @@ def test_a_backfill_loads_its_days_and_takes_no_snapshot(cli: Cli, load: Callabl
     assert loaded(cli, "usage_summary") + loaded(cli, "usage_by_language") == snapshots
 
 
-def test_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """Zeros where the vendor says zeros, no row where it says none, and no failure."""
+def test_loads_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """It has zeros where the API returns zeros, no row where it returns none, and no failure."""
     sandbox.onepin.usage.set()
     load()
     assert cli.rows("select count(*), sum(credits), sum(runs) from onepin.usage_daily") == [(90, 0, 0)]
@@ -216,7 +216,7 @@ def test_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: Sandbox
 
 
 def test_initial_date_is_the_first_day(cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of days and events; a month that holds it is whole."""
+    """It limits days and events; the month that holds it is complete."""
     monkeypatch.setenv("SOURCES__ONEPIN__INITIAL_DATE", "2026-03-10")
     load("usage_daily", "usage_buckets", "usage_activity")
     assert cli.rows("select min(date)::text from onepin.usage_daily") == [("2026-03-10",)]
@@ -228,10 +228,10 @@ def test_initial_date_is_the_first_day(cli: Cli, load: Callable[..., Any], monke
 
 
 @pytest.mark.parametrize("days", [(), ("2026-06-25",)], ids=["empty", "sparse"])
-def test_a_gap_is_told_by_the_period_and_not_by_its_rows(
+def test_missed_windows_depend_on_the_period_not_on_rows(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, days: tuple[str, ...]
 ) -> None:
-    """An idle stretch is no gap, and a real one is not hidden by a range without any row."""
+    """An idle stretch is not missed, and a range without rows does not hide a missed one."""
     sandbox.onepin.options.sparse = True
     sandbox.onepin.usage.set(steady("2026-03-01", "2026-03-19", *days))
     load("usage_daily")
@@ -243,7 +243,7 @@ def test_a_gap_is_told_by_the_period_and_not_by_its_rows(
     assert loaded(cli, "usage_daily", "date::text") == [(day,) for day in ("2026-03-01", "2026-03-19", *days)]
 
 
-def test_a_gap_is_not_hidden_by_another_timezone(
+def test_another_timezone_does_not_hide_a_missed_window(
     cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
     """Its history begins 90 days ago, long after the other one ended."""
@@ -258,10 +258,10 @@ def test_a_gap_is_not_hidden_by_another_timezone(
 
 
 @pytest.mark.parametrize(("first", "behind"), [(92, 90), (95, 93), (92, 85)])
-def test_a_backfill_beyond_the_reach_is_told(
+def test_a_backfill_beyond_the_reach_is_a_missed_window(
     cli: Cli, load: Callable[..., Any], clock: time_machine.Traveller, first: int, behind: int
 ) -> None:
-    """As a gap, with what lies before the reach, and never as a fault of the program."""
+    """It is reported with the time before the reach, and is no crash."""
     since, until = ((NOW - timedelta(days)).date().isoformat() for days in (first, behind))
     report = load("usage_daily", "usage_activity", options=("--since", since, "--until", until))
     reach = (NOW - timedelta(89)).date().isoformat()

@@ -14,8 +14,8 @@ from tests.conftest import Cli
 from tests.sources.onepin.conftest import NOW, SUMMARY, loaded, steady
 
 
-def test_own_credits_are_not_the_workspaces(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """The owner's billing period and the workspace's window are two columns, both as the vendor says them."""
+def test_separates_the_owners_credits_from_the_workspaces(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """Both columns hold what the API returns for the owner's billing period and for the workspace's window."""
     owner, other = MEMBERS["default"][:2]
     noon = NOW.replace(hour=8)
     sandbox.onepin.usage.set([Run(noon, credits=30, member=owner), Run(noon, credits=70, member=other)])
@@ -27,7 +27,7 @@ def test_own_credits_are_not_the_workspaces(cli: Cli, load: Callable[..., Any], 
 def test_the_last_snapshot_of_a_day_stays(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
-    """One row set a day and range, a vanished language included; the next day adds another."""
+    """One set of rows a day and range, without a vanished language; the next day adds another."""
     spoken = [Run(NOW - timedelta(days=2), locale="en-us"), Run(NOW - timedelta(days=2), locale="de-de")]
     sandbox.onepin.usage.set(spoken)
     load("usage_summary", "usage_by_language")
@@ -47,10 +47,10 @@ def test_the_last_snapshot_of_a_day_stays(
     ]
 
 
-def test_languages_of_a_views_period(
+def test_loads_languages_of_a_views_period(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They stand beside the ranges, under their own name."""
+    """They have their own name beside the ranges."""
     monkeypatch.setenv("SOURCES__ONEPIN__LANGUAGE_VIEWS", "monthly")
     sandbox.onepin.usage.set(steady("2025-06-01", "2026-03-19"))
     load("usage_by_language")
@@ -62,8 +62,8 @@ def test_languages_of_a_views_period(
     ]
 
 
-def test_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """What an older version does not know is null; what a newer one adds becomes a column of text."""
+def test_loads_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """A column that an older version lacks is null; a field that a newer one adds becomes a text column."""
     sandbox.onepin.options.version = "older"
     load("usage_summary", "usage_by_language")
     newer = "select distinct audio_total_ms, corrected_total, runs_paused from onepin.usage_summary"
@@ -84,8 +84,8 @@ def test_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sandbox: S
     assert "avatars" not in {name for (name, *_) in cli.rows("describe onepin.usage_summary")}
 
 
-def test_credits_of_no_language_have_a_row(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """Even where no language has any, so that the rows of a period add up to its total."""
+def test_credits_without_a_language_have_a_row(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """The rows of a period add up to its total, even without any language."""
     untagged = Run(NOW - timedelta(days=1), credits=100, locale="")
     sandbox.onepin.usage.set([untagged])
     load("usage_by_language")

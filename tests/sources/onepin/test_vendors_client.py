@@ -1,4 +1,4 @@
-"""The tables beside what the client that Onepin publishes gets: every table, every column that a vendor's field fills."""
+"""The tables equal what Onepin's own client returns: every table, every column that a field of the API fills."""
 
 import json
 from collections.abc import Callable
@@ -21,19 +21,19 @@ from tests.conftest import Cli
 
 @pytest.fixture
 def usage(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> Any:
-    """The vendor's client of the workspace that has just been loaded."""
+    """The vendor's client for the workspace that was just loaded."""
     package = pytest.importorskip("onepin")
     load()
     return package.OnepinClient(api_key=sandbox.onepin.credential().api_key, base_url=sandbox.url).usage
 
 
 def fields(table: Any) -> dict[str, str]:
-    """Each column that a field of the vendor's fills, and that field's path."""
+    """The columns that a field of the API fills, with that field's path."""
     return {column.name: column.field for column in table.columns if column.field}
 
 
 def at(item: Any, path: str) -> Any:
-    """The value at a path of the vendor's model, as a table writes it."""
+    """The value at a path of the vendor's model, in the table's form."""
     for name in path.split("."):
         item = getattr(item, name, None)
     if isinstance(item, float):
@@ -42,7 +42,7 @@ def at(item: Any, path: str) -> Any:
 
 
 def same(cli: Cli, table: Any, items: list[Any], where: str = "true", **shared: Any) -> bool:
-    """Whether the table holds these items of the vendor's, whatever their order."""
+    """Whether the table holds these items, in any order."""
     named = fields(table)
     columns = ", ".join(f'"{name}"::text' if name == "date" else f'"{name}"' for name in named)
     rows = cli.rows(f"select {columns} from onepin.{table.name} where {where}")
@@ -52,11 +52,11 @@ def same(cli: Cli, table: Any, items: list[Any], where: str = "true", **shared: 
 
 
 def repr_of(row: tuple[Any, ...]) -> list[str]:
-    """Sorts whatever types and nulls a row has; numbers alike, whether they are whole or decimal."""
+    """A sort key for rows of any types and nulls; equal numbers are equal, whole or decimal."""
     return [f"{value:.9f}" if isinstance(value, int | Decimal) else str(value) for value in row]
 
 
-def test_days_and_buckets(cli: Cli, usage: Any) -> None:
+def test_days_and_buckets_equal_the_vendors_client(cli: Cli, usage: Any) -> None:
     """Ninety days, twelve weeks, twelve months."""
     assert same(cli, USAGE_DAILY, usage.usage_summary(range="90d").data.daily)
     for view in ("weekly", "monthly"):
@@ -67,8 +67,8 @@ def test_days_and_buckets(cli: Cli, usage: Any) -> None:
 
 
 @pytest.mark.parametrize("range_", VIEW_OF)
-def test_snapshots(cli: Cli, usage: Any, range_: Any) -> None:
-    """The totals of a range and of its languages; what is of no language is the vendor's total of it."""
+def test_snapshots_equal_the_vendors_client(cli: Cli, usage: Any, range_: Any) -> None:
+    """The totals of a range and of its languages; credits without a language equal the vendor's own number."""
     summary = usage.usage_summary(range=range_, activity_view=VIEW_OF[range_]).data
     assert same(cli, USAGE_SUMMARY, [summary], f"range = '{range_}'")
     languages = usage.usage_by_language(range=range_).data
@@ -79,8 +79,8 @@ def test_snapshots(cli: Cli, usage: Any, range_: Any) -> None:
     ]
 
 
-def test_the_feed(cli: Cli, usage: Any) -> None:
-    """All pages, and all that is told of an event."""
+def test_the_feed_equals_the_vendors_client(cli: Cli, usage: Any) -> None:
+    """All pages, and all fields of an event."""
     seen: list[Any] = []
     cursor = None
     while cursor is not None or not seen:

@@ -1,4 +1,4 @@
-"""What the Reducto source asks and what it makes of answers, over real HTTP and without a pipeline."""
+"""The requests and rows of the Reducto source, over real HTTP and without a pipeline."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def clock() -> Iterator[None]:
 
 @pytest.fixture
 def export(sandbox: Sandbox) -> Iterator[ReductoClient]:
-    """The default account's own organisation; a fault is asked again without a wait."""
+    """The default account's own organisation; retries do not wait."""
     key = sandbox.reducto.credential().api_key
     client = Client(
         "reducto", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
@@ -87,7 +87,7 @@ ERROR_BODIES: tuple[tuple[Any, str], ...] = (
 
 
 def answer(*rows: dict[str, Any], **head: Any) -> dict[str, Any]:
-    """An answer to `read()`."""
+    """A response to `read()`."""
     whole = {"orgId": HARBOUR, "startDate": "2026-03-09", "endDate": "2026-03-21", "groupBy": "feature", "data": list(rows)}
     return whole | head
 
@@ -97,8 +97,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("grouping", GROUPINGS)
-def test_each_grouping_is_the_whole_usage(sandbox: Sandbox, read: Read, grouping: str) -> None:
-    """All rows of the window and none around it, under the dimension's own name."""
+def test_each_grouping_has_all_usage(sandbox: Sandbox, read: Read, grouping: str) -> None:
+    """All rows of the window and none around it, with the dimension's own name."""
     reading = read(grouping=grouping)
     assert summed(reading) == sandbox.reducto.usage.total("2026-03-10", "2026-03-21")
     assert (days(reading)[0], days(reading)[-1]) == ("2026-03-10", "2026-03-20")
@@ -113,7 +113,7 @@ def test_each_grouping_is_the_whole_usage(sandbox: Sandbox, read: Read, grouping
 def test_no_day_that_has_ended_is_missing(
     sandbox: Sandbox, read: Read, start: str, end: str, end_date: Any, end_in_future: Any
 ) -> None:
-    """Under every reading of the page; and what the answer may not be about is not claimed."""
+    """This holds for each interpretation of the reference, and a day that may not be covered is not claimed."""
     sandbox.reducto.options.end_date = end_date
     sandbox.reducto.options.end_in_future = end_in_future
     reading = read(start, end)
@@ -124,15 +124,15 @@ def test_no_day_that_has_ended_is_missing(
     assert summed(reading) == sandbox.reducto.usage.total(start, held)
 
 
-def test_nothing_is_said_of_a_today_that_is_not_told(sandbox: Sandbox, read: Read) -> None:
-    """A window of today alone, of a server that ends before it, claims nothing at all."""
+def test_claims_nothing_for_a_today_that_is_missing(sandbox: Sandbox, read: Read) -> None:
+    """A window of today alone, from a server that ends before it, covers nothing."""
     sandbox.reducto.options.end_date, sandbox.reducto.options.end_in_future = "excluded", "clamped"
     reading = read("2026-03-20", "2026-03-21")
     assert (reading.rows.num_rows, reading.window) == (0, None)
 
 
-def test_bounds_in_another_time_zone_leave_whole_days(sandbox: Sandbox, read: Read) -> None:
-    """A server whose bounds cut the first and the last day that were asked for: these two are not kept."""
+def test_bounds_in_another_time_zone_leave_complete_days(sandbox: Sandbox, read: Read) -> None:
+    """The server cuts the first and the last requested day, and these two are dropped."""
     cut = [row(date="2026-03-09", credits=0.1), row(date="2026-03-10"), row(date="2026-03-21", credits=0.1)]
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(*cut)))
     assert days(read()) == ["2026-03-10"]
@@ -151,25 +151,25 @@ def test_bounds_in_another_time_zone_leave_whole_days(sandbox: Sandbox, read: Re
         ({"orgId": None}, UnexpectedValue, "field orgId holds None"),
     ],
 )
-def test_an_answer_to_another_question_is_an_error(
+def test_rejects_a_response_to_another_request(
     sandbox: Sandbox, read: Read, head: dict[str, Any], kind: type[SourceError], said: str
 ) -> None:
-    """A window that the server cuts, or another grouping, must not empty what the answer does not hold."""
+    """A response for a shorter window or another grouping must not delete rows."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(), **head)))
     with pytest.raises(kind, match=said):
         read()
 
 
-def test_the_hint_of_a_past_that_is_not_to_be_had_works(sandbox: Sandbox, read: Read) -> None:
-    """The message names the day to begin with; a window that begins there is read."""
+def test_the_hint_for_a_missing_past_works(sandbox: Sandbox, read: Read) -> None:
+    """The message names the day to begin with, and a window that begins there is read."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(), startDate="2026-03-15")))
     with pytest.raises(IncompleteResponse, match=r"set sources\.reducto\.initial_date to 2026-03-15"):
         read()
     assert read("2026-03-15").rows.num_rows == 1
 
 
-def test_an_answer_of_another_organisation_is_an_error(sandbox: Sandbox, export: ReductoClient, read: Read) -> None:
-    """Whether it was named in the configuration or learned from the first answer."""
+def test_rejects_a_response_of_another_organisation(sandbox: Sandbox, export: ReductoClient, read: Read) -> None:
+    """The expected one is configured, or known from the first response."""
     assert export.own_organisation() == {"org_id": HARBOUR}
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(), orgId=QUILL)))
     for org_id in ("", HARBOUR):
@@ -179,15 +179,15 @@ def test_an_answer_of_another_organisation_is_an_error(sandbox: Sandbox, export:
 
 
 @pytest.mark.parametrize("own", ["org' or 1=1 --", "", "two words", "{}"])
-def test_an_organisation_with_a_strange_name_is_refused(sandbox: Sandbox, export: ReductoClient, own: str) -> None:
-    """What the answer calls the key's own organisation becomes part of a condition, so it has to be an identifier."""
+def test_rejects_an_organisation_id_that_is_not_an_identifier(sandbox: Sandbox, export: ReductoClient, own: str) -> None:
+    """The id becomes part of a SQL condition."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(groupBy="product", orgId=own)))
     with pytest.raises(UnexpectedValue, match="not an identifier"):
         export.own_organisation()
 
 
 @pytest.mark.parametrize(("unrated", "credits_"), [("null", None), ("absent", None), ("zero", Decimal(0))])
-def test_credits_that_are_not_shown_are_neither_invented_nor_zero(
+def test_missing_credits_are_neither_invented_nor_zero(
     sandbox: Sandbox, read: Read, unrated: Any, credits_: Decimal | None
 ) -> None:
     """On the pricing of 2026-09-01 requests keep their count, credits stay as sent, and the row is flagged."""
@@ -199,8 +199,8 @@ def test_credits_that_are_not_shown_are_neither_invented_nor_zero(
     assert [tuple(found.values()) for found in rows] == [(Decimal("2.5"), 1, False), (credits_, 1, True)]
 
 
-def test_nothing_used_is_not_unrated(sandbox: Sandbox, read: Read) -> None:
-    """No credits for no requests is as it should be."""
+def test_a_row_without_requests_is_not_unrated(sandbox: Sandbox, read: Read) -> None:
+    """No credits for no requests is right."""
     nothing = [row(credits=0, requestCount=0), row(group="other", credits=None, requestCount=0)]
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(*nothing)))
     assert read().rows.column("is_unrated").to_pylist() == [False, False]
@@ -219,21 +219,21 @@ def test_nothing_used_is_not_unrated(sandbox: Sandbox, read: Read) -> None:
     ],
 )
 def test_decimals_are_exact(sandbox: Sandbox, read: Read, text: str, credits_: str) -> None:
-    """From their text; what binary addition has added in the tenth digit and later is rounded away."""
+    """They are parsed from text; binary noise from the tenth digit on is rounded away."""
     body = json.dumps(answer(row(credits="here"))).replace('"here"', text)
     sandbox.faults.add(Fault(path=ENDPOINT, body=body))
     assert read().rows.column("credits").to_pylist() == [Decimal(credits_)]
 
 
 def test_a_group_without_a_name_is_empty(sandbox: Sandbox, read: Read) -> None:
-    """So that it can be part of the key."""
+    """It can be part of the key."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=answer(row(group=None), row(group="x"))))
     assert read().rows.column("feature").to_pylist() == ["", "x"]
 
 
 @pytest.mark.parametrize(("parameter", "name"), FILTERS.items())
-def test_filters(sandbox: Sandbox, export: ReductoClient, read: Read, parameter: str, name: str) -> None:
-    """Each value is a repeated parameter, and what passes is read."""
+def test_sends_filters(sandbox: Sandbox, export: ReductoClient, read: Read, parameter: str, name: str) -> None:
+    """Each value repeats its parameter, and only matching usage is returned."""
     values = sorted({getattr(used, name) for used in sandbox.reducto.usage.rows("2026-03-10", "2026-03-21")})[-2:]
     export.filters = {parameter: values}
     totals = [sandbox.reducto.usage.total("2026-03-10", "2026-03-21", **{name: value}) for value in values]
@@ -260,9 +260,7 @@ def test_filters(sandbox: Sandbox, export: ReductoClient, read: Read, parameter:
         ("<html></html>", MalformedResponse, "the response is not JSON"),
     ],
 )
-def test_what_is_not_as_documented_is_an_error(
-    sandbox: Sandbox, read: Read, body: Any, kind: type[SourceError], said: str
-) -> None:
+def test_rejects_undocumented_responses(sandbox: Sandbox, read: Read, body: Any, kind: type[SourceError], said: str) -> None:
     """The message names endpoint, field and value."""
     sandbox.faults.add(Fault(path=ENDPOINT, body=body))
     with pytest.raises(kind, match=f"^reducto {ENDPOINT}.*{said}"):
@@ -282,10 +280,10 @@ def test_what_is_not_as_documented_is_an_error(
         (503, ServiceUnavailable, "Reducto reports an internal error"),
     ],
 )
-def test_each_error_has_a_message_of_its_own_and_no_secret(
+def test_each_error_has_its_own_message_without_a_secret(
     sandbox: Sandbox, export: ReductoClient, status: int, kind: type[SourceError], said: str
 ) -> None:
-    """Whatever its body is like: the provider's words are shown, the key that it repeats is not."""
+    """The message shows the API's text from any body, and redacts the key."""
     key = sandbox.reducto.credential().api_key
     export.org_id = LEGAL
     for body, shown in ERROR_BODIES:
@@ -301,8 +299,8 @@ def test_each_error_has_a_message_of_its_own_and_no_secret(
         assert key not in message + repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
 
 
-def test_a_refusal_of_a_past_window_is_not_asked_again(sandbox: Sandbox, read: Read) -> None:
-    """Only a day that has not begun is a reason to ask for less."""
+def test_does_not_shorten_a_refused_past_window(sandbox: Sandbox, read: Read) -> None:
+    """Only a day that has not begun is a reason to request less."""
     sandbox.faults.add(Fault(path=ENDPOINT, status=400))
     with pytest.raises(RequestRejected):
         read("2026-03-10", "2026-03-20")
@@ -310,7 +308,7 @@ def test_a_refusal_of_a_past_window_is_not_asked_again(sandbox: Sandbox, read: R
 
 
 def test_a_leap_day_is_a_day(sandbox: Sandbox, read: Read) -> None:
-    """And the margin around a window crosses months."""
+    """The margin around a window crosses months."""
     sandbox.reducto.usage.set(Usage(date(2024, 2, number)) for number in (27, 28, 29))
     assert days(read("2024-02-28", "2024-03-01")) == ["2024-02-28", "2024-02-29"]
     assert sandbox.requests[-1].query["endDate"] == ["2024-03-01"]

@@ -1,4 +1,4 @@
-"""What a run of Reducto does to its tables, on a real DuckDB file and over real HTTP."""
+"""The raw tables after runs of Reducto, on a real DuckDB file and over real HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """A morning in March; it goes on by itself, so that no two loads have one name."""
+    """A morning in March; the clock runs, so that no two loads have the same name."""
     with time_machine.travel(NOW) as traveller:
         yield traveller
 
 
 @pytest.fixture(autouse=True)
 def sandbox_at_rest(sandbox: Sandbox) -> None:
-    """Today's usage stands still, so that what was loaded a second ago is what the book says now."""
+    """Today's usage stands still, so that a later comparison with the sandbox is exact."""
     sandbox.reducto.usage.set(
         row for org_id in (HARBOUR, LEGAL, QUILL) for row in sandbox.reducto.usage.rows("2025-12-01", org_id=org_id)
     )
@@ -58,7 +58,7 @@ def total(cli: Cli, where: str = "true", grouping: str = "product") -> tuple[Dec
 
 
 def totals(cli: Cli, where: str = "true") -> set[tuple[Decimal, int]]:
-    """What the four tables add up to: one pair, if they agree."""
+    """The total of each of the four tables: one pair, if they agree."""
     return {total(cli, where, grouping) for grouping in GROUPINGS}
 
 
@@ -75,7 +75,7 @@ def asked(sandbox: Sandbox, grouping: str = "feature") -> list[tuple[str, str]]:
 
 
 def answer(*rows: dict[str, Any], **head: Any) -> dict[str, Any]:
-    """An answer to the first run's last window."""
+    """A response to the first run's last window."""
     whole = {"orgId": HARBOUR, "startDate": "2026-02-28", "endDate": "2026-03-21", "groupBy": "feature", "data": list(rows)}
     return whole | head
 
@@ -88,8 +88,8 @@ def for_feature(body: Any, **changes: Any) -> Fault:
     return Fault(path=PATH, query={"groupBy": "feature"}, body=body, **changes)
 
 
-def test_a_first_run_loads_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> None:
-    """Each of the four tables holds the vendor's total of the key's own organisation, typed, and says when it is partial."""
+def test_a_first_run_equals_the_vendors_totals(cli: Cli, sandbox: Sandbox) -> None:
+    """Each of the four tables has the total of the key's own organisation, typed, and marks the running day."""
     cli(*LOAD)
     truth = sandbox.reducto.usage.total("2026-03-01")
     assert truth.requests > 10_000
@@ -103,31 +103,31 @@ def test_a_first_run_loads_what_the_vendor_says(cli: Cli, sandbox: Sandbox) -> N
 
 
 def test_a_second_run_changes_no_row(cli: Cli) -> None:
-    """Not even the time of fetching."""
+    """Even the time of fetching stays."""
     cli(*LOAD)
     before = {grouping: loaded(cli, grouping) for grouping in GROUPINGS}
     cli(*LOAD)
     assert {grouping: loaded(cli, grouping) for grouping in GROUPINGS} == before
 
 
-def test_what_the_vendor_restates_is_mirrored(cli: Cli, sandbox: Sandbox) -> None:
-    """Changed credits, a vanished group and a vanished day; another organisation's and older days stay."""
+def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
+    """Changed credits, a vanished group and a vanished day; rows of another organisation and older days stay."""
     cli(*LOAD)
     usage = sandbox.reducto.usage
     usage.restate("2026-03-18", factor="1.25", product="parse")
     usage.restate("2026-03-15", credits="0.25", product="split")
-    usage.vanish("2026-03-17", product="extract")
-    usage.vanish("2026-03-16")
+    usage.withdraw("2026-03-17", product="extract")
+    usage.withdraw("2026-03-16")
     cli(*LOAD)
     assert totals(cli) == {usage.total("2026-03-01")}
     assert not cli.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
     assert not cli.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
 
 
-def test_a_later_run_asks_for_the_lookback_and_a_day_around_it(
+def test_a_later_run_requests_the_lookback_and_a_day_around_it(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cursor stands at the last day that had ended; one day before and one after the window are asked for, too."""
+    """The cursor is the last day that had ended; the request has one day more on each side of the window."""
     cli(*LOAD)
     assert asked(sandbox) == [("2026-02-28", "2026-03-21")]
     sandbox.requests.clear()
@@ -137,8 +137,8 @@ def test_a_later_run_asks_for_the_lookback_and_a_day_around_it(
     assert asked(sandbox) == [("2026-03-17", "2026-03-22")]
 
 
-def test_a_today_that_is_not_told_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """An answer that ends before today leaves today's rows, and the next day's run completes them."""
+def test_a_missing_today_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """A response that ends before today leaves today's rows, and the next day's run completes them."""
     cli(*LOAD)
     today = "date = '2026-03-20'"
     before = total(cli, today)
@@ -152,8 +152,8 @@ def test_a_today_that_is_not_told_is_not_taken_for_empty(cli: Cli, sandbox: Sand
     assert cli.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
 
 
-def test_every_organisation_is_loaded(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each has rows under its own name and a cursor of its own: one that is added later begins at initial_date."""
+def test_loads_every_organisation(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own rows and cursor: one that is added later begins at initial_date."""
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     sandbox.requests.clear()
@@ -164,14 +164,12 @@ def test_every_organisation_is_loaded(cli: Cli, sandbox: Sandbox, monkeypatch: p
     assert cli.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
 
 
-def test_rows_of_an_organisation_that_is_no_longer_asked_for_stay(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without org_ids the answers are the key's own organisation's, and take nothing away from the others."""
+def test_rows_of_a_removed_organisation_stay(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without org_ids the responses cover the key's own organisation, and delete no row of the others."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     cli(*LOAD)
     monkeypatch.delenv("SOURCES__REDUCTO__ORG_IDS")
-    sandbox.reducto.usage.vanish("2026-03-02", "2026-03-21")
+    sandbox.reducto.usage.withdraw("2026-03-02", "2026-03-21")
     cli(*LOAD)
     assert totals(cli, f"org_id = '{HARBOUR}'") == {sandbox.reducto.usage.total("2026-03-01", "2026-03-02")}
     sandbox.reducto.usage.reset()
@@ -183,7 +181,7 @@ def test_rows_of_an_organisation_that_is_no_longer_asked_for_stay(
 def test_an_organisation_that_fails_does_not_stop_the_others(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A foreign one is refused with its name, before and after it others are loaded, and the exit status is 1."""
+    """A foreign one is refused by name, the others are loaded, and the exit status is 1."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", json.dumps([HARBOUR, QUILL, LEGAL]))
     report = cli.json(*LOAD, status=1)
     assert {(failure["kind"], QUILL in failure["error"]) for failure in report["failures"]} == {("RequestRejected", True)}
@@ -193,8 +191,8 @@ def test_an_organisation_that_fails_does_not_stop_the_others(
     assert f"organisation {QUILL}: the owner of the API key is not a member" in cli("check", status=1)
 
 
-def test_a_backfill_touches_nothing_outside_it(cli: Cli, sandbox: Sandbox) -> None:
-    """[since, until) is loaded exactly, and the next run asks what it would have asked."""
+def test_a_backfill_changes_only_its_window(cli: Cli, sandbox: Sandbox) -> None:
+    """It loads [since, until) exactly, and the next run sends the requests that it would have sent."""
     cli(*LOAD)
     rows = loaded(cli)
     sandbox.reducto.usage.restate("2026-01-01", "2026-03-20", factor=2)
@@ -211,7 +209,7 @@ def test_a_backfill_touches_nothing_outside_it(cli: Cli, sandbox: Sandbox) -> No
 
 
 def test_an_empty_account_has_its_tables(cli: Cli, sandbox: Sandbox) -> None:
-    """So that SQL on them is valid, with all columns."""
+    """The tables exist with all columns, so that SQL on them is valid."""
     sandbox.reducto.usage.set([])
     cli(*LOAD)
     for grouping in GROUPINGS:
@@ -221,15 +219,15 @@ def test_an_empty_account_has_its_tables(cli: Cli, sandbox: Sandbox) -> None:
         assert loaded(cli, grouping, columns) == []
 
 
-def test_a_field_that_the_vendor_adds_is_a_new_column(cli: Cli, sandbox: Sandbox) -> None:
+def test_an_added_field_becomes_a_column(cli: Cli, sandbox: Sandbox) -> None:
     """It arrives as text beside the others."""
     sandbox.faults.add(for_feature(answer(row(usageBreakdown={"parse_pages": 4}))))
     cli(*LOAD)
     assert loaded(cli, "feature", "credits, usage_breakdown") == [(Decimal("1.5"), '{"parse_pages": 4}')]
 
 
-def test_a_wrong_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real refusal, in a run: a failure for each table, and the key in none of what is said."""
+def test_reports_a_wrong_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one failure for each table, and the output does not show the key."""
     monkeypatch.setenv("SOURCES__REDUCTO__API_KEY", "not-the-right-key")
     report = cli.json(*LOAD, status=1)
     assert {(failure["table"], failure["kind"]) for failure in report["failures"]} == {
@@ -238,8 +236,8 @@ def test_a_wrong_key(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     assert "not-the-right-key" not in json.dumps(report)
 
 
-def test_check_passes(cli: Cli, sandbox: Sandbox) -> None:
-    """One call, of two days by product."""
+def test_check_sends_one_request(cli: Cli, sandbox: Sandbox) -> None:
+    """The request has two days by product."""
     cli("check")
     assert [request.query for request in sandbox.requests] == [
         {"startDate": ["2026-03-19"], "endDate": ["2026-03-20"], "groupBy": ["product"]}
@@ -248,7 +246,7 @@ def test_check_passes(cli: Cli, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end_date", ["included", "excluded"])
 def test_no_day_is_missing_whether_the_end_is_included_or_not(cli: Cli, sandbox: Sandbox, end_date: Any) -> None:
-    """The table is the same under both readings of the page: first run, backfill and second run."""
+    """First run, backfill and second run give the same table for both interpretations of the reference."""
     sandbox.reducto.options.end_date = end_date
     cli(*LOAD)
     assert totals(cli) == {sandbox.reducto.usage.total("2026-03-01")}
@@ -274,8 +272,8 @@ def test_credits_that_are_not_shown_are_neither_invented_nor_zero(
     ]
 
 
-def test_filters_and_accounts_of_ones_own(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each key asks for its own organisations with its own filters, and each row says whose it is."""
+def test_each_account_has_its_own_filters(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key requests its own organisations with its own filters, and each row names its account."""
     keys = {name: sandbox.reducto.credential(name).api_key for name in ("default", "firm")}
     accounts = {
         "insurer": {"api_key": keys["default"], "org_ids": LEGAL, "products": ["parse"], "file_types": "pdf,html"},
@@ -294,8 +292,8 @@ def test_filters_and_accounts_of_ones_own(cli: Cli, sandbox: Sandbox, monkeypatc
     } == {(LEGAL, "parse", "pdf", "html")}
 
 
-def test_one_key_for_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A personal key sees several organisations, which may be accounts of their own; the same ones twice are refused."""
+def test_one_key_may_serve_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own organisations; the same ones twice are refused."""
     key = {"api_key": sandbox.reducto.credential().api_key}
     accounts = {"claims": key | {"org_ids": HARBOUR}, "legal": key | {"org_ids": LEGAL}}
     monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts))
@@ -306,10 +304,8 @@ def test_one_key_for_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytes
     assert "same credentials" in cli(*LOAD, status=2)
 
 
-def test_an_organisation_that_never_answers_is_in_the_log(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a window, so that its account is not taken for complete."""
+def test_logs_an_organisation_that_never_returns_data(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row has no window, so that its account does not look complete."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     sandbox.faults.add(Fault(path=PATH, query={"orgId": LEGAL}, status=500))
     cli(*LOAD, status=1)
@@ -317,8 +313,8 @@ def test_an_organisation_that_never_answers_is_in_the_log(
     assert cli.rows(log) == [(HARBOUR, False, True), (LEGAL, True, False)]
 
 
-def test_a_gap_in_the_schedule_is_closed_in_quarters(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """After a hundred days without a run nothing is missing or doubled; windows adjoin."""
+def test_fills_a_gap_in_the_schedule_in_quarters(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+    """After a hundred days without a run no day is missing or doubled; the windows adjoin."""
     cli(*LOAD)
     sandbox.reducto.usage.set(Usage(date(2026, 3, 1) + timedelta(days=day), credits=day) for day in range(125))
     clock.move_to(NOW + timedelta(days=100))
@@ -335,8 +331,8 @@ def test_a_gap_in_the_schedule_is_closed_in_quarters(cli: Cli, sandbox: Sandbox,
         (answer(startDate="2026-03-05"), "begins with 2026-03-05"),
     ],
 )
-def test_what_is_not_as_documented_stops_one_table(cli: Cli, sandbox: Sandbox, body: Any, said: str) -> None:
-    """The message names endpoint and field; the table keeps what it has, and the others are loaded."""
+def test_an_undocumented_response_stops_one_table(cli: Cli, sandbox: Sandbox, body: Any, said: str) -> None:
+    """The message names endpoint and field; the table keeps its rows, and the others are loaded."""
     sandbox.faults.add(for_feature(body))
     (failure,) = cli.json(*LOAD, status=1)["failures"]
     assert failure["table"] == "usage_by_feature"
@@ -345,8 +341,8 @@ def test_what_is_not_as_documented_stops_one_table(cli: Cli, sandbox: Sandbox, b
     assert totals_without_feature(cli) == {sandbox.reducto.usage.total("2026-03-01")}
 
 
-def test_in_a_pipeline_of_ones_own_a_failure_is_raised(cli: Cli, sandbox: Sandbox) -> None:
-    """Without a journal that collects failures nothing of the run is loaded."""
+def test_raises_a_failure_in_your_own_pipeline(cli: Cli, sandbox: Sandbox) -> None:
+    """Without an observer that collects failures, nothing of the run is loaded."""
     pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb("meterhouse.duckdb"), dataset_name="reducto")
     pipeline.run(reducto_source(org_ids=[LEGAL]))
     before = loaded(cli)

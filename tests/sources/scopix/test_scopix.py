@@ -159,7 +159,7 @@ def test_a_list_that_moves_while_it_is_read_loses_and_doubles_no_row(
         if change != "vanishes":
             usage.arrive(Event(f"late-{number}", NOW - timedelta(minutes=number)))
         if change != "arrives":
-            usage.vanish("2026-03-18", id=f"event-{number:04}")
+            usage.withdraw("2026-03-18", id=f"event-{number:04}")
 
     arrivals(sandbox, 2, move)
     cli(*EVENTS)
@@ -192,7 +192,7 @@ def test_events_within_the_lookback_are_added_and_removed(cli: Cli, sandbox: San
     cli(*EVENTS)
     usage = sandbox.scopix.usage
     usage.arrive(Event("late", NOW - timedelta(days=2)))
-    usage.vanish("2026-03-19", operation_type="chat")
+    usage.withdraw("2026-03-19", operation_type="chat")
     cli(*EVENTS)
     assert ids(cli) == expected_ids(sandbox)
     assert "late" in ids(cli)
@@ -254,7 +254,7 @@ def test_restated_and_withdrawn_usage_is_replaced(cli: Cli, sandbox: Sandbox) ->
     cli(*only)
     usage = sandbox.scopix.usage
     usage.restate("2026-03-18", to={"credits": 9.0}, operation_type="search", status_code=200)
-    usage.vanish("2026-03-19")
+    usage.withdraw("2026-03-19")
     cli(*only)
     assert cli.rows("select total_requests, total_credits from scopix.usage_daily where date = '2026-03-19'") == [(0, 0)]
     assert cli.rows("select total_credits from scopix.usage_daily where date = '2026-03-18'") == [

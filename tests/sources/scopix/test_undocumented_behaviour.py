@@ -109,7 +109,7 @@ def test_events_without_a_key_have_the_requested_key(
     cli(*EVENTS)
     counted = "select api_key_id, count(*) from scopix.usage_events group by 1 order by 1"
     assert cli.rows(counted) == [(first, 10), (second, 10)]
-    sandbox.scopix.usage.vanish("2026-03-18", api_key_id=first)
+    sandbox.scopix.usage.withdraw("2026-03-18", api_key_id=first)
     cli(*EVENTS)
     assert cli.rows(counted) == [(second, 10)]
 
@@ -133,7 +133,7 @@ def test_usage_that_vanishes_for_a_key_is_removed(cli: Cli, sandbox: Sandbox, mo
     only = ("run", "scopix.usage_daily", "scopix.usage_by_period", "--no-models")
     with time_machine.travel(NOW, tick=False):
         cli(*only)
-        sandbox.scopix.usage.vanish("2026-03-01", "2026-03-21", api_key_id=first)
+        sandbox.scopix.usage.withdraw("2026-03-01", "2026-03-21", api_key_id=first)
         cli(*only)
         left = sandbox.scopix.usage.total("2026-03-18", "2026-03-21", api_key_id=second)
     assert left > 0
@@ -223,7 +223,7 @@ def test_a_dashboard_without_bounds_replaces_only_the_days_from_its_first_one(
         body["daily_activity"] = body["daily_activity"][-7:]
 
     edit(DASHBOARD, a_week)
-    sandbox.scopix.usage.vanish("2026-03-19")
+    sandbox.scopix.usage.withdraw("2026-03-19")
     cli(*only, "--full-refresh")
     assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
     assert cli.rows("select chat_messages from scopix.dashboard_daily_activity where date = '2026-03-19'") == [(0,)]

@@ -1,35 +1,35 @@
-"""The usage API of Acme in the sandbox. The worked example of sources/README.md."""
+"""The sandbox's Acme. The worked example of sources/README.md."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from meterhouse.pipelines.sandbox.vendor import BaseVendor
+
 API_KEY = "sandbox-key-of-acme"
 REQUESTS_PER_DAY = {"production": 40, "staging": 2}
 
 
-class Vendor:
-    """Acme: a constant number of requests per day and API key."""
+class Vendor(BaseVendor):
+    """Acme: the same number of requests every day."""
 
     name = "acme"
 
     def __init__(self, seed: int, clock: Callable[[], datetime]) -> None:
         self._seed, self._clock = seed, clock
 
-    def variables(self, url: str) -> dict[str, str]:
-        """The environment variables that point the source at a sandbox at `url`."""
-        return {"SOURCES__ACME__BASE_URL": url, "SOURCES__ACME__API_KEY": API_KEY}
-
-    def settings(self, url: str) -> dict[str, Any]:
-        """The arguments of `acme_source` that point it at a sandbox at `url`."""
-        return {"base_url": url, "api_key": API_KEY}
+    def _keys(self) -> dict[str, str]:
+        return {"api_key": API_KEY}
 
     def routes(self) -> list[Route]:
-        """The routes of the vendor."""
+        """The API alone: this vendor never restates its usage."""
+        return self.endpoints()
+
+    def endpoints(self) -> list[Route]:
+        """`GET /v1/usage`."""
         return [Route("/v1/usage", self._usage, methods=["GET"])]
 
     async def _usage(self, request: Request) -> Response:

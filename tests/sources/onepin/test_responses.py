@@ -1,4 +1,4 @@
-"""What is made of single answers: errors, wrong types, and the calendar of weeks."""
+"""Single responses: errors, wrong types, and the calendar of weeks."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from meterhouse.pipelines.sandbox.onepin import envelope_of_error
+from meterhouse.pipelines.sandbox.onepin import error_body
 from meterhouse.sources._core.errors import (
     CredentialsRejected,
     MalformedResponse,
@@ -33,7 +33,7 @@ from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded
 
 @pytest.fixture
 def workspace(sandbox: Sandbox) -> Iterator[OnepinClient]:
-    """The default workspace, asked as the source does."""
+    """The default workspace, with the client of the source."""
     key = sandbox.onepin.credential().api_key
     client = Client(
         "onepin", sandbox.url, auth=BearerAuth(key), error_from_response=error_from_response, sleep=lambda _: None
@@ -48,7 +48,7 @@ def read_days(workspace: OnepinClient) -> Any:
 
 
 def error(code: str, message: str = "It says no", field: str | None = None) -> dict[str, Any]:
-    return envelope_of_error(code, message, field)
+    return error_body(code, message, field)
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def error(code: str, message: str = "It says no", field: str | None = None) -> d
         (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "Etc/UTC"}}, UnexpectedValue, "Etc/UTC.*set"),
     ],
 )  # fmt: skip
-def test_errors_are_told_apart(
+def test_each_error_has_its_own_message(
     sandbox: Sandbox, workspace: OnepinClient, status: int, body: Any, kind: type[SourceError], said: str
 ) -> None:
-    """Each with its own message and way out, never with the key."""
+    """Each has its hint, and none shows the key."""
     sandbox.faults.add(Fault(path=SUMMARY, status=status, body=body))
     with pytest.raises(kind, match=rf"^onepin {SUMMARY}.*{said}"):
         read_days(workspace)
 
 
-def test_no_message_holds_the_key(sandbox: Sandbox, workspace: OnepinClient) -> None:
-    """Not even where the vendor repeats it."""
+def test_messages_do_not_show_the_key(sandbox: Sandbox, workspace: OnepinClient) -> None:
+    """The key is redacted even if the API repeats it."""
     key = sandbox.onepin.credential().api_key
     sandbox.faults.add(Fault(path=SUMMARY, status=401, body=error("INVALID_API_KEY", f"No such key: {key}")))
     with pytest.raises(CredentialsRejected, match=r"No such key: \*\*\*") as caught:
@@ -108,7 +108,7 @@ def test_no_message_holds_the_key(sandbox: Sandbox, workspace: OnepinClient) -> 
         ("2026-03-01", "not an object"),
     ],
 )
-def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: OnepinClient, day: Any, said: str) -> None:
+def test_rejects_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: OnepinClient, day: Any, said: str) -> None:
     """The error names endpoint, field and value."""
     data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": [day]}
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data}))
@@ -116,8 +116,8 @@ def test_a_field_of_the_wrong_type(sandbox: Sandbox, workspace: OnepinClient, da
         read_days(workspace)
 
 
-def test_a_missing_list_leaves_the_table_as_it_was(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
-    """Missing data is no empty data."""
+def test_a_missing_list_leaves_the_table_unchanged(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
+    """A missing list is not an empty one."""
     load("usage_daily")
     before = loaded(cli, "usage_daily")
     sandbox.faults.add(
@@ -139,8 +139,8 @@ def test_a_missing_list_leaves_the_table_as_it_was(cli: Cli, load: Callable[...,
         ("UTC", None, None),
     ],
 )
-def test_the_first_day_of_a_week(zone: str, start: Any, first: str | None) -> None:
-    """As documented, and as the reference's sample writes it; what begins on no Monday is no week."""
+def test_finds_the_first_day_of_a_week(zone: str, start: Any, first: str | None) -> None:
+    """It accepts the documented form and the sample's; a bucket that begins on another day is an error."""
     if first is None:
         with pytest.raises(UnexpectedValue, match="not the first day of a week"):
             _first_day(start, "week", zone, USAGE_BUCKETS)
@@ -148,8 +148,8 @@ def test_the_first_day_of_a_week(zone: str, start: Any, first: str | None) -> No
         assert _first_day(start, "week", zone, USAGE_BUCKETS).isoformat() == first
 
 
-def test_no_error_is_no_error(sandbox: Sandbox, workspace: OnepinClient) -> None:
-    """Some servers write an empty envelope."""
+def test_an_empty_error_envelope_is_no_error(sandbox: Sandbox, workspace: OnepinClient) -> None:
+    """Some servers send one."""
     data = {"range": "90d", "activity_view": "weekly", "timezone": "UTC", "daily": []}
     sandbox.faults.add(Fault(path=SUMMARY, body={"data": data, "error": None}))
     assert read_days(workspace).rows.num_rows == 0
@@ -165,8 +165,8 @@ def test_no_error_is_no_error(sandbox: Sandbox, workspace: OnepinClient) -> None
         (USAGE_ACTIVITY, {"resource": False}, "field resource holds False, not an object"),
     ],
 )
-def test_a_value_in_place_of_an_object(table: Table, changes: dict[str, Any], said: str) -> None:
-    """Its columns would be null, and nobody would know."""
+def test_rejects_a_value_where_an_object_is_declared(table: Table, changes: dict[str, Any], said: str) -> None:
+    """Its columns would silently be null."""
     with pytest.raises(UnexpectedValue, match=said):
         flatten(changes, table)
     assert flatten(dict.fromkeys(changes), table) == {}
@@ -184,10 +184,10 @@ PERIODS = [
 
 @pytest.mark.parametrize(("zone", "start", "end"), PERIODS)
 @pytest.mark.parametrize("days", [[], ["2026-03-10"]])
-def test_the_days_of_a_period(
+def test_the_period_decides_which_days_are_replaced(
     sandbox: Sandbox, workspace: OnepinClient, zone: str, start: str, end: str, days: list[str]
 ) -> None:
-    """By its own bounds, as documented and as the reference's sample writes them, whatever days have a row."""
+    """It accepts the documented form and the sample's, with any rows."""
     workspace.timezone = zone
     assert read_days_of(sandbox, workspace, {"start": start, "end": end}, days) == ("2026-03-01", "2026-03-21")
 
@@ -203,8 +203,8 @@ def test_the_days_of_a_period(
         {"start": "2026-03-10T00:00:00Z", "end": "2026-03-21T00:00:00Z"},
     ],
 )
-def test_a_period_that_cannot_be_the_days(sandbox: Sandbox, workspace: OnepinClient, period: Any) -> None:
-    """It has rows outside, or no bounds: then the answer is of what lies between its first and its last row."""
+def test_an_implausible_period_is_ignored(sandbox: Sandbox, workspace: OnepinClient, period: Any) -> None:
+    """With rows outside, or without bounds, the response covers the time from its first row to its last."""
     found = read_days_of(sandbox, workspace, period, ["2026-03-05", "2026-03-11"])
     assert found == ("2026-03-05", "2026-03-12")
 
@@ -218,8 +218,8 @@ def read_days_of(sandbox: Sandbox, workspace: OnepinClient, period: Any, days: l
 
 
 @pytest.mark.parametrize(("form", "least"), [("Retry-After", 59), ("Retry-After-Ms", 59), ("X-RateLimit-Reset", 59)])
-def test_a_limit_is_waited_out(sandbox: Sandbox, clock: time_machine.Traveller, form: Any, least: float) -> None:
-    """As long as the provider asks, in whichever header, and no shorter."""
+def test_waits_as_long_as_the_api_asks(sandbox: Sandbox, clock: time_machine.Traveller, form: Any, least: float) -> None:
+    """Any header counts, and the wait is no shorter."""
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:

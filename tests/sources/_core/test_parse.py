@@ -22,16 +22,16 @@ from meterhouse.sources._core.errors import ConfigurationError
         ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00Z"),
     ],
 )
-def test_moments_are_read_as_utc(text: str, moment: str) -> None:
-    """A bound without a zone is UTC."""
+def test_parses_moments_as_utc(text: str, moment: str) -> None:
+    """A moment without a zone is UTC."""
     assert parse_moment(text, setting="since") == pendulum.parse(moment)
 
 
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2026-13-01", "2026-02-30", "01/02/2026", "P7D", "2026", "20260131", "12"]
 )
-def test_what_is_no_date_is_refused(text: str) -> None:
-    """The error names the setting, the value and the way to write it."""
+def test_rejects_texts_that_are_not_dates(text: str) -> None:
+    """The error names the setting and the value, and shows how to write it."""
     with pytest.raises(ConfigurationError, match=r"since is .* not a date\. Write it as"):
         parse_moment(text, setting="since")
 
@@ -50,31 +50,31 @@ def test_what_is_no_date_is_refused(text: str) -> None:
         ("0", timedelta()),
     ],
 )
-def test_lengths_of_time(text: str | int, span: timedelta) -> None:
-    """People write a length in several ways; all mean the same."""
+def test_parses_durations_in_several_spellings(text: str | int, span: timedelta) -> None:
+    """All spellings of a length mean the same."""
     assert parse_duration(text, setting="lookback") == span
 
 
 @pytest.mark.parametrize("text", ["", "-1", "a week", "P1M", "7 months", "1.5 days"])
-def test_what_is_no_length_is_refused(text: str) -> None:
-    """Months have no length; neither has prose."""
+def test_rejects_texts_that_are_not_durations(text: str) -> None:
+    """Months have no fixed length; prose has none."""
     with pytest.raises(ConfigurationError, match="lookback"):
         parse_duration(text, setting="lookback")
 
 
-def test_backfill_bounds_are_checked() -> None:
-    """An end without a start, an empty window and one still to come are told apart."""
+def test_rejects_unusable_backfill_bounds() -> None:
+    """An end without a start, an empty window and a future one have different errors."""
     with pytest.raises(ConfigurationError, match="without since"):
         backfill_window(None, "2026-01-01", "hour")
     with pytest.raises(ConfigurationError, match="not before until"):
         backfill_window("2026-01-02", "2026-01-02", "hour")
-    with pytest.raises(ConfigurationError, match="still to come"):
+    with pytest.raises(ConfigurationError, match="lies in the future"):
         backfill_window("2999-01-01", None, "hour")
     assert backfill_window(None, None, "hour") is None
 
 
 def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both of dlt's variables, in UTC; what the caller says goes before them, and half an interval is none."""
+    """Both of dlt's variables count, in UTC; the caller's arguments take precedence, and one bound alone is an error."""
     monkeypatch.setenv("DLT_INTERVAL_START", "2026-01-01T05:00:00+05:00")
     with pytest.raises(ConfigurationError, match="only one is set"):
         backfill_window(None, None, "day")
@@ -83,15 +83,15 @@ def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) ->
     assert window == backfill_window("2026-01-01", "2026-01-03", "day")
     assert backfill_window("2026-02-01", "2026-02-02", "day") != window
     monkeypatch.setenv("DLT_INTERVAL_END", "tomorrow")
-    with pytest.raises(ConfigurationError, match="is no time"):
+    with pytest.raises(ConfigurationError, match="is not a time"):
         backfill_window(None, None, "day")
     monkeypatch.setenv("DLT_INTERVAL_END", "")
     monkeypatch.setenv("DLT_INTERVAL_START", "")
     assert backfill_window(None, None, "day") is None
 
 
-def test_numbers_and_units_are_checked() -> None:
-    """What is out of range is told with the range."""
+def test_rejects_numbers_and_units_out_of_range() -> None:
+    """The error shows the allowed values."""
     assert parse_number(5, setting="x", most=5) == 5
     with pytest.raises(ConfigurationError, match=r"x is 6\. Use a number from 1 to 5\."):
         parse_number(6, setting="x", most=5)
@@ -113,13 +113,13 @@ def test_numbers_and_units_are_checked() -> None:
         ('["one, two", "three"]', ("one, two", "three")),
     ],
 )
-def test_names_are_a_list_or_a_text_with_commas(value: object, names: tuple[str, ...]) -> None:
-    """In the order given, each once, nothing empty."""
+def test_parses_names_from_lists_and_texts(value: object, names: tuple[str, ...]) -> None:
+    """The order stays; duplicates and blanks are dropped."""
     assert parse_names(value, setting="sources.vendor.names") == names
 
 
 @pytest.mark.parametrize("value", [7, [7], {"one": "two"}, "[one", '["one", 2]'])
-def test_what_is_no_list_of_names_is_refused(value: object) -> None:
-    """The error names the setting and the way to write it."""
+def test_rejects_values_that_are_not_lists_of_names(value: object) -> None:
+    """The error names the setting and shows how to write it."""
     with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is .* Write it as \['one', 'two'\]"):
         parse_names(value, setting="sources.vendor.names")

@@ -8,7 +8,7 @@ from meterhouse.sources._core.http.rate_limit import WINDOW, RateLimiter
 
 
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -26,16 +26,16 @@ def sent(budget: RateLimiter, clock: Clock, requests: int) -> Iterator[float]:
         yield clock.now
 
 
-def test_the_burst_goes_first_then_the_pace() -> None:
-    """45 requests at 30 a minute: 30 at once, 15 a minute later, and nothing slower than that."""
+def test_sends_a_burst_then_keeps_the_rate() -> None:
+    """Of 45 requests at 30 a minute, 30 go at once and 15 a minute later."""
     clock = Clock()
     times = list(sent(RateLimiter(30, clock=clock, sleep=clock.sleep), clock, 45))
     assert times == [1_000.0] * 30 + [1_000.0 + WINDOW] * 15
 
 
 @given(st.integers(1, 40), st.lists(st.floats(0, 90), max_size=120))
-def test_no_minute_has_more_than_the_budget(limit: int, pauses: list[float]) -> None:
-    """Whatever the pauses between requests, no 60 seconds hold more than the limit."""
+def test_no_minute_exceeds_the_limit(limit: int, pauses: list[float]) -> None:
+    """For any pauses between requests, no 60 seconds hold more than the limit."""
     clock = Clock()
     budget = RateLimiter(limit, clock=clock, sleep=clock.sleep)
     times = []
@@ -47,8 +47,8 @@ def test_no_minute_has_more_than_the_budget(limit: int, pauses: list[float]) -> 
         assert sum(start <= moment < start + 60 for moment in times) <= limit
 
 
-def test_threads_share_one_budget() -> None:
-    """The limit is the account's, not the thread's."""
+def test_threads_share_one_limit() -> None:
+    """The limit belongs to the account, not to the thread."""
     clock = Clock()
     delays: list[float] = []
     budget = RateLimiter(10, clock=clock, sleep=delays.append)
@@ -58,14 +58,14 @@ def test_threads_share_one_budget() -> None:
     assert all(delay in {WINDOW, 2 * WINDOW} for delay in delays)
 
 
-def test_without_a_limit_nobody_waits() -> None:
-    """None is no limit."""
+def test_without_a_limit_no_request_waits() -> None:
+    """None means no limit."""
     clock = Clock()
     assert list(sent(RateLimiter(None, clock=clock, sleep=clock.sleep), clock, 1000)) == [1_000.0] * 1000
 
 
-def test_the_providers_own_limit_lowers_the_budget() -> None:
-    """X-RateLimit-Limit below the configured number wins; above it, the configured number stays."""
+def test_the_providers_header_lowers_the_limit() -> None:
+    """X-RateLimit-Limit counts if it is lower than the configured number."""
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     budget.observe({"x-ratelimit-limit": "10"})
@@ -73,7 +73,7 @@ def test_the_providers_own_limit_lowers_the_budget() -> None:
     assert budget.requests_per_minute == 10
 
 
-def test_an_empty_allowance_is_waited_for() -> None:
+def test_waits_for_the_reset_when_nothing_remains() -> None:
     """X-RateLimit-Remaining: 0 holds the next request until X-RateLimit-Reset, in either of its forms."""
     for reset, wall in (("20", 0.0), (str(1_800_000_020), 1_800_000_000.0)):
         clock = Clock()
@@ -82,8 +82,8 @@ def test_an_empty_allowance_is_waited_for() -> None:
         assert list(sent(budget, clock, 1)) == [1_020.0]
 
 
-def test_a_small_allowance_is_all_that_goes_out() -> None:
-    """X-RateLimit-Remaining: 5 lets five requests go, and the others wait for the reset; it is foreseen, too."""
+def test_sends_no_more_than_the_remaining_requests() -> None:
+    """With X-RateLimit-Remaining: 5, five requests go and the others wait for the reset; the estimate includes that."""
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     budget.observe({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "50"})
@@ -92,8 +92,8 @@ def test_a_small_allowance_is_all_that_goes_out() -> None:
     assert list(sent(RateLimiter(None, clock=clock, sleep=clock.sleep), clock, 1)) == [1_050.0]
 
 
-def test_the_least_that_answers_tell_is_left() -> None:
-    """An answer that was overtaken by a later one does not give back what is used; after the reset a new one counts."""
+def test_the_lowest_remaining_number_counts() -> None:
+    """A response that arrives late does not raise the number; after the reset a new one counts."""
     clock = Clock()
     budget = RateLimiter(None, clock=clock, sleep=clock.sleep)
     budget.observe({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "20"})
@@ -103,8 +103,8 @@ def test_the_least_that_answers_tell_is_left() -> None:
     assert list(sent(budget, clock, 3)) == [1_020.0, 1_020.0, 1_080.0]
 
 
-def test_who_slept_looks_again() -> None:
-    """Another thread may have been told meanwhile that nothing is left."""
+def test_checks_again_after_a_wait() -> None:
+    """Another thread's response may have shown meanwhile that nothing remains."""
     clock = Clock()
     budget = RateLimiter(1, clock=clock)
 
@@ -117,8 +117,8 @@ def test_who_slept_looks_again() -> None:
     assert list(sent(budget, clock, 2)) == [1_000.0, 1_000.0 + WINDOW + 30]
 
 
-def test_nonsense_in_headers_is_ignored() -> None:
-    """A header that is no number, or a reset in a year, does not stop a run."""
+def test_ignores_unusable_headers() -> None:
+    """A header that is not a number, or a reset in a year, does not stop a run."""
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     budget.observe({"x-ratelimit-limit": "many", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "31536000"})
@@ -126,8 +126,8 @@ def test_nonsense_in_headers_is_ignored() -> None:
     assert budget.requests_per_minute == 30
 
 
-def test_how_long_requests_will_take_is_known_beforehand() -> None:
-    """Asking for it takes no turn, and what was sent a moment ago counts."""
+def test_estimates_the_duration_of_requests() -> None:
+    """The estimate takes no turn, and counts recent requests."""
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     assert [budget.seconds_for(requests) for requests in (0, 30, 31, 60, 61)] == [0, 0, WINDOW, WINDOW, 2 * WINDOW]
@@ -136,8 +136,8 @@ def test_how_long_requests_will_take_is_known_beforehand() -> None:
     assert RateLimiter(None).seconds_for(1_000_000) == 0
 
 
-def test_what_is_left_is_told() -> None:
-    """What the minute still holds, less where the provider says less, and nothing is said where no limit is known."""
+def test_reports_the_remaining_requests() -> None:
+    """It is the rest of the minute, or the provider's number if that is lower, or None without a limit."""
     clock = Clock()
     budget = RateLimiter(30, clock=clock, sleep=clock.sleep)
     list(sent(budget, clock, 12))

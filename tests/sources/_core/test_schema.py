@@ -50,7 +50,7 @@ def read(*rows: Any) -> list[dict[str, Any]]:
 
 
 def test_a_documented_row_becomes_typed_columns() -> None:
-    """Times are UTC timestamps, counts whole numbers, dimensions text."""
+    """Times are UTC timestamps, counts whole numbers, dimensions texts."""
     assert read(row()) == [
         {"timespan": "hour", "bucket_start": datetime(2026, 1, 1, tzinfo=UTC), "kind": "image", "count": 21}
     ]
@@ -68,13 +68,13 @@ def test_a_documented_row_becomes_typed_columns() -> None:
         (["a", "b", "a"], '["a", "b"]'),
     ],
 )
-def test_every_shape_of_a_dimension_is_one_text(said: Any, kept: str) -> None:
+def test_every_form_of_a_dimension_becomes_one_text(said: Any, kept: str) -> None:
     """Scalars, arrays in any order, empty strings and null all fit one key column."""
     assert read(row(kind=said))[0]["kind"] == kept
 
 
 def test_an_absent_dimension_is_empty() -> None:
-    """A dimension that the API leaves out is '' in the key."""
+    """A dimension that the response lacks is '' in the key."""
     only = row()
     del only["kind"]
     assert read(only)[0]["kind"] == ""
@@ -90,7 +90,7 @@ def test_times_are_utc(moment: str) -> None:
 
 @pytest.mark.parametrize("value", [5, Decimal("5.0"), Decimal("5E0")])
 def test_a_whole_number_may_be_written_with_a_fraction(value: Any) -> None:
-    """5.0 is 5; no second column, no float."""
+    """5.0 becomes 5, without a second column or a float."""
     assert read(row(count=value))[0]["count"] == 5
 
 
@@ -111,8 +111,8 @@ def test_a_whole_number_may_be_written_with_a_fraction(value: Any) -> None:
         ("kind", [1, 2]),
     ],
 )
-def test_a_field_of_another_type_stops_with_endpoint_field_and_value(field: str, value: Any) -> None:
-    """The error names what to look at; nothing is guessed."""
+def test_rejects_a_field_of_another_type(field: str, value: Any) -> None:
+    """The error names endpoint, field and value."""
     with pytest.raises(UnexpectedValue) as caught:
         read(row(), row(**{field: value}))
     message = str(caught.value)
@@ -120,34 +120,34 @@ def test_a_field_of_another_type_stops_with_endpoint_field_and_value(field: str,
     assert ("nothing" if value is None else repr(value)) in message
 
 
-def test_an_item_that_is_no_object_stops() -> None:
-    """A list of anything but objects is not a page of rows."""
+def test_rejects_an_item_that_is_not_an_object() -> None:
+    """Only a list of objects is a page of rows."""
     with pytest.raises(UnexpectedValue, match="not an object"):
         read("image")
 
 
-def test_a_field_added_by_the_provider_is_a_text_column() -> None:
-    """Unknown fields are kept, as text, whatever type they have in which row."""
+def test_an_undeclared_field_becomes_a_text_column() -> None:
+    """It is kept as text, whatever its type in each row."""
     table = TABLE.rows([row(region="eu"), row(region=7), row(region={"b": 1, "a": Decimal("0.1")}), row()], timespan="hour")
     assert table.column_names == ["timespan", "bucket_start", "kind", "count", "region"]
     assert table.column("region").to_pylist() == ["eu", "7", '{"a": "0.1", "b": 1}', None]
 
 
-def test_no_rows_are_a_typed_table() -> None:
-    """An empty page has the declared types, not none."""
+def test_an_empty_page_has_the_declared_types() -> None:
+    """Its columns are typed although it has no rows."""
     assert TABLE.rows([], timespan="hour").schema.types == [pa.string(), pa.timestamp("us", "UTC"), pa.string(), pa.int64()]
 
 
-def test_a_version_changes_with_any_value_and_not_with_the_order_of_rows() -> None:
-    """Equal content has equal versions; a null is not an empty text, and values do not run into each other."""
+def test_row_versions_depend_on_values_only() -> None:
+    """Equal content has equal versions; null differs from an empty text, and values do not run into each other."""
     table = pa.table({"a": ["x", "x", "x", None, ""], "b": ["yz", "yz", "y", "yz", "yz"], "n": [1, 2, 1, 1, 1]})
     versions = row_versions(table, ["a", "b", "n"]).to_pylist()
     assert len(set(versions)) == 5
     assert row_versions(table.slice(2, 1), ["a", "b", "n"]).to_pylist() == versions[2:3]
 
 
-def test_a_shared_key_is_found() -> None:
-    """Two rows of one key are told by that key."""
+def test_finds_a_duplicate_key() -> None:
+    """It returns the key that two rows share."""
     table = TABLE.rows([row(), row(kind="pdf"), row(count=3)], timespan="hour")
     assert first_duplicate(table, ["kind"]) == {"kind": "image"}
     assert first_duplicate(table.slice(0, 2), ["kind"]) is None
@@ -170,8 +170,8 @@ EVERYTHING = Table(
 )
 
 
-def test_decimals_dates_and_documents() -> None:
-    """Decimals are exact to nine digits, dates are dates, null stays null, nested values are JSON text."""
+def test_parses_decimals_dates_and_documents() -> None:
+    """Decimals are exact to nine digits, null stays null, nested values become JSON text."""
     first, second = EVERYTHING.rows(
         [
             {
@@ -209,8 +209,8 @@ def test_decimals_dates_and_documents() -> None:
         ("ok", "yes"),
     ],
 )
-def test_values_of_another_type_are_refused(field: str, value: Any) -> None:
-    """Each type refuses what it cannot hold exactly."""
+def test_rejects_values_that_a_type_cannot_hold(field: str, value: Any) -> None:
+    """Each type rejects what it cannot hold exactly."""
     with pytest.raises(UnexpectedValue, match=f"field {field} holds"):
         EVERYTHING.rows([{"date": "2026-01-31", "share": 1} | {field: value}])
 
@@ -245,8 +245,8 @@ TIMES = st.one_of(
 
 @pytest.mark.parametrize("column", KINDS, ids=lambda column: f"{column.type}{' or null' if column.nullable else ''}")
 @given(values=st.one_of(st.lists(NUMBERS), st.lists(TIMES), st.lists(NUMBERS | TIMES | st.text(max_size=3) | st.none())))
-def test_a_page_at_once_is_what_its_values_are_one_by_one(column: Column, values: list[Any]) -> None:
-    """Where Arrow reads all of them, it reads them as `parse` does; where that refuses one, it leaves them all to it."""
+def test_vectorized_parsing_equals_parsing_one_by_one(column: Column, values: list[Any]) -> None:
+    """Arrow returns the same values as `parse`, or leaves them all to it."""
     together = parse_vectorized(column, values)
     try:
         one_by_one = pa.array([column.parse(value) for value in values], column.type)

@@ -1,4 +1,4 @@
-"""Pages that overlap although they have numbers and sizes only."""
+"""Numbered pages that overlap because their sizes differ."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from meterhouse.sources._core.pagination import overlapping_page
 
 
 @pytest.mark.parametrize("most", [8, 100, 999, 1000])
-def test_pages_have_a_row_in_common_leave_none_out_and_get_on(most: int) -> None:
-    """Whatever the size, from the first page on."""
+def test_each_page_overlaps_and_advances(most: int) -> None:
+    """Pages of any size have a row in common and leave no row out."""
     read = most
     for _ in range(90):
         asked = overlapping_page(read, most, 10_000)
@@ -18,8 +18,8 @@ def test_pages_have_a_row_in_common_leave_none_out_and_get_on(most: int) -> None
         read = page * size
 
 
-def test_large_pages_cost_hardly_more_than_without_an_overlap() -> None:
-    """50,000 rows by the thousand: three pages more than fifty, at most."""
+def test_the_overlap_costs_few_pages() -> None:
+    """50,000 rows by the thousand take at most three pages more than fifty."""
     read, pages = 1000, 1
     while read < 50_000:
         page, size = overlapping_page(read, 1000, 100) or (0, 0)
@@ -27,11 +27,11 @@ def test_large_pages_cost_hardly_more_than_without_an_overlap() -> None:
     assert pages <= 53
 
 
-def test_a_single_row_has_no_page_that_overlaps() -> None:
-    """Pages of one row follow one another."""
+def test_pages_of_one_row_follow_one_another() -> None:
+    """A page of one row cannot overlap."""
     assert overlapping_page(1, 1, 100) == (2, 1)
 
 
-def test_there_is_none_behind_the_last_page() -> None:
-    """So many rows cannot be asked for by number."""
+def test_returns_none_behind_the_last_page() -> None:
+    """A number that large cannot be requested."""
     assert overlapping_page(100_000, 1000, 100) is None

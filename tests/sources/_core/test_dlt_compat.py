@@ -1,0 +1,220 @@
+"""Each use of what dlt and httpx do not document, tested so that a new version that changes it fails here."""
+
+import inspect
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import httpcore
+import httpx
+import pyarrow as pa
+import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.pipeline import PipelineContext
+from dlt.extract.utils import wrap_parallel_iterator
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from meterhouse.sources._core.dlt_compat import (
+    NEXT_RESOURCE,
+    Environment,
+    active_destination,
+    cache_capabilities,
+    destination_configuration,
+    in_thread_pool,
+    into_table,
+    settings_folders,
+    speed_up_config_lookups,
+    with_write_disposition,
+    wrap_network_backend,
+)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> dlt.Pipeline:
+    destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
+    return dlt.pipeline("compat", destination=destination, dataset_name="compat", pipelines_dir=str(tmp_path))
+
+
+def query(tmp_path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        return connection.sql(sql).fetchall()
+
+
+def test_there_is_one_environment_provider_to_replace() -> None:
+    """The running context keeps its providers in a list that can be changed in place."""
+    speed_up_config_lookups()
+    speed_up_config_lookups()
+    providers = Container()[PluggableRunContext].providers.providers
+    assert [type(provider) for provider in providers if isinstance(provider, EnvironProvider)] == [Environment]
+
+
+@pytest.mark.parametrize("value", [None, "x", ""])
+def test_the_environment_returns_the_same_as_dlts_own(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """The shortcut for missing variables changes no result."""
+    if value is not None:
+        monkeypatch.setenv("SOURCES__VENDOR__KEY", value)
+    ours, theirs = (
+        provider.get_value("key", str, "", "sources", "vendor") for provider in (Environment(), EnvironProvider())
+    )
+    assert ours == theirs
+
+
+def test_capabilities_are_computed_once_and_never_shared() -> None:
+    """dlt calls `destination.capabilities`, and changes the object that it gets."""
+    destination = cache_capabilities(dlt.destinations.duckdb("warehouse.duckdb"))
+    first, second = destination.capabilities(), destination.capabilities()
+    assert first is not second
+    assert first == second
+    assert list(inspect.signature(type(destination).capabilities).parameters)[1:] == ["config", "naming"]
+
+
+def test_a_destination_resolves_without_a_pipeline() -> None:
+    """`_bind_dataset_name` is all that a configuration needs."""
+    resolved = destination_configuration(dlt.destinations.duckdb("warehouse.duckdb"), "duckdb")
+    assert Path(str(resolved.data_location())).name == "warehouse.duckdb"
+
+
+def test_settings_folders_are_those_that_dlt_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The working directory comes first; nothing is read from either."""
+    monkeypatch.chdir(tmp_path)
+    Path(".dlt").mkdir()
+    Path(".dlt/config.toml").write_text("not = toml = at all")
+    first, second = settings_folders()
+    assert first.resolve() == (tmp_path / ".dlt").resolve()
+    assert second.resolve() == Path(dlt.current.run_context().global_dir).resolve()
+
+
+def test_the_active_destination_is_that_of_the_running_pipeline(pipeline: dlt.Pipeline) -> None:
+    """Without a pipeline it is None, and none is created."""
+    assert active_destination() is pipeline.destination
+    Container()[PipelineContext].deactivate()
+    assert active_destination() is None
+    assert not Container()[PipelineContext].is_active()
+
+
+def test_steps_run_in_other_threads_and_one_after_the_other(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    """Two resources have their turns side by side; the steps of each keep their order."""
+    threads, both = set(), threading.Barrier(2, timeout=60)
+
+    def steps(name: str) -> Generator[Any, None, None]:
+        for number in range(3):
+            threads.add(threading.get_ident())
+            if number == 0:
+                both.wait()
+            yield {"name": name, "number": number}
+
+    def resource(name: str) -> Any:
+        def items() -> Iterator[Any]:
+            yield NEXT_RESOURCE
+            yield from in_thread_pool(steps(name))
+
+        return dlt.resource(items, name=name)
+
+    pipeline.run([resource("one"), resource("two")])
+    assert threading.get_ident() not in threads
+    for name in ("one", "two"):
+        assert query(tmp_path, f"select number from compat.{name} order by _dlt_load_id, rowid") == [(0,), (1,), (2,)]
+
+
+def test_dlt_closes_the_steps_of_an_iterator_that_is_not_a_generator() -> None:
+    """`wrap_parallel_iterator` calls next and close, and nothing else."""
+    steps = in_thread_pool(item for item in [1, 2])
+    assert next(steps)() == 1
+    steps.close()  # type: ignore[attr-defined]
+    assert set(inspect.signature(wrap_parallel_iterator).parameters) == {"f"}
+
+
+@pytest.mark.parametrize("parallelized", [True, False], ids=["dlt's own", "ours"])
+def test_a_running_step_hides_no_failure(pipeline: dlt.Pipeline, parallelized: bool) -> None:
+    """dlt's own parallelized=True raises "generator already executing" instead; when it stops, `_ClosableSteps` can go."""
+    started, release = threading.Event(), threading.Event()
+
+    def slow() -> Generator[Any, None, None]:
+        started.set()
+        release.wait(timeout=60)
+        yield {"a": 1}
+
+    def fails() -> Iterator[Any]:
+        if started.wait(timeout=60):
+            raise RuntimeError("the first failure")
+        yield
+
+    def in_pool() -> Iterator[Any]:
+        yield from in_thread_pool(slow())
+
+    resources = [
+        dlt.resource(slow, name="slow", parallelized=True) if parallelized else dlt.resource(in_pool, name="slow"),
+        dlt.resource(fails, name="fails", parallelized=True),
+    ]
+    threading.Timer(4, release.set).start()  # dlt waits 2 seconds for running steps
+    with pytest.raises((PipelineStepFailed, ValueError)) as caught:
+        pipeline.run(resources)
+    assert ("already executing" in str(caught.value)) is parallelized
+    assert ("the first failure" in str(caught.value)) is not parallelized
+
+
+def test_the_last_write_disposition_holds_for_all_rows(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    """Rows that were yielded before are merged by the scope that comes last."""
+
+    def rows(*days: int) -> Iterator[Any]:
+        yield pa.table({"day": list(days), "used": [len(days)] * len(days)})
+        scope = {"disposition": "merge", "strategy": "delete-insert", "destination_scope": "day >= 2 AND day < 4"}
+        yield with_write_disposition(pa.table({"day": pa.array([], pa.int64()), "used": pa.array([], pa.int64())}), scope)
+
+    def load(*days: int) -> None:
+        pipeline.run(dlt.resource(rows(*days), name="usage", primary_key="day", write_disposition="merge"))
+
+    load(1, 2, 3)
+    load(3)
+    assert query(tmp_path, "select day, used from compat.usage order by day") == [(1, 3), (3, 1)]
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "b"]])
+def test_a_shared_table_names_the_same_resource_whoever_writes_last(pipeline: dlt.Pipeline, names: list[str]) -> None:
+    """dlt itself names the last writer; it needs a resource of the source there."""
+
+    def items(name: str) -> Iterator[Any]:
+        yield from into_table(pa.table({"name": [name]}), "shared")
+
+    def own(name: str) -> Iterator[Any]:
+        yield dlt.mark.with_hints({"name": name}, dlt.mark.make_hints(table_name="theirs"), create_table_variant=True)
+
+    pipeline.run([dlt.resource(items(name), name=name) for name in names])
+    assert pipeline.default_schema.tables["shared"]["resource"] == "a"
+    pipeline.run([dlt.resource(own(name), name=name) for name in names])
+    assert pipeline.default_schema.tables["theirs"]["resource"] == names[-1]
+
+
+def test_every_connection_pool_gets_the_new_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's own pool, and those of its proxies."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    wrapped: list[httpcore.NetworkBackend] = []
+
+    def wrap(backend: httpcore.NetworkBackend) -> httpcore.NetworkBackend:
+        wrapped.append(backend)
+        return backend
+
+    with httpx.Client() as client:
+        assert wrap_network_backend(client, wrap) is client
+    assert len(wrapped) == 2
+    assert all(isinstance(backend, httpcore.NetworkBackend) for backend in wrapped)
+
+
+def test_a_wrapped_backend_makes_the_connections() -> None:
+    """httpx connects through the backend that its pool has at the time of the request."""
+    calls: list[tuple[str, int]] = []
+
+    class Refusing(httpcore.NetworkBackend):
+        def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
+            calls.append((host, port))
+            raise httpcore.ConnectError("refused")
+
+    client = wrap_network_backend(httpx.Client(trust_env=False), lambda _: Refusing())
+    with client, pytest.raises(httpx.ConnectError):
+        client.get("http://vendor.invalid:81/usage")
+    assert calls == [("vendor.invalid", 81)]
