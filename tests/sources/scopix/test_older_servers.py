@@ -120,7 +120,7 @@ def test_a_server_that_ignores_the_key_is_an_error(
     sandbox.scopix.options.keys = "ignored"
     sandbox.scopix.usage.set(few(5, "2026-03-01"))
     monkeypatch.setenv("SOURCES__SCOPIX__API_KEY_IDS", ",".join(keys(sandbox)[:2]))
-    assert "does not look at api_key_id" in house("run", f"scopix.{table}", "--no-models", status=1)
+    assert "ignores api_key_id" in house("run", f"scopix.{table}", "--no-models", status=1)
     assert not house.rows(f"select * from information_schema.tables where table_name = '{table}'")
 
 
@@ -235,7 +235,7 @@ def test_tokens_with_an_excluded_end_are_an_error_not_zero(house: House, sandbox
     house(*TOKENS)
     before = house.rows("select date, total_tokens from scopix.tokens_daily order by 1")
     sandbox.scopix.options.tokens = "end excluded"
-    assert "it answers 0 tokens for each day of" in house(*TOKENS, status=1)
+    assert "it returns 0 tokens for each day of" in house(*TOKENS, status=1)
     assert house.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
 
 
@@ -253,7 +253,7 @@ def test_the_first_minutes_of_a_month_delete_no_earlier_days(
     days = house.rows("select date, total_tokens from scopix.tokens_daily where total_tokens > 0 or date > '2026-03-31'")
     assert sorted(days) == [(date(2026, 3, 30), 300), (date(2026, 3, 31), 300), (date(2026, 4, 1), 0)]
     sandbox.scopix.usage.arrive(*few(1, "2026-04-01"))
-    assert "does not look at start_date and end_date" in house(*TOKENS, status=1)
+    assert "does not apply start_date and end_date" in house(*TOKENS, status=1)
 
 
 def test_loads_idle_days_from_a_server_that_names_no_month(

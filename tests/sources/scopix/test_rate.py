@@ -159,13 +159,13 @@ def test_rejects_a_summary_of_another_day(house: House, sandbox: Sandbox) -> Non
     month = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-31T23:59:59Z"}
     body = {"period": month, "usage": {"total_requests": 1, "successful_requests": 1, "failed_requests": 0}}
     sandbox.faults.add(Fault(path="/api/v2/usage/summary", body=body))
-    assert "is one from 2026-03-01" in house("run", "scopix.usage_daily", "--no-models", status=1)
+    assert "covers 2026-03-01" in house("run", "scopix.usage_daily", "--no-models", status=1)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("API_KEY_IDS", "scopix_abc", "no UUID"),
+        ("API_KEY_IDS", "scopix_abc", "not a UUID"),
         ("PAGE_SIZE", "1", "from 2 to 100"),
         ("DASHBOARD_PERIODS", "decade", "Use week, month, year"),
         ("TOP_ENDPOINTS", "51", "from 1 to 50"),
