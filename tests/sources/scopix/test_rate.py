@@ -137,7 +137,7 @@ def problem(code: str, **details: Any) -> dict[str, Any]:
         (500, problem("INTERNAL"), ServiceUnavailable, "It says no"),
         (503, None, ServiceUnavailable, "no reason given"),
         (200, problem("RATE_LIMIT_ERROR"), RateLimited, "It says no"),
-        (200, [], MalformedResponse, "no object"),
+        (200, [], MalformedResponse, "not an object"),
     ],
 )
 def test_maps_errors_by_code_then_by_status(status: int, body: Any, kind: type[SourceError], words: str) -> None:
