@@ -183,5 +183,5 @@ def parse_choices(value: Any, allowed: Sequence[str], *, setting: str) -> tuple[
     names = parse_names(value, setting=setting)
     for name in names:
         if name not in allowed:
-            raise ConfigurationError(f"{setting} has {name!r}", hint=f"Use some of {', '.join(allowed)}.")
+            raise ConfigurationError(f"{setting} has {name!r}", hint=f"Use {', '.join(allowed)}.")
     return names

@@ -116,7 +116,7 @@ def test_a_page_without_its_next_field_is_an_error(
     body = {"data": [event("a", NOW - timedelta(hours=1))], "meta": {}, "pagination": pagination}
     sandbox.faults.add(Fault(path=ACTIVITY, body=body))
     (failure,) = load("usage_activity", status=1)["failures"]
-    assert (failure["kind"], "whether it goes on" in failure["error"]) == ("MalformedResponse", True)
+    assert (failure["kind"], "whether it continues" in failure["error"]) == ("MalformedResponse", True)
     assert loaded(cli, "usage_activity") == before
 
 

@@ -73,10 +73,10 @@ def error(code: str, message: str = "It says no", field: str | None = None) -> d
         (503, error("UNAVAILABLE"), ServiceUnavailable, "Run again later"),
         (503, None, ServiceUnavailable, "Run again later"),
         (200, {"meta": {}}, MalformedResponse, "no data"),
-        (200, {"data": [], "meta": {}}, MalformedResponse, "whether it goes on"),
+        (200, {"data": [], "meta": {}}, MalformedResponse, "whether it continues"),
         (200, [], MalformedResponse, "not an object"),
         (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "no list daily"),
-        (200, {"data": {"range": "30d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "of range '30d'"),
+        (200, {"data": {"range": "30d", "activity_view": "weekly", "timezone": "UTC"}}, UnexpectedValue, "has range '30d'"),
         (200, {"data": {"range": "90d", "activity_view": "weekly", "timezone": "Etc/UTC"}}, UnexpectedValue, "Etc/UTC.*set"),
     ],
 )  # fmt: skip
