@@ -1,5 +1,6 @@
 """Runs the dbt project of this folder, in this process, on a destination."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources.registry import PROVIDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
     arguments += ["--no-write-json"]  # saves a tenth of a build; nothing reads the files here
     arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
+    arguments += ["--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
 
     def on_dbt_event(event: object) -> None:
         info = getattr(event, "info", None)

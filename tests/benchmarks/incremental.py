@@ -18,10 +18,10 @@ import duckdb
 from tests.benchmarks.models import measured, statements
 from tests.pipelines.transform.warehouse import PROJECT
 
-MODELS = {"int_mathpix__metered": "grouped_by = 'usage_type'", "int_mathpix__dimensioned": "timespan in ('hour', 'day')"}
+MODELS = {"int_mathpix__metered": "grouped_by = 'usage_type'", "int_mathpix__by_dimension": "timespan in ('hour', 'day')"}
 """By name, the condition with which each reads the hours."""
-TIMES = {"int_mathpix__metered": "bucket_start", "int_mathpix__dimensioned": "date"}
-READ_AS = {"int_mathpix__metered": "bucket_start", "int_mathpix__dimensioned": "cast(bucket_start as date)"}
+TIMES = {"int_mathpix__metered": "bucket_start", "int_mathpix__by_dimension": "date"}
+READ_AS = {"int_mathpix__metered": "bucket_start", "int_mathpix__by_dimension": "cast(bucket_start as date)"}
 RUNS = 3
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse
+from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
 
-ACME = Path(__file__).parent / "acme"
-"""The dbt part of a made-up provider: its models, its rows in the seeds, its entry in `providers`, and raw tables."""
+ACME = TOP / "tests" / "example_provider" / "transform"
+"""The dbt part of the worked example: models, rows in the seeds, the entry in `providers`, and raw tables to build on."""
 
 OF_ALL_PROVIDERS = ("int_usage__metered", "int_windows__fetched", "int_accounts__completed")
 """Models that read every provider's models and have unit tests."""
@@ -27,7 +28,7 @@ def project_with_acme(folder: Path, *, priced: bool) -> Path:
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copytree(ACME / "models", project / "models", dirs_exist_ok=True)
     settings = project / "dbt_project.yml"
-    entry = "  providers:\n" + (ACME / "vars_entry.yml").read_text()
+    entry = "  providers:\n" + (ACME / "providers_entry.yml").read_text()
     settings.write_text(settings.read_text().replace("  providers:\n", entry))
     for rows in (ACME / "seeds").glob("*.csv") if priced else ():
         with (project / "seeds" / rows.name).open("a") as seed:
