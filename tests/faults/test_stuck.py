@@ -66,7 +66,7 @@ def client(url: str, limits: Limits) -> Client:
 def test_the_total_limit_ends_a_slow_response(dripping: str) -> None:
     """No single read is long enough for the read timeout; the request fails after `total` seconds."""
     began = time.monotonic()
-    with pytest.raises(Unreachable, match="no whole answer in time"):
+    with pytest.raises(Unreachable, match="no complete response in time"):
         client(dripping, Limits(read=5, total=0.5, attempts=1)).get("/v3", {})
     assert 0.4 < time.monotonic() - began < 1.5
 
@@ -88,7 +88,7 @@ def test_a_provider_that_sends_nothing_fails_the_run(cli: Cli, sandbox: Sandbox,
     monkeypatch.setenv("SOURCES__HTTP__READ", "0.3")
     sandbox.faults.add(Fault(path=DESCRIPTIONS["mathpix"].prefix, stall=True))
     cli("run", "--no-models", status=1)
-    assert "no whole answer in time" in cli.output
+    assert "no complete response in time" in cli.output
 
 
 @pytest.mark.parametrize("name", ["CONNECT", "READ", "TOTAL", "RUN", "ATTEMPTS"])

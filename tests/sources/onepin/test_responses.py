@@ -226,7 +226,7 @@ def test_waits_as_long_as_the_api_asks(sandbox: Sandbox, clock: time_machine.Tra
         waits.append(seconds)
         clock.shift(seconds + 1)
 
-    sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.asks_to_wait = 1, form
+    sandbox.onepin.options.requests_per_minute, sandbox.onepin.options.retry_header = 1, form
     auth = BearerAuth(sandbox.onepin.credential().api_key)
     for _ in range(2):  # two programs with one key, neither of which knows of the other
         OnepinClient(
