@@ -104,20 +104,15 @@ def demo(as_json: AsJson = False) -> None:
 
     with command_output("demo", as_json=as_json) as out:
         with _sandbox().Sandbox() as server, TemporaryDirectory() as folder:
-            # These settings override all configuration, so that no real key reaches the sandbox. Scopix keeps its default
-            # of two months: it takes a request for each day and key, and a year would take up most of the demo.
-            start = utc_now().start_of("month").subtract(years=1).date()
-            settings: dict[str, dict[str, Any]] = {
-                provider: own | {"requests_per_minute": 1_000_000} for provider, own in server.settings().items()
-            }
-            for provider in settings.keys() - {"scopix"}:
-                settings[provider]["initial_date"] = start.isoformat()
+            # These settings override all configuration, so that no real key reaches the sandbox.
+            today = utc_now().date()
+            settings = server.demo_settings(today)
             state = RunState(out.observe, out.run_id)
             sources = open_sources([], state, settings=settings)
             target = resolve_destination("duckdb", database="demo.duckdb")
-            out.print("loading made-up usage (a year, of Scopix two months) from the sandbox into demo.duckdb")
+            out.print("loading a year of made-up usage from the sandbox into demo.duckdb")
             with out.progress(state):
-                billing = server.billing_files(Path(folder), start)
+                billing = server.billing_files(Path(folder), today.replace(year=today.year - 1, day=1))
                 result = run_all(sources, target, state, models=True, billing=billing)
         if result.exit_status == 0:
             size = _report().write_report(target, Path("demo.html"))

@@ -124,6 +124,14 @@ class Sandbox:
         """By source, the arguments that point it at this sandbox: for a run that must not use any real key."""
         return {vendor.name: vendor.settings(self.url) for vendor in self.vendors.values()}
 
+    def demo_settings(self, end: date) -> dict[str, dict[str, Any]]:
+        """As `settings`, without rate limits, and with the history of the demo: years that end with the month of `end`."""
+        settings = {name: own | {"requests_per_minute": 1_000_000} for name, own in self.settings().items()}
+        for name, vendor in self.vendors.items():
+            if vendor.demo_years is not None:
+                settings[name]["initial_date"] = end.replace(year=end.year - vendor.demo_years, day=1).isoformat()
+        return settings
+
     def billing_files(self, folder: Path, start: date) -> dict[str, str]:
         """Writes the files of the customer's accounting from the month `start` on.
 

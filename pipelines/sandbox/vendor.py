@@ -32,6 +32,7 @@ class BaseVendor(ABC):
         key_names: the settings that hold a credential, named as the fields of `Credential`.
         documented_limits: the limits of requests that the vendor documents, by option and setting of the source. Unless
             they are set, the options grant so much that no run waits.
+        demo_years: the length of the demo's history; None for the default of the source.
         credentials: all keys; those of the account `default` come first.
         usage: what the vendor has counted.
         options: how the API behaves where its documents leave a choice.
@@ -41,6 +42,7 @@ class BaseVendor(ABC):
     root: ClassVar[str] = ""
     key_names: ClassVar[tuple[str, ...]] = ("api_key",)
     documented_limits: ClassVar[Mapping[str, int]] = {}
+    demo_years: ClassVar[int | None] = 1
     credentials: Sequence[Credential]
     usage: UsageStore[Any, Any]
     options: Any
