@@ -28,7 +28,7 @@ def export_focus(
     """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
 
     Raises:
-        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its name implies no format.
+        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its name does not imply a format.
         LoadError: the destination has no such view or cannot be read, or the file cannot be written.
     """
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:

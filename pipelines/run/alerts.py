@@ -1,7 +1,7 @@
-"""Alerts: the news of a run, posted to a webhook of Slack or of any service that accepts `{"text": …}`.
+"""Posts the alerts of a run to a webhook of Slack, or of any service that accepts `{"text": …}`.
 
-The news are failures, new anomalies of usage, and months whose forecast exceeds a budget. The table `meterhouse.alerts`
-remembers what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
+Alerts are failures, new anomalies of usage, and months whose forecast exceeds a budget. The table `meterhouse.alerts`
+records what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
 """
 
 import json
@@ -45,7 +45,7 @@ ALERTS = pa.schema(
 MEMORY = timedelta(days=45)
 """For how long an alert is not sent again. No subject recurs later: a budget's subject is its month."""
 RECENT = timedelta(days=7)
-"""An older anomaly is not news: its history was loaded or restated just now."""
+"""An older anomaly sends no alert: its history was loaded or restated just now."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that it does not hold up the run."""
@@ -53,7 +53,7 @@ TIMEOUT = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One piece of news. It is sent once for its `subject`."""
+    """An alert. It is sent once for its `subject`."""
 
     kind: str
     subject: str
@@ -86,9 +86,9 @@ class Alerts:
     def send(
         self, destination: Destination, state: RunState, failed_models: Sequence[str], *, models: bool
     ) -> list[dict[str, Any]]:
-        """Sends the news and returns the rows for `meterhouse.alerts`.
+        """Sends the new alerts and returns the rows for `meterhouse.alerts`.
 
-        If it cannot be sent, the run has a warning, no rows are returned, and the next run sends the news.
+        If they cannot be sent, the run has a warning, no rows are returned, and the next run sends them.
         """
         alerts = list(_failures(state, failed_models)) if "failures" in self.kinds else []
         sent: set[str] = set()

@@ -38,7 +38,7 @@ def run_all(
     """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
     Models that a build would not change are not built, except with `rebuild`. `billing` replaces the configured billing
-    data. The run is recorded in `meterhouse.runs`, and `alerts` sends the news.
+    data. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
     """
     if models:
         require_models(destination)

@@ -35,7 +35,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
         raise
     except UnknownDestinationModule:
         raise ConfigurationError(
-            f"the destination {name!r} cannot be used: dlt knows none of that name",
+            f"the destination {name!r} cannot be used: dlt has no destination of that name",
             hint=f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type.",
         ) from None
     except Exception as error:  # noqa: BLE001 - dlt's errors here have no common base class

@@ -45,7 +45,7 @@ class Plan:
 
     A `backfill` requests exactly its window and moves no cursor. `restart` ignores the cursor but deletes no row: rows that
     the provider no longer returns and that are older than `initial_date` stay. `reach` is the number of buckets, the running
-    one included, for which the provider can be asked at all, None without a limit: 1 for a snapshot of the present.
+    one included, that the API can return; None without a limit: 1 for a snapshot of the present.
     `timezone` is the calendar of tables whose days are local; a local day is written as the UTC midnight of its date.
 
     Raises:
@@ -92,7 +92,9 @@ class Plan:
             start = stop
 
     def missed(self, cursor: Cursor | None, returned_from: DateTime, read_until: DateTime | None = None) -> Window | None:
-        """The time before `returned_from`, where the API's response begins, that no regular run has loaded, if any.
+        """The time that the API no longer returns and that no regular run has loaded, up to `returned_from`; None without any.
+
+        `returned_from` is the start of the response.
 
         It begins at the cursor. In a backfill it begins at `read_until`, the end of the windows read before, or at the
         start of the backfill.

@@ -1,4 +1,4 @@
-"""A partition: the rows of a table that are requested on their own, and the result of fetching one window of it."""
+"""A partition is the subset of a table's rows that is requested separately; a fetch result is one window of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -18,10 +18,9 @@ class _Cached(Generic[R]):
 
 @dataclass
 class ResponseCache(Generic[R]):
-    """The last response to each request, until each reader has taken it once.
+    """Caches the last response to each request. Each reader gets it once.
 
-    A reader that comes a second time needs a new response, and so does one that comes on another day; the new response then
-    serves the other readers, too.
+    A second read by the same reader, or a read on another day, sends the request again, for the other readers, too.
     """
 
     _cached: dict[Hashable, _Cached[R]] = field(default_factory=dict, init=False)

@@ -219,7 +219,7 @@ def _whole_number(value: Any) -> int:
     else:
         raise ValueError("not a whole number")
     if not -(2**63) <= number < 2**63:
-        raise ValueError("larger than any count can be")
+        raise ValueError("out of range for a 64-bit integer")
     return number
 
 

@@ -83,7 +83,7 @@ def _reaches_back(page: pa.Table, window: Window) -> bool:
 
 
 def _start_of_feed(events: pa.Table, window: Window, timezone: str) -> DateTime:
-    """The start of the time that a feed covers which was read to its end.
+    """The start of the time covered by a feed that was read to its last page.
 
     It covers the documented days, whose first may be a day earlier than the count suggests, and at least its oldest event.
     """

@@ -25,7 +25,9 @@ DAY_WITHOUT_USAGE = DateTime(2000, 1, 1)
 def require_key_filter(
     client: ScopixClient, table: Table, request: Callable[[str], Json], has_usage: Callable[[Json], bool]
 ) -> None:
-    """Requests, once for each endpoint, the usage of a key that does not exist; call it once a time with usage is known.
+    """Checks once per endpoint that the server applies `api_key_id`, with a key that does not exist.
+
+    Call it after a window with usage has been found.
 
     Args:
         client: the account.

@@ -33,7 +33,7 @@ API_KEY = computed("api_key_id", pa.string(), "the requested API key; '' for all
 
 
 def _snapshot(endpoint: str, name: str, *columns: Column, key: Sequence[str] = ()) -> Table:
-    """A table of the present: the rows of one day of request, which `key` distinguishes."""
+    """A snapshot table: one set of rows per day, with `key` as the key within a day."""
     return _table(endpoint, name, (SNAPSHOT_DATE, *columns), (SNAPSHOT_DATE.name, *key), SNAPSHOT_DATE.name)
 
 

@@ -55,7 +55,7 @@ def bucket_starts(window: Window, unit: Unit) -> Iterator[DateTime]:
 def covered_window(table: Table, payload: Mapping[str, Any], window: Window, unit: Unit) -> Window | None:
     """The whole buckets of the window between the bounds that the response names, if it names any.
 
-    A server that keeps hours for a week only shows it by these bounds, and rows outside of them must not be deleted.
+    If a server keeps hourly data for one week, only these bounds reveal it; rows outside them must not be deleted.
     """
     start, end = window.start, window.end
     if payload.get("start_date"):

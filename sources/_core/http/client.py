@@ -134,7 +134,7 @@ class Client:
     def _lane(self) -> Iterator[None]:
         """Lets threads send side by side until the provider limits one of them; then one after the other.
 
-        Otherwise threads that did not wait would take the allowance that another one has waited for, and use up its retries.
+        Otherwise other threads would use the quota that a waiting thread is about to use, and its retries would fail.
         """
         with self._lanes:
             self._lanes.wait_for(lambda: not (self._was_limited and self._in_flight))
@@ -231,7 +231,8 @@ class Client:
             return Response(response.status_code, response.headers, payload)
 
     def _error_from_clock(self, response: Response) -> SourceError | None:
-        """A clock that is behind would take a part of a window for all of it; one ahead, a running bucket for complete."""
+        """Rejects clock skew: with a slow clock, a run would mark a partly fetched window as complete; with a fast one, a
+        running bucket."""
         theirs = parse_http_date(response.headers.get("date", ""))
         if theirs is None or "age" in response.headers:  # a cache keeps the date at which it was filled
             return None

@@ -1,4 +1,4 @@
--- One row per provider, billing account, billing month and money credit that the month draws on.
+-- One row per provider, billing account, billing month and monetary credit that the month draws on.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}

@@ -1,6 +1,5 @@
 -- One row per grant of credits, or of money to be spent on usage.
--- Usage draws first on the grants that expire first: the credits included in a plan, then promotional ones, then purchased
--- ones.
+-- By default, usage draws on included credits first, then on promotional ones, then on purchased ones.
 
 with
 
