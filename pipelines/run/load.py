@@ -38,9 +38,9 @@ def load(sources: Mapping[str, DltSource], destination: Destination, state: RunS
 def load_one(destination: Destination, name: str, source: DltSource, writing: Lock) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
     with writing, destination.hold_open():
-        # The destination is the source of truth, so dlt's working directory is dropped. dlt would prefer a newer state there,
-        # although a database restored from a backup lacks the rows of its cursors; and dlt would load the package that a
-        # killed run left behind, although this run requests the same windows again.
+        # The destination is the source of truth, so dlt's working directory is dropped. dlt would prefer a newer state in
+        # it, although a database restored from a backup lacks the rows of its cursors; and dlt would load the package that
+        # a killed run left behind, although this run requests the same windows again.
         pipeline = destination.pipeline(name).drop()
         pipeline.sync_destination()
     pipeline.extract(source)

@@ -1,8 +1,8 @@
 # ruff: noqa: T201 - a command line
 """Ways to turn the bytes of a page into a typed Arrow table, and the time of each: see README.md.
 
-`python -m tests.benchmarks.parsers` times pages of 1,000 Scopix events. Every way results in the same table, or the difference is printed;
-orjson takes part where it is installed.
+`python -m tests.benchmarks.parsers` times pages of 1,000 Scopix events. Every way results in the same table, or the
+difference is printed; orjson takes part if it is installed.
 """
 
 import io

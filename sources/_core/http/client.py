@@ -231,8 +231,10 @@ class Client:
             return Response(response.status_code, response.headers, payload)
 
     def _error_from_clock(self, response: Response) -> SourceError | None:
-        """Rejects clock skew: with a slow clock, a run would mark a partly fetched window as complete; with a fast one, a
-        running bucket."""
+        """Maps clock skew to an error.
+
+        With a slow clock, a run would mark a partly fetched window as complete; with a fast one, a running bucket.
+        """
         theirs = parse_http_date(response.headers.get("date", ""))
         if theirs is None or "age" in response.headers:  # a cache keeps the date at which it was filled
             return None

@@ -51,8 +51,8 @@ def decode_json(body: bytes | bytearray) -> Any:
         ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
     """
     value = _decode(body)
-    # Checking each object takes ten times as long as decoding. So this compares the number of colons in the body with that in
-    # the value, encoded again: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a) could
+    # Checking each object takes ten times as long as decoding. So this compares the number of colons in the body with that
+    # in the value, encoded again: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a) could
     # hide the difference, so such bodies are checked object by object.
     if body.count(b":") != msgspec.json.encode(value).count(b":") or rb"\u003" in body:
         json.loads(body, object_pairs_hook=_require_distinct_names)
