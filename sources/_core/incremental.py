@@ -94,7 +94,8 @@ class Plan:
     def missed(self, cursor: Cursor | None, returned_from: DateTime, read_until: DateTime | None = None) -> Window | None:
         """The time that the API no longer returns and that no regular run has loaded; None if there is none.
 
-        It ends at `returned_from`, the start of the response, and begins at the cursor. In a backfill it begins at `read_until`, the end of the windows read before, or at the
+        It ends at `returned_from`, the start of the response, and begins at the cursor. In a backfill it
+        begins at `read_until`, the end of the windows read before, or at the
         start of the backfill.
         """
         if self.reach == 1:

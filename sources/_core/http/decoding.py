@@ -52,8 +52,8 @@ def decode_json(body: bytes | bytearray) -> Any:
     """
     value = _decode(body)
     # Checking each object takes ten times as long as decoding. So this compares the number of colons in the body with that
-    # in the value, encoded again: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a) could
-    # hide the difference, so such bodies are checked object by object.
+    # in the value, encoded again: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a)
+    # could hide the difference, so such bodies are checked object by object.
     if body.count(b":") != msgspec.json.encode(value).count(b":") or rb"\u003" in body:
         json.loads(body, object_pairs_hook=_require_distinct_names)
     return value
