@@ -158,6 +158,6 @@ def test_the_guide_shows_the_files_of_the_example() -> None:
     """Every Python and YAML block about Acme in sources/README.md is one of the example's files, word for word."""
     guide = (TOP / "sources" / "README.md").read_text().partition("## Add a provider")[2]
     files = {file.read_text().strip() for file in EXAMPLE.rglob("*") if file.suffix in {".py", ".yml", ".txt"}}
-    blocks = re.findall(r"^```(?:python|yaml)\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(?:python|yaml|text)\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 8
     assert not [block for block in blocks if block.strip() not in files]
