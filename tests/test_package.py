@@ -119,6 +119,7 @@ def test_the_image_has_the_same_wheel(installed: Path, tmp_path: Path) -> None:
     for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines():
         if line.startswith("!"):
             seen = TOP / line[1:]
+            (tmp_path / line[1:]).parent.mkdir(exist_ok=True)
             (shutil.copytree if seen.is_dir() else shutil.copy)(seen, tmp_path / line[1:])
     build = "-m pip wheel -q --no-deps --no-build-isolation --no-index -w dist ."
     python = installed / "build" / "bin" / "python"

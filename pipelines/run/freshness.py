@@ -18,8 +18,8 @@ IN_USE = timedelta(days=7)
 
 FETCHED = """
     select
-        account, resource, part, max(fetched_at) as fetched_at,
-        max(case when window_end < fetched_at then window_end when window_end is not null then fetched_at end) as known_until
+        account, resource, part, max(fetched_at),
+        max(case when window_end < fetched_at then window_end when window_end is not null then fetched_at end)
     from {}
     group by account, resource, part
 """
@@ -82,10 +82,14 @@ def _fetched(destination: Destination, provider: str) -> list[Row]:
     """For each account, table and partition, when it was last fetched and up to when its rows are known."""
     try:
         with destination.reader(provider) as reader:
-            rows = reader.rows(FETCHED.format(reader.table_name(provider, "fetched_windows")))
+            _, rows = reader.tuples(FETCHED.format(reader.table_name(provider, "fetched_windows")))
     except NotBuilt:
         return []
-    return [{**row, **{name: _in_utc(row[name]) for name in ("fetched_at", "known_until")}} for row in rows]
+    # By position: destinations differ in the case of column names, and in whether an alias hides a column.
+    return [
+        {"account": account, "resource": resource, "fetched_at": _in_utc(fetched_at), "known_until": _in_utc(known_until)}
+        for account, resource, _, fetched_at, known_until in rows
+    ]
 
 
 def _in_utc(moment: Any) -> datetime | None:

@@ -94,11 +94,12 @@ class DuckDBDestination(Destination):
         if not self.may_stay_open or not self.exists():
             yield
             return
+        before = self._held
         with self._connect() as self._held:
             try:
                 yield
             finally:
-                self._held = None
+                self._held = before
 
     @contextmanager
     def reader(self, dataset: str = "usage") -> Iterator[Reader]:  # noqa: ARG002 - every schema is in the one file
@@ -134,7 +135,7 @@ class DuckDBDestination(Destination):
             ConfigurationError: the name is that of a schema, or the file or its folder cannot be written.
         """
         file = self.file
-        if file.stem in RESERVED:
+        if file.stem.lower() in RESERVED:
             # DuckDB names a database after its file, and could not tell mathpix.table from a table of another schema.
             raise ConfigurationError(
                 f"the database file {file} has the name of a schema in it",

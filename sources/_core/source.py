@@ -61,8 +61,11 @@ class SourceBuilder:
     observer: Observer | None = None
 
     def __post_init__(self) -> None:
-        # Checked here, so that a wrong number is an error even without credentials.
+        # Checked here, so that a wrong setting is an error even without credentials.
         self.number("requests_per_minute", self.requests_per_minute)
+        self.duration("lookback", self.lookback)
+        if isinstance(self.initial_date, str):
+            parse_moment(self.initial_date, setting=self.setting("initial_date"))
 
     def setting(self, name: str) -> str:
         """The setting's full name, for error messages."""

@@ -124,10 +124,11 @@ def scopix_source(
         if (plan := source.plan_of_whole_buckets(unit, longest=longest)) is not None
     }
 
+    check_limit = source.number("check_requests_per_minute", check_requests_per_minute)
     resolved = source.resolve_accounts(
         {"api_key": api_key}, {"tenant_id": tenant_id, "api_key_ids": api_key_ids}, distinguished_by=["tenant_id"]
     )
-    clients = connect(source, resolved, source.number("check_requests_per_minute", check_requests_per_minute))
+    clients = connect(source, resolved, check_limit)
     keys = {account.name: _key_ids(source, account) for account in resolved}
 
     def resource(
