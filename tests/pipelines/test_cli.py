@@ -106,6 +106,7 @@ def test_requires_credentials(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert "SOURCES__MATHPIX__APP_ID" in line
 
 
+@pytest.mark.thorough
 def test_refuses_a_read_only_database(cli: Cli, sandbox: Sandbox) -> None:
     """The file stays unchanged, even for the superuser, and no request is sent."""
     cli(*LOAD)

@@ -13,6 +13,8 @@ import pytest
 from tests.pipelines.focus import Exported
 from tests.pipelines.transform.warehouse import required
 
+pytestmark = pytest.mark.thorough
+
 VALIDATOR = os.environ.get("METERHOUSE_FOCUS_VALIDATOR")
 """The Python of the validator's own environment, which .ci/focus-validator creates."""
 

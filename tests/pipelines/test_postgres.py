@@ -95,12 +95,14 @@ def scopix_change(sandbox: Sandbox) -> None:
             onepin_change,
             f"sum(credits) from onepin.usage_daily where date >= '{START}'",
             lambda sandbox: sandbox.onepin.usage.credits(START),
+            marks=pytest.mark.thorough,
         ),
         pytest.param(
             "scopix",
             scopix_change,
             "sum(total_credits) from scopix.usage_daily",
             lambda sandbox: sandbox.scopix.usage.total(START, what="credits"),
+            marks=pytest.mark.thorough,
         ),
     ],
 )

@@ -46,6 +46,7 @@ def require_requests(cli: Cli, sandbox: Sandbox, expected: Callable[[Count], Map
     assert sent == expected(count)
 
 
+@pytest.mark.thorough
 def test_a_first_run_requests_the_widest_windows(quick: Cli, sandbox: Sandbox) -> None:
     """For twenty days: one window for Mathpix and Reducto, three weeks for Scopix, and all that Onepin has."""
     quick("run", "--no-models")

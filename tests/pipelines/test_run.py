@@ -137,6 +137,7 @@ def test_a_backfill_changes_nothing_else(cli: Cli, sandbox: Sandbox) -> None:
     assert requested_windows(sandbox) == {("2026-03-13T10", "2026-03-20T11")}
 
 
+@pytest.mark.thorough
 def test_a_backfill_before_the_first_run_sets_no_cursor(cli: Cli, sandbox: Sandbox) -> None:
     """The first run requests everything since initial_date."""
     cli(*LOAD, "--since", "2026-01-05", "--until", "2026-01-06")
@@ -156,6 +157,7 @@ def test_full_refresh_requests_everything_again(cli: Cli, sandbox: Sandbox) -> N
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
+@pytest.mark.thorough
 def test_an_earlier_initial_date_loads_the_older_history(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +295,7 @@ def test_each_database_has_its_own_cursor(cli: Cli, sandbox: Sandbox, monkeypatc
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
+@pytest.mark.thorough
 def test_catches_up_after_a_restored_backup(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A run requests all that the restored file lacks, even if it was loaded before."""
     cli(*LOAD)
@@ -322,6 +325,7 @@ def test_refuses_a_second_run_at_the_same_time(cli: Cli, sandbox: Sandbox) -> No
     cli(*LOAD)
 
 
+@pytest.mark.thorough
 def test_a_change_to_shorter_buckets_reloads_the_first_bucket(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,11 +13,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.warehouse import USAGE_COLUMNS, WINDOW_COLUMNS, Warehouse, duckdb_warehouse
+
+pytestmark = pytest.mark.thorough
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

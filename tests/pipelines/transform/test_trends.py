@@ -16,6 +16,8 @@ import yaml
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse, postgres_warehouse
 
+pytestmark = pytest.mark.thorough
+
 REQUESTED_FROM = date(2025, 12, 20)
 FIRST = date(2026, 1, 1)
 TODAY = date(2026, 5, 31)
@@ -312,7 +314,6 @@ def test_running_month_is_forecast_and_past_months_are_final(built: Warehouse) -
     assert cost <= low <= forecast
 
 
-@pytest.mark.thorough
 def test_second_build_and_postgresql_give_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
     """No table depends on the time of the build or on the engine."""
     before = {mart: built.table(mart) for mart in MARTS}
@@ -330,7 +331,6 @@ def test_second_build_and_postgresql_give_the_same_rows(built: Warehouse, tmp_pa
         assert elsewhere.query(backtest) == errors
 
 
-@pytest.mark.thorough
 def test_forecast_error_is_small_on_the_months_of_the_sandbox(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:

@@ -12,6 +12,8 @@ from meterhouse.pipelines.sandbox.onepin import MEMBERS, Event
 from tests.conftest import Cli
 from tests.sources.onepin.conftest import ACTIVITY, NOW, loaded, steady
 
+pytestmark = pytest.mark.thorough
+
 
 def event(name: str, moment: datetime) -> dict[str, Any]:
     return {
@@ -105,7 +107,6 @@ def test_filters_the_feed(cli: Cli, load: Callable[..., Any], sandbox: Sandbox, 
     assert {name for (name,) in loaded(cli, "usage_activity", "id")} == chosen
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("pagination", [{}, {"next": {"cursor": "x"}}, {"next": 7}, None])
 def test_a_page_without_its_next_field_is_an_error(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, pagination: Any

@@ -62,6 +62,7 @@ def test_a_second_run_changes_no_row(
     assert {table: loaded(cli, table) for table in ALL} == before
 
 
+@pytest.mark.thorough
 def test_days_that_left_the_window_stay(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
@@ -79,6 +80,7 @@ def test_days_that_left_the_window_stay(
     assert cli.rows("select count(*) from onepin.usage_buckets where view = 'monthly'") == [(13,)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("includes_today", [True, False])
 def test_mirrors_restated_days(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, includes_today: bool
@@ -99,6 +101,7 @@ def test_mirrors_restated_days(
     ]
 
 
+@pytest.mark.thorough
 def test_a_day_grows_when_its_runs_settle(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
@@ -138,6 +141,7 @@ def test_reports_days_that_were_never_complete(
     assert after == [row for row in before if row[0].isoformat() < until]
 
 
+@pytest.mark.thorough
 def test_local_days_follow_the_change_of_clocks(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
@@ -163,6 +167,7 @@ def test_local_days_follow_the_change_of_clocks(
     assert cli.rows("select distinct snapshot_date::text, timezone from onepin.usage_summary") == [("2026-03-09", NEW_YORK)]
 
 
+@pytest.mark.thorough
 def test_another_timezone_begins_another_history(
     cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
@@ -205,6 +210,7 @@ def test_a_backfill_loads_its_days_and_takes_no_snapshot(cli: Cli, load: Callabl
     assert loaded(cli, "usage_summary") + loaded(cli, "usage_by_language") == snapshots
 
 
+@pytest.mark.thorough
 def test_loads_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """It has zeros where the API returns zeros, no row where it returns none, and no failure."""
     sandbox.onepin.usage.set()
@@ -227,6 +233,7 @@ def test_initial_date_is_the_first_day(cli: Cli, load: Callable[..., Any], monke
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("days", [(), ("2026-06-25",)], ids=["empty", "sparse"])
 def test_missed_windows_depend_on_the_period_not_on_rows(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller, days: tuple[str, ...]
@@ -243,6 +250,7 @@ def test_missed_windows_depend_on_the_period_not_on_rows(
     assert loaded(cli, "usage_daily", "date::text") == [(day,) for day in ("2026-03-01", "2026-03-19", *days)]
 
 
+@pytest.mark.thorough
 def test_another_timezone_does_not_hide_a_missed_window(
     cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:

@@ -67,6 +67,7 @@ def few(count: int, day: str = "2026-03-18", prefix: str = "event") -> list[Even
     return [Event(f"{prefix}-{number:04}", start + timedelta(minutes=number)) for number in range(count)]
 
 
+@pytest.mark.thorough
 def test_every_method_is_a_table_with_the_values_of_the_vendor(cli: Cli, sandbox: Sandbox) -> None:
     """Events, days, periods, tokens and snapshots equal the vendor's own sums; a second run changes no row."""
     usage = sandbox.scopix.usage
