@@ -92,7 +92,7 @@ def test_a_summary_of_another_day_is_an_error(cli: Cli, sandbox: Sandbox) -> Non
     [
         ("API_KEY_IDS", "scopix_abc", "not a UUID"),
         ("PAGE_SIZE", "1", "from 2 to 100"),
-        ("DASHBOARD_PERIODS", "decade", "Use some of week, month, year"),
+        ("DASHBOARD_PERIODS", "decade", "Use week, month, year"),
         ("TOP_ENDPOINTS", "51", "from 1 to 50"),
         ("BASE_URL", "http://example.com/api/v2", "HTTPS"),
     ],
