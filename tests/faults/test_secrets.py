@@ -100,7 +100,7 @@ def test_a_good_run_prints_writes_and_exports_no_key(
     monkeypatch.setenv("ALERTS__WEBHOOK", "http://127.0.0.1:9/services/webhook-of-somebody")
     monkeypatch.setenv("ALERTS__BUDGETS__TOTAL", "0.01 USD")
     output = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
-    assert "alerts.webhook did not take" in output
+    assert "alerts.webhook did not accept" in output
     output += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
     secrets = keys | {"webhook": "webhook-of-somebody"}
     require_absent(secrets, output + stored_values(cli), cli.folder, own_dlt_data_dir)
