@@ -43,9 +43,9 @@ def run_all(
     if models:
         require_models(destination)
     with exclusive_run(destination):
-        destination.require_available()
         destination.create()
         with destination.hold_open():
+            destination.require_available()
             before = history.count_rows(destination, sources, state.started_at)
             load_billing(destination, state, configured_billing() if billing is None else billing)
         if sources:

@@ -68,16 +68,18 @@ class DuckDBDestination(Destination):
         Raises:
             LoadError: the file cannot be created.
         """
+        if self.exists():
+            _remove_fragment(self.file)
         if not self.exists():
             self._connect(config={"storage_compatibility_version": STORAGE_VERSION}).close()
 
     def require_available(self) -> None:
-        """Opens and closes the file, if it exists.
+        """Opens and closes the file, if it exists and is not held open.
 
         Raises:
             LoadError: another process has the file open, or it is no database.
         """
-        if self.exists():
+        if self.exists() and self._held is None:
             _remove_fragment(self.file)
             self._connect().close()
 
