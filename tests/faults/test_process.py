@@ -164,6 +164,7 @@ def test_a_full_disk_is_reported_and_the_next_run_repairs_it(
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.thorough
 def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
     """With one line and status 1; the first run goes on and is complete."""
     sandbox.faults.add(Fault(path=FIRST.prefix, times=1, delay=3))

@@ -274,6 +274,7 @@ BILLS_IN_FOCUS = """
 """For each invoice, the billed cost in FOCUS with each line rounded, and the cost that the reconciliation computes."""
 
 
+@pytest.mark.thorough
 def test_demo_needs_no_configuration(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo ignores the configuration, sends no real key, and ends with a cost by month.
 

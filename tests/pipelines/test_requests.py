@@ -54,6 +54,7 @@ def test_a_first_run_requests_the_widest_windows(quick: Cli, sandbox: Sandbox) -
         require_requests(quick, sandbox, provider.requests.first)
 
 
+@pytest.mark.thorough
 def test_a_later_run_requests_the_lookback_only(quick: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A day later, each provider is requested from its lookback on, and no day, week or page before it."""
     quick("run", "--no-models")

@@ -39,6 +39,7 @@ def test_database_and_dbt_docs_describe_every_column(warehouse: Warehouse) -> No
     assert models["cost_forecast_monthly"]["columns"]["forecast_low"]["description"].strip() in page
 
 
+@pytest.mark.thorough
 def test_project_follows_the_rules_of_dbt_project_evaluator(warehouse: Warehouse) -> None:
     """Keys are tested, sources have freshness checks, names show the layer, and only staging reads raw tables."""
     assert warehouse.dbt("parse").success

@@ -52,10 +52,10 @@ ROWS = (
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
-    """The rows, built with all data and unit tests of the project."""
+    """The rows, built with all data tests of the project."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("built"), scratch)
     warehouse.load(*ROWS)
-    outcome = warehouse.dbt("build")
+    outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert outcome.success
     return warehouse
@@ -137,6 +137,12 @@ def test_running_time_is_incomplete_at_every_grain(built: Warehouse) -> None:
     for table in ("usage_daily", "cost_daily", "cost_monthly"):
         assert built.table(table, "is_complete", "account = 'running'") == [(False,)]
     assert built.query("select distinct is_complete from usage.cost_monthly where account <> 'running'") == [(True,)]
+
+
+@pytest.mark.thorough
+def test_every_unit_test_of_the_models_passes(built: Warehouse) -> None:
+    """Each carries a rule of a model; PostgreSQL runs them too."""
+    assert set(built.dbt("test --resource-type unit_test").statuses.values()) == {"pass"}
 
 
 @pytest.mark.thorough
@@ -273,6 +279,7 @@ def test_doubtful_usage_warns_and_does_not_fail_the_build(
     assert outcome.having("warn") == [test]
 
 
+@pytest.mark.thorough
 def test_freshness_is_read_from_the_log_of_loads(warehouse: Warehouse) -> None:
     """Failed loads do not make a source fresh."""
     loads = "insert into mathpix._dlt_loads select '{}', {}, now() - interval '{} hours'"
