@@ -1,1 +1,1 @@
-"""The dlt sources of meterhouse: one folder a provider, each importable in any dlt project."""
+"""The dlt sources of meterhouse: one folder per provider, each importable in any dlt project."""

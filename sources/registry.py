@@ -1,4 +1,4 @@
-"""The providers: the one Python list of them. Everything that handles every provider reads it."""
+"""The only Python list of providers. Everything that handles every provider reads it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,4 +38,4 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         )
     }
 )
-"""By name, in the order of lists and reports."""
+"""By name, in the order in which lists and reports show them."""

@@ -12,10 +12,10 @@ NAME = "credentials_check"
 
 
 def credentials_check(probes: Mapping[str, Callable[[], object]]) -> DltResource:
-    """A resource that no run loads: one row an account, with `account` and `error` (None if the key works).
+    """A resource that no run loads: one row per account, with `account` and `error` (None if the key works).
 
     Args:
-        probes: by account, a function that sends the request, or raises SourceError.
+        probes: by account, a function that sends the request and raises SourceError if the key does not work.
     """
 
     def accounts() -> Iterator[dict[str, Any]]:

@@ -54,9 +54,9 @@ def speed_up_config_lookups() -> None:
 
 
 def cache_capabilities(destination: Any) -> Any:
-    """The same destination, with the capabilities of its own configuration computed once.
+    """The same destination, which computes the capabilities of its own configuration only once.
 
-    dlt resolves the destination's configuration anew whenever it asks for the capabilities.
+    dlt resolves the destination's configuration each time it reads the capabilities.
     """
     compute: Callable[..., Any] = destination.capabilities
     known: dict[Any, Any] = {}
@@ -104,7 +104,7 @@ def active_destination() -> Any | None:
 
 
 class _ClosableSteps:
-    """A generator whose `close` leaves a step that is running in another thread alone."""
+    """A generator whose `close` ignores a step that is still running in another thread."""
 
     def __init__(self, steps: Generator[Any, None, None]) -> None:
         self._steps = steps
@@ -123,10 +123,10 @@ class _ClosableSteps:
 def in_thread_pool(steps: Generator[Any, None, None]) -> Iterator[Any]:
     """Runs each step of a generator in a thread of dlt's pool, one after the other, while other resources have their turns.
 
-    It is dlt's own `parallelized=True`, except for two points. A resource can use it for some of its steps: the estimates
-    must come before the first request of any table, and the write disposition after the last. And dlt closes the generators
-    when a resource fails: with `parallelized=True` a step that is still running then raises "generator already executing",
-    which hides the failure.
+    It works like dlt's `parallelized=True`, with two differences. A resource can use it for only some of its steps: the
+    estimates must come before the first request of any table, and the write disposition after the last. And dlt closes the
+    generators when a resource fails: with `parallelized=True`, a step that is still running then raises "generator already
+    executing", which hides the failure.
     """
     iterator: Iterator[Any] = wrap_parallel_iterator(cast("Any", _ClosableSteps(steps)))
     return iterator
@@ -139,7 +139,7 @@ NEXT_RESOURCE: None = None
 def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
     """The last item of a resource: sets the write disposition of all rows that the resource has yielded.
 
-    dlt documents hints that come with an item, not that the last one decides about the whole load.
+    dlt documents hints on an item, but not that the hint on the last item applies to the whole load.
     """
     return dlt.mark.with_hints(empty, dlt.mark.make_hints(write_disposition=disposition))
 
@@ -147,9 +147,10 @@ def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:
     """Appends `rows` to the table `name`, which several resources of a source share.
 
-    dlt's schema names the resource that wrote to a table last. Resources that share a table race for that, and dlt stores a
-    changed schema in the destination anew. So after each write the schema gets the source's first resource by name; dlt
-    needs a resource of the source there, because it adds up the metrics of each resource by its tables.
+    dlt's schema records for each table the resource that wrote to it last. If several resources share a table, that depends
+    on timing, and dlt stores every changed schema in the destination again. So each write is followed by setting the
+    resource to the first one of the source by name. dlt needs a resource of the source there, because it adds up the
+    metrics of each resource by its tables.
     """
     yield dlt.mark.with_hints(
         rows,

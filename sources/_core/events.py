@@ -18,7 +18,7 @@ from meterhouse.sources._core.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something happens: one account's table. Both are '' for a request of no table, such as a credentials check."""
+    """Where something happens: one account's table. Both are '' for a request without a table, as in a credentials check."""
 
     provider: str
     account: str = ""
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class RequestSent:
-    """A request is about to be sent, for the first time or again; `remaining` more may follow at once, None: no limit."""
+    """A request is about to be sent, for the first time or again; `remaining` more may follow at once (None: no limit)."""
 
     place: Place
     remaining: int | None
@@ -62,7 +62,7 @@ class WindowRequested:
 
 @dataclass(frozen=True, slots=True)
 class WindowFetched:
-    """`window` was read whole: `rows` rows of one account's table."""
+    """`window` was read completely: `rows` rows of one account's table."""
 
     place: Place
     window: Window
@@ -127,7 +127,7 @@ _place: ContextVar[Place | None] = ContextVar("place", default=None)
 
 @contextmanager
 def at(place: Place) -> Iterator[None]:
-    """Requests that this thread sends in the block are for `place`."""
+    """Attributes the requests that this thread sends in the block to `place`."""
     token = _place.set(place)
     try:
         yield
@@ -136,5 +136,5 @@ def at(place: Place) -> Iterator[None]:
 
 
 def current_place(provider: str) -> Place:
-    """The place that this thread fetches for; that of the provider alone outside of `at`."""
+    """The place that this thread fetches for; outside of `at`, the provider alone."""
     return _place.get() or Place(provider)

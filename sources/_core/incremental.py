@@ -45,8 +45,8 @@ class Plan:
 
     A `backfill` requests exactly its window and moves no cursor. `restart` ignores the cursor but deletes no row: rows that
     the provider no longer returns and that are older than `initial_date` stay. `reach` is the number of buckets, the running
-    one included, that the API can return; None without a limit: 1 for a snapshot of the present.
-    `timezone` is the calendar of tables whose days are local; a local day is written as the UTC midnight of its date.
+    one included, that the API can return: None for no limit, 1 for a snapshot of the present. `timezone` is the calendar
+    of tables whose days are local; a local day is written as the UTC midnight of its date.
 
     Raises:
         ConfigurationError: the backfill begins or ends inside a bucket.
@@ -71,7 +71,7 @@ class Plan:
                 )
 
     def windows(self, cursor: Cursor | None, now: DateTime) -> Iterator[Window]:
-        """The windows to fetch at `now` (UTC), oldest first and adjoining; none for a backfill of a snapshot.
+        """The windows to fetch at `now` (UTC), oldest first, without holes between them; none for a backfill of a snapshot.
 
         Raises:
             ConfigurationError: the backfill has another unit than the loaded rows.
@@ -94,12 +94,11 @@ class Plan:
     def missed(self, cursor: Cursor | None, returned_from: DateTime, read_until: DateTime | None = None) -> Window | None:
         """The time that the API no longer returns and that no regular run has loaded; None if there is none.
 
-        It ends at `returned_from`, the start of the response, and begins at the cursor. In a backfill it
-        begins at `read_until`, the end of the windows read before, or at the
-        start of the backfill.
+        It ends at `returned_from`, the start of the response, and begins at the cursor; in a backfill, at `read_until` (the
+        end of the windows read so far) or at the start of the backfill.
         """
         if self.reach == 1:
-            return None  # a snapshot that was not taken counts nothing that would be lost
+            return None  # a snapshot that was not taken loses no usage
         if self.backfill is None:
             start, end = cursor.until if cursor is not None else returned_from, returned_from
         else:
@@ -111,14 +110,14 @@ class Plan:
         return Window(start, end) if start < end else None
 
     def may_be_late(self, moment: DateTime, now: DateTime) -> bool:
-        """Whether the API may not yet return a bucket that begins at `moment`: a provider has a day to count it."""
+        """Whether the API may not return the bucket that begins at `moment` yet: a provider has a day to count it."""
         return moment >= floor(self.wall_time(now) - timedelta(days=1), self.unit)
 
     def cursor_after(self, cursor: Cursor | None, done: Window, now: DateTime) -> Cursor | None:
         """The cursor after `done` was fetched at `now` (UTC); unchanged after a backfill.
 
-        `done` begins where the request began, even if the response begins later: no run requests again what the API does
-        not have.
+        `done` begins where the request began, even if the response begins later, so that no run requests again what the API
+        does not have.
         """
         if self.backfill is not None:
             return cursor
@@ -139,8 +138,8 @@ class Plan:
         start = floor(self.initial_date, self.unit)
         if (earliest := self._earliest(now)) is not None:
             start = max(start, earliest)
-        # An `initial_date` before the first run's requests the older history, too. A change of unit requests everything, so
-        # that hours and days of the same time never stand side by side.
+        # If `initial_date` is earlier than in the first run, the older history is requested, too. A change of unit requests
+        # everything, so that the table never has hours and days of the same time.
         if cursor is not None and cursor.unit != self.unit:
             return min(start, floor(cursor.since, self.unit))
         if cursor is None or cursor.since > start or self.restart:

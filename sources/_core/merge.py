@@ -9,7 +9,7 @@ Three ways were measured on dlt 1.31 with 350,000 rows on DuckDB 2.0, the same w
 So the strategy is `cdc`: one MERGE that inserts new rows, updates those whose `row_version` differs, and deletes the rows of
 the scope that the response no longer holds. A second run of the same window changes no row. `fetched_at` is the time at
 which a row took its present values; `fetched_windows` has the time at which a window was last requested. Redshift,
-ClickHouse and some other destinations have no such MERGE in dlt. They get delete-insert, with the same totals, which
+ClickHouse and some other destinations have no such MERGE in dlt. They get delete-insert, which gives the same totals but
 rewrites every row of the window.
 
 A resource yields the scope last: only then does it know, for each partition, which windows were read completely. A partition
@@ -56,8 +56,8 @@ def write_disposition(table: Table, replaced: Sequence[ReplacedWindow]) -> Any:
     if destination is None:
         scope, strategies = scope_sql(table, replaced), ["cdc"]
     else:
-        # Delta's MERGE sees the columns of two tables, so each needs its table's name; elsewhere the scope is part of a
-        # DELETE, where some engines reject the name of the table before that of a column.
+        # Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of
+        # a DELETE, in which some engines reject column names with a table's name.
         qualifier = "{table}." if destination.destination_type.endswith(".filesystem") else ""
         scope = scope_sql(table, replaced, qualifier)
         strategies = destination.capabilities().supported_merge_strategies

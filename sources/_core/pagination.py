@@ -2,11 +2,11 @@
 
 
 def overlapping_page(read: int, most: int, last_page: int) -> tuple[int, int] | None:
-    """Number and size of the page to request after the first `read` rows; None if it would lie behind `last_page`.
+    """Number and size of the page to request after the first `read` rows; None if it would lie beyond `last_page`.
 
-    The page begins as shortly as possible before the end of the rows read, so its first rows are known: if they differ, a
-    row was added or removed in between. Pages of equal size have no row in common, but page 2 of 999 rows begins with the
-    last row of page 1 of 1000. Where no size gives an overlap (tiny pages only), the page begins where the rows end.
+    The page begins as close as possible before the end of the rows read, so its first rows are known: if they differ, a row
+    was added or removed in between. Pages of equal size have no row in common, but page 2 of 999 rows begins with the last
+    row of page 1 of 1000. If no size gives an overlap (tiny pages only), the page begins where the rows end.
 
     Args:
         read: the number of rows read so far.

@@ -12,15 +12,15 @@ from meterhouse.sources._core.incremental import Plan
 from meterhouse.sources._core.windows import Window
 
 UNSAFE = "'\"\\{}"
-"""Characters that no value in a scope may have: quotes and backslashes are SQL's, braces are dlt's, which formats the
-text."""
+"""Characters that no value in a scope may have: quotes and backslashes have a meaning in SQL, and braces in dlt, which
+formats the text."""
 
 SEPARATOR = "|"
 """Stands between the values of a partition's name; neither they nor an account's name contain it."""
 
 
 class FetchResult(NamedTuple):
-    """The rows of a fetch, and the window that they cover completely; None where the response covers no part of it."""
+    """The rows of a fetch, and the window that they cover completely; None if the response covers no part of the request."""
 
     rows: pa.Table
     window: Window | None
@@ -61,12 +61,12 @@ class Partition:
 
     @property
     def name(self) -> str:
-        """Distinguishes the partition from the account's other ones; '' for an account without partitions."""
+        """Distinguishes the partition from the account's other partitions; '' for a partition without fixed columns."""
         return SEPARATOR.join(value for value in self.fixed_columns.values() if value)
 
     @property
     def cursor_key(self) -> str:
-        """The key of its cursor in dlt's state."""
+        """The key of the partition's cursor in dlt's state."""
         return SEPARATOR.join(name for name in (self.account, self.name) if name)
 
     def resolved(self) -> "Partition":

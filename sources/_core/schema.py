@@ -31,8 +31,8 @@ class Column:
     """One column. `field` is its name in the API, None for a column that the source computes.
 
     `parse` converts one JSON value to the column's Python value, or raises ValueError with the reason. If all values of a
-    page have one of the types in `plain`, Arrow converts them at once, with the same result or an error, in a tenth of the
-    time.
+    page have one of the types in `plain`, Arrow converts them together, in a tenth of the time; values that Arrow refuses
+    are parsed one by one.
     """
 
     name: str
@@ -68,8 +68,8 @@ def instant(name: str, description: str, *, field: str | None = None, nullable: 
 def decimal(name: str, description: str, *, field: str | None = None, nullable: bool = False) -> Column:
     """An exact decimal with nine digits after the point, for credits, shares and money: parsed from text, never a float.
 
-    Providers that add in binary floating point send 0.30000000000000004; from the tenth digit on, the value is rounded half
-    to even.
+    Providers that add in binary floating point send 0.30000000000000004; the value is rounded half to even after the ninth
+    digit.
     """
     parse = _optional(_decimal) if nullable else _decimal
     return Column(name, DECIMAL, parse, field or name, description, nullable, frozenset({int, Decimal}))
@@ -150,7 +150,7 @@ class Table:
         return pa.table({name: arrays[name] for name in declared + added})
 
     def _column_for(self, unknown: str, taken: Container[str]) -> str:
-        """The column of an undeclared field: its name in dlt's spelling, after `vendor_` if the table has that column."""
+        """The column of an undeclared field: its name in dlt's spelling, with the prefix `vendor_` if that column exists."""
         name = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unknown)).strip("_").lower()
         ours = {column.name for column in self.columns} | STAMPED
         while not name or name in ours or name in taken or name.startswith("dlt_"):
@@ -211,7 +211,7 @@ def _dimension(value: Any) -> str:
 
 
 def _whole_number(value: Any) -> int:
-    # A bool is an int to Python, and 5.0 is a whole number that some JSON writers make of 5.
+    # Python takes a bool for an int, and some JSON writers write 5 as 5.0.
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
     elif isinstance(value, Decimal) and value.adjusted() <= 18 and value == value.to_integral_value():
@@ -273,7 +273,7 @@ def _flag(value: Any) -> bool:
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, Decimal):  # a number of its own needs no quotes
+    if isinstance(value, Decimal):  # a bare number needs no quotes
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
 
@@ -286,7 +286,7 @@ def _shown(value: Any) -> str:
 def row_versions(table: pa.Table, columns: Sequence[str]) -> pa.Array:
     """A text for each row that changes when one of `columns` changes, computed for the whole table at once."""
     texts = [_text_of(table.column(name)) for name in columns]
-    # A control character distinguishes a null from an empty text; not U+0000, which PostgreSQL cannot store.
+    # A control character stands for null, so that null differs from an empty text. PostgreSQL cannot store U+0000.
     return pc.binary_join_element_wise(*texts, "\x1f", null_handling="replace", null_replacement="\x1e").combine_chunks()
 
 

@@ -1,4 +1,4 @@
-"""What the sources of all providers share: their common settings, and the plans, accounts and clients made of them."""
+"""What the sources of all providers share: their common settings, and the plans, accounts and clients built from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from meterhouse.sources._core.windows import Unit, Window
 class SourceBuilder:
     """The common settings of one call of a provider's source function.
 
-    Every method raises ConfigurationError for a setting that cannot be used, which it names `sources.<provider>.<setting>`.
+    Every method raises ConfigurationError for a wrong setting; the message names it as `sources.<provider>.<setting>`.
 
     Args:
         provider: its section in the configuration, `[sources.<provider>]`.
@@ -154,7 +154,7 @@ class SourceBuilder:
         """The configured accounts; `settings` are those that an account may set for itself, besides `base_url`.
 
         Raises:
-            NotConfigured: there are no credentials.
+            NotConfigured: no credentials are set.
         """
         return resolve_accounts(
             self.provider,

@@ -75,7 +75,7 @@ class _TableRead:
     replaced: list[ReplacedWindow] = field(default_factory=list)
     requested: list[Partition] = field(default_factory=list)
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
-    """The keys read so far by account, where the partitions do not tell the keys apart."""
+    """By account, the keys read so far; empty if the fixed columns are part of the key, so that partitions share no key."""
 
     def partitions(self, partitions: Sequence[Partition]) -> Generator[pa.Table, None, None]:
         """Reads the partitions one after the other; one that fails keeps the windows it has read, and their cursor."""
@@ -122,8 +122,8 @@ class _TableRead:
     ) -> Iterator[tuple[Window, pa.Table, Window, DateTime]]:
         """Requested window, rows, the window that they cover, and time of each fetch; the rest of a window is fetched again.
 
-        The API may return nothing before its first rows, where its memory begins, and nothing for the last day, which it
-        may still be counting. Any other hole is an error: the windows after it would seem to adjoin those before.
+        The API may return nothing before the start of its history, and nothing for the last day, which it may still be
+        counting. Any other hole is an error, because the cursor would move past it.
         """
         has_begun = False
         for window in windows:
@@ -151,7 +151,7 @@ class _TableRead:
         return [wanted for wanted in self.requested if not any(done.partition is wanted for done in self.replaced)]
 
     def _checked(self, rows: pa.Table, partition: Partition) -> pa.Table:
-        """The rows with the fixed columns. A row of another partition would lie outside the scope, or come twice."""
+        """The rows with the fixed columns. A row of another partition would lie outside the scope, or be loaded twice."""
         table = self.table
         for name, value in partition.fixed_columns.items():
             if name not in rows.column_names:
@@ -161,7 +161,7 @@ class _TableRead:
                     raise table.unexpected(f"a row has {name} {found!r}, but the request was for {name} {value!r}")
         if duplicate := first_duplicate(rows, table.key):
             raise table.unexpected(f"two rows have the same key {duplicate}")
-        if not set(partition.fixed_columns) <= set(table.key):  # else no two partitions can share a key
+        if not set(partition.fixed_columns) <= set(table.key):  # otherwise no two partitions share a key
             seen = self.keys.setdefault(partition.account, set())
             for key in zip(*(rows.column(name).to_pylist() for name in table.key), strict=True):
                 if key in seen:
@@ -170,7 +170,7 @@ class _TableRead:
         return rows
 
     def _cursor_of_other_time_zone(self, partition: Partition) -> Cursor | None:
-        """The latest cursor of the same rows in another time zone, where this time zone is new."""
+        """The latest cursor of the same rows in another time zone; None for a table without time zones."""
         if "timezone" not in partition.fixed_columns:
             return None
         stem = partition.cursor_key.removesuffix(partition.fixed_columns["timezone"])
@@ -196,7 +196,7 @@ class _TableRead:
 
 @contextmanager
 def _requests_for(table: Table, place: Place, observe: Observer) -> Iterator[None]:
-    """Requests in the block are for `place`; a response of an unknown form becomes an error of this table alone."""
+    """Attributes the requests in the block to `place`; a response of unknown form becomes an error of this table alone."""
     began = time.monotonic()
     try:
         with at(place):
@@ -210,7 +210,7 @@ def _requests_for(table: Table, place: Place, observe: Observer) -> Iterator[Non
 def _estimate(table: Table, partitions: Sequence[Partition], cursors: Cursors, observe: Observer) -> None:
     for partition in partitions:
         place = _place(table, partition)
-        # An error comes again when the partition is read, and is reported then.
+        # The same error occurs when the partition is read, and is reported then.
         with suppress(SourceError), _requests_for(table, place, observe):
             resolved = partition.resolved()
             if resolved.estimate is not None:
@@ -228,13 +228,12 @@ def _cursor(cursors: Mapping[str, dict[str, str]], partition: Partition) -> Curs
 def _require_inside(rows: pa.Table, table: Table, window: Window, unit: Unit) -> None:
     """A row outside of `window` would lie outside the scope, where no later run would ever delete it.
 
-    A bucket that does not begin on an edge of `unit` comes from another calendar than the one that its length is computed
-    by.
+    A bucket that does not begin on an edge of `unit` follows another calendar, so its computed end would be wrong.
     """
     starts = pc.unique(rows.column(table.time).cast(TIMESTAMP))
     for start in (found.as_py() for found in pc.min_max(starts).values()):
         if start is not None and not window.start <= start < window.end:
-            raise table.unexpected(f"a row is of {start.isoformat()}, outside the window {window} of the request")
+            raise table.unexpected(f"a row is dated {start.isoformat()}, outside the requested window {window}")
     if not table.is_event:
         for start in starts.filter(pc.not_equal(starts, bucket_starts(starts, unit))).to_pylist():
             raise table.unexpected(f"a bucket begins at {start.isoformat()}, which is not the start of a {unit} in UTC")

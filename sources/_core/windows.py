@@ -28,7 +28,7 @@ def floor(moment: datetime, unit: Unit) -> DateTime:
 
 
 def from_date(value: date) -> DateTime:
-    """A date as its UTC midnight; a moment as itself."""
+    """The UTC midnight of a date; a moment stays unchanged."""
     if isinstance(value, datetime):
         return pendulum.instance(value, tz="UTC")
     return pendulum.datetime(value.year, value.month, value.day)
@@ -66,7 +66,7 @@ class Window:
         return Window(self.start, middle), Window(middle, self.end)
 
     def whole_buckets(self, unit: Unit) -> "Window | None":
-        """The whole buckets of `unit` in this window; None without one."""
+        """The whole buckets of `unit` in this window; None if it has none."""
         start, end = ceil(self.start, unit), floor(self.end, unit)
         return Window(start, end) if start < end else None
 

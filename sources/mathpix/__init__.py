@@ -45,16 +45,16 @@ def mathpix_source(
         timespan: length of a bucket: hour, day, week or month. Only hours and days add up to any billing month.
         initial_date: where the first run begins.
         lookback: how much of the loaded time each run requests again.
-        page_size: rows a page, 1 to 1000.
+        page_size: rows per page, 1 to 1000.
         requests_per_minute: the limit of your plan.
         accounts: several keys, each under a name of your choice; see the README.
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; now by default.
-        full_refresh: begins at `initial_date` again, whatever is loaded.
+        full_refresh: ignores the cursors and begins at `initial_date` again.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
+        ConfigurationError: a setting is wrong; NotConfigured if no credentials are set.
     """
     source = SourceBuilder(
         provider="mathpix",

@@ -9,11 +9,11 @@ BASE_URL = "https://api.mathpix.com"
 ENDPOINT = "/v3/ocr-usage"
 
 INITIAL_DATE = "2022-06-06"
-"""The day on which Mathpix announced the usage API; there is no older usage to request."""
+"""The day on which Mathpix announced the usage API; we expect no older usage."""
 
 LOOKBACK = "7 days"
 """The documentation does not say whether counts are restated, nor when asynchronous PDFs are counted. A week costs one page
-a table."""
+per table."""
 
 REQUESTS_PER_MINUTE = 200
 """The default limit of the conversion endpoints (docs.mathpix.com/reference/limits-and-quotas). The documentation does not

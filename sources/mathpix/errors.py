@@ -26,7 +26,7 @@ def error_from_response(response: Response) -> SourceError | None:
         info = payload.get("error_info")
         info = info if isinstance(info, dict) else {}
         error = _error_by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
-        # For an undocumented id the status decides: a gateway's 503 may pass, even with a JSON body.
+        # For an undocumented id the status decides: a gateway's 503 may be transient, even with a JSON body.
         return None if isinstance(error, RequestRejected) and response.status != 200 else error
     if response.status == 200 and not isinstance(payload.get("ocr_usage"), list):
         return MalformedResponse("the response has no list ocr_usage", hint="Run again later; check base_url.")
@@ -40,7 +40,7 @@ def _error_by_id(error_id: str, message: str, info: dict[str, object]) -> Source
     if error_id == "http_max_requests":
         limit = str(info.get("limit_name", ""))
         if "month" in limit:
-            # Same id and status as the limit a minute; only limit_name shows that a retry within minutes cannot help.
+            # Same id and status as the limit per minute; only limit_name shows that a retry within minutes cannot help.
             return QuotaExhausted(
                 f"{problem}: {limit} is {info.get('limit_value')}, {info.get('count')} used",
                 hint="Raise the limit in the Mathpix console, or wait for the next month.",

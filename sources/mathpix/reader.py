@@ -1,15 +1,15 @@
 """Reads one window of `GET /v3/ocr-usage` completely.
 
 The reference page does not mention paging. The vendor's client mpxpy does (`page` 1–100, `per_page` 1–1000, default 100),
-and no response says whether more rows follow. So the reader trusts no length:
+and no response states whether more rows follow. So the reader draws no conclusion from a length alone:
 
 - A page is the last one only if it is empty, or shorter than another page.
 - A server that ignores `page` repeats its rows. The reader then requests both halves of the window; if they have more rows
   together, the window is read in halves.
-- A window that cannot be read completely is split in two, down to a single bucket, before it is an error.
+- A window that cannot be read completely is split in two, down to a single bucket. Only then is it an error.
 
-A row that is withdrawn or added while pages are read moves other rows from one page to the next, so that they would be
-skipped or read twice. So each page begins with the last rows of the page before (see `_core.pagination`). If they differ,
+A row that is withdrawn or added while pages are read moves other rows from one page to the next, and the reader would skip
+them or read them twice. So each page begins with the last rows of the page before (see `_core.pagination`). If they differ,
 the window is read again, and finally in halves, which have fewer pages.
 """
 
@@ -29,11 +29,11 @@ from .client import MathpixClient
 from .constants import MAX_PAGE
 
 ATTEMPTS = 3
-"""How often a window is read in which rows move between pages."""
+"""How many times a window is read if rows move between its pages."""
 
 
 class _PageIgnored(Exception):
-    """The server ignores `page`; whether its only page has all rows is open."""
+    """The server ignores `page`; its only page may or may not have all rows."""
 
     def __init__(self, items: list[Any], rows: pa.Table) -> None:
         super().__init__(f"the server returns the same {len(items)} rows for every page")
@@ -86,7 +86,7 @@ def _is_complete(
     """Whether the only page of a server that ignores `page` has all rows: the halves of its window have no more.
 
     A half with all of the rows proves nothing, because the server may cap it at the same length. A server that returns the
-    same rows for any window has no others; whether those rows lie in the window is checked where they are stored.
+    same rows for any window has no others; `_core.windowed_resource` checks whether those rows lie in the window.
     """
     first, second = (client.usage(half, group_by=group_by, timespan=unit, page=1, per_page=page_size) for half in halves)
     if first == second == only_page.items:
@@ -135,8 +135,8 @@ def _read_pages(client: MathpixClient, window: Window, table: Table, group_by: s
     if _estimated_pages(first, window, unit) > MAX_PAGE:
         raise _DoesNotFit(f"it takes more than {MAX_PAGE} pages of {page_size} rows")
     pages, keys = [first], first.select(table.key)
-    # No response says how long a full page is, because the server may have its own limit. So the first page is always
-    # followed by a second one, and no later page asks for more rows than the first one had: a shorter page is the last.
+    # No response states the length of a full page, and the server may have its own limit. So the first page is always
+    # followed by a second one, and no later request is for more rows than the first page had: a shorter page is the last.
     is_last = not first.num_rows
     while not is_last:
         next_page = overlapping_page(keys.num_rows, min(first.num_rows, page_size), MAX_PAGE)
@@ -157,7 +157,7 @@ def _read_pages(client: MathpixClient, window: Window, table: Table, group_by: s
 
 
 def _estimated_pages(page: pa.Table, window: Window, unit: Unit) -> float:
-    """The number of pages in the window if the rows continue as on this first page, by the share of time that it covers.
+    """The number of pages in the window, extrapolated from the share of its time that this first page covers.
 
     The documentation does not say that rows are in order of time. If they are, a window that does not fit costs one request
     instead of a hundred. If they are not, the first page spans the window, and only the hundredth page shows the problem.

@@ -44,24 +44,24 @@ def onepin_source(
 
     Args:
         api_key: an API key (`op_live_…`) with the scope `workspace:read`; it is bound to one workspace.
-        workspace_id: sent as `X-Workspace-Id`; an API key needs none.
-        timezone: IANA name of the calendar for days, weeks and months. Another one begins another history.
+        workspace_id: sent as `X-Workspace-Id`; not needed with an API key.
+        timezone: IANA name of the calendar for days, weeks and months. A change begins a second history.
         base_url: the API's address.
         initial_date: nothing earlier is loaded; by default all that the API returns.
         lookback: how much of the activity feed each run requests again; the other tables are always read whole.
         language_views: `daily`, `weekly`, `monthly`: periods of `usage_by_language` besides the three ranges.
         activity_types: only these actions; all by default.
         activity_user_ids: only the actions of these members; all by default.
-        page_size: events a page, 1 to 100.
+        page_size: events per page, 1 to 100.
         requests_per_minute: the limit of your key.
         accounts: several keys, each under a name of your choice; see the README.
         since: with `until`, loads exactly the part of [since, until) that the API still returns, and moves no cursor.
         until: end of the backfill, excluded; now by default.
-        full_refresh: begins at `initial_date` again, whatever is loaded.
+        full_refresh: ignores the cursors and begins at `initial_date` again.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
+        ConfigurationError: a setting is wrong; NotConfigured if no credentials are set.
     """
     source = SourceBuilder(
         provider="onepin",

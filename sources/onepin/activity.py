@@ -1,7 +1,7 @@
 """Reads one window of the activity feed: newest first, from now back to the start of the window.
 
-A cursor names each page, so new events shift no rows; an event that comes twice is taken once. A feed that repeats itself is
-an error, instead of an endless loop or a short result.
+A cursor names each page, so new events shift no rows; an event that appears twice is loaded once. If a feed repeats itself,
+the reader raises an error: it would otherwise loop for ever, or return too few events.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def _page(items: Any, table: Table) -> pa.Table:
 
 
 def _reaches_back(page: pa.Table, window: Window) -> bool:
-    """Whether the page ends before the window's start; a page that is not newest first, as documented, proves nothing."""
+    """Whether the page ends before the window's start, which only a page in the documented order (newest first) proves."""
     times = page.column("timestamp").to_pylist()
     return bool(times) and times == sorted(times, reverse=True) and times[-1] < window.start
 
@@ -85,7 +85,7 @@ def _reaches_back(page: pa.Table, window: Window) -> bool:
 def _start_of_feed(events: pa.Table, window: Window, timezone: str) -> DateTime:
     """The start of the time covered by a feed that was read to its last page.
 
-    It covers the documented days, whose first may be a day earlier than the count suggests, and at least its oldest event.
+    It covers the documented days, and any older event: the first day may be one earlier than the documentation suggests.
     """
     first_day = utc_now().in_timezone(timezone).start_of("day").subtract(days=DAYS_IN_REACH - 1).in_timezone("UTC")
     oldest = pc.min(events.column("timestamp")).as_py()

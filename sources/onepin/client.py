@@ -30,7 +30,7 @@ class OnepinClient:
     def workspace(self) -> Mapping[str, str]:
         """The workspace that the key is bound to, which only the API knows; requested once.
 
-        Without its id, the key of another workspace in the same account would overwrite the history of this one.
+        Without the id, a key of another workspace in the same account would overwrite the history of this one.
 
         Raises:
             SourceError: the request failed, or the id is not a plain identifier.
@@ -45,7 +45,7 @@ class OnepinClient:
         These are three of our tables. They share one response, unless the local day changes in between.
 
         Raises:
-            SourceError: the request failed, or the response is to another request.
+            SourceError: the request failed, or the response is for another request.
         """
         today = utc_now().in_timezone(self.timezone).date()
         params = {"range": range_, "activity_view": VIEW_OF[range_]}
@@ -55,7 +55,7 @@ class OnepinClient:
         """The totals of each language for a `range` or an `activity_view`.
 
         Raises:
-            SourceError: the request failed, or the response is to another request.
+            SourceError: the request failed, or the response is for another request.
         """
         return self._get(BY_LANGUAGE, params, table)
 
@@ -76,7 +76,7 @@ class OnepinClient:
         return page
 
     def check_credentials(self) -> None:
-        """Sends the smallest request that needs all that a run needs."""
+        """Sends the smallest request that needs the same permission as a run."""
         self.http.get(SUMMARY, {"range": "30d", "activity_view": "daily", "timezone": self.timezone})
 
     def _request_workspace_id(self) -> str:

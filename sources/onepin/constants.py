@@ -35,11 +35,11 @@ BUCKET_VIEWS: dict[View, tuple[Range, Unit]] = {"weekly": ("90d", "week"), "mont
 `daily`."""
 
 BUCKETS_IN_REACH = 13
-"""The documentation states twelve weeks and twelve months; one more is accepted in case the running one is not among
-them."""
+"""The documentation states twelve weeks and twelve months. One more is accepted, because the running one may not be among
+the twelve."""
 
 INITIAL_DATE = "2020-01-01"
-"""Earlier than all that the API returns, so that a first run loads all of it."""
+"""Earlier than any usage that the API returns, so that a first run loads all of it."""
 
 LOOKBACK = "7 days"
 """How much of the activity feed each run requests again: the documentation says nothing about late events. The other tables

@@ -41,7 +41,7 @@ _BAD_TIMEZONE = (RequestRejected, "Set sources.onepin.timezone to an IANA name, 
 
 
 def error_from_response(response: Response) -> SourceError | None:
-    """Maps a response to an error, or None: by its status, or by its code where an error comes with status 200."""
+    """Maps a response to an error, or None: by its status, or by its code if an error comes with status 200."""
     payload = response.payload
     if not isinstance(payload, dict):
         if payload is None or response.status != 200:
@@ -58,7 +58,7 @@ def error_from_response(response: Response) -> SourceError | None:
 
 
 def _has_next(pagination: Any) -> bool:
-    """Whether a list has a cursor of its next page, or null instead: without the field, the list may go on."""
+    """Whether a list has the cursor of its next page, or null; without the field, further pages may exist."""
     return isinstance(pagination, dict) and "next" in pagination and isinstance(pagination["next"], str | None)
 
 

@@ -12,7 +12,7 @@ def flatten(item: Mapping[str, Any], table: Table) -> dict[str, Any]:
     An undeclared field without a value is left out, so that `audio: null` adds no column.
 
     Raises:
-        UnexpectedValue: a value stands where the table declares an object, whose columns would be null.
+        UnexpectedValue: the response has another value where the table declares an object; its columns would be null.
     """
     known = {column.field for column in table.columns if column.field}
     fields: dict[str, Any] = {}

@@ -35,7 +35,7 @@ def table_partitions(
         if plan is not None:
             partitions[table].append(Partition(account.name, plan, fetch, fixed_columns, client.workspace))
 
-    # Two days more than documented: the documentation does not say which local days a range has, and the response shows it.
+    # Two days more than documented, because only the response shows which local days a range has.
     days = source.plan("day", longest=WHOLE, lookback=REREAD, reach=DAYS_IN_REACH + 2, timezone=zone)
     add(USAGE_DAILY.name, days, partial(read_daily, client, table=USAGE_DAILY), {"timezone": zone})
 

@@ -129,7 +129,7 @@ def _inside(rows: pa.Table, unit: Unit, requested: Window, period: Window | None
     """The rows in the requested window, and the part of the window that the response covers.
 
     The response covers its `period`, unless it has rows outside of it. Without a period it covers the time from the first
-    row to the last: a bucket beyond may only have left the range, so it stays unchanged.
+    row to the last. An older bucket stays unchanged, because it may merely have left the range.
     """
     starts = [from_date(day) for day in rows.column("date").to_pylist()]
     inside = rows.filter(pa.array([requested.start <= start < requested.end for start in starts], pa.bool_()))

@@ -17,7 +17,9 @@ from meterhouse.sources._core.schema import (
 
 from .constants import ACTIVITY, BY_LANGUAGE, SUMMARY
 
-WORKSPACE_ID = computed("workspace_id", pa.string(), "the workspace, by Onepin's id: an account may get another's key")
+WORKSPACE_ID = computed(
+    "workspace_id", pa.string(), "Onepin's id of the workspace; changes if the account gets another workspace's key"
+)
 TIMEZONE = computed("timezone", pa.string(), "IANA name of the calendar for days, weeks and months")
 SNAPSHOT_DATE = computed("snapshot_date", pa.date32(), "local day of the snapshot; the last one of a day stays")
 PERIOD = (
@@ -69,10 +71,10 @@ USAGE_SUMMARY = Table(
         computed("range", pa.string(), "rolling window of local days: 30d, 60d or 90d; they overlap"),
         TIMEZONE,
         *PERIOD,
-        # These three are of the key's owner, in the owner's billing period. All others are of the workspace, in the rolling
+        # These three count the key's owner, in the owner's billing period. All others count the workspace, in the rolling
         # window. Population and period differ, so never add or compare them.
         decimal(
-            "credits_used", "credits of the key's owner in their billing period: not of the workspace", field="credits.used"
+            "credits_used", "credits of the key's owner in their billing period, not of the workspace", field="credits.used"
         ),
         decimal(
             "credits_quota", "the key owner's quota in that period; null if unlimited", field="credits.quota", nullable=True
@@ -101,7 +103,7 @@ USAGE_SUMMARY = Table(
         text("activity_bucket_unit", "day, week or month", field="activity.bucket_unit"),
         text("activity_range_label", "Onepin's label of that period", field="activity.range_label"),
         decimal("activity_credits_total", "credits of the workspace in the view's period", field="activity.total"),
-        decimal("activity_credits_avg", "credits a bucket", field="activity.avg"),
+        decimal("activity_credits_avg", "credits per bucket", field="activity.avg"),
         decimal("activity_peak_credits", "credits of the highest bucket", field="activity.peak.value", nullable=True),
         text("activity_peak_label", "its label", field="activity.peak.label"),
         instant("activity_peak_start", "its start", field="activity.peak.start", nullable=True),

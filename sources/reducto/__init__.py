@@ -54,11 +54,11 @@ def reducto_source(
         accounts: several keys, each under a name of your choice; see the README.
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; by default today is the last day.
-        full_refresh: begins at `initial_date` again, whatever is loaded.
+        full_refresh: ignores the cursors and begins at `initial_date` again.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
+        ConfigurationError: a setting is wrong; NotConfigured if no credentials are set.
     """
     source = SourceBuilder(
         provider="reducto",

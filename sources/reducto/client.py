@@ -20,7 +20,7 @@ _ORG_ID = re.compile(r"[\w.:@-]{1,128}")
 
 @dataclass
 class ReductoClient:
-    """The usage export of one organisation: `org_id` as configured, '' for the one that the key belongs to."""
+    """The usage export of one organisation: `org_id` as configured, or '' for the key's own organisation."""
 
     http: Client
     org_id: str = ""
@@ -53,7 +53,7 @@ class ReductoClient:
     def own_organisation(self) -> Mapping[str, str]:
         """The organisation that the key belongs to, which only a response shows; requested once.
 
-        Without its id, rows of another organisation would count as withdrawn if the key moves or `org_ids` changes.
+        Without the id, rows of another organisation would count as withdrawn if the key moves or `org_ids` changes.
 
         Raises:
             SourceError: the request failed, or the id is not a plain identifier.

@@ -16,14 +16,14 @@ usage before it; days without usage cost a few requests, once."""
 
 LOOKBACK = "30 days"
 """The documentation does not say whether days are restated. Thirty days are what the export returns without dates, and what
-its dashboard shows; they cost no more than one day, one request a table."""
+its dashboard shows; they cost no more than one day: one request per table."""
 
 LONGEST_WINDOW = timedelta(days=92)
 """The documentation states no longest window and no paging. A quarter is close to the export's default, and far below any
 number of rows at which a server might cut a response."""
 
 REQUESTS_PER_MINUTE = 60
-"""Our own limit, because the documentation states none for the export: one request a second, the first minute's at once."""
+"""Our own limit, because the documentation states none for the export. The first 60 requests go out at once."""
 
 GROUPINGS: Mapping[str, str] = MappingProxyType(
     {

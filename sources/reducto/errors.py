@@ -1,6 +1,6 @@
 """Maps Reducto's responses to errors.
 
-The statuses are documented, the body of an error is not: the message shows any text in it.
+The documentation states the statuses, but not the body of an error: the message shows any text in it.
 """
 
 from typing import Any
@@ -35,10 +35,10 @@ def error_from_response(response: Response) -> SourceError | None:
     if status == 400:
         return RequestRejected(
             f"the API refuses a parameter{detail}",
-            hint="Check org_ids, which a key with several organisations must set, and the filters in [sources.reducto].",
+            hint="Check the filters and org_ids in [sources.reducto]; a key with several organisations needs org_ids.",
         )
     if status == 404:
-        return RequestRejected(f"there is no usage export at this address{detail}", hint="Check sources.reducto.base_url.")
+        return RequestRejected(f"this address has no usage export{detail}", hint="Check sources.reducto.base_url.")
     if status == 429:
         return RateLimited(
             f"too many requests{detail}", hint="Lower sources.reducto.requests_per_minute, or run again later."

@@ -89,7 +89,7 @@ def _rows(response: Mapping[str, Any], table: Table, first: date, last: date) ->
     rows = table.rows(response["data"], org_id=response["orgId"])
     for found in pc.unique(rows.column("date")).to_pylist():
         if not first <= found <= last:
-            raise table.unexpected(f"a row is of {found}, but the response covers {first} to {last}")
+            raise table.unexpected(f"a row is dated {found}, but the response covers {first} to {last}")
     if duplicate := first_duplicate(rows, table.key):
         raise table.unexpected(f"two rows have the same key {duplicate}")
     unrated = pc.and_(pc.equal(pc.fill_null(rows.column("credits"), 0), 0), pc.greater(rows.column("request_count"), 0))

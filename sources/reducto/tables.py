@@ -19,7 +19,7 @@ def usage_by(grouping: str) -> Table:
             dimension(grouping, GROUPINGS[grouping], field="group"),
             decimal("credits", "credits consumed; null if the export has none", nullable=True),
             count("request_count", "API requests", field="requestCount"),
-            computed("is_unrated", pa.bool_(), "there are requests, and the export has no or 0 credits for them"),
+            computed("is_unrated", pa.bool_(), "true if the export has requests, but no or 0 credits for them"),
         ),
         ("org_id", "date", grouping),
         "date",

@@ -65,26 +65,26 @@ def scopix_source(
         lookback: how much of the loaded time each run requests again.
         conversations_lookback: the same for conversations, which use tokens for as long as they go on.
         accounts: several keys, each under a name of your choice; see the README.
-        api_key_ids: loads only the usage of these API keys, in the tables that have it by key: events, days and periods.
+        api_key_ids: loads only the usage of these API keys, in the tables that distinguish keys: events, days and periods.
         operation_types: loads only events of these operations.
         summary_periods: snapshots of the summary: day, week, month.
         dashboard_periods: snapshots of the dashboard: week, month, year.
         plan_periods: snapshots of the plan: month, quarter, year.
-        include_projections: whether the snapshot of the plan has the vendor's own forecast.
-        top_endpoints: endpoints in a snapshot of those with most requests, 1 to 50.
+        include_projections: whether a snapshot of the plan has the vendor's own forecast.
+        top_endpoints: how many endpoints a snapshot has, those with most requests first; 1 to 50.
         analysis_level: the operation that `check` asks about, with `item_count` and `content_category`.
         item_count: see `analysis_level`.
         content_category: see `analysis_level`.
-        page_size: rows a page, 2 to 100.
+        page_size: rows per page, 2 to 100.
         requests_per_minute: the common limit of all endpoints but `check`.
         check_requests_per_minute: the limit of `check`.
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; now by default.
-        full_refresh: begins at `initial_date` again, whatever is loaded.
+        full_refresh: ignores the cursors and begins at `initial_date` again.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
-        ConfigurationError: a setting cannot be used; NotConfigured if there are no credentials.
+        ConfigurationError: a setting is wrong; NotConfigured if no credentials are set.
     """
     source = SourceBuilder(
         provider="scopix",

@@ -82,11 +82,11 @@ class ScopixClient:
         return self.get(SUMMARY, {"period": period})
 
     def day_summary(self, day: Window, api_key_id: str) -> Json:
-        """The summary of one day, for one API key or, with '', for all together."""
+        """The summary of one day, for one API key or, with '', for all keys together."""
         return self.get(SUMMARY, {**time_params(day), "period": "day", "api_key_id": api_key_id})
 
     def by_period(self, period_type: Unit, window: Window, api_key_id: str) -> Json:
-        """The buckets of the window (list `data`), for one API key or, with '', for all together."""
+        """The buckets of the window (list `data`), for one API key or, with '', for all keys together."""
         params = {"period_type": period_type, **time_params(window), "api_key_id": api_key_id}
         return self.get(BY_PERIOD, params, list_field="data")
 
@@ -95,7 +95,7 @@ class ScopixClient:
         return self.get(BREAKDOWN, {})
 
     def top_endpoints(self, window: Window, limit: int) -> list[Any]:
-        """The endpoints with most requests in the window, first the one with most."""
+        """The endpoints with most requests in the window, in descending order."""
         params = {"limit": limit, **time_params(window)}
         endpoints: list[Any] = self.get(TOP_ENDPOINTS, params, list_field="endpoints")["endpoints"]
         return endpoints
@@ -117,11 +117,11 @@ class ScopixClient:
         return self.get(PLAN, {"period": period, "include_projections": "true" if include_projections else "false"})
 
     def tokens(self, first: DateTime, last: DateTime) -> Json:
-        """The tokens of the days from `first` to `last`, both included, by the newer parameters."""
+        """The tokens of the days from `first` to `last`, both included, with the newer parameters."""
         return self.get(TOKENS, date_params(first, last))
 
     def tokens_of_month(self, first: DateTime, last: DateTime) -> Json:
-        """The tokens of a calendar month with these days, by the newer and by the older parameters, which mean the same."""
+        """The tokens of the calendar month from `first` to `last`, with the newer and the older parameters for it."""
         return self.get(TOKENS, {**date_params(first, last), "year": first.year, "month": first.month})
 
     def check(self, operation: Mapping[str, Any]) -> Json:
@@ -142,7 +142,7 @@ class ScopixClient:
 
 
 def connect(source: SourceBuilder, accounts: Sequence[Account], check_requests_per_minute: int) -> dict[str, ScopixClient]:
-    """A client for each account, by name. Accounts with one key share its rate limits, because Scopix counts by key.
+    """A client for each account, by name. Accounts with the same key share its rate limits, because Scopix counts by key.
 
     Raises:
         ConfigurationError: two accounts have the same key, and one of them has no tenant.
@@ -175,6 +175,6 @@ def _require_tenants(accounts: Sequence[Account]) -> None:
             if account is not other and account.credentials == other.credentials and not account.settings["tenant_id"]:
                 raise ConfigurationError(
                     f"the accounts {account.name} and {other.name} of scopix have the same api_key, and {account.name} has "
-                    f"no tenant_id. It may have the tenant of {other.name}, and all usage would count twice",
+                    "no tenant_id. If both have the same tenant, all usage counts twice",
                     hint=f"Set sources.scopix.accounts.{account.name}.tenant_id, or remove one of the two.",
                 )

@@ -28,7 +28,7 @@ CHECK_REQUESTS_PER_MINUTE = 60
 """The limits of the usage endpoints and of `check`, as the SDK reference states them for every plan."""
 
 LOOKBACK = "3 days"
-"""The documentation does not mention usage that is counted late. Three days cost three requests for each table of days."""
+"""The documentation does not mention usage that is counted late. Three days cost three requests per table of days."""
 
 CONVERSATIONS_LOOKBACK = "30 days"
 """A conversation is listed under the day on which it began, but uses tokens for as long as it goes on."""
@@ -47,7 +47,7 @@ DASHBOARD_DAYS = {"week": 7, "month": 28, "year": 365}
 """The days that each period certainly covers, today included: the shortest month has 28 days."""
 
 LONGEST_WINDOW = timedelta(days=7)
-"""For events, and for tables that take one request a day: a failure halfway loses a quarter of a minute of requests."""
+"""For events, and for tables that take one request per day: a failure halfway loses 15 seconds of requests at most."""
 
 LONGEST_SERIES: Mapping[Unit, timedelta] = {
     "hour": timedelta(days=92),

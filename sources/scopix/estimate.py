@@ -16,7 +16,7 @@ GROWTH = 1.2
 class RequestEstimate:
     """The requests of all accounts with one API key: they share its rate limit, and so its waits.
 
-    Tables add their requests before the first one fetches; lists add theirs when their first page shows their length.
+    Tables add their requests before the first table fetches; lists add theirs when their first page shows their length.
     Several threads may use an estimate at once.
     """
 
@@ -25,7 +25,7 @@ class RequestEstimate:
     _expected: int = field(default=0, init=False)
     _sent: int = field(default=0, init=False)
     _announced: int = field(default=0, init=False)
-    """`_expected` at the last announcement, or when it was last too short for one."""
+    """`_expected` at the last announcement, or at the last check that found the run too short for one."""
     _tables: set[str] = field(default_factory=set, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 

@@ -1,14 +1,14 @@
-"""Reads a list completely although it moves: events, and the tokens of files and of conversations.
+"""Reads a list completely even if it changes meanwhile: events, and the tokens of files and of conversations.
 
 The lists are newest first and paged by position. A row that arrives while pages are read pushes another row onto the next
-page, and a row that vanishes pulls another one past the reader. The total in the response shows either of them, but hardly
-both at once. So each page begins with the last row of the page before. If it does not, if the total has changed, or if a row
-comes twice, the list has moved and is read again. Pages of the older style overlap by having different sizes (see
+page, and a row that vanishes pulls another one past the reader. The total in the response shows one or the other, but not
+both at once. So each page begins with the last row of the page before. If a page does not, if the total has changed, or if
+a row comes twice, the list has moved and is read again. Pages of the older style overlap because their sizes differ (see
 `_core.pagination`).
 
-There are two styles, and neither is fully documented: `limit` and `offset` are the newer parameters, `page` and `page_size`
-the older ones. The first response shows which style a server has, and the second one proves it: a server that ignores the
-parameters returns its first page again.
+Scopix has two styles of paging, and documents neither fully: `limit` and `offset` are the newer parameters, `page` and
+`page_size` the older ones. The first response shows which style a server has, and the second one proves it: a server that
+ignores the parameters returns its first page again.
 """
 
 import sys
@@ -24,7 +24,7 @@ from meterhouse.sources._core.schema import Table
 from .client import Json, ScopixClient
 
 ATTEMPTS = 4
-"""How often a list that moves is read."""
+"""How many times a list that moves is read."""
 
 OFFSET, PAGE = "offset", "page"
 
@@ -44,7 +44,7 @@ class _Page:
     items: Rows
     total: int | None
     page_size: int | None
-    """The page size that the response states, if its paging is of the older style."""
+    """The page size in the response; None for the newer style, 0 if a response of the older style has none."""
     is_full: bool
     """Whether the page has as many rows as a page can have."""
     has_more: bool
@@ -59,11 +59,11 @@ class PagedList:
         client: the account.
         table: the table of the rows; its first key column identifies a row.
         field: the field of the response that holds the rows.
-        params: parameters beside those of the paging.
-        page_size: rows a page.
-        is_enough: whether the rows so far hold all that are needed; by default the whole list is read.
-        remaining_pages: how many of the pages after the first one are needed, from its rows and the number of pages that
-            the list has after it; by default all.
+        params: all parameters except those of the paging.
+        page_size: rows per page.
+        is_enough: whether the rows so far include all that are needed; by default the whole list is read.
+        remaining_pages: from the rows of the first page and the number of pages after it, how many of those are needed; by
+            default all.
     """
 
     client: ScopixClient
@@ -102,7 +102,7 @@ class PagedList:
         )
 
     def ids(self, rows: Rows) -> list[str]:
-        """What identifies the rows."""
+        """The identifiers of the rows."""
         return [row[self.identity] for row in rows]
 
     def has_enough(self, rows: Rows) -> bool:
@@ -214,7 +214,8 @@ def _read_by_page(paged: PagedList) -> Rows:
 def _is_complete(rows: Rows, first: _Page, page: _Page) -> bool:
     """Whether there are as many rows as the total, and nothing indicates more.
 
-    If the first page is full and has as many rows as the total, the total may count that page only. The next page shows it.
+    If the first page is full and has as many rows as the total, the total may count that page only. The next page shows
+    whether it does.
     """
     if first.total is None or len(rows) < first.total or page.has_more:
         return False

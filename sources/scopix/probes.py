@@ -32,11 +32,11 @@ def require_key_filter(
     Args:
         client: the account.
         table: the table of the endpoint.
-        request: requests that time for the key of this id.
+        request: requests the usage of the same time for the key with this id.
         has_usage: whether a response has usage.
 
     Raises:
-        IncompleteResponse: the server ignores `api_key_id`, so each key would have the usage of all.
+        IncompleteResponse: the server ignores `api_key_id`, so each key would get the usage of all keys.
     """
     checked = client.server.key_filter_endpoints
     if table.endpoint in checked:
@@ -56,13 +56,13 @@ def require_key_filter(
 
 
 def proven_token_days(client: ScopixClient, table: Table, window: Window, *, has_tokens: bool) -> Window | None:
-    """The days of the window whose responses certainly are of these days; `has_tokens`: whether any of them is not zero.
+    """The days of the window whose responses are proven to be for these days; `has_tokens`: whether any day is not zero.
 
     Zeros prove nothing: a server that excludes `end_date` returns zero for any single day, and a server that ignores dates
     returns the running month, which may have no tokens yet.
 
     Raises:
-        IncompleteResponse: the server returns another time than the requested one.
+        IncompleteResponse: the server does not return the requested time.
     """
     server = client.server
     last = window.end.subtract(days=1)
@@ -78,7 +78,8 @@ def proven_token_days(client: ScopixClient, table: Table, window: Window, *, has
         server.applies_token_dates = bool(_tokens(client, DAY_WITHOUT_USAGE, utc_now()))
     if server.applies_token_dates:
         return window
-    # The account never used a token, or every response is of a running month without tokens: only its days are surely zero.
+    # The account never used a token, or every response is for the running month, which has none yet. Either way, only the
+    # days of the running month are certainly zero.
     start = max(window.start, floor(utc_now(), "month"))
     return Window(start, window.end) if start < window.end else None
 

@@ -1,7 +1,7 @@
 """Reads one window of a Scopix table: each function maps a window to a FetchResult.
 
-Three kinds of tables have three kinds of windows. Series are requested by date. Lists are read page by page (see `paging`).
-Snapshots are of the present only: each run requests them once, and the last run of a day replaces the earlier ones.
+Tables are of three kinds. Series are requested by date. Lists are read page by page (see `paging`). Snapshots show the
+present only: each run requests them once, and the last run of a day replaces the earlier ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def read_events(
     """All events of the window up to now.
 
     Raises:
-        SourceError: a request failed; IncompleteResponse if the list moves each time that it is read.
+        SourceError: a request failed; IncompleteResponse if the list moves in every attempt.
     """
     table = tables.USAGE_EVENTS
     end = min(window.end, utc_now().start_of("second"))
@@ -78,10 +78,10 @@ def estimate_events(
     page_size: int,
     filters: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Adds the pages of the windows to the estimate; one request for each account finds out how many events they have.
+    """Adds the pages of the windows to the estimate; one request per account counts their events.
 
-    The partitions of an account, such as keys, share its events; so `filters`, by account, has none for an account with
-    several partitions. A single window needs no request, because its first page shows the length of the list.
+    The partitions of an account, such as keys, share that request; so `filters`, by account, is empty for an account with
+    several partitions. A single window needs no such request, because its first page shows the length of the list.
     """
     client.estimate.add(table, len(windows))
     if len(windows) < 2 or table.name in client.counted_tables:
@@ -110,7 +110,7 @@ def _read_created(client: ScopixClient, window: Window, table: Table, field: str
         return parsed(str(row.get("created_at") or ""))
 
     def is_enough(rows: Rows) -> bool:
-        # An old row means that all further ones are old only if the list is in order, newest first.
+        # After an old row, all further rows are old only if the list is in order, newest first.
         times = [created(row) for row in rows]
         return bool(times) and times[-1] < window.start and times == sorted(times, reverse=True)
 
@@ -125,7 +125,7 @@ def _read_created(client: ScopixClient, window: Window, table: Table, field: str
 
 
 def read_usage_daily(client: ScopixClient, window: Window, *, api_key_id: str) -> FetchResult:
-    """The summary of each day: one request a day."""
+    """The summary of each day: one request per day."""
     table = tables.USAGE_DAILY
     rows = []
     for start in bucket_starts(window, "day"):
@@ -137,7 +137,7 @@ def read_usage_daily(client: ScopixClient, window: Window, *, api_key_id: str) -
         last = parse_time(table, "period.end", period.get("end"))
         if first != day.start or not day.start < last <= day.end:
             raise table.unexpected(f"the summary of {start.to_date_string()} covers {first} to {last}")
-        # The limits and the plan are those of today, whatever day was requested.
+        # The limits and the plan are always those of today, not of the requested day.
         usage = {name: value for name, value in payload.items() if name not in {"period", "limits", "plan"}}
         if api_key_id and _has_requests(usage):
             require_key_filter(client, table, partial(client.day_summary, day), _has_requests)
@@ -155,10 +155,10 @@ def _has_requests(summary: Json) -> bool:
 def read_by_period(
     client: ScopixClient, window: Window, *, period_type: Unit, api_key_id: str, first_starts: Mapping[Unit, DateTime]
 ) -> FetchResult:
-    """All buckets of the window in one response, or those of the part that the server says it covers.
+    """All buckets of the window in one response, or those of the part that the response says it covers.
 
-    `first_starts` has the start of the first run by `period_type`. Time that is missing there is reported here, because only
-    later runs can compare the response with loaded rows.
+    `first_starts` has the start of the first run by `period_type`. This function reports time that is missing there, because
+    only later runs can compare the response with loaded rows.
     """
     table = tables.USAGE_BY_PERIOD
     payload = client.by_period(period_type, window, api_key_id)
@@ -189,17 +189,17 @@ def read_daily_activity(client: ScopixClient, window: Window) -> FetchResult:
         payload = client.dashboard_with_days(period, table.name)
         rows = table.rows(payload["daily_activity"])
         covered = covered_window(table, payload, window, "day")
-        if not payload.get("start_date"):  # only its first day shows how far the response reaches back
+        if not payload.get("start_date"):  # then only its first day shows how far the response reaches back
             covered = from_first_day(rows, table, covered)
         if covered is not None and covered.start == window.start:
             break
     if duplicate := first_duplicate(rows, table.key):
-        raise table.unexpected(f"two entries are of the same day {duplicate}")
+        raise table.unexpected(f"two entries have the same day {duplicate}")
     return FetchResult(rows_in(rows, table, covered), covered)
 
 
 def read_tokens_daily(client: ScopixClient, window: Window) -> FetchResult:
-    """The tokens of each day: one request a day, and a few more if the responses do not prove that dates are applied."""
+    """The tokens of each day: one request per day, and a few more if the responses do not prove that dates are applied."""
     table = tables.TOKENS_DAILY
     rows, has_tokens = [], False
     for day in bucket_starts(window, "day"):
@@ -214,7 +214,7 @@ def read_tokens_daily(client: ScopixClient, window: Window) -> FetchResult:
 
 
 def read_tokens_monthly(client: ScopixClient, window: Window) -> FetchResult:
-    """The tokens of each month: one request a month."""
+    """The tokens of each month: one request per month."""
     table = tables.TOKENS_MONTHLY
     rows = []
     for month in bucket_starts(window, "month"):

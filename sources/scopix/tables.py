@@ -87,7 +87,7 @@ USAGE_BY_PERIOD = _table(
         instant("bucket_start", "start of the bucket, included", field="timestamp"),
         BUCKET_END,
         API_KEY,
-        decimal("value", "amount; the API documents no unit, we take it as requests"),
+        decimal("value", "amount; the API documents no unit, so the models take it as requests"),
         text("label", "name of the bucket for a chart"),
     ),
     ("period_type", "bucket_start", "api_key_id"),

@@ -15,8 +15,8 @@ from meterhouse.sources._core.windows import Unit, Window, after, ceil, floor, f
 def time_params(window: Window) -> Params:
     """The window as parameters: its first moment, and the last microsecond in it.
 
-    The samples name the last second of a month as the end of a period, so the end seems to be included. Then the last
-    microsecond is exact. If the end is excluded after all, one microsecond is missing.
+    In the samples, a period ends with the last second of a month, so the end seems to be included. Then the last microsecond
+    is exact. If the end is excluded after all, one microsecond is missing.
     """
     return {
         "start_date": window.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -33,7 +33,7 @@ def parse_time(table: Table, name: str, text: Any) -> DateTime:
     """The UTC time in the field `name` of a response.
 
     Raises:
-        UnexpectedValue: the field holds no time.
+        UnexpectedValue: the field does not hold a time.
     """
     try:
         parsed = pendulum.parse(text, tz="UTC") if isinstance(text, str) else None
@@ -53,7 +53,7 @@ def bucket_starts(window: Window, unit: Unit) -> Iterator[DateTime]:
 
 
 def covered_window(table: Table, payload: Mapping[str, Any], window: Window, unit: Unit) -> Window | None:
-    """The whole buckets of the window between the bounds that the response names, if it names any.
+    """The whole buckets of the window between the bounds in the response, if it has any.
 
     If a server keeps hourly data for one week, only these bounds reveal it; rows outside them must not be deleted.
     """
@@ -70,7 +70,7 @@ def covered_window(table: Table, payload: Mapping[str, Any], window: Window, uni
 
 
 def rows_in(rows: pa.Table, table: Table, window: Window | None) -> pa.Table:
-    """The rows of the window. A bucket that the bounds of the response cut is incomplete, so it is not loaded."""
+    """The rows of the window. A bucket that lies only partly within the bounds of the response is not loaded."""
     times = (from_date(time) for time in rows.column(table.time).to_pylist())
     kept = [window is not None and window.start <= time < window.end for time in times]
     return rows.filter(pa.array(kept, pa.bool_()))

@@ -377,7 +377,7 @@ def test_strips_line_breaks_from_keys(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     cli(*LOAD)
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "geheimschlüssel")
     cli(*LOAD, status=2)
-    assert "app_key in [sources.mathpix] has characters that no key has" in cli.output
+    assert "app_key in [sources.mathpix] has characters that a key cannot have" in cli.output
     assert "geheim" not in cli.output
 
 

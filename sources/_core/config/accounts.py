@@ -99,7 +99,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
     for name in named or [""]:
         if not _NAME.fullmatch(name):
             raise ConfigurationError(
-                f"sources.{provider}.accounts has {name!r} for a name",
+                f"{name!r} in sources.{provider}.accounts is not a valid account name",
                 hint="Use letters, digits, space and . _ @ : - (63 at most).",
             )
     return named
@@ -123,6 +123,6 @@ def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> di
     for field, value in complete.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"{field} in [{section}] has characters that no key has", hint="Copy it again, without line breaks."
+                f"{field} in [{section}] has characters that a key cannot have", hint="Copy it again, without line breaks."
             )
     return complete

@@ -14,7 +14,7 @@ class Limits:
 
     In seconds: `connect` and `read` for one step of a request, `total` for a request with all its retries, `run` for all
     requests of one account in a run, `clock_tolerance` for the difference between this machine's clock and the provider's.
-    `attempts` counts the first one. `max_bytes` is the size of a decompressed response.
+    `attempts` includes the first one. `max_bytes` limits a decompressed response.
     """
 
     connect: float = 10.0
@@ -30,7 +30,7 @@ class Limits:
         """The configured limits.
 
         Raises:
-            ConfigurationError: one of them is not a number above 0.
+            ConfigurationError: a limit is not a number above 0.
         """
         configured: dict[str, Any] = {}
         for item in fields(cls):

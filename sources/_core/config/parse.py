@@ -79,7 +79,7 @@ def parse_timezone(name: str, *, setting: str) -> str:
     """An IANA time zone, such as `Europe/Berlin`.
 
     Raises:
-        ConfigurationError: `name` is none; the message names `setting`.
+        ConfigurationError: `name` is not a time zone; the message names `setting`.
     """
     try:
         ZoneInfo(name)
@@ -94,13 +94,13 @@ def parse_timezone(name: str, *, setting: str) -> str:
 def backfill_window(since: str | None, until: str | None, unit: Unit) -> Window | None:
     """The window of a backfill, [since, until); with `since` alone it ends with the running bucket, without both it is None.
 
-    Without both, a scheduler's interval counts: DLT_INTERVAL_START and DLT_INTERVAL_END, and with
-    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval. The latter needs that switch, because every Airflow task has
-    one.
+    Without both, a scheduler's interval applies: DLT_INTERVAL_START and DLT_INTERVAL_END, and with
+    DLT_ALLOW_EXTERNAL_SCHEDULERS also Airflow's data interval. Airflow's needs the switch, because every Airflow task has a
+    data interval.
 
     Raises:
-        ConfigurationError: a bound is not a date, `until` or one bound of the interval stands alone, or the window is empty
-            or lies in the future.
+        ConfigurationError: a bound is not a date, `until` is given without `since`, only one bound of the interval is set,
+            or the window is empty or lies in the future.
     """
     if since is None and until is None:
         since, until = _scheduled()
@@ -136,7 +136,7 @@ def _scheduled() -> tuple[str | None, str | None]:
         if interval is not None:
             return interval.start.isoformat(), interval.end.isoformat()
     elif any(named):
-        raise ConfigurationError(f"of {' and '.join(INTERVAL)} only one is set", hint="Set both, or none.")
+        raise ConfigurationError(f"only one of {' and '.join(INTERVAL)} is set", hint="Set both, or neither.")
     return None, None
 
 
@@ -178,7 +178,7 @@ def parse_choices(value: Any, allowed: Sequence[str], *, setting: str) -> tuple[
     """The texts of a list, as `parse_names`, each of which is in `allowed`.
 
     Raises:
-        ConfigurationError: `value` is no such list, or has another text; the message names `setting`.
+        ConfigurationError: `value` is not a list, or has a text that is not in `allowed`; the message names `setting`.
     """
     names = parse_names(value, setting=setting)
     for name in names:

@@ -71,7 +71,7 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
 
 
 def require_known_sections(section: str, known: Iterable[str]) -> None:
-    """Checks the tables of `section` for misspelled names; tables with quite different names may belong to other programs.
+    """Checks the tables of `section` for misspelled names; tables with other names may belong to other programs.
 
     Raises:
         ConfigurationError: the name of a table is similar to one in `known`.

@@ -57,7 +57,7 @@ ErrorFromResponse = Callable[[Response], SourceError | None]
 class Client:
     """Sends requests to one provider with one account's credentials: rate limited, and retried where that can help.
 
-    Several threads may use a client at once. `sleep` is a parameter so that tests need not wait.
+    Several threads may use a client at once. `sleep` is a parameter, so that tests do not wait.
     """
 
     provider: str
@@ -97,7 +97,7 @@ class Client:
 
         Retries transient errors (see TransientError): with exponential backoff and jitter, or after the time that the
         provider asks for by `Retry-After`. Once the retries of a request are exhausted, each later request is tried once:
-        a host that is down costs one wait, not one wait a table.
+        a host that is down costs one wait, not one wait per table.
 
         Args:
             endpoint: the path below the base URL.
@@ -274,7 +274,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def error_from_status(response: Response) -> SourceError | None:
-    """Maps a status to an error, or None: used where the provider's own `error_from_response` returns None."""
+    """Maps a status to an error, or None; used if the provider's own `error_from_response` returns None."""
     status = response.status
     if status in {401, 403}:
         return CredentialsRejected("the key is not accepted", hint="Correct the credentials, then run again.")

@@ -14,12 +14,12 @@ PIECE = 1 << 20
 
 
 def decompressed(response: httpx.Response) -> Iterator[bytes]:
-    """The unpacked body in pieces of at most `PIECE` bytes, whatever the server sends.
+    """The unpacked body in pieces of at most `PIECE` bytes, even of a gzip bomb.
 
-    httpx would unpack 64 KB of a gzip bomb to 64 MB, or to 64 GB if it is packed twice, before it returns anything.
+    httpx would unpack 64 KB of it to 64 MB, or to 64 GB if the bomb is packed twice, before it returns anything.
 
     Raises:
-        httpx.DecodingError: the encoding was not requested, the body does not have it, or the body is cut off.
+        httpx.DecodingError: the encoding was not requested, the body is not in that encoding, or the body is cut off.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:
@@ -51,8 +51,8 @@ def decode_json(body: bytes | bytearray) -> Any:
         ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
     """
     value = _decode(body)
-    # Checking each object takes ten times as long as decoding. So this compares the number of colons in the body with that
-    # in the value, encoded again: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a)
+    # Checking each object takes ten times as long as decoding. So this encodes the value again and compares the number of
+    # colons with that of the body: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a)
     # could hide the difference, so such bodies are checked object by object.
     if body.count(b":") != msgspec.json.encode(value).count(b":") or rb"\u003" in body:
         json.loads(body, object_pairs_hook=_require_distinct_names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 WINDOW = 61.0
 """Seconds over which requests are counted: a second more than a minute. The provider counts arrivals and we count
-departures, so a slow first request before a quick last one must not exceed the limit."""
+departures. Without the extra second, a slow first request and a quick last one could arrive within one minute."""
 
 LONGEST_PAUSE = 300.0
 """Seconds. An `X-RateLimit-Reset` further away than this is ignored."""
@@ -20,10 +20,11 @@ class RateLimiter:
     """At most `requests_per_minute` requests in any minute, for any number of threads; None means no limit.
 
     The first `requests_per_minute` requests go out at once, later ones as the first ones become a minute old. The
-    provider's own headers take precedence: until its reset, no more requests go out than it says remain.
+    provider's own headers take precedence: until `X-RateLimit-Reset`, no more requests go out than `X-RateLimit-Remaining`
+    allows.
 
-    The limiter does not know what an earlier process sent in the last minute. If that was much, the first responses show it
-    in their headers, or in a 429 that the client waits out.
+    The limiter does not know the requests that an earlier process sent in the last minute. If they were many, the first
+    responses show it in their headers, or in a 429 that the client waits out.
     """
 
     requests_per_minute: int | None = None
@@ -87,7 +88,7 @@ class RateLimiter:
             return turn - now, self._updates
 
     def _check_again(self, updates: int) -> tuple[float, int]:
-        """The same after a sleep: another thread's response may have shown meanwhile that nothing remains."""
+        """The same after a sleep: meanwhile, the response to another thread may have shown that no requests remain."""
         with self._lock:
             if updates == self._updates:
                 return 0.0, updates

@@ -25,8 +25,8 @@ _backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 def retry_after(headers: Mapping[str, str], *, is_limited: bool = False) -> float | None:
     """Seconds that the provider asks to wait, or None: `Retry-After-Ms`, or `Retry-After` as seconds or as a date.
 
-    RFC 9110 §10.2.3. A date counts from the provider's own `Date` header where there is one, so that clocks that differ do
-    no harm. After a 429 (`is_limited`), `X-RateLimit-Reset` alone means the same.
+    RFC 9110 §10.2.3. A date counts from the provider's own `Date` header, if the response has one, so that a difference
+    between the clocks does not matter. After a 429 (`is_limited`), `X-RateLimit-Reset` alone means the same.
     """
     with suppress(ValueError):
         return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)

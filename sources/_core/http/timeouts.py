@@ -1,7 +1,7 @@
 """A time limit for a complete exchange with a server.
 
-The read timeout cannot limit it, because each byte that arrives starts that timeout anew: a server that sends one byte a
-second, of its headers or of a compressed body that unpacks to nothing, would never run into it.
+The read timeout cannot limit the exchange, because each byte that arrives restarts that timeout: a server that sends one
+byte per second, of its headers or of a compressed body that unpacks to nothing, would never reach it.
 """
 
 import threading
@@ -21,7 +21,7 @@ _thread = threading.local()
 
 @contextmanager
 def deadline(moment: float) -> Iterator[None]:
-    """What this thread sends and reads in the block ends by `moment` (`time.monotonic`), or times out."""
+    """Everything that this thread sends and reads in the block times out at `moment` (`time.monotonic`)."""
     _thread.moment = moment
     try:
         yield

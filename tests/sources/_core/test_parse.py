@@ -76,7 +76,7 @@ def test_rejects_unusable_backfill_bounds() -> None:
 def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both of dlt's variables count, in UTC; the caller's arguments take precedence, and one bound alone is an error."""
     monkeypatch.setenv("DLT_INTERVAL_START", "2026-01-01T05:00:00+05:00")
-    with pytest.raises(ConfigurationError, match="only one is set"):
+    with pytest.raises(ConfigurationError, match="only one of DLT_INTERVAL_START and DLT_INTERVAL_END is set"):
         backfill_window(None, None, "day")
     monkeypatch.setenv("DLT_INTERVAL_END", "2026-01-03")
     window = backfill_window(None, None, "day")

@@ -320,7 +320,7 @@ def test_reports_only_stored_windows_as_fetched(database: Database) -> None:
     nothing = Partition("b", plan("03-20"), only(until="01-02"))
     observed = database.run(outside, nothing)
     assert observed.windows == []
-    assert "outside the window" in str(observed.errors[0])
+    assert "outside the requested window" in str(observed.errors[0])
 
 
 def test_logs_a_partition_that_never_returns_data(database: Database) -> None:

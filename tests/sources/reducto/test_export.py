@@ -251,7 +251,7 @@ def test_sends_filters(sandbox: Sandbox, export: ReductoClient, read: Read, para
         (answer(row(date="2026-03-19T10:00:00")), UnexpectedValue, "field date holds '2026-03-19T10:00:00', a time"),
         (answer(row(date=None)), UnexpectedValue, "field date holds nothing"),
         (answer(row(group=7)), UnexpectedValue, "field group holds 7"),
-        (answer(row(date="2026-01-01")), UnexpectedValue, "a row is of 2026-01-01"),
+        (answer(row(date="2026-01-01")), UnexpectedValue, "a row is dated 2026-01-01"),
         (answer(row(), row(credits=3)), UnexpectedValue, "two rows have the same key"),
         (answer(data=[7]), UnexpectedValue, "an item is 7, not an object"),
         (answer(data=None), MalformedResponse, "the response has no list data"),
