@@ -38,7 +38,7 @@ DestinationName = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 LogFormatOption = Annotated[
-    LogFormat, typer.Option("--log-format", help="json: stderr has one JSON object a line, and no text.")
+    LogFormat, typer.Option("--log-format", help="json: stderr has one JSON object per line, and no text.")
 ]
 
 
@@ -235,7 +235,7 @@ def check(
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Check the configuration, the billing files, and each account's credentials by one cheap request."""
+    """Check the configuration, the billing files, and each account's credentials with one cheap request."""
     from meterhouse.pipelines.output.check_summary import finish_check, write_billing_templates
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
@@ -282,7 +282,7 @@ def focus(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8321,
     seed: Annotated[int, typer.Option(help="Another seed makes other usage.")] = 7,
     limits: Annotated[bool, typer.Option("--limits", help="Apply the rate limits that the vendors document.")] = False,
 ) -> None:
@@ -302,7 +302,7 @@ def sandbox(
             serve(port, seed, print_variables)
         except OSError as error:
             raise ConfigurationError(
-                f"port {port} is not available ({error.strerror})", hint="Use another; --port 0 takes a free one."
+                f"port {port} is not available ({error.strerror})", hint="Use another port; --port 0 takes a free one."
             ) from None
 
 
@@ -335,7 +335,7 @@ def main() -> None:
     # .dlt/config.toml turns telemetry off in a checkout; here it is off in every folder. dlt logs only if asked to.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    # Arrow's own memory pool keeps what is freed: 170 MB of the 580 MB that two years of hours take.
+    # Arrow's own memory pool keeps freed memory: 170 MB of the 580 MB that two years of hours take.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with exit_on_signals(as_json="--json" in sys.argv), exit_quickly():
         app()

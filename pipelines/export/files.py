@@ -28,7 +28,7 @@ def export_focus(
     """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
 
     Raises:
-        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its name does not imply a format.
+        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its ending does not show the format.
         LoadError: the destination has no such view or cannot be read, or the file cannot be written.
     """
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:
@@ -54,7 +54,7 @@ def _format_of(file: Path) -> Format:
         return Format(file.suffix.lower().removeprefix("."))
     except ValueError:
         raise ConfigurationError(
-            f"the name {file.name} implies no format", hint="End it in .parquet or .csv, or use --format."
+            f"the ending of {file.name} is neither .parquet nor .csv", hint="Change it, or use --format."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The options of `meterhouse export focus`, in a module of their own so that the command line starts without Arrow."""
+"""The options of `meterhouse export focus`, in a module of their own, so that the command line starts without Arrow."""
 
 from enum import StrEnum
 

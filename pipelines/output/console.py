@@ -34,7 +34,7 @@ from meterhouse.sources._core.events import DurationEstimated
 
 @dataclass(frozen=True)
 class CommandOutput:
-    """The output of one command. Text goes to stdout; with `--json` to stderr; with a JSON log it is not printed."""
+    """The output of one command. Text goes to stdout, with `--json` to stderr, and with a JSON log nowhere."""
 
     console: Console
     as_json: bool
@@ -42,7 +42,7 @@ class CommandOutput:
     warnings: list[str] = field(default_factory=list)
 
     def print(self, text: str) -> None:
-        """Prints a line. It wraps on a terminal only, so that mails and grep get it whole."""
+        """Prints a line, which wraps on a terminal only, so that mail and grep get whole lines."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def print_error(self, text: str) -> None:
@@ -82,7 +82,7 @@ class CommandOutput:
 
     @contextmanager
     def alert_if_stopped(self, alerts: Alerts | None, state: RunState) -> Iterator[None]:
-        """Sends an alert for an error that ends the block; every time, because nothing records that it was sent."""
+        """Sends an alert for an error that ends the block; repeats it in every run, because no table records the alert."""
         try:
             yield
         except (SourceError, LoadError) as error:

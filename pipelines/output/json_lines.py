@@ -1,4 +1,4 @@
-"""Writes log lines: on stderr, one JSON object a line.
+"""Writes log lines: on stderr, one JSON object per line.
 
 Every line has `time` (UTC), `level`, `event` and the command's `run_id`; further fields depend on the event.
 """
@@ -21,7 +21,7 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 _LOGGER.setLevel(logging.DEBUG)
 _OTHERS = ("dlt", "py.warnings")
-"""Loggers that would write to stderr themselves."""
+"""Loggers that would otherwise write to stderr themselves."""
 
 
 class LogFormat(StrEnum):
@@ -32,19 +32,19 @@ class LogFormat(StrEnum):
 
 
 def write_line(event: str, level: int = INFO, *, traceback_of: BaseException | None = None, **fields: Any) -> None:
-    """Writes a line if lines are being written."""
+    """Writes a line if the JSON log is on."""
     _LOGGER.log(level, event, exc_info=traceback_of, extra={"fields": fields})
 
 
 def write_interrupted(signal_name: str, exit_status: int) -> bool:
-    """Writes the last line of a command that a signal ends; False if no lines are being written."""
+    """Writes the last line of a command that a signal ends; False if the JSON log is off."""
     write_line("finished", ERROR, interrupted_by=signal_name, exit_status=exit_status)
     return any(isinstance(handler, JsonLines) for handler in _LOGGER.handlers)
 
 
 @contextmanager
 def json_lines(log_format: LogFormat, run_id: str) -> Iterator[None]:
-    """Within the block, with `LogFormat.JSON`, lines are written, and what dlt and Python log becomes lines, too."""
+    """Turns on the JSON log within the block if `log_format` is JSON; messages from dlt and Python become lines, too."""
     if log_format is LogFormat.TEXT:
         yield
         return

@@ -34,7 +34,7 @@ def progress_table(state: RunState) -> Group:
 
 
 def _time_left(state: RunState, provider: str) -> float | None:
-    """Seconds: the source's own estimate, or an extrapolation from the usage time that has been read.
+    """Seconds left: the source's own estimate, or an extrapolation from the usage time that has been read.
 
     Tables are fetched side by side, so the extrapolation counts the time since the first of them began.
     """

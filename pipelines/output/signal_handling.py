@@ -1,7 +1,7 @@
 """Ctrl-C, and a scheduler's SIGTERM, end the command at once, even while it waits for a provider or for DuckDB.
 
-They raise no exception: dbt takes a KeyboardInterrupt for a failed model, threads that wait for a provider keep the
-interpreter alive, and a main thread inside DuckDB handles a signal late. DuckDB undoes a half-finished write, as after a
+The signals raise no exception: dbt takes a KeyboardInterrupt for a failed model, threads that wait for a provider keep the
+interpreter alive, and a main thread inside DuckDB handles a signal too late. DuckDB undoes a half-finished write, as after a
 kill, and the lock of the run ends with the process.
 """
 
@@ -18,7 +18,7 @@ from meterhouse.pipelines.output.json_lines import write_interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TIMEOUT = 1.0
-"""Seconds for the last output: a reader that does not read must not keep the process alive."""
+"""Seconds for the last output: a pipe that nothing reads must not keep the process alive."""
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _listen(read_end: int, handled: frozenset[int], as_json: bool) -> None:  # n
 
 def _write_last_line(status: int, as_json: bool) -> None:  # noqa: FBT001 - a thread's target
     action = "interrupted" if status == 128 + signal.SIGINT else "terminated"
-    message = f"meterhouse: {action}; what was loaded stays, and the next run goes on from there"
+    message = f"meterhouse: {action}; loaded data stays, and the next run continues from there"
     with suppress(OSError):
         if sys.stdout.isatty():
             os.write(1, b"\x1b[?25h\n")  # shows the cursor, which the live progress hides

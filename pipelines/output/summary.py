@@ -23,7 +23,7 @@ PrintLine = Callable[[str], None]
 
 
 def print_summary(result: RunResult, console: Console, *, print_line: PrintLine, print_error: PrintLine) -> None:
-    """Prints what was loaded, missed, billed, built and what failed."""
+    """Prints what was loaded, missed, billed and built, and what failed."""
     state = result.state
     if result.loaded:
         console.print(loaded_table(result.loaded))
@@ -114,7 +114,7 @@ def _cents(amount: Decimal) -> Decimal:
 
 
 def distinct_failures(state: RunState) -> list[str]:
-    """Each error once, with the tables that it kept from being loaded: with a wrong key, every table fails alike."""
+    """Each error once, with the tables that it affects: with a wrong key, every table fails alike."""
     tables: dict[tuple[str, str], dict[str, None]] = {}
     for failure in state.failures:  # a table of several partitions fails once for each
         tables.setdefault((failure.place.account, str(failure.error)), {})[failure.place.table] = None

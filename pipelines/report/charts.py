@@ -10,7 +10,7 @@ import altair as alt
 
 DAY = alt.X("utcyearmonthdate(date):T").title(None).axis(grid=False, format="%-d %b", labelFlush=True, labelOverlap=True)
 MIDDLE_OF_DAY = DAY.bandPosition(0.5)
-"""Where a line or a mark meets the bar of its day."""
+"""The position of a line or a mark: the middle of the bar of its day."""
 MONTH = alt.X("month:O").sort(None).title(None).axis(grid=False, labelAngle=0, labelOverlap=True).scale(paddingInner=0.35)
 COLOR = alt.Color("color:N").scale(None)
 AMOUNT = alt.Y("value:Q").title(None).axis(tickCount=4, format="~s")

@@ -18,7 +18,7 @@ from meterhouse.pipelines.report.rows import single, structs
 from meterhouse.pipelines.warehouse.query import Query
 
 MAX_DAYS_BEHIND = 4
-"""Days without data after which an account no longer delays the compared weeks of the others."""
+"""An account without data for longer than this many days does not delay the compared weeks of the others."""
 
 MAX_GAPS = 300
 
@@ -63,7 +63,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
 
 
 def _today(query: Query, as_of: datetime | None) -> date:
-    """The day of the latest fetch, so that the report describes the data and not the moment at which it is made."""
+    """The day of the latest fetch: the report describes the loaded data, regardless of when it is written."""
     if as_of is not None:
         return as_of.date()
     latest: date | None = single(query(queries.LAST_USAGE))

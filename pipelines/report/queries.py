@@ -1,4 +1,4 @@
-"""The SQL of the report. It sums by the keys that the page shows, in statements that every destination understands."""
+"""The SQL of the report: sums by the keys that the page shows, in SQL that every destination understands."""
 
 COMPLETE_DAYS = """
     select provider, account, date, min(case when is_complete then 1 else 0 end) as is_complete

@@ -40,7 +40,7 @@ SCRIPTS = (
     "freshness.js",
     "page.js",
 )
-"""In an order in which each file uses only names of those before it, except in functions that run later."""
+"""In this order, each file uses only names from the files before it, except in functions that run later."""
 
 
 def render(data: ReportData) -> str:
@@ -86,7 +86,7 @@ def _hash_source(content: str) -> str:
 
 
 def _read(name: str) -> str:
-    """A script or style sheet without indentation, comment lines and the line breaks where a statement goes on or ends.
+    """A script or style sheet without indentation, comment lines, and line breaks after `,`, `;` or an opening bracket.
 
     No file may contain a text of several lines, or a comment that starts or ends within a line.
     """

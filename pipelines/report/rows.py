@@ -27,7 +27,7 @@ def structs(struct: type[S], rows: Iterable[Row]) -> list[S]:
 
 
 def scoped_structs(struct: type[S], rows: Iterable[Row], providers_with_several_accounts: set[str]) -> list[S]:
-    """The same without the rows of a provider's only account, which repeat the rows of the provider."""
+    """As `structs`, without the rows of a provider's only account, which repeat the rows of the provider."""
     return structs(
         struct,
         (row for row in rows if row["account"] is None or row["provider"] in providers_with_several_accounts),

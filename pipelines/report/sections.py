@@ -1,4 +1,4 @@
-"""Reads the sections of the report whose rows need more than one query, or more than one row of it."""
+"""Reads the sections of the report whose rows need several queries, or several rows of one query."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ from meterhouse.pipelines.report.rows import by_day, exact, grouped, scoped_stru
 from meterhouse.pipelines.warehouse.query import Query, Row
 
 MAX_METER_DAYS = 30_000
-"""Most days of meters in a report, at about 25 bytes each; older days are left out."""
+"""The most days of all meters together in a report, at about 25 bytes each; older days are left out."""
 
 TOP_VALUES = 10
 """Values of a dimension that the breakdown names; it sums the others."""
@@ -169,7 +169,7 @@ def invoice_lines(query: Query, month: date) -> tuple[list[InvoiceLine], list[st
 
 
 def gaps(query: Query) -> list[UsageGap]:
-    """Consecutive days as one gap, the newest first; days without usage, which need no action, come last."""
+    """Consecutive days as one gap, the newest gap first; days without usage, which need no action, come last."""
     found: list[UsageGap] = []
     for row in query(queries.GAPS):
         key = (row["provider"], row["account"], row["resource"], row["kind"])

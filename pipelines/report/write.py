@@ -11,7 +11,7 @@ from meterhouse.sources._core.errors import ConfigurationError
 
 
 def write_report(destination: Destination, file: Path) -> int:
-    """Writes the report of `destination` to `file`, which is replaced only by a complete one; returns its size in bytes.
+    """Writes the report of `destination`, and returns its size in bytes. Only a complete report replaces `file`.
 
     Raises:
         ConfigurationError: `file` is not a file, or its folder does not exist.

@@ -43,12 +43,12 @@ ALERTS = pa.schema(
     ]
 )
 MEMORY = timedelta(days=45)
-"""For how long an alert is not sent again. No subject recurs later: a budget's subject is its month."""
+"""How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
 RECENT = timedelta(days=7)
-"""An older anomaly sends no alert: its history was loaded or restated just now."""
+"""An older anomaly sends no alert: the run has only just loaded or restated that history."""
 MAX_LINES = 20
 TIMEOUT = 15.0
-"""Seconds for the webhook to respond, so that it does not hold up the run."""
+"""Seconds for the webhook to respond, so that the webhook does not hold up the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Alerts:
         ]
 
     def post(self, lines: Sequence[str], state: RunState) -> bool:
-        """Posts one message. If it did not arrive, the run has a warning and the result is False."""
+        """Posts one message. If the webhook does not accept it, the run has a warning and the result is False."""
         shown = [_escaped(line) for line in lines[:MAX_LINES]]
         more = [f"… and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
         text = "\n".join(("meterhouse", *(f"• {line}" for line in (*shown, *more))))
@@ -122,7 +122,7 @@ class Alerts:
             with enforce_deadlines(client) as http, deadline(time.monotonic() + TIMEOUT):
                 status = http.post(self.webhook, json={"text": text}).status_code
         except Exception as error:  # noqa: BLE001 - no error here may fail a run that has loaded
-            problem = f"it cannot be reached ({type(error).__name__})"  # the error's message may contain the address
+            problem = f"it cannot be reached ({type(error).__name__})"  # the message of the error may contain the address
         else:
             if 200 <= status < 300:
                 return True
@@ -132,10 +132,10 @@ class Alerts:
 
 
 def _checked_address(webhook: str) -> str:
-    """The address. Error messages do not show it.
+    """The address of the webhook; error messages do not show it.
 
     Raises:
-        ConfigurationError: it is no address, or its scheme is not HTTPS and its host is not loopback.
+        ConfigurationError: `webhook` is not an address, or uses HTTP for a host other than this machine.
     """
     try:
         parsed = httpx.URL(webhook.strip())
@@ -199,6 +199,6 @@ def _subject(*parts: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    """One line that Slack shows as plain text: a name in it becomes no link and mentions no one."""
+    """One line that Slack shows as plain text: a name in it cannot become a link or mention a user."""
     plain = " ".join(text.split())[:500]
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -59,7 +59,7 @@ def billing_errors(destination: Destination) -> tuple[RowError, ...]:
 
 
 def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str]) -> None:
-    """Replaces the user's billing data by the configured files and tables. If anything is wrong, all old data stays."""
+    """Replaces the user's billing data with the configured files and tables. If anything is wrong, all old data stays."""
     try:
         if not configured and not _was_loaded(destination):
             return
@@ -74,7 +74,7 @@ def load_billing(destination: Destination, state: RunState, configured: Mapping[
 
 
 def _was_loaded(destination: Destination) -> bool:
-    """Whether the destination has billing tables; if the user removed the configuration, a run empties them."""
+    """Whether the destination has billing tables: a run empties them if the user removed their configuration."""
     if not destination.exists():
         return False
     pipeline = destination.pipeline(BILLING).drop()

@@ -28,11 +28,11 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """Its name in the configuration."""
+        """The budget's name in the configuration."""
         return "/".join(part for part in (self.provider, self.account) if part) or "total"
 
     def covers(self, row: Mapping[str, Any]) -> bool:
-        """Whether a cost counts towards it."""
+        """Whether a cost counts towards the budget."""
         return (
             self.currency == row["currency"]
             and self.provider in {"", row["provider"]}
@@ -44,7 +44,7 @@ def configured_budgets() -> tuple[Budget, ...]:
     """The budgets in the configuration files and in the environment, where each budget has its own variable.
 
     Raises:
-        ConfigurationError: a budget has an unknown name, or no amount.
+        ConfigurationError: a budget has an unknown name, or its value is not an amount and a currency.
     """
     section = f"{SECTION}.budgets"
     configured: Any = dlt.config.get(section)

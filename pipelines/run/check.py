@@ -32,14 +32,14 @@ class CheckResult:
 
     @property
     def exit_status(self) -> int:
-        """2 if the configuration is wrong, 1 if credentials do not work or a table is stale, else 0."""
+        """2 if billing data is wrong or no provider is configured, 1 if a key does not work or a table is stale, else 0."""
         if self.billing_errors or not self.accounts:
             return 2
         return 1 if self.stale or any(account.error for account in self.accounts) else 0
 
 
 def check_all(destination_name: str | None, observer: Observer, *, max_age: timedelta | None) -> CheckResult:
-    """Checks the billing data, the age of the tables, and each account's credentials by one cheap request.
+    """Checks the billing data, the age of the tables, and each account's credentials with one cheap request.
 
     Raises:
         ConfigurationError: a setting is wrong, or neither a provider nor billing is configured.

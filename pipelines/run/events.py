@@ -36,7 +36,7 @@ class CommandCrashed:
 
 @dataclass(frozen=True, slots=True)
 class CommandFinished:
-    """The command ends with this exit status after so many seconds."""
+    """The command ends with `exit_status` after `seconds`."""
 
     exit_status: int
     seconds: float
@@ -51,7 +51,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLoaded:
-    """A provider was fetched and loaded in so many seconds."""
+    """A provider was fetched and loaded in `seconds`."""
 
     provider: str
     seconds: float
@@ -59,7 +59,7 @@ class ProviderLoaded:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """`error` kept a table, or the whole provider if the place has no table, from being loaded."""
+    """A table could not be loaded; without a table in `place`, the whole provider."""
 
     place: Place
     error: Exception

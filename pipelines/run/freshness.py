@@ -1,6 +1,6 @@
 """`meterhouse check --max-age`: how old the loaded data is, by the clock. Reads the raw tables, so it needs no dbt.
 
-The mart `usage.data_freshness` needs no clock: it has how far each table is behind the newest fetch of all tables.
+The mart `usage.data_freshness` needs no clock: it states how far each table is behind the newest fetch of all tables.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class StaleTable:
 
     @property
     def hours(self) -> float | None:
-        """Its age in hours."""
+        """The table's age in hours."""
         return round(self.age / timedelta(hours=1), 1) if self.age is not None else None
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class StaleTable:
 def stale_tables(destination: Destination, configured: Iterable[str], max_age: timedelta) -> list[StaleTable]:
     """The tables older than `max_age`, of every configured provider and of every provider that was ever loaded.
 
-    The latter include a provider that has lost its credentials: no other check would notice.
+    The latter include a provider that has lost its credentials, which no other check would notice.
 
     Raises:
         LoadError: the destination cannot be read.

@@ -1,7 +1,7 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-dlt writes it like everything else: that works on every destination and costs a tenth of a second a run. Statements of our
-own would cost a third of that, and would need each database's types and its `create table`.
+dlt writes the table like every other: that works on every destination and costs a tenth of a second per run. Statements of
+our own would cost a third of that, but would need each database's types and its `create table`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -146,7 +146,7 @@ def _seconds(seconds: float) -> Decimal:
 
 
 def write(destination: Destination, tables: Mapping[str, pa.Table]) -> None:
-    """Appends rows to tables of the dataset `meterhouse`; errors of the destination pass through."""
+    """Appends rows to tables of the dataset `meterhouse`; errors of the destination propagate."""
     pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
     pipeline.config.restore_from_destination = False  # the pipeline keeps no state
     pipeline.run(

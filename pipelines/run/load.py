@@ -38,9 +38,9 @@ def load(sources: Mapping[str, DltSource], destination: Destination, state: RunS
 def load_one(destination: Destination, name: str, source: DltSource, writing: Lock) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
     with writing, destination.hold_open():
-        # The destination is the source of truth, so dlt's working directory is dropped. dlt would prefer a newer state in
-        # it, although a database restored from a backup lacks the rows of its cursors; and dlt would load the package that
-        # a killed run left behind, although this run requests the same windows again.
+        # The destination is the source of truth, so dlt's working directory is dropped. Otherwise dlt would prefer a newer
+        # state in that directory, although a database restored from a backup lacks the rows that its cursors claim. dlt
+        # would also load the package that a killed run left behind, although this run requests the same windows again.
         pipeline = destination.pipeline(name).drop()
         pipeline.sync_destination()
     pipeline.extract(source)
@@ -63,12 +63,12 @@ def root_cause(error: BaseException) -> BaseException:
 def as_load_error(provider: str, error: BaseException, destination: Destination) -> Exception:
     """The root cause in one line; dlt wraps it in several exceptions with long explanations.
 
-    An error before anything is written does not blame the destination.
+    If dlt had not written anything yet, the message does not blame the destination.
     """
     cause = root_cause(error)
     if isinstance(cause, SourceError):
         return cause
     if isinstance(error, PipelineStepFailed) and error.step in {"extract", "normalize"}:
         reason = " ".join(f"{type(cause).__name__} {cause}".split())[:300]
-        return LoadError(f"{provider}: its response could not be made into tables ({reason}). Please report it")
+        return LoadError(f"{provider}: its response could not be converted to tables ({reason}). Please report it")
     return LoadError(f"{provider}: {describe_error(cause, destination.location)}")

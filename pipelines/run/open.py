@@ -24,14 +24,14 @@ BILLING = "billing"
 """The section, pipeline and dataset of the user's prices, credits and invoices."""
 
 HTTP = "http"
-"""The section of the limits that hold for the requests of all providers."""
+"""The section of the limits for the requests of all providers."""
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A provider, and which of its tables to run; no tables means all."""
+    """A provider, and which of its tables to run; an empty tuple means all."""
 
     provider: str
     tables: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ def select(names: Sequence[str]) -> list[Selection]:
     """The selections of `run [PROVIDER or PROVIDER.RESOURCE …]`, in order; an empty list if nothing is named.
 
     Raises:
-        ConfigurationError: there is no such provider.
+        ConfigurationError: a name is not that of a provider.
     """
     chosen: dict[str, list[str] | None] = {}
     for name in names:
@@ -66,10 +66,10 @@ def open_sources(
 ) -> dict[str, DltSource]:
     """The sources of the selected providers, or of all whose credentials resolve. No request is sent yet.
 
-    `settings` overrides the configuration, by provider; a provider that it lacks is not opened.
+    `settings`, by provider, overrides the configuration; if it is given, only its providers are opened.
 
     Raises:
-        ConfigurationError: a setting is wrong, a named provider has no credentials, or none has (NotConfigured).
+        ConfigurationError: a setting is wrong; NotConfigured if a named provider has no credentials, or no provider has.
     """
     speed_up_config_lookups()
     if not settings:
@@ -114,7 +114,7 @@ def require_known_settings(providers: Iterable[str]) -> None:
     """Looks for unknown settings of these providers, of billing and of HTTP.
 
     Raises:
-        ConfigurationError: there is one; the message names the nearest known setting.
+        ConfigurationError: a setting is unknown; the message names the nearest known setting.
     """
     require_known_sections("sources", [*PROVIDERS, BILLING, HTTP])
     require_known(f"sources.{HTTP}", (item.name for item in fields(Limits)))

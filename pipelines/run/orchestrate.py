@@ -1,6 +1,6 @@
 """Extract, load, transform: all providers at the same time, then the SQL models.
 
-A provider that fails neither stops nor undoes the others; nor does an account that fails.
+A provider or account that fails neither stops nor undoes the others.
 """
 
 import time
@@ -37,8 +37,8 @@ def run_all(
 ) -> RunResult:
     """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
-    Models that a build would not change are not built, except with `rebuild`. `billing` replaces the configured billing
-    data. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
+    If nothing has changed since the last build, the models are not built, except with `rebuild`. `billing` replaces the
+    configured billing data. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
     """
     if models:
         require_models(destination)

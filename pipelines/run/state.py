@@ -38,7 +38,7 @@ def new_run_id() -> str:
 
 @dataclass
 class TableProgress:
-    """How far one account's table is: windows from `start` to `end` were requested, which took `seconds`.
+    """The progress of one account's table: windows from `start` to `end` were requested, which took `seconds`.
 
     `planned` and `read` are lengths of usage time: all that the run will read, and what it has read so far. `began` is a
     time of `time.monotonic`.

@@ -11,7 +11,7 @@ from meterhouse.pipelines.sandbox.dates import next_month
 from meterhouse.sources.billing import TABLES
 
 BILLING_TABLES = ("accounts", "prices", "credit_prices", "credit_grants", "fees", "invoices", "invoice_lines")
-"""The tables that get a file, even where the customer has no row of them."""
+"""The tables that get a file, even if the customer has no rows for them."""
 
 Month = tuple[date, date]
 """The first day of a month and of the next one."""
@@ -20,7 +20,7 @@ BillingRows = dict[str, list[dict[str, Any]]]
 
 
 def closed_months(start: date, today: date) -> list[Month]:
-    """The months from `start`, the first of a month before this one, that have ended."""
+    """The months that have ended, from `start` on, which is the first day of an earlier month than the present one."""
     firsts = [start]
     while firsts[-1] <= today:
         firsts.append(next_month(firsts[-1]))
@@ -55,7 +55,7 @@ def monthly_fee(provider: str, fee_id: str, description: str, amount: int, start
 
 
 def credit_price(provider: str, unit_price: str, start: date) -> dict[str, Any]:
-    """The price of a credit beyond those of a grant."""
+    """The price of each credit beyond the granted ones."""
     return billing_row(provider, unit_price=unit_price, currency="USD", valid_from=start)
 
 
@@ -63,6 +63,6 @@ def _write(file: Path, table: str, rows: Sequence[dict[str, Any]]) -> str:
     with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.DictWriter(opened, [column.name for column in TABLES[table].columns], restval="")
         writer.writeheader()
-        # Credits included in a plan before purchased ones; else in the order of the registry.
+        # Credits included in a plan come before purchased ones; the other rows stay in the order of the registry.
         writer.writerows(sorted(rows, key=lambda row: str(row.get("kind", ""))))
     return str(file)

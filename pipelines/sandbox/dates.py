@@ -1,4 +1,4 @@
-"""UTC times and days, as the vendors' usage is counted by them."""
+"""UTC times and days, by which the vendors count usage."""
 
 from datetime import UTC, date, datetime, time, timedelta
 

@@ -1,7 +1,7 @@
-"""Injected faults: which requests get a faulty response, and how it differs from the true one.
+"""Injected faults: which requests get a faulty response, and how the response differs from the true one.
 
 A fault changes the response (`delay`, `status`, `headers`, `body`, `edit`, `redirect`, `size`, `gzip`), breaks it off
-(`cut`, `reset`, `stall`), or both. The rest of the response is the true one's.
+(`cut`, `reset`, `stall`), or both. Everything else is as in the true response.
 """
 
 import threading
@@ -16,24 +16,24 @@ CONTROL = "/_sandbox"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault of the responses to the requests that match.
+    """A fault in the responses to the requests that match.
 
     Attributes:
-        path: the path that the request's starts with.
+        path: the start of the request's path.
         query: parameters that the request has, with these values, such as {"page": "2"}.
-        after: the number of matching requests that get true responses before the first fault.
+        after: the number of matching requests that get true responses before the first faulty one.
         times: the number of faulty responses; None for all that follow.
         delay: seconds before the response starts.
         status: replaces the true one. Without a `body` it comes with the HTML page of a gateway.
-        headers: added to those of the response, or replacing them, such as {"Retry-After": "2"}.
+        headers: added to the response; one of the same name is replaced. For example {"Retry-After": "2"}.
         body: replaces the true one: bytes, text, or a value to send as JSON. Text that starts with "<" is sent as text/html,
             everything else as application/json.
         edit: a function from the true body and the query's parameters to the body to send: for tests, which run in the
             sandbox's process.
         redirect: a Location, with status 302 or the given `status`.
-        size: pads the body with spaces to so many bytes, which are generated while they are sent: JSON stays JSON.
+        size: pads the body with spaces to this many bytes, generated while they are sent; the body stays valid JSON.
         gzip: compresses the body; with a large `size`, a bomb.
-        cut: sends only so many bytes of a body whose Content-Length promises all of it, then closes the connection.
+        cut: sends only this many bytes of the body, although Content-Length promises all of it, and closes the connection.
         reset: resets the TCP connection instead of closing it: before the status line, or with `cut` after those bytes.
         stall: keeps the connection open and sends nothing more: after half of the body, or with `cut` after those bytes.
     """
@@ -72,7 +72,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.reset and self.stall:
             raise ValueError("a connection is either reset or stalled")
         if self.edit is not None and (not callable(self.edit) or self.replaces):
-            raise ValueError("edit must be a function, and of a response that is not replaced")
+            raise ValueError("edit must be a function, without status, body or redirect")
         self.payload()
         if not (
             self.edit or self.replaces or self.headers or self.delay or self.gzip or self.breaks or self.size is not None
@@ -81,7 +81,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def replaces(self) -> bool:
-        """Whether the response needs nothing of the true one."""
+        """Whether the fault replaces the whole response."""
         return self.status is not None or self.body is not None or self.redirect is not None
 
     @property
@@ -121,7 +121,7 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Removes all of them."""
+        """Removes all faults."""
         with self._lock:
             self._faults.clear()
 

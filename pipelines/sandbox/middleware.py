@@ -1,4 +1,4 @@
-"""Between the vendors' responses and the connection: records every request, and sends a response as its fault says."""
+"""Stands between the vendors' responses and the connection: records every request, and applies its fault."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ class RecordedRequest:
         path: without the query.
         query: every parameter with all of its values, in order.
         headers: by lower-case name; the value of a secret is "***".
-        status: of the response; None before it, and where a fault broke the connection before it.
+        status: of the response; None until the response starts, or if a fault breaks the connection before that.
         faulty: whether a fault changed the response.
     """
 
@@ -68,12 +68,12 @@ class Requests(Sequence[RecordedRequest]):
             return iter(list(self._requests))
 
     def clear(self) -> None:
-        """Forgets them."""
+        """Forgets the requests so far."""
         with self._lock:
             self._requests.clear()
 
     def record(self, request: RecordedRequest) -> None:
-        """Adds a request before its response: a client that has the response finds its request here, with the status."""
+        """Adds a request before its response: a client that has a response finds the request here, with the status."""
         with self._lock:
             self._requests.append(request)
 

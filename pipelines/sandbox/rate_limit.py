@@ -14,7 +14,7 @@ class Admission:
 
     Attributes:
         admitted: whether the request is within the limit.
-        remaining: how many more the minute admits.
+        remaining: how many more requests the minute admits.
         free_at: when the oldest request in the window leaves it.
     """
 
@@ -30,7 +30,7 @@ class SlidingWindow:
     _admitted: dict[Hashable, deque[timedelta]] = field(default_factory=lambda: defaultdict(deque), init=False)
 
     def admit(self, key: Hashable, limit: int, now: timedelta) -> Admission:
-        """Counts a request, unless it is beyond the limit."""
+        """Admits and counts a request, unless it exceeds the limit."""
         times = self._admitted[key]
         while times and times[0] <= now - _MINUTE:
             times.popleft()

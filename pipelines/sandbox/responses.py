@@ -1,4 +1,4 @@
-"""How every vendor of the sandbox responds: with JSON, or with an error that is raised."""
+"""How every vendor of the sandbox responds: with JSON, or with an error that the endpoint raises."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

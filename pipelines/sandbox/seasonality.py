@@ -1,4 +1,4 @@
-"""How usage varies: growth, season, weekday, hour and chance. The fixtures of all vendors are made of it.
+"""How usage varies: growth, season, weekday, hour and chance. The fixtures of all vendors are computed from it.
 
 Everything here is a pure function of its arguments: no state, no clock, the same result in every process and order of calls.
 """
@@ -20,7 +20,7 @@ _DRAWS = Struct("<32H")
 class Seasonality:
     """When a kind of customer is at work, as factors around 1.
 
-    `months` starts in January (value of the middle of the month), `weekdays` on Monday, `hours` at midnight UTC.
+    `months` starts in January (each value holds in the middle of its month), `weekdays` on Monday, `hours` at midnight UTC.
     """
 
     months: tuple[float, ...]

@@ -54,8 +54,8 @@ class Sandbox:
         Args:
             seed: determines all usage; the same seed gives the same usage in every process and at every time.
             port: the port, 0 for a free one.
-            clock: returns the present time, with a timezone, after which there is no usage. The real time by default.
-            documented_limits: whether vendors keep to the limits of requests that they document.
+            clock: returns the present time, with a timezone; usage ends there. The real time by default.
+            documented_limits: whether the vendors apply the rate limits that they document.
         """
         self.faults = Faults()
         self.requests = Requests()
@@ -77,7 +77,7 @@ class Sandbox:
         """The vendor of this name.
 
         Raises:
-            AttributeError: there is none.
+            AttributeError: the sandbox has no such vendor.
         """
         try:
             return self.__dict__["vendors"][name]
@@ -100,7 +100,7 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stops at once, and breaks open connections off."""
+        """Stops at once, and aborts open connections."""
         if self._running is not None:
             self._running.stop()
             self._running = None
@@ -121,11 +121,11 @@ class Sandbox:
         return {name: value for vendor in self.vendors.values() for name, value in vendor.variables(self.url).items()}
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """By source, the arguments that point it at this sandbox: for a run that must not use any real key."""
+        """By provider, the arguments that point its source at this sandbox: for a run that must not use a real key."""
         return {vendor.name: vendor.settings(self.url) for vendor in self.vendors.values()}
 
     def demo_settings(self, end: date) -> dict[str, dict[str, Any]]:
-        """As `settings`, without rate limits, and with the history of the demo: years that end with the month of `end`."""
+        """As `settings`, without rate limits, and with the history of the demo: whole years back from the month of `end`."""
         settings = {name: own | {"requests_per_minute": 1_000_000} for name, own in self.settings().items()}
         for name, vendor in self.vendors.items():
             if vendor.demo_years is not None:
@@ -133,7 +133,7 @@ class Sandbox:
         return settings
 
     def billing_files(self, folder: Path, start: date) -> dict[str, str]:
-        """Writes the files of the customer's accounting from the month `start` on.
+        """Writes the customer's billing files from the month `start` on.
 
         Returns:
             The arguments of `billing_source`: the path of each table's file.
@@ -178,7 +178,7 @@ def serve(
         port: the port, 0 for a free one.
         seed: determines all usage.
         ready: called with the sandbox once it listens, for example to print `variables()`.
-        documented_limits: whether vendors keep to the limits of requests that they document.
+        documented_limits: whether the vendors apply the rate limits that they document.
 
     Raises:
         OSError: the port is taken.
@@ -212,8 +212,8 @@ class _Server(uvicorn.Server):
             )
         )
         self._socket = socket.create_server((HOST, port), backlog=512)
-        # asyncio sets this only on sockets made with an explicit protocol, and connections inherit it. Without it a response
-        # in two packets waits 40 ms for the client's acknowledgement of the first.
+        # asyncio sets this option only on sockets with an explicit protocol. Connections inherit the option; without it, a
+        # response in two packets waits 40 ms for the client's acknowledgement of the first.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self.run, args=([self._socket],), name="sandbox", daemon=True)
@@ -232,7 +232,7 @@ class _Server(uvicorn.Server):
         self._thread.join()
 
     async def main_loop(self) -> None:
-        """Waits for the stop itself; uvicorn's own loop polls a flag ten times a second."""
+        """Waits for `stop` without polling; uvicorn's own loop polls a flag ten times a second."""
         self._loop = asyncio.get_running_loop()
         await self.on_tick(0)
         self._ready.set()

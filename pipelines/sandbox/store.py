@@ -48,10 +48,10 @@ class UsageStore(ABC, Generic[DayT, ValueT]):
     The fixtures of the seed are the vendor's data until `set` replaces them.
 
     Attributes:
-        account_name: how `restate`, `withdraw` and `total` name the account,
-        dimensions: and the dimensions of its usage.
-        restate: changes the usage that matches in [start, end), each vendor's in its own units.
-        version: counts the changes, so that a result computed from one version is valid until the next.
+        account_name: the parameter of `restate`, `withdraw` and `total` that selects an account.
+        dimensions: their parameters that select usage within an account.
+        restate: changes the usage that matches in [start, end), in the vendor's own units.
+        version: counts the changes: a result computed from one version is valid until the next.
     """
 
     account_name = "account"
@@ -83,7 +83,7 @@ class UsageStore(ABC, Generic[DayT, ValueT]):
         Args:
             start: first moment.
             end: the moment after the last; None for the one UTC day that holds `start`.
-            **match: only usage of this account, and whose dimensions have these values.
+            **match: only usage of this account, and with these values of its dimensions.
 
         Raises:
             ValueError: the window is empty, or there is no such dimension.
@@ -99,7 +99,7 @@ class UsageStore(ABC, Generic[DayT, ValueT]):
 
     @abstractmethod
     def _fixture(self, account: str, day: date, now: datetime) -> DayT:
-        """The fixtures' usage of a day, at least as far as it has run."""
+        """The fixtures' usage of a day; of the running day, at least the usage up to now."""
 
     @abstractmethod
     def _empty(self) -> DayT:
@@ -135,7 +135,7 @@ class UsageStore(ABC, Generic[DayT, ValueT]):
         self.version += 1
 
     def _window(self, start: Moment | None, end: Moment | None) -> tuple[datetime, datetime]:
-        """The half-open window from `start` to `end` or, where that is earlier, now; None for no bound."""
+        """The half-open window from `start` to `end`, or to now if that is earlier; None for no bound."""
         stop = just_after(self.now())
         return moment(start) if start is not None else _EARLIEST, min(moment(end), stop) if end is not None else stop
 

@@ -30,12 +30,12 @@ class BaseVendor(ABC):
         name: as the registry names the provider.
         root: the path of its API.
         key_names: the settings that hold a credential, named as the fields of `Credential`.
-        documented_limits: the limits of requests that the vendor documents, by option and setting of the source. Unless
-            they are set, the options grant so much that no run waits.
+        documented_limits: the rate limits that the vendor documents, by the name of the option and of the source's setting.
+            By default, the options have limits so high that no run waits.
         demo_years: the length of the demo's history; None for the default of the source.
         credentials: all keys; those of the account `default` come first.
         usage: what the vendor has counted.
-        options: how the API behaves where its documents leave a choice.
+        options: how the API behaves where its documentation leaves a choice.
     """
 
     name: ClassVar[str]
@@ -60,7 +60,7 @@ class BaseVendor(ABC):
             setattr(self.options, name, limit)
 
     def billing_rows(self, months: Sequence[Month]) -> BillingRows:
-        """What a customer's accounting holds of the vendor, by billing table: plans, credits, invoices.
+        """The customer's billing data for the vendor, by billing table: plans, credits, invoices.
 
         Args:
             months: the closed months, oldest first; at least one.

@@ -35,7 +35,7 @@ class Destination:
         """The working directory of dlt: pending load packages and a copy of the state. Each destination has its own.
 
         dlt finds a pipeline's local state by name alone. In a shared folder, a run into the real database would use the
-        cursors of a demo before it and never request the history.
+        cursors of an earlier demo and never request the history.
         """
         digest = hashlib.sha256(f"{self.type} {self.location}".encode()).hexdigest()[:12]
         return Path(get_dlt_pipelines_dir()) / f"meterhouse-{self.type}-{digest}"
@@ -51,7 +51,7 @@ class Destination:
         )
 
     def exists(self) -> bool:
-        """False if the database has yet to be created, and opening it would create it."""
+        """False if the database does not exist yet, so that opening it would create it."""
         return True
 
     def create(self) -> None:
@@ -65,11 +65,11 @@ class Destination:
         """Checks, before any request is sent, that a run can write to the database.
 
         Raises:
-            LoadError: another process has the database open, or the file is no database.
+            LoadError: another process has the database open, or the file is not a database.
         """
 
     def hold_open(self) -> AbstractContextManager[None]:
-        """Keeps the database open within the block, if opening it is slow."""
+        """Keeps the database open within the block, for destinations that are slow to open."""
         return nullcontext()
 
     @contextmanager

@@ -42,7 +42,7 @@ class DuckDBDestination(Destination):
 
     @property
     def models_extra(self) -> str:
-        """The extra `dbt` brings dbt-duckdb."""
+        """The extra `dbt`, which installs dbt-duckdb."""
         return "dbt"
 
     @property
@@ -53,8 +53,8 @@ class DuckDBDestination(Destination):
     def dataset(self, name: str) -> str:
         """The schema of the pipeline; `main` if the file has the pipeline's name.
 
-        In meterhouse.duckdb, `meterhouse.runs` is ambiguous if there is a schema `meterhouse`: DuckDB names the database
-        after its file. As a table of `main`, its name is `meterhouse.runs` in every file.
+        DuckDB names a database after its file. In meterhouse.duckdb, a schema `meterhouse` would make `meterhouse.runs`
+        ambiguous. As a table of `main`, it has the name `meterhouse.runs` there, as in every other file.
         """
         return "main" if self.file.stem.lower() == name else name
 
@@ -63,7 +63,7 @@ class DuckDBDestination(Destination):
         return self.file.exists()
 
     def create(self) -> None:
-        """Creates the file in an older storage version: dlt or dbt would create one that only their own DuckDB can open.
+        """Creates the file in an older storage version; dlt or dbt would create one that older DuckDB cannot open.
 
         Raises:
             LoadError: the file cannot be created.
@@ -77,7 +77,7 @@ class DuckDBDestination(Destination):
         """Opens and closes the file, if it exists and is not held open.
 
         Raises:
-            LoadError: another process has the file open, or it is no database.
+            LoadError: another process has the file open, or the file is not a database.
         """
         if self.exists() and self._held is None:
             _remove_fragment(self.file)
@@ -87,11 +87,11 @@ class DuckDBDestination(Destination):
     def hold_open(self) -> Iterator[None]:
         """Keeps the file open within the block: dlt opens it for each query and each job.
 
-        Meanwhile no other process can open the file, so no such block waits for a provider. Threads enter the block one
-        after the other, because DuckDB refuses to open a file while the same process closes it.
+        Meanwhile no other process can open the file, so nothing in the block may wait for a provider. Threads enter the
+        block one after the other, because DuckDB refuses to open a file while the same process closes it.
 
         Raises:
-            LoadError: another process has the file open, or it is no database.
+            LoadError: another process has the file open, or the file is not a database.
         """
         if not self.may_stay_open or not self.exists():
             yield
@@ -125,7 +125,7 @@ class DuckDBDestination(Destination):
         return {"METERHOUSE_DUCKDB": self.location}
 
     def release_dbt(self) -> None:
-        """Closes dbt-duckdb's handle, which it keeps until the process ends; no other process could open the file."""
+        """Closes dbt-duckdb's handle, which otherwise stays open and keeps other processes from opening the file."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
@@ -134,11 +134,11 @@ class DuckDBDestination(Destination):
         """Checks the name and the mode of the file, which need not exist.
 
         Raises:
-            ConfigurationError: the name is that of a schema, or the file or its folder cannot be written.
+            ConfigurationError: the name is that of a schema, or the file or its folder is not writable.
         """
         file = self.file
         if file.stem.lower() in RESERVED:
-            # DuckDB names a database after its file, and could not tell mathpix.table from a table of another schema.
+            # DuckDB names a database after its file, so mathpix.table would be ambiguous in mathpix.duckdb.
             raise ConfigurationError(
                 f"the database file {file} has the name of a schema in it",
                 hint=f"Use a name other than {', '.join(sorted(RESERVED))}.",
@@ -194,7 +194,7 @@ class DuckDBReader(Reader):
 
 
 def _remove_fragment(file: Path) -> None:
-    """Removes what a full disk or a kill left of a database that was being created; no run could ever open it."""
+    """Removes the fragment that a full disk or a kill left of a new database; no run could ever open it."""
     if 0 < file.stat().st_size < HEADERS:
         with file.open("rb") as content:
             is_ours = content.read(12)[8:] == b"DUCK"

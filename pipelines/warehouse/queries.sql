@@ -1,4 +1,4 @@
--- What the commands read from the marts, by name (`queries()` in query.py). %s is a parameter.
+-- The queries of the commands on the marts, by name (`queries()` in query.py). %s is a parameter.
 
 -- name: cost_monthly
 select billing_month, provider, account, sku_id, quantity, unit, billed_cost, currency, is_complete

@@ -1,6 +1,6 @@
 """The one read path: a reader runs SELECT statements on a destination and returns dicts, tuples or Arrow tables.
 
-A parameter is written `%s` in every dialect. The longer queries stand in `queries.sql`, one named block each.
+A parameter is written `%s` in every dialect. The longer queries are in `queries.sql`, one named block each.
 """
 
 import re
@@ -22,7 +22,7 @@ CHUNK = 20_000
 
 Row = dict[str, Any]
 Query = Callable[..., list[Row]]
-"""SQL and its parameters to rows, as `Reader.rows` does."""
+"""Maps SQL and its parameters to rows, as `Reader.rows` does."""
 TypeOf = Callable[[str], pa.DataType]
 """The Arrow type of a column, by its name."""
 
@@ -34,7 +34,7 @@ class Reader(ABC):
         self.location = location
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
-        """The result, one dict a row."""
+        """The result, one dict per row."""
         names, rows = self.tuples(sql, *parameters)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -46,7 +46,7 @@ class Reader(ABC):
             return []
 
     def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows. A user's query may name two columns alike, or return none."""
+        """Column names and rows. Two columns of a user's query may have the same name, or the query may have none."""
         with translated_errors(self.location), self._cursor(sql, parameters) as cursor:
             names = [column[0] for column in cursor.description or ()]
             return names, cursor.fetchall() if names else []

@@ -16,11 +16,11 @@ from meterhouse.sources._core.errors import ConfigurationError
 DEFAULT_DATABASE = "meterhouse.duckdb"
 
 TABLE_FORMAT = "delta"
-"""The table format of files. dlt can only append to plain files, and deletes no withdrawn rows from Iceberg tables."""
+"""The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
 
 
 def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:
-    """The destination called `name`; with `database`, the DuckDB file of that path.
+    """The destination called `name`; with `database`, the DuckDB file at that path.
 
     Raises:
         ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
@@ -78,7 +78,7 @@ def _table_format(name: str) -> str:
     setting = f"destination.{name}.preferred_table_format"
     if dlt.config.get(setting, str) not in {None, TABLE_FORMAT}:
         raise ConfigurationError(
-            f"{setting} is {dlt.config.get(setting, str)!r}; only in Delta tables can a new fetch replace an older one",
+            f"{setting} is {dlt.config.get(setting, str)!r}; a new fetch can replace an older one only in Delta tables",
             hint=f"Remove it, or set it to {TABLE_FORMAT!r}.",
         )
     return TABLE_FORMAT

@@ -21,7 +21,7 @@ HELP = "The tables: select table_name from information_schema.tables where table
 def run_query(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and the rows of a query.
 
-    DuckDB opens its file for reading only and accesses no other file. Elsewhere only a query is accepted.
+    DuckDB opens its file for reading only and accesses no other file. Elsewhere, the SQL must be a single query.
 
     Raises:
         ConfigurationError: the query is wrong, or changes something.
@@ -42,7 +42,7 @@ def require_query(sql: str, dialect: str) -> None:
     """Checks that `sql` is one query and changes nothing.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: `sql` cannot be parsed, is not one query, or changes something.
     """
     try:
         parsed = sqlglot.parse(sql, read=dialect if dialect in sqlglot.Dialect.classes else None)
@@ -50,7 +50,7 @@ def require_query(sql: str, dialect: str) -> None:
         raise ConfigurationError(f"the query cannot be parsed ({str(error).splitlines()[0]})", hint=HELP) from None
     statements = [statement for statement in parsed if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query) or statements[0].find(*CHANGES):
-        raise ConfigurationError("this is not one query", hint="Write one select; meterhouse query changes nothing.")
+        raise ConfigurationError("this is not a single query", hint="Write one select; meterhouse query changes nothing.")
 
 
 def open_client(destination: Destination) -> int:
@@ -58,7 +58,7 @@ def open_client(destination: Destination) -> int:
 
     Raises:
         ConfigurationError: harlequin is not installed, or cannot open the destination.
-        LoadError: there is no database.
+        LoadError: the database does not exist.
     """
     if destination.file is None:
         raise ConfigurationError(

@@ -166,7 +166,7 @@ def into_table(rows: pa.Table, name: str) -> Iterator[Any]:
 def wrap_network_backend(
     client: httpx.Client, wrap: Callable[[httpcore.NetworkBackend], httpcore.NetworkBackend]
 ) -> httpx.Client:
-    """Replaces the network backend of each connection pool of `client`, proxies included, by `wrap` of it.
+    """Replaces the network backend of each connection pool of `client`, proxies included, with `wrap(backend)`.
 
     httpx has no parameter for the backend: its transports create their pools themselves.
     """

@@ -99,7 +99,7 @@ def _rows(response: Mapping[str, Any], table: Table, first: date, last: date) ->
 def _covered(rows: pa.Table, window: Window, returned_to: date) -> Window | None:
     """The part of the window that the response covers, if it ends early.
 
-    The server may or may not include its last day: the day is covered only if there are rows of it.
+    The server may or may not include the last day, so the day is covered only if the response has rows of it.
     """
     last = from_date(returned_to)
     if returned_to in pc.unique(rows.column("date")).to_pylist():

@@ -104,7 +104,7 @@ def test_a_signal_ends_a_run_within_two_seconds(
     assert run.wait() == 128 + number
     assert time.monotonic() - signalled < 2
     word = "interrupted" if number == signal.SIGINT else "terminated"
-    assert run.stderr == f"meterhouse: {word}; what was loaded stays, and the next run goes on from there\n"
+    assert run.stderr == f"meterhouse: {word}; loaded data stays, and the next run continues from there\n"
     sandbox.faults.clear()
     recent_cli(*LOAD)
     require_complete(recent_cli, sandbox, TWO)

@@ -461,5 +461,5 @@ def test_an_internal_error_does_not_blame_the_database(cli: Cli, monkeypatch: py
 
     monkeypatch.setattr("meterhouse.sources._core.windowed_resource.stamped", fail)
     (failure,) = cli.json(*LOAD, status=1)["failures"]
-    assert "could not be made into tables (KeyError 'data')" in failure["error"]
+    assert "could not be converted to tables (KeyError 'data')" in failure["error"]
     assert "cannot be used" not in failure["error"]

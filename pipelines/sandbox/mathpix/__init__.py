@@ -32,7 +32,7 @@ class Vendor(BaseVendor):
         self._api = Api(CREDENTIALS, self.usage, self.options)
 
     def settings(self, url: str) -> dict[str, Any]:
-        """As every vendor's, with the source's defaults for what else a configuration may set."""
+        """As for every vendor, with the source's defaults for all other settings that a configuration may have."""
         return {**super().settings(url), "timespan": "hour", "page_size": 1000, "lookback": "7 days"}
 
     def endpoints(self) -> list[Route]:

@@ -48,8 +48,8 @@ class Api:
     async def _ocr_usage(self, request: Request, _: Headers) -> dict[str, Any]:
         """The rows of a page.
 
-        401 with `http_unauthorized` for a missing or wrong `app_id` or `app_key` (the two must belong to each other), 401
-        with `account_disabled` where the options say so, 200 with `opts_bad` for a bad parameter.
+        401 with `http_unauthorized` for a missing or wrong `app_id` or `app_key` (the two must belong together), 401 with
+        `account_disabled` for an account that the options disable, 200 with `opts_bad` for a bad parameter.
         """
         credential = self._credentials.get(request.headers.get("app_id", ""))
         if credential is None or request.headers.get("app_key") != credential.app_key:

@@ -1,7 +1,7 @@
 """Mathpix's invoices, computed from the usage of the sandbox.
 
-They depend neither on loaded rows nor on models, so that `invoice_reconciliation` finds deviations: one invoice bills too
-many PDF pages, and that of the last closed month has not arrived.
+They depend neither on loaded rows nor on models, so that `invoice_reconciliation` has deviations to find: one invoice bills
+too many PDF pages, and the invoice of the last closed month has not arrived.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ PRICES = {
         ((0, "0"), (1_000, "0.01"), (100_000, "0.008"), (1_000_000, "0.005")),
     ),
 }
-"""By SKU: usage types, unit, and the price in USD above each number of units a month (mathpix.com/docs/convert/billing)."""
+"""By SKU: usage types, unit, and the USD price above each number of units per month (mathpix.com/docs/convert/billing)."""
 
 OVERCHARGED_INVOICE, OVERCHARGE = 5, Decimal("1.04")
 """The number of the invoice that bills too many PDF pages, and the factor."""
@@ -54,7 +54,7 @@ def _lines(usage: CountStore, month: Month, number: int) -> Iterator[dict[str, A
 
 
 def _graduated(quantity: Decimal, tiers: tuple[tuple[int, str], ...]) -> Decimal:
-    """The cost where each tier's price holds for the units above its bound."""
+    """The cost if each tier's price holds only for the units above its bound."""
     cost, price = Decimal(0), Decimal(0)
     for bound, tier_price in tiers:
         cost += max(Decimal(0), quantity - bound) * (Decimal(tier_price) - price)

@@ -1,9 +1,9 @@
-"""Who uses Mathpix in the sandbox: two accounts, six apps, and what each hour of theirs counts.
+"""Who uses Mathpix in the sandbox: two accounts with six apps, and their usage in each hour.
 
-The first account is a learning platform whose bill is some thousand USD a month; its images cross the tier edge of 1,000,000
-in the busy months and its strokes sessions the edges of 1,000 and 100,000. The second is a small publisher. `conversion` has
-no price at the vendor, which is why a trickle of it is here. Option sets (`request_args_hash`) come and go, as they do when
-an application is released anew.
+The first account is a learning platform whose bill is some thousand USD a month. In busy months its images cross the tier
+bound of 1,000,000; its strokes sessions cross the bounds of 1,000 and 100,000. The second is a small publisher. Mathpix has
+no price for `conversion`, so a little of it is included. Option sets (`request_args_hash`) come and go, as with new releases
+of an application.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SPIKE = {date(2025, 5, 14): 7.0, date(2025, 5, 15): 3.0}
 
 
 class Series(NamedTuple):
-    """What one count is of."""
+    """The dimensions of one count."""
 
     app_id: str
     usage_type: str
@@ -27,7 +27,7 @@ class Series(NamedTuple):
 
 
 Hours = list[dict[Series, int]]
-"""One UTC day: what was counted in each of its 24 hours; a series that was not used is absent."""
+"""One UTC day: the counts of each of its 24 hours; a series without usage is absent."""
 
 
 @dataclass(frozen=True, slots=True)

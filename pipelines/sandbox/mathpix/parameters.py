@@ -33,7 +33,7 @@ def read_query(query: QueryParams) -> UsageQuery:
 
     The vendor documents no defaults: without `from_date` the window starts with the first usage, without `to_date` it ends
     now, and without `timespan` buckets are months. A bound within an hour means the next hour: an hour belongs to the window
-    that holds its start. A window that ends before it starts is empty and no error. `group_by` may be repeated (mpxpy) or
+    that holds its start. A window that ends before it starts is empty, not an error. `group_by` may be repeated (mpxpy) or
     omitted; unknown parameters are ignored.
 
     Raises:

@@ -68,12 +68,12 @@ class CountStore(UsageStore[Hours, int]):
         Args:
             start: first hour.
             end: the hour after the last; None for the one UTC day that holds `start`.
-            count: the new count of every matching hour and series, or
-            factor: what the old count is multiplied by, rounded down. A count of 0 removes its row.
+            count: the new count of every matching hour and series; or
+            factor: multiplies the old counts; results are rounded down. A count of 0 removes its row.
             **match: only counts of this `account`, `app_id`, `usage_type` or `request_args_hash`.
 
         Raises:
-            ValueError: not exactly one of `count` and `factor`, a negative one, an empty window, or no such dimension.
+            ValueError: both or neither of `count` and `factor`, a negative one, an empty window, or an unknown dimension.
         """
         if (count is None) == (factor is None):
             raise ValueError("restate takes either count or factor")

@@ -18,7 +18,7 @@ __all__ = ["MEMBERS", "Event", "Options", "Run", "RunStore", "Vendor", "error_bo
 
 
 class Vendor(BaseVendor):
-    """Onepin: one key for each of the workspaces `default` and `podcast`."""
+    """Onepin: one key each for the workspaces `default` and `podcast`."""
 
     name = "onepin"
 

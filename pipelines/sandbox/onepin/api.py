@@ -1,9 +1,9 @@
 """`/api/v1/usage/*` as Onepin's reference and the vendor's client onepin 0.16.1 document them.
 
 Documented: the parameters and their values, the fields, the envelope of responses and of errors, that days are local to
-`timezone`, that the feed is newest first and paged by a cursor, that `credits.used` is the caller's own billing period and
-all else the workspace's. Where the vendor states nothing, the sandbox decides; the docstring of the function states the
-decision.
+`timezone`, that the feed is newest first and paged by a cursor, and that `credits.used` counts the caller in their own
+billing period, everything else the workspace. Where the vendor states nothing, the sandbox decides; the docstring of the
+function states the decision.
 """
 
 import re
@@ -141,7 +141,7 @@ class Api:
         return {"data": data}
 
     def _days(self, range_: str, calendar: Calendar) -> list[date]:
-        """The local days of a range, up to today or, by the options, to yesterday: the vendor does not state which."""
+        """The local days of a range, up to today or yesterday as the options choose: the vendor does not state which."""
         last = calendar.day(self._usage.now()) - (timedelta() if self._options.includes_today else _DAY)
         count = int(range_.removesuffix("d"))
         return [last - _DAY * back for back in range(count - 1, -1, -1)]
@@ -197,7 +197,7 @@ class Api:
         }
 
     def _activity(self, credential: Credential, query: QueryParams) -> dict[str, Any]:
-        """A page of the feed. Its cursor names its last event, so that events that arrive meanwhile shift no page."""
+        """A page of the feed. Its cursor names the page's last event, so that events that arrive meanwhile shift no page."""
         calendar = read_calendar(query)
         days = self._days(read_choice(query, "range", Range, "30d"), calendar)
         limit = read_limit(query)
@@ -241,7 +241,7 @@ class _Totals:
 
     @classmethod
     def of(cls, runs: Sequence[Run], now: datetime) -> "_Totals":
-        """Credits of runs that have settled, characters and lines of those that have left the queue."""
+        """Credits of runs that have settled; characters and lines of runs that have left the queue."""
         begun = [run for run in runs if run.started_at + QUEUE <= now]
         return cls(
             credits=sum(run.credits for run in runs if run.ended_at <= now),

@@ -1,4 +1,4 @@
-"""The customer's agreement with Onepin, made up: a plan with credits, and a price for each further one."""
+"""The customer's agreement with Onepin, made up: a plan with credits, and a price for each further credit."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from meterhouse.pipelines.sandbox.billing_files import (
 
 
 def billing_rows(months: Sequence[Month]) -> BillingRows:
-    """The price since the first month; the plan since the second to last one.
+    """The price from the first month on; the plan from the second to last month on.
 
-    The API returns the last 90 days: the plan begins with the first whole month of those.
+    The API returns the last 90 days, and the plan begins with the first whole month of those.
     """
     start = months[-2:][0][0]
     return {

@@ -6,7 +6,7 @@ from meterhouse.pipelines.sandbox.onepin.fixtures import identifier
 
 
 def error_body(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The body of an error; `details` name the parameter `field`, where there is one."""
+    """The body of an error; `details` name the parameter `field`, if it is given."""
     error: dict[str, Any] = {"code": code, "message": message}
     if field is not None:
         error["details"] = [{"field": field, "message": message}]

@@ -1,7 +1,7 @@
 """Who uses Onepin in the sandbox: two workspaces, their members, the runs of their workflows and what else they do.
 
 The first workspace dubs courses into five languages; the second makes one podcast. A run settles when it ends: until then
-it has no credits and no audio. One in thirty is parked for days, so that days that looked finished still grow.
+it has no credits and no audio. One run in thirty is parked for days, so that days that looked finished still grow.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ MEMBERS: dict[str, tuple[Member, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key: `account` is our name of the workspace it is bound to, `owner` the member whose key it is."""
+    """An API key: `account` is our name of its workspace, `owner` the member to whom the key belongs."""
 
     account: str
     api_key: str
@@ -73,7 +73,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a workflow. It settles `minutes` after its start; `parked` ones pause in between."""
+    """One run of a workflow. It settles `minutes` after its start; a `parked` run pauses in between."""
 
     started_at: datetime
     credits: int = 100
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def ended_at(self) -> datetime:
-        """When it settles."""
+        """When the run settles."""
         return self.started_at + timedelta(minutes=self.minutes)
 
 

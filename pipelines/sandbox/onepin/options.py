@@ -1,4 +1,4 @@
-"""How Onepin's API behaves where its versions differ or its documents leave a choice."""
+"""How Onepin's API behaves where its versions differ or its documentation leaves a choice."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 
 @dataclass(slots=True)
 class Options:
-    """Behaviour that differs between versions or that the documents leave open; change it at any time.
+    """Behaviour that differs between versions or that the documentation leaves open; change it at any time.
 
     Attributes:
-        version: "older" is what the client 0.13.0 knew: no `audio`, no `corrected`, no paused runs.
+        version: "older" is the API of the client 0.13.0: no `audio`, no `corrected`, no paused runs.
         includes_today: whether the last day of a range is today or yesterday.
         sparse: whether `daily` omits days without a run.
         disabled: the workspaces whose keys get 401.

@@ -1,7 +1,7 @@
-"""The limit of requests that Onepin sets for each key.
+"""The rate limit that Onepin sets for each key.
 
-Documented: that a key has a limit a minute, and 429; the client 0.16.1 reads `Retry-After-Ms`, `Retry-After` and
-`X-RateLimit-Reset` (seconds since 1970). The other headers are those that accompany them elsewhere.
+Documented: that a key has a limit per minute, and 429; the client 0.16.1 reads `Retry-After-Ms`, `Retry-After` and
+`X-RateLimit-Reset` (seconds since 1970). The other headers are those that usually accompany them.
 """
 
 import math
@@ -23,10 +23,10 @@ class RateLimit:
         self._window = SlidingWindow()
 
     def admit(self, account: str, now: datetime) -> Headers:
-        """The headers of the response; none where no limit is set.
+        """The headers of the response; none if no limit is set.
 
         Raises:
-            ErrorResponse: the request is beyond the limit.
+            ErrorResponse: the request exceeds the limit.
         """
         limit = self._options.requests_per_minute
         if limit is None:

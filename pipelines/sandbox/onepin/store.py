@@ -23,7 +23,7 @@ class RunStore(UsageStore[Runs, Run]):
     def set(self, runs: Iterable[Run] = (), events: Iterable[Event] = ()) -> None:
         """Replaces the fixtures with exactly these runs and events, until `reset`.
 
-        The feed shows runs that have ended, too. It shows a given event even where its time is still to come.
+        The feed shows runs that have ended, too. It shows a given event even if the event is in the future.
         """
         days: dict[tuple[str, date], list[Run]] = {}
         for run in sorted(runs, key=lambda run: run.started_at):
@@ -38,7 +38,7 @@ class RunStore(UsageStore[Runs, Run]):
         Args:
             start: first moment.
             end: the moment after the last; None for the one UTC day that holds `start`.
-            factor: what credits, characters and lines are multiplied by, rounded down; 0 withdraws the runs.
+            factor: multiplies credits, characters and lines, which are rounded down; 0 withdraws the runs.
             **match: only runs of this `account`.
 
         Raises:
@@ -65,7 +65,7 @@ class RunStore(UsageStore[Runs, Run]):
         return [run for _, runs in self._days(account, begin, stop) for run in runs if begin <= run.started_at < stop]
 
     def events(self, account: str, start: datetime, end: datetime) -> list[Event]:
-        """The events of the feed in [start, end), newest first; none of the fixtures' after now."""
+        """The events of the feed in [start, end), newest first; events of the fixtures only up to now."""
         with self._lock:
             now = self.now()
             found = [event_of(run) for run in self.runs(account, start - _LONGEST_RUN, end) if run.ended_at <= now]
@@ -83,7 +83,7 @@ class RunStore(UsageStore[Runs, Run]):
         return sum(run.credits for run in self.runs(account, start, end or now) if run.ended_at <= now)
 
     def _fixture(self, account: str, day: date, now: datetime) -> Runs:
-        del now  # runs that are not started yet are left out when they are read
+        del now  # runs that have not started yet are left out when they are read
         return self._fixtures.runs(account, day)
 
     def _empty(self) -> Runs:

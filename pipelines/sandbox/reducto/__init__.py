@@ -20,7 +20,7 @@ __all__ = ["FILTERS", "GROUPINGS", "CreditStore", "Options", "Usage", "Vendor", 
 
 
 class Vendor(BaseVendor):
-    """Reducto: the key of `default` is a member of three organisations, that of `firm` of a fourth."""
+    """Reducto: the key of `default` is a member of three organisations, the key of `firm` of a fourth."""
 
     name = "reducto"
 
@@ -31,7 +31,7 @@ class Vendor(BaseVendor):
         self._api = Api(CREDENTIALS, self.usage, self.options)
 
     def settings(self, url: str) -> dict[str, Any]:
-        """As every vendor's, with the organisations but that of the printed examples, and without any filter."""
+        """As for every vendor, with all organisations except that of the printed examples, and without filters."""
         settings = super().settings(url)
         settings["accounts"]["default"]["org_ids"] = [name for name in self.credential().org_ids if name != EXAMPLE]
         return settings | {name: [] for name in ("products", "features", "api_keys", "file_types")}

@@ -37,7 +37,7 @@ class Api:
     async def _export(self, request: Request, _: Headers) -> dict[str, Any]:
         """One object for each day and group, ordered by both.
 
-        The errors in the order of their checks: 401, 400, 403. A window that ends before it starts is empty and no error.
+        Errors are checked in the order 401, 400, 403. A window that ends before it starts is empty, not an error.
         """
         credential = self._credentials.get(request.headers.get("authorization", ""))
         if credential is None:

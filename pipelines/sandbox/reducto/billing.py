@@ -6,7 +6,7 @@ from meterhouse.pipelines.sandbox.billing_files import BillingRows, Month, billi
 
 
 def billing_rows(months: Sequence[Month]) -> BillingRows:
-    """The price since the first month; the pack since the fifth to last one, for a year."""
+    """The price from the first month on; the pack from the fifth to last month on, for a year."""
     bought = months[-5:][0][0]
     pack = billing_row("reducto", grant_id="pack", kind="purchased", unit="credit", amount=1_000_000, starts_on=bought)
     pack |= {"expires_on": bought.replace(year=bought.year + 1), "cost": 11_000, "currency": "USD"}

@@ -1,8 +1,8 @@
-"""Who uses Reducto in the sandbox: three organisations, and what each day of theirs counts.
+"""Who uses Reducto in the sandbox: three organisations, and their usage on each day.
 
-The first is an insurer that reads claims and policies: mostly PDF, a few spreadsheets, and text files at half a credit a
-page. The second is its legal department, an organisation of its own that the same key is a member of. The third is a law
-firm's, whose key sees nothing of the others. Credits are those of the rates before 2026-09-01.
+The first is an insurer that reads claims and policies: mostly PDF, a few spreadsheets, and text files at half a credit per
+page. The second is its legal department, an organisation of its own with the same key as a member. The third is a law firm,
+whose key does not see the others. Credits follow the rates before 2026-09-01.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ SPIKE = {date(2025, 5, 14): 6, date(2025, 5, 15): 3}
 """A storm: the claims of `org_harbour` that are parsed on these days, as a factor."""
 
 EXAMPLE = "org_abc123"
-"""The organisation of the vendor's printed examples. The default key is a member, so that they work as they are printed."""
+"""The organisation of the vendor's printed examples. The default key is a member, so that the examples work as printed."""
 
 PRICING_CHANGE = date(2026, 9, 1)
-"""The day of the new pricing, under which credits may not be shown."""
+"""The day of the new pricing; from then on the export may lack credits."""
 
 
 class Series(NamedTuple):
-    """What one figure is of."""
+    """The dimensions of one figure."""
 
     product: str
     feature: str
@@ -32,14 +32,14 @@ class Series(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Credits, None where none are shown, and requests."""
+    """Credits, None if the export shows none, and requests."""
 
     credits: Decimal | None
     requests: int
 
 
 Day = dict[Series, Figures]
-"""What one organisation used on one UTC day; a series that was not used is absent."""
+"""The usage of one organisation on one UTC day; a series without usage is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ _METERS = {
         _meter("parse", "agentic_page", "archive-batch", "pdf", 500, 11, "2", NIGHTLY, date(2025, 2, 3)),
         _meter("extract", "extract_page", "claims-production", "pdf", 5_200, 3.8, "2"),
         _meter("extract", "extract_page", "claims-staging", "pdf", 160, 2, "2"),
-        # A job that goes on from a parsed one has no file of its own.
+        # A job that continues a parsed one has no file of its own.
         _meter("split", "split_page", "mail-intake", "", 900, 9, "2"),
         _meter("classify", "classify_page", "mail-intake", "pdf", 3_900, 2.4, "0.5", OFFICE, date(2025, 10, 6)),
         _meter("edit", "edit_page", "claims-staging", "docx", 60, 2, "4", OFFICE, date(2026, 1, 12)),

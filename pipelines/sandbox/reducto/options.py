@@ -1,4 +1,4 @@
-"""How Reducto's API behaves where its documents leave a choice."""
+"""How Reducto's API behaves where its documentation leaves a choice."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(slots=True)
 class Options:
-    """Behaviour that the documents leave open; change it at any time.
+    """Behaviour that the documentation leaves open; change it at any time.
 
     Attributes:
         end_date: whether the response includes the day `endDate`.

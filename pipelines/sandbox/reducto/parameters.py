@@ -27,7 +27,7 @@ def read_query(query: QueryParams, today: date) -> ExportQuery:
     """The parameters of a request; unknown ones are ignored.
 
     Raises:
-        ErrorResponse: a value that is not documented.
+        ErrorResponse: a parameter has a value that is not documented.
     """
     group_by = query.get("groupBy", "product")
     if group_by not in GROUPINGS:

@@ -71,13 +71,14 @@ class CreditStore(UsageStore[Day, Figures]):
         Args:
             start: first day.
             end: the day after the last; None for the one day `start`.
-            factor: what the old figures are multiplied by, requests rounded down; or
-            credits: the new credits of every matching day and series, and
-            requests: the new number of requests.
+            factor: multiplies the old figures, and rounds requests down; or
+            credits: the new credits of every matching day and series;
+            requests: the new number of requests of each.
             **match: only usage of this `org_id`, `product`, `feature`, `api_key` or `file_type`.
 
         Raises:
-            ValueError: neither or both ways are given, the window is empty, or there is no such dimension.
+            ValueError: `factor` is given together with new figures, nothing is given, the window is empty, or a dimension is
+                unknown.
         """
         if (factor is None) == (credits is None and requests is None):
             raise ValueError("restate takes either a factor or credits and requests")

@@ -22,7 +22,7 @@ class Vendor(BaseVendor):
     """Scopix: API keys of the accounts `default` and `studio`; a key sees its whole account."""
 
     name = "scopix"
-    demo_years = None  # a request for each day and key: a year would take up most of the demo
+    demo_years = None  # each day and key takes a request, so a year would take up most of the demo
     root = ROOT
     documented_limits = DOCUMENTED_LIMITS
 

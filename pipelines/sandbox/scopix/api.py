@@ -26,7 +26,7 @@ from meterhouse.pipelines.sandbox.scopix.tokens import TokenResponses
 
 ROOT = "/api/v2"
 PLANS = {"default": ("PROFESSIONAL", 10_000.0, 6_000), "studio": ("STARTER", 1_500.0, 500)}
-"""Name, credits a month and requests a month of each account's plan."""
+"""The plan of each account: name, credits per month and requests per month."""
 CREDITS = {"quick": 1.0, "standard": 2.0, "thorough": 4.0}
 """Credits of an item, by level of analysis."""
 
@@ -122,7 +122,7 @@ class Api:
         }
 
     def _breakdown(self, credential: Credential, query: Parameters) -> dict[str, Any]:
-        """The credits of the running month; there are no parameters."""
+        """The credits of the running month; the endpoint has no parameters."""
         del query
         limit = PLANS[credential.account][1]
         used = _credits(self._this_month(credential.account))

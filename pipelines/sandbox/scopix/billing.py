@@ -1,4 +1,4 @@
-"""The customer's agreement with Scopix, made up: a plan with credits, and a price for each further one."""
+"""The customer's agreement with Scopix, made up: a plan with credits, and a price for each further credit."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from meterhouse.pipelines.sandbox.billing_files import (
 
 
 def billing_rows(months: Sequence[Month]) -> BillingRows:
-    """The price since the first month; the plan since the last one.
+    """The price from the first month on; the plan from the last month on.
 
-    A run loads two months of Scopix by default: the plan begins with the first whole month of those.
+    By default, a run loads two months of Scopix, and the plan begins with the first whole month of those.
     """
     start = months[-1][0]
     return {

@@ -1,4 +1,4 @@
-"""How Scopix's API behaves where its documents leave a choice or changed."""
+"""How Scopix's API behaves where its documentation leaves a choice or has changed."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 GRANTED = 100_000
-"""A limit of requests a minute that a vendor might grant a large customer: no run against the sandbox waits."""
+"""Requests per minute: so many that no run against the sandbox waits."""
 
 
 @dataclass(slots=True)
 class Options:
-    """Behaviour that the documents leave open or that changed between their versions; change it at any time.
+    """Behaviour that the documentation leaves open, or that changed between its versions; change it at any time.
 
     Attributes:
-        envelope: "offset" is the newer paging of events by limit and offset, "page" the older by page and page_size.
-        totals: whether the newer one counts all rows.
+        envelope: "offset" is the newer paging of events by limit and offset, "page" the older one by page and page_size.
+        totals: whether the newer paging counts all rows.
         paging: "ignored" returns the first page for every page.
         tokens: the parameters of the monthly tokens: "dates" is the newer start_date and end_date, "end excluded" the same
             without the last day, "months" the older year and month. Each ignores the parameters of the other, as the
@@ -25,8 +25,8 @@ class Options:
         before_page: called with the path and its number of pages so far, before the next page is computed: the place where
             events arrive or are withdrawn while a client paginates.
         requests_per_minute: the limit in force, which every response states.
-        check_requests_per_minute: the limit of `check`, likewise.
-        clock: seconds, for the limits.
+        check_requests_per_minute: the same for `check`.
+        clock: returns the seconds by which the limits are counted.
         past_due: the accounts whose keys get 402.
         exhausted: the accounts whose keys get 403, because their allowance is used up.
     """

@@ -1,4 +1,4 @@
-"""The parameters of `/api/v2/usage/*`: unknown ones are ignored, bad ones are a 422, as by the vendor's framework."""
+"""The parameters of `/api/v2/usage/*`: as in the vendor's framework, unknown ones are ignored, bad ones lead to 422."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Parameters:
         return text
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """True or false; capitalised, too, as Python writes them."""
+        """True or false, in lower case or as Python writes them."""
         return self.choice(name, str(default), "true", "false", "True", "False").lower() == "true"
 
     def time(self, name: str) -> datetime | None:
@@ -47,7 +47,7 @@ class Parameters:
             raise _invalid(name, "Input should be a valid datetime") from None
 
     def page(self, rows: Sequence[Any], *, ignored: bool) -> tuple[Sequence[Any], dict[str, int]]:
-        """The page of `limit` rows from `offset` on, or the first one, and the fields that count the rows."""
+        """The page of `limit` rows from `offset` on (the first if paging is `ignored`), and the fields with the counts."""
         limit, offset = self.number("limit", 50, 1, 100), self.number("offset", 0, 0, 10**9)
         start = 0 if ignored else offset
         return rows[start : start + limit], {"total_count": len(rows), "limit": limit, "offset": start}

@@ -1,4 +1,4 @@
-"""The limits of requests a minute that Scopix sets for each account: of `check`, and of all other endpoints together.
+"""The rate limits that Scopix sets for each account: one for `check`, and one for all other endpoints together.
 
 Documented (scopix.ai/docs/api/resources/rate-limits): both limits, the headers of every response, and Retry-After.
 """
@@ -24,7 +24,7 @@ class RateLimit:
         """The headers of the response.
 
         Raises:
-            ErrorResponse: the request is beyond the limit.
+            ErrorResponse: the request exceeds the limit.
         """
         limit = self._options.check_requests_per_minute if is_check else self._options.requests_per_minute
         now = timedelta(seconds=self._options.clock())

@@ -31,7 +31,7 @@ class EventStore(UsageStore[Events, Event]):
             self._replace({key: _in_order(day) for key, day in days.items()})
 
     def arrive(self, *events: Event, account: str = "default") -> None:
-        """Adds events of any time since the first day of the fixtures: those of the past arrive late."""
+        """Adds events of any time since the first day of the fixtures; events of the past arrive late."""
         with self._lock:
             days = self._late if self._given is None else self._given
             for event in events:
@@ -46,7 +46,7 @@ class EventStore(UsageStore[Events, Event]):
             start: first moment.
             end: the moment after the last; None for the one UTC day that holds `start`.
             to: fields of `Event` and their new values.
-            **match: only events of this `account`, `default` if not given, and whose fields have these values.
+            **match: only events of this `account` (by default `default`), and with these values of their fields.
 
         Raises:
             ValueError: the window is empty, or there is no such field.
@@ -89,7 +89,7 @@ class EventStore(UsageStore[Events, Event]):
         super()._edit(start, end, {"account": "default", **match}, change)
 
     def _fixture(self, account: str, day: date, now: datetime) -> Events:
-        del now  # events that are still to come are left out when they are read
+        del now  # future events are left out when they are read
         events, late = self._fixtures.day(account, day), self._late.get((account, day))
         return _in_order([*events, *late]) if late else [*events]
 

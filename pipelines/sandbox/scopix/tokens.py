@@ -38,7 +38,7 @@ class TokenResponses:
         }
 
     def files(self, credential: Credential, query: Parameters) -> dict[str, Any]:
-        """A file for each successful description."""
+        """A file for each describe request that succeeded."""
         events = [event for event in self._usage.events(credential.account) if event.is_file][::-1]
         page, counted = query.page(events, ignored=self._options.paging == "ignored")
         files = [
