@@ -226,6 +226,7 @@ def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatc
             assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(3,)]
 
 
+@pytest.mark.thorough
 def test_check_reports_stale_tables(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

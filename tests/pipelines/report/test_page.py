@@ -149,6 +149,7 @@ def test_sums_money_exactly(browser: ReportBrowser, small: WrittenReport) -> Non
                 assert ratio is None if expected is None else Decimal(ratio) == expected
 
 
+@pytest.mark.thorough
 def test_sorts_tables_by_keyboard_and_copies_exact_numbers(browser: ReportBrowser, small: WrittenReport) -> None:
     """Enter on a column heading sorts and informs screen readers; copied tables hold all digits."""
     with browser.open(small.file, permissions=["clipboard-read", "clipboard-write"]) as page:
@@ -208,6 +209,7 @@ def test_every_scenario_fits_the_screen(browser: ReportBrowser, reports: dict[st
             assert page.locator("#month-table tbody tr").count() == 50
 
 
+@pytest.mark.thorough
 def test_both_themes_are_readable(browser: ReportBrowser, small: WrittenReport) -> None:
     """The system and the button both select the theme, and text has a contrast of at least 4.5 to 1 in each."""
     pairs = [
@@ -243,6 +245,7 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+@pytest.mark.thorough
 def test_prints_and_blocks_foreign_scripts_and_requests(
     browser: ReportBrowser, small: WrittenReport, tmp_path: Path
 ) -> None:
