@@ -4,7 +4,7 @@ A parser raises ValueError with the reason: what is wrong with the text, and how
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,10 +21,11 @@ from .currencies import CURRENCIES
 
 @dataclass(frozen=True, slots=True)
 class BillingTable:
-    """A table's columns, and the key columns that identify a row."""
+    """A table's columns, the key columns that identify a row, and the columns that a file may leave out."""
 
     columns: Sequence[Column]
     key: Sequence[str]
+    optional: Collection[str] = ()
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -107,6 +108,27 @@ def _integer(name: str, description: str, *, blank: bool = False) -> Column:
     return _column(name, pa.int64(), parse, description, blank=blank)
 
 
+def _yes_no(name: str, description: str) -> Column:
+    """Blank is yes. The booleans of a table are read as true and false."""
+
+    def parse(text: str) -> bool:
+        if text.lower() not in _YES_NO:
+            raise ValueError(f"{_quoted(text)} is neither yes nor no")
+        return _YES_NO[text.lower()]
+
+    return Column(name, pa.bool_(), parse, name, description, nullable=False)
+
+
+_YES_NO = {"": True, "yes": True, "true": True, "no": False, "false": False}
+
+
+def _units(text: str) -> Decimal:
+    number = _number(text or "1")
+    if number < 1 or number % 1:
+        raise ValueError(f"{_quoted(text)} is not a whole number from 1 up")
+    return number
+
+
 def _day(name: str, description: str, *, blank: bool = False) -> Column:
     def parse(text: str) -> date:
         try:
@@ -169,6 +191,16 @@ TABLES: Mapping[str, BillingTable] = {
         ),
         ("provider", "account"),
     ),
+    "skus": BillingTable(
+        (
+            PROVIDER,
+            _text("meter", "the vendor's name for the kind of usage"),
+            _text("sku_id", "SKU that it is charged as; blank only if it is not billed", blank=True),
+            _text("unit", "name of one unit of usage"),
+            _yes_no("is_billed", "`no` for usage that the vendor does not bill; blank: yes"),
+        ),
+        ("provider", "meter"),
+    ),
     "prices": BillingTable(
         (
             PROVIDER,
@@ -177,13 +209,16 @@ TABLES: Mapping[str, BillingTable] = {
             _choice("pricing_model", "how tiers price usage", "flat", "graduated", "volume"),
             _decimal("tier_from", "monthly usage at which the tier begins"),
             _decimal("tier_to", "monthly usage at which the tier ends, exclusive; blank: no end", blank=True),
-            _text("unit", "name of one unit of usage", blank=True),
-            _decimal("unit_price", "price of one unit"),
+            _text("unit", "the SKU's unit of usage", blank=True),
+            _decimal("unit_price", "price of one unit, or of `per` units"),
+            # Nullable, because a database cannot add a column without nulls to a table that already has rows.
+            Column("per", DECIMAL, _units, "per", "number of units that the price is for; blank: 1", nullable=True),
             _currency(),
             VALID_FROM,
             VALID_TO,
         ),
         ("provider", "billing_account", "sku_id", "valid_from", "tier_from"),
+        optional=("unit", "per"),
     ),
     "credit_prices": BillingTable(
         (

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -133,14 +133,15 @@ def _parse_csv(text: str) -> Iterator[NumberedCells]:
 def _rows(
     table: str, source: str, header: Sequence[str], lines: Iterable[NumberedCells], errors: list[RowError]
 ) -> Iterator[Row]:
-    columns = TABLES[table].columns
+    columns, optional = TABLES[table].columns, TABLES[table].optional
     names = [name.strip().lower() for name in header]
     errors += [
         RowError(table, source, 1, name, reason)
-        for name, reason in _header_errors(names, [column.name for column in columns])
+        for name, reason in _header_errors(names, [column.name for column in columns], optional)
     ]
     for number, cells in lines:
-        row = Row(table, source, number, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}, {})
+        texts = dict.fromkeys(optional, "") | {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
+        row = Row(table, source, number, texts, {})
         if len(cells) == len(names):
             errors += _parse_row(row, columns)
         else:  # every cell may be in the wrong column, so that an error about a single cell could mislead
@@ -159,12 +160,12 @@ def _parse_row(row: Row, columns: Sequence[Column]) -> Iterator[RowError]:
             yield row.error(column.name, str(reason))
 
 
-def _header_errors(names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _header_errors(names: Sequence[str], columns: Sequence[str], optional: Collection[str]) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys(names):
         if name not in columns:
             yield name, f"is not a column of this table; its columns are {', '.join(columns)}"
         elif names.count(name) > 1:
             yield name, "appears more than once"
     for name in columns:
-        if name not in names:
+        if name not in names and name not in optional:
             yield name, "is missing; add the column and leave its cells blank if you have no values"
