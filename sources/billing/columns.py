@@ -4,7 +4,7 @@ A parser raises ValueError with the reason: what is wrong with the text, and how
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,11 +21,11 @@ from .currencies import CURRENCIES
 
 @dataclass(frozen=True, slots=True)
 class BillingTable:
-    """A table's columns, the key columns that identify a row, and the columns that a file may leave out."""
+    """A table's columns, and the key columns that identify a row. The header may leave out optional columns."""
 
     columns: Sequence[Column]
     key: Sequence[str]
-    optional: Collection[str] = ()
+    optional: Sequence[str] = ()
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -38,7 +38,7 @@ def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _column(
-    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: str | None = None
+    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: object = None
 ) -> Column:
     """`blank` allows an empty cell, which is stored as null, or as `stored`."""
 
@@ -108,20 +108,6 @@ def _integer(name: str, description: str, *, blank: bool = False) -> Column:
     return _column(name, pa.int64(), parse, description, blank=blank)
 
 
-def _yes_no(name: str, description: str) -> Column:
-    """Blank is yes. The booleans of a table are read as true and false."""
-
-    def parse(text: str) -> bool:
-        if text.lower() not in _YES_NO:
-            raise ValueError(f"{_quoted(text)} is neither yes nor no")
-        return _YES_NO[text.lower()]
-
-    return Column(name, pa.bool_(), parse, name, description, nullable=False)
-
-
-_YES_NO = {"": True, "yes": True, "true": True, "no": False, "false": False}
-
-
 def _units(text: str) -> Decimal:
     number = _number(text or "1")
     if number < 1 or number % 1:
@@ -150,6 +136,18 @@ def _timezone(text: str) -> str:
     if text not in _timezones():
         raise ValueError(f"{_quoted(text)} is not an IANA time zone; write it like America/New_York or UTC")
     return text
+
+
+_YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
+
+
+def _yes_or_no(name: str, description: str, *, stored: bool = False) -> Column:
+    def parse(text: str) -> bool:
+        if text.lower() not in _YES_OR_NO:
+            raise ValueError(f"{_quoted(text)} is not one of yes, no")
+        return _YES_OR_NO[text.lower()]
+
+    return _column(name, pa.bool_(), parse, description, blank=True, stored=stored)
 
 
 def _grant_unit(text: str) -> str:
@@ -197,7 +195,7 @@ TABLES: Mapping[str, BillingTable] = {
             _text("meter", "the vendor's name for the kind of usage"),
             _text("sku_id", "SKU that it is charged as; blank only if it is not billed", blank=True),
             _text("unit", "name of one unit of usage"),
-            _yes_no("is_billed", "`no` for usage that the vendor does not bill; blank: yes"),
+            _yes_or_no("is_billed", "`no` for usage that the vendor does not bill; blank: yes", stored=True),
         ),
         ("provider", "meter"),
     ),

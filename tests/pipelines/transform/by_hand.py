@@ -494,6 +494,7 @@ class Calculator:
         unit_price = tier[2] if tier and price and price.currency == currency else None
         list_price = list_tier[2] if list_tier and listed and listed.currency == currency else None
         fallback = list_price if list_price is not None else unit_price
+        by = price if part.grant is None else None
         billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
         use, meter = part.use, self.meters.get((part.use.provider, part.use.meter))
         return Charge(
@@ -518,9 +519,9 @@ class Calculator:
             effective_cost=share if part.grant else billed,
             currency=currency,
             counted_sku_id=counted,
-            price_source=None if unit_price is None else "contract" if price is contract else "list",
-            price_basis=price.basis if price and unit_price is not None else None,
-            price_valid_from=price.valid_from if price and unit_price is not None else None,
+            price_source=None if by is None else "contract" if by is contract else "list",
+            price_basis=by.basis if by else None,
+            price_valid_from=by.valid_from if by else None,
         )
 
     # Fees and purchases

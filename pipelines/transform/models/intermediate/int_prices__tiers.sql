@@ -23,7 +23,7 @@ credit_prices as (
 listed as (
 
     select
-        'list' as price_source,
+        false as is_contract,
         {{ dbt.split_part('sku_id', "'/'", 1) }} as provider,
         cast('' as {{ dbt.type_string() }}) as billing_account,
         sku_id,
@@ -49,7 +49,7 @@ listed as (
 contracted as (
 
     select
-        'contract' as price_source,
+        true as is_contract,
         provider,
         coalesce(billing_account, '') as billing_account,
         sku_id,
@@ -76,7 +76,7 @@ contracted as (
 credits as (
 
     select
-        'contract' as price_source,
+        true as is_contract,
         provider,
         coalesce(billing_account, '') as billing_account,
         {{ dbt.concat(['provider', "'/credit'"]) }} as sku_id,
@@ -112,7 +112,7 @@ unioned as (
 final as (
 
     select
-        cast(price_source as {{ dbt.type_string() }}) as price_source,
+        is_contract,
         cast(provider as {{ dbt.type_string() }}) as provider,
         billing_account,
         cast(sku_id as {{ dbt.type_string() }}) as sku_id,

@@ -54,7 +54,7 @@ contracts as (
         valid_from,
         valid_to
     from tiers
-    where price_source = 'contract'
+    where is_contract
 
 ),
 
@@ -91,7 +91,7 @@ spans as (
 bounded_tiers as (
 
     select
-        price_source,
+        is_contract,
         provider,
         coalesce(billing_account, '') as billing_account,
         sku_id,
@@ -127,7 +127,7 @@ listed as (
         least(spans.span_to, coalesce(list_tiers.tier_to, spans.span_to)) as slice_to
     from spans
     left join bounded_tiers as list_tiers
-        on list_tiers.price_source = 'list'
+        on not list_tiers.is_contract
         and spans.sku_id = list_tiers.sku_id
         and spans.billing_date >= list_tiers.valid_from
         and (spans.billing_date < list_tiers.valid_to or list_tiers.valid_to is null)
@@ -152,7 +152,7 @@ contracted as (
         least(listed.slice_to, coalesce(own_tiers.tier_to, listed.slice_to)) as part_to
     from listed
     left join bounded_tiers as own_tiers
-        on own_tiers.price_source = 'contract'
+        on own_tiers.is_contract
         and listed.provider = own_tiers.provider
         and listed.contract_account = own_tiers.billing_account
         and listed.contract_from = own_tiers.valid_from
@@ -187,8 +187,9 @@ costed as (
         case when price_currency = row_currency then any_unit_price end as unit_price,
         case when list_currency = row_currency then list_unit_price end as comparable_list_price,
         case
-            when price_currency = row_currency and contract_unit_price is not null then 'contract'
-            when price_currency = row_currency then 'list'
+            when grant_key is not null then null
+            when contract_unit_price is not null then 'contract'
+            when list_unit_price is not null then 'list'
         end as price_source,
         -- From running totals, so that the slices add up to exactly the cost of the bucket.
         case

@@ -17,7 +17,7 @@ skus as (
 final as (
 
     select
-        tiers.price_source,
+        cast(case when tiers.is_contract then 'contract' else 'list' end as {{ dbt.type_string() }}) as price_source,
         tiers.provider,
         tiers.billing_account,
         tiers.sku_id,

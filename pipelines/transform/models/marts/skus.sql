@@ -51,7 +51,7 @@ unioned as (
         unit,
         null as meter,
         null as is_billed,
-        price_source = 'list' as is_shipped
+        not is_contract as is_shipped
     from tiers
 
 ),
