@@ -70,6 +70,9 @@ def run(
     destination: DestinationName = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Load only; do not build the SQL models.")] = False,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Start at initial_date again.")] = False,
+    clear_billing: Annotated[
+        bool, typer.Option("--clear-billing", help="Empty the billing tables that are no longer configured.")
+    ] = False,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -88,7 +91,7 @@ def run(
             target = resolve_destination(destination)
             out.print(f"loading {', '.join(sources)} into {target.location}")
             with out.progress(state):
-                result = run_all(sources, target, state, models=not no_models, alerts=alerts)
+                result = run_all(sources, target, state, models=not no_models, clear_billing=clear_billing, alerts=alerts)
         out.finish(result)
 
 
@@ -113,7 +116,7 @@ def demo(as_json: AsJson = False) -> None:
             out.print("loading a year of made-up usage from the sandbox into demo.duckdb")
             with out.progress(state):
                 billing = server.billing_files(Path(folder), today.replace(year=today.year - 1, day=1))
-                result = run_all(sources, target, state, models=True, billing=billing)
+                result = run_all(sources, target, state, models=True, billing=billing, clear_billing=True)
         if result.exit_status == 0:
             size = _report().write_report(target, Path("demo.html"))
             out.finish(result, f"report  demo.html, {size / 1e6:.1f} MB: open it in a browser")

@@ -58,10 +58,34 @@ def billing_errors(destination: Destination) -> tuple[RowError, ...]:
     return ()
 
 
-def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str]) -> None:
-    """Replaces the user's billing data with the configured files and tables. If anything is wrong, all old data stays."""
+def require_billing_configured(destination: Destination, configured: Mapping[str, str]) -> None:
+    """Checks that a load would not empty a billing table whose setting is missing, for example in another folder.
+
+    Raises:
+        ConfigurationError: a table without a setting has rows.
+        LoadError: the tables cannot be read.
+    """
+    missing = [table for table in TABLES if table not in configured]
+    filled = destination.tables_with_rows(BILLING, missing) if missing and destination.exists() else []
+    # Without any setting a run loads no billing data. Then the tables of the user's own pipeline stay as they are.
+    if not filled or (not configured and not _was_loaded(destination)):
+        return
+    tables = ", ".join(f"{BILLING}.{table}" for table in filled)
+    settings = f"{', '.join(filled)} under [sources.{BILLING}]"
+    raise ConfigurationError(
+        f"{tables} in {destination.location} {'has' if len(filled) == 1 else 'have'} rows, but the configuration lacks"
+        f" {settings}",
+        hint="Configure it in this folder, or empty what is not configured with `meterhouse run --clear-billing`.",
+    )
+
+
+def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str], *, clear: bool = False) -> None:
+    """Replaces the user's billing data with the configured files and tables. If anything is wrong, all old data stays.
+
+    Without any setting, nothing is loaded; with `clear`, all tables are emptied.
+    """
     try:
-        if not configured and not _was_loaded(destination):
+        if not configured and not (clear and _was_loaded(destination)):
             return
         load_one(destination, BILLING, open_billing(destination, configured), Lock())
         state.observe(BillingLoaded(configured))
@@ -74,7 +98,7 @@ def load_billing(destination: Destination, state: RunState, configured: Mapping[
 
 
 def _was_loaded(destination: Destination) -> bool:
-    """Whether the destination has billing tables: a run empties them if the user removed their configuration."""
+    """Whether a run has loaded billing data into the destination."""
     if not destination.exists():
         return False
     pipeline = destination.pipeline(BILLING).drop()

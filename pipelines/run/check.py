@@ -1,4 +1,4 @@
-"""`meterhouse check`: configuration, credentials, billing data and freshness, without loading anything."""
+"""`meterhouse check`: configuration, credentials, billing data, list prices and freshness, without loading anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked,
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core import credentials_check
 from meterhouse.sources._core.errors import NotConfigured
+from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.billing import RowError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -29,6 +31,7 @@ class CheckResult:
     billing: Mapping[str, str]
     billing_errors: Sequence[RowError]
     stale: Sequence[StaleTable] | None
+    unverified_prices: Sequence[UnverifiedPrice]
 
     @property
     def exit_status(self) -> int:
@@ -60,7 +63,8 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     for event in events:
         observer(event)
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
-    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale)
+    unverified = unverified_prices(sources, utc_now().date())
+    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified)
 
 
 def _checked_accounts(sources: Mapping[str, DltSource]) -> Iterable[CredentialsChecked]:

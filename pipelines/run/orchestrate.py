@@ -13,7 +13,7 @@ from dlt.sources import DltSource
 
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
-from meterhouse.pipelines.run.billing import configured_billing, load_billing
+from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Warned
 from meterhouse.pipelines.run.load import load, root_cause
 from meterhouse.pipelines.run.result import RunResult
@@ -32,22 +32,30 @@ def run_all(
     *,
     models: bool,
     billing: Mapping[str, str] | None = None,
+    clear_billing: bool = False,
     rebuild: bool = False,
     alerts: Alerts | None = None,
 ) -> RunResult:
     """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
     If nothing has changed since the last build, the models are not built, except with `rebuild`. `billing` replaces the
-    configured billing data. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
+    configured billing data; `clear_billing` empties the billing tables without a setting. The run is recorded in
+    `meterhouse.runs`, and `alerts` sends the new alerts.
+
+    Raises:
+        ConfigurationError: a billing table without a setting has rows, and `clear_billing` is false.
     """
+    configured = configured_billing() if billing is None else billing
     if models:
         require_models(destination)
     with exclusive_run(destination):
         destination.create()
         with destination.hold_open():
             destination.require_available()
+            if not clear_billing:
+                require_billing_configured(destination, configured)
             before = history.count_rows(destination, sources, state.started_at)
-            load_billing(destination, state, configured_billing() if billing is None else billing)
+            load_billing(destination, state, configured, clear=clear_billing)
         if sources:
             load(sources, destination, state)
         rows = history.run_rows(state, before, history.count_rows(destination, sources, state.started_at))

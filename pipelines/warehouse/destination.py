@@ -1,8 +1,8 @@
 """A destination of a run. This class fits every SQL destination of dlt; DuckDB and PostgreSQL override what differs."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
+from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
 
 
@@ -83,6 +84,25 @@ class Destination:
         with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
             yield SqlClientReader(client, self.location)
 
+    def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
+        """Those of the tables that exist and have rows.
+
+        Raises:
+            LoadError: the database cannot be read.
+        """
+        try:
+            with self.reader(dataset) as reader:
+                try:
+                    return _with_rows(reader, dataset, tables)
+                except NotBuilt:  # one of the tables does not exist; a query for each finds out which
+                    filled: list[str] = []
+                    for table in tables:
+                        with suppress(NotBuilt):
+                            filled += _with_rows(reader, dataset, [table])
+                    return filled
+        except NotBuilt:
+            return []
+
     @property
     def file(self) -> Path | None:
         """The database file of a DuckDB destination."""
@@ -94,3 +114,9 @@ class Destination:
 
     def release_dbt(self) -> None:
         """Closes what dbt's adapter leaves open after a build."""
+
+
+def _with_rows(reader: Reader, dataset: str, tables: Sequence[str]) -> list[str]:
+    counts = [f"select '{table}', count(*) from {reader.table_name(dataset, table)}" for table in tables]  # noqa: S608
+    _, rows = reader.tuples(" union all ".join(counts))
+    return [table for table, count in rows if count]

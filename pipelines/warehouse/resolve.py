@@ -9,6 +9,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.errors import first_line
+from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination
 from meterhouse.sources._core.dlt_compat import cache_capabilities, destination_configuration, speed_up_config_lookups
 from meterhouse.sources._core.errors import ConfigurationError
@@ -58,6 +59,8 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             raise ConfigurationError(
                 "files are written as Delta tables, and deltalake is not installed", hint="pip install 'meterhouse[delta]'."
             )
+        case "filesystem":
+            return LakeDestination(name, kind, location, dlt_destination)
         case _:
             return Destination(name, kind, location, dlt_destination)
 

@@ -1,6 +1,6 @@
 """The user's own prices, credits, fees and invoices, from CSV files or existing tables, checked as a whole and loaded."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dlt
@@ -10,7 +10,7 @@ from dlt.sources import DltResource
 from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema
 from meterhouse.sources._core.windows import utc_now
 
-from .checks import check_tables
+from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
 from .reader import ReadTable, read_tables, table_reader
@@ -31,13 +31,14 @@ METADATA = [
 @dlt.source(section="billing")
 def billing_source(
     accounts: str | None = None,
+    skus: str | None = None,
     prices: str | None = None,
     credit_prices: str | None = None,
     credit_grants: str | None = None,
     fees: str | None = None,
     invoices: str | None = None,
     invoice_lines: str | None = None,
-    known_skus: Collection[str] | None = None,
+    known_skus: Mapping[str, str] | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
     """One table per setting, each replaced as a whole. Every table is read and checked before any is loaded.
@@ -47,13 +48,14 @@ def billing_source(
 
     Args:
         accounts: which billing account pays for each account, on which calendar, on which plan.
+        skus: the SKU of each meter, where it is not the built-in one.
         prices: negotiated prices, which take precedence over the public price list.
         credit_prices: the price of a credit beyond all grants.
         credit_grants: credits that are included, promotional or purchased.
         fees: plan fees, one-time fees and minimums.
         invoices: the vendors' invoices.
         invoice_lines: the lines of those invoices.
-        known_skus: the SKUs that usage can have; without them, a SKU only has to begin with its provider.
+        known_skus: the built-in SKUs and their units; without them, a SKU only has to begin with its provider.
         read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:
@@ -61,6 +63,7 @@ def billing_source(
     """
     settings = {
         "accounts": accounts,
+        "skus": skus,
         "prices": prices,
         "credit_prices": credit_prices,
         "credit_grants": credit_grants,
@@ -96,4 +99,6 @@ def write_templates(folder: Path) -> list[tuple[Path, bool]]:
 
 
 def _loaded_row(row: Row) -> dict[str, object]:
-    return {**row.values, "source": row.source, "row_number": row.number}
+    """The row with its origin. The price of several units becomes that of one, which the models expect."""
+    price = {"unit_price": price_of_one_unit(row)[0]} if row.table == "prices" else {}
+    return {**row.values, **price, "source": row.source, "row_number": row.number}

@@ -9,6 +9,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from meterhouse.sources.registry import PROVIDERS
+
 from .columns import TABLES
 from .errors import RowError
 from .rows import Row
@@ -18,13 +20,15 @@ Tables = Mapping[str, Sequence[Row]]
 DATE_RANGES = (("valid_from", "valid_to"), ("starts_on", "expires_on"), ("period_start", "period_end"))
 
 
-def check_tables(tables: Tables, unreadable: Collection[str], known_skus: Collection[str] | None) -> list[RowError]:
+def check_tables(tables: Tables, unreadable: Collection[str], known_skus: Mapping[str, str] | None) -> list[RowError]:
     """All errors beyond single cells, in the tables that could be read."""
     errors: list[RowError] = []
+    units = _units_by_sku(tables, known_skus or {})
+    knows_all = known_skus is not None and "skus" not in unreadable
     for rows in tables.values():
         errors += _check_keys(rows)
         for row in rows:
-            errors += _check_sku(row, known_skus)
+            errors += [*_check_sku(row, units, knows_all=knows_all), *_check_unit(row, units)]
             if row.is_complete:
                 errors += [*_check_date_ranges(row), *_check_row(row)]
     errors += _check_prices(tables)
@@ -44,18 +48,39 @@ def _check_keys(rows: Sequence[Row]) -> Iterator[RowError]:
             yield row.error("", f"has the same {', '.join(TABLES[row.table].key)} as row {first.number}")
 
 
-def _check_sku(row: Row, known: Collection[str] | None) -> Iterator[RowError]:
-    """A SKU is one that usage can have, or the provider's credit; an invoice line may also bill a fee or a grant."""
-    sku, provider = row.texts.get("sku_id", ""), row.texts.get("provider", "")
+def _units_by_sku(tables: Tables, known_skus: Mapping[str, str]) -> dict[str, str]:
+    """The SKUs that usage can have, with their unit: shipped ones, credits, and those that `skus` adds."""
+    units = {f"{provider}/credit": "credit" for provider in PROVIDERS} | dict(known_skus)
+    for row in tables.get("skus", ()):
+        sku, unit = row.text_key("sku_id", "unit")
+        if sku:
+            units.setdefault(sku, unit)
+    return units
+
+
+def _check_sku(row: Row, units: Mapping[str, str], *, knows_all: bool) -> Iterator[RowError]:
+    """A SKU is one that usage can have; only `skus` adds others. An invoice line may also bill a fee or a grant."""
+    provider, sku = row.text_key("provider", "sku_id")
     if not sku or not provider:
         return
     if not sku.startswith(f"{provider}/"):
         yield row.error("sku_id", f"{sku!r} is not a SKU of {provider}; its SKUs begin with {provider}/")
         return
-    is_charge = row.table == "invoice_lines" and sku.startswith((f"{provider}/fee/", f"{provider}/credits/"))
-    if known is not None and sku not in known and sku != f"{provider}/credit" and not is_charge:
-        own = sorted({name for name in known if name.startswith(f"{provider}/")} | {f"{provider}/credit"})
-        yield row.error("sku_id", f"{sku!r} is not a known SKU; {provider} has {', '.join(own)}")
+    is_charge = sku.startswith((f"{provider}/fee/", f"{provider}/credits/"))
+    if row.table == "skus" and is_charge:
+        yield row.error("sku_id", f"{sku!r} is the name of a fee or a grant; choose another name")
+    elif knows_all and sku not in units and not (row.table == "invoice_lines" and is_charge):
+        own = ", ".join(sorted(name for name in units if name.startswith(f"{provider}/")))
+        yield row.error("sku_id", f"{sku!r} is not a known SKU; {provider} has {own}; add others to skus")
+
+
+def _check_unit(row: Row, units: Mapping[str, str]) -> Iterator[RowError]:
+    """All meters and prices of a SKU have its unit."""
+    sku, unit = row.text_key("sku_id", "unit")
+    if row.table not in ("skus", "prices") or not unit or units.get(sku, unit) == unit:
+        return
+    hint = "; for a price of several units, write their number in per" if row.table == "prices" else ""
+    yield row.error("unit", f"{unit!r} is not the unit of {sku}, which is {units[sku]}{hint}")
 
 
 def _check_date_ranges(row: Row) -> Iterator[RowError]:
@@ -68,8 +93,12 @@ def _check_date_ranges(row: Row) -> Iterator[RowError]:
 def _check_row(row: Row) -> Iterator[RowError]:
     value = row.values
     match row.table:
-        case "prices" if _is_empty_tier(row):
-            yield row.error("tier_to", f"{row.texts['tier_to']} is not greater than tier_from {row.texts['tier_from']}")
+        case "skus" if value["is_billed"] and value["sku_id"] is None:
+            yield row.error("sku_id", "is blank, but the meter is billed; name its SKU, or write no in is_billed")
+        case "prices":
+            if _is_empty_tier(row):
+                yield row.error("tier_to", f"{row.texts['tier_to']} is not greater than tier_from {row.texts['tier_from']}")
+            yield from _check_unit_price(row)
         case "credit_grants" if value["cost"] and value["currency"] is None:
             yield row.error("currency", "is blank, but the grant has a cost")
         case "fees":
@@ -81,6 +110,21 @@ def _check_row(row: Row) -> Iterator[RowError]:
             yield row.error("issued_on", "is blank, but the invoice is issued")
         case "invoices" if value["status"] == "open" and value["issued_on"] is not None:
             yield row.error("issued_on", "an open invoice has no date of issue; leave it blank or correct the status")
+
+
+def price_of_one_unit(price: Row) -> tuple[Decimal, bool]:
+    """The price of one of `per` units, rounded half up to nine decimals, and whether it is exact."""
+    per = int(price.values["per"])
+    billionths, rest = divmod(int(price.values["unit_price"].scaleb(9)), per)
+    return Decimal(billionths + (2 * rest >= per)).scaleb(-9), rest == 0
+
+
+def _check_unit_price(price: Row) -> Iterator[RowError]:
+    rounded, is_exact = price_of_one_unit(price)
+    if not is_exact:
+        ratio = f"{price.texts['unit_price']} per {price.texts['per']}"
+        way = f"write the rounded price of one unit, {rounded:f}, and leave per blank"
+        yield price.error("unit_price", f"{ratio} is a price of one unit with more than 9 decimal places; {way}")
 
 
 def _is_empty_tier(tier: Row) -> bool:

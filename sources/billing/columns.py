@@ -21,10 +21,11 @@ from .currencies import CURRENCIES
 
 @dataclass(frozen=True, slots=True)
 class BillingTable:
-    """A table's columns, and the key columns that identify a row."""
+    """A table's columns, and the key columns that identify a row. The header may leave out optional columns."""
 
     columns: Sequence[Column]
     key: Sequence[str]
+    optional: Sequence[str] = ()
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -37,7 +38,7 @@ def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _column(
-    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: str | None = None
+    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: object = None
 ) -> Column:
     """`blank` allows an empty cell, which is stored as null, or as `stored`."""
 
@@ -107,6 +108,13 @@ def _integer(name: str, description: str, *, blank: bool = False) -> Column:
     return _column(name, pa.int64(), parse, description, blank=blank)
 
 
+def _units(text: str) -> Decimal:
+    number = _number(text or "1")
+    if number < 1 or number % 1:
+        raise ValueError(f"{_quoted(text)} is not a whole number from 1 up")
+    return number
+
+
 def _day(name: str, description: str, *, blank: bool = False) -> Column:
     def parse(text: str) -> date:
         try:
@@ -128,6 +136,18 @@ def _timezone(text: str) -> str:
     if text not in _timezones():
         raise ValueError(f"{_quoted(text)} is not an IANA time zone; write it like America/New_York or UTC")
     return text
+
+
+_YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
+
+
+def _yes_or_no(name: str, description: str, *, stored: bool = False) -> Column:
+    def parse(text: str) -> bool:
+        if text.lower() not in _YES_OR_NO:
+            raise ValueError(f"{_quoted(text)} is not one of yes, no")
+        return _YES_OR_NO[text.lower()]
+
+    return _column(name, pa.bool_(), parse, description, blank=True, stored=stored)
 
 
 def _grant_unit(text: str) -> str:
@@ -169,6 +189,16 @@ TABLES: Mapping[str, BillingTable] = {
         ),
         ("provider", "account"),
     ),
+    "skus": BillingTable(
+        (
+            PROVIDER,
+            _text("meter", "the vendor's name for the kind of usage"),
+            _text("sku_id", "SKU that it is charged as; blank only if it is not billed", blank=True),
+            _text("unit", "name of one unit of usage"),
+            _yes_or_no("is_billed", "`no` for usage that the vendor does not bill; blank: yes", stored=True),
+        ),
+        ("provider", "meter"),
+    ),
     "prices": BillingTable(
         (
             PROVIDER,
@@ -177,13 +207,16 @@ TABLES: Mapping[str, BillingTable] = {
             _choice("pricing_model", "how tiers price usage", "flat", "graduated", "volume"),
             _decimal("tier_from", "monthly usage at which the tier begins"),
             _decimal("tier_to", "monthly usage at which the tier ends, exclusive; blank: no end", blank=True),
-            _text("unit", "name of one unit of usage", blank=True),
-            _decimal("unit_price", "price of one unit"),
+            _text("unit", "the SKU's unit of usage", blank=True),
+            _decimal("unit_price", "price of one unit, or of `per` units"),
+            # Nullable, because a database cannot add a column without nulls to a table that already has rows.
+            Column("per", DECIMAL, _units, "per", "number of units that the price is for; blank: 1", nullable=True),
             _currency(),
             VALID_FROM,
             VALID_TO,
         ),
         ("provider", "billing_account", "sku_id", "valid_from", "tier_from"),
+        optional=("unit", "per"),
     ),
     "credit_prices": BillingTable(
         (

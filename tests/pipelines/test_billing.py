@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dlt
 import duckdb
 import pytest
 import time_machine
 
 from meterhouse.pipelines.run.billing import configured_billing, load_billing
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.sources.billing import TABLES, TEMPLATES
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.sources.billing import TABLES, TEMPLATES, billing_source
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -55,19 +57,69 @@ def test_writing_templates_keeps_existing_files(cli: Cli) -> None:
     assert "cannot be written" in cli("check", "--billing-templates", "mine/prices.csv", status=2)
 
 
-def test_a_run_loads_billing_and_empties_it_when_unconfigured(
-    cli: Cli, files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Any run loads the configured tables; a run without configuration empties them."""
+def test_a_run_loads_the_configured_tables(cli: Cli, files: Path) -> None:
+    """Any run loads the configured tables; the others are empty."""
     result = cli.json(*LOAD, "mathpix")
     assert result["billing"] == {"prices": "my/billing/prices.csv", "fees": "my/billing/fees.csv"}
     assert cli.rows(COUNT) == [(3,)]
     assert cli.rows("select count(*) from billing.invoices") == [(0,)]
     assert "billing  prices from my/billing/prices.csv, fees from my/billing/fees.csv" in cli(*LOAD)
+
+
+WAY_OUT = "Configure it in this folder, or empty what is not configured with `meterhouse run --clear-billing`."
+
+
+@pytest.mark.parametrize("command", [LOAD, ("run",), ("models",)], ids=" ".join)
+def test_refuses_to_empty_billing_that_is_no_longer_configured(
+    cli: Cli, sandbox: Sandbox, files: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A run without the settings of loaded billing data exits with 2, before any request, and empties nothing."""
+    cli(*LOAD)
+    sandbox.requests.clear()
     for table in ("PRICES", "FEES"):
         monkeypatch.delenv(f"SOURCES__BILLING__{table}")
+    output = cli(*command, status=2)
+    assert (
+        f"billing.prices, billing.fees in {cli.database} have rows, but the configuration lacks prices, fees under"
+        f" [sources.billing]. {WAY_OUT}" in output
+    )
+    assert not sandbox.requests
+    assert cli.rows(COUNT) == [(3,)]
+
+
+def test_refuses_to_empty_one_table_that_is_no_longer_configured(
+    cli: Cli, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same holds if one table of several loses its setting. `--clear-billing` empties it and keeps the others."""
     cli(*LOAD)
+    monkeypatch.setenv("SOURCES__BILLING__FEES", "")
+    output = cli(*LOAD, status=2)
+    assert f"billing.fees in {cli.database} has rows, but the configuration lacks fees under [sources.billing]" in output
+    assert cli.rows("select count(*) > 0 from billing.fees") == [(True,)]
+    cli(*LOAD, "--clear-billing")
+    assert cli.rows("select count(*) from billing.fees") == [(0,)]
+    assert cli.rows(COUNT) == [(3,)]
+    cli(*LOAD)
+
+
+def test_clear_billing_empties_what_is_not_configured(cli: Cli, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `--clear-billing`, runs need neither the flag nor a setting. A configured table is loaded as usual."""
+    cli(*LOAD, "--clear-billing")
+    assert cli.rows(COUNT) == [(3,)]
+    for table in ("PRICES", "FEES"):
+        monkeypatch.delenv(f"SOURCES__BILLING__{table}")
+    cli(*LOAD, "--clear-billing")
     assert cli.rows(COUNT) == [(0,)]
+    assert cli.json(*LOAD)["billing"] == {}
+
+
+def test_keeps_billing_that_another_pipeline_loaded(cli: Cli) -> None:
+    """Without settings, a run leaves billing data alone that the user's own dlt pipeline loads."""
+    own = dlt.pipeline("own", destination=dlt.destinations.duckdb(str(cli.database)), dataset_name="billing")
+    own.run(billing_source(prices=str(TEMPLATES / "prices.csv")))
+    cli(*LOAD)
+    cli(*LOAD, "--clear-billing")
+    assert cli.rows(COUNT) == [(3,)]
 
 
 def test_a_billing_error_stops_only_billing(cli: Cli, files: Path) -> None:

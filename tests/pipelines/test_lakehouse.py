@@ -116,6 +116,21 @@ def test_a_renamed_filesystem_destination_has_delta_tables(
     assert len(sandbox.requests) == 0
 
 
+def test_refuses_to_empty_billing_that_is_no_longer_configured(
+    cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On files, too, a run without the settings of loaded billing data exits with 2 and empties nothing."""
+    run = ("run", "reducto.usage_by_product", "--no-models", "--destination", "filesystem")
+    cli(*run)
+    cli(*run)
+    monkeypatch.delenv("SOURCES__BILLING__FEES")
+    assert "billing.fees" in cli(*run, status=2)
+    assert in_delta(lake)["billing.fees"]
+    cli(*run, "--clear-billing")
+    assert not in_delta(lake)["billing.fees"]
+    cli(*run)
+
+
 def test_refuses_what_files_cannot_do_before_any_request(
     cli: Cli, sandbox: Sandbox, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

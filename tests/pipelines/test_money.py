@@ -187,10 +187,11 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
-    # Without the files, the public price list applies again.
+    # Without the files, a build changes nothing; once billing is cleared, the public price list applies again.
     for name in FILES:
         monkeypatch.delenv(f"SOURCES__BILLING__{name.upper()}")
-    built("models")
+    built("models", status=2)
+    built("run", "mathpix", "--clear-billing")
     assert built.rows("""
         select billed_cost from usage.cost_monthly where sku_id = 'mathpix/image' and billing_month = '2026-04-01'
     """) == [(d("2750"),)]

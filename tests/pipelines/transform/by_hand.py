@@ -56,6 +56,17 @@ class Price:
     valid_from: date
     valid_to: date | None
     is_credit_price: bool = False
+    basis: str | None = None
+
+
+@dataclass(frozen=True)
+class Sku:
+    """A row of the user's SKU file; not billed with an empty `sku_id`."""
+
+    provider: str
+    meter: str
+    sku_id: str
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class Scenario:
     prices: list[Price] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
     fees: list[Fee] = field(default_factory=list)
+    skus: list[Sku] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,9 @@ class Charge:
     effective_cost: Decimal
     currency: str
     counted_sku_id: str = ""
+    price_source: str | None = None
+    price_basis: str | None = None
+    price_valid_from: date | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +207,7 @@ def list_prices() -> list[Price]:
             rows[0]["currency"],
             date.fromisoformat(rows[0]["valid_from"]),
             date.fromisoformat(rows[0]["valid_to"]) if rows[0]["valid_to"] else None,
+            basis=rows[0]["basis"],
         )
         for rows in versions.values()
     ]
@@ -199,6 +215,7 @@ def list_prices() -> list[Price]:
 
 LIST = list_prices()
 METERS = {(row["provider"], row["meter"]): row for row in seed("sku_map")}
+"""The shipped SKU of each meter."""
 TERMS = seed("signup_terms")
 
 
@@ -231,11 +248,24 @@ class GrantBalance:
         return nine(PRECISE.divide((self.grant.cost or Decimal(0)) * self.drawn, self.grant.amount))
 
 
+def meters_with(skus: Iterable[Sku]) -> dict[tuple[str, str], dict[str, str]]:
+    """The SKU of each meter: the user's own before the shipped one, whose condition for a dearer one stays."""
+    meters = dict(METERS)
+    for own in skus:
+        shipped = METERS.get((own.provider, own.meter), {"sku_id": ""})
+        dearest = shipped["dearest_sku_id"] if own.sku_id and own.sku_id == shipped["sku_id"] else own.sku_id
+        is_billed = "true" if own.sku_id else "false"
+        mapped = {"sku_id": own.sku_id, "dearest_sku_id": dearest, "unit": own.unit, "is_billed": is_billed}
+        meters[own.provider, own.meter] = mapped
+    return meters
+
+
 class Calculator:
     """The charges of a scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self.meters = meters_with(scenario.skus)
         self.owners = {(a.provider, a.account): a for a in scenario.accounts}
         self.pools = sorted({(a.provider, a.billing_account) for a in scenario.accounts})
         signups: dict[tuple[str, str], date] = {}
@@ -348,7 +378,7 @@ class Calculator:
         uses = [use for use in self.scenario.uses if use.provider == provider]
         uses = [use for use in uses if self.owners[provider, use.account].billing_account == owner and use.quantity]
         for use in sorted(uses, key=lambda use: (use.start, use.end, use.account, use.meter)):
-            meter, left, day = METERS.get((provider, use.meter)), use.quantity, self._day(use)
+            meter, left, day = self.meters.get((provider, use.meter)), use.quantity, self._day(use)
             if meter is not None and meter["is_billed"] != "true":
                 continue
             for grant_balance in self.grant_balances[provider, owner]:
@@ -414,7 +444,7 @@ class Calculator:
         """Move each pool up and down its tiers, one slice per tier."""
         pools: dict[tuple[Any, ...], list[tuple[Part, str, str]]] = defaultdict(list)
         for part in parts:
-            meter = METERS.get((part.use.provider, part.use.meter))
+            meter = self.meters.get((part.use.provider, part.use.meter))
             counted = meter["sku_id"] if meter else ""
             sku = (meter["dearest_sku_id"] or counted) if meter and high else counted
             key = (part.use.provider, part.owner, sku, month_of(part.date), part.grant is not None)
@@ -464,8 +494,9 @@ class Calculator:
         unit_price = tier[2] if tier and price and price.currency == currency else None
         list_price = list_tier[2] if list_tier and listed and listed.currency == currency else None
         fallback = list_price if list_price is not None else unit_price
+        by = price if part.grant is None else None
         billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
-        use, meter = part.use, METERS.get((part.use.provider, part.use.meter))
+        use, meter = part.use, self.meters.get((part.use.provider, part.use.meter))
         return Charge(
             provider=use.provider,
             billing_account=part.owner,
@@ -488,6 +519,9 @@ class Calculator:
             effective_cost=share if part.grant else billed,
             currency=currency,
             counted_sku_id=counted,
+            price_source=None if by is None else "contract" if by is contract else "list",
+            price_basis=by.basis if by else None,
+            price_valid_from=by.valid_from if by else None,
         )
 
     # Fees and purchases
@@ -599,7 +633,7 @@ class Calculator:
             key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
-        dearer = {row["dearest_sku_id"] for row in METERS.values()} - {""}
+        dearer = {row["dearest_sku_id"] for row in self.meters.values()} - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
         for c in self.high:
             if c.sku_id in dearer and c.currency:

@@ -11,10 +11,11 @@ pytestmark = pytest.mark.thorough
 GROUPINGS = ("product", "feature", "api_key", "file_type")
 
 
-def reducto(grouping: str, day: str, credits_: int, account: str = "default", org_id: str = "org") -> str:
+def reducto(grouping: str, day: str, credits_: int | None, requests: int = 1, value: str = "any") -> str:
     return (
-        f"insert into reducto.usage_by_{grouping} values ('{account}', '{org_id}', date '{day}', 'any', {credits_}, 1,"
-        f" false, true, timestamptz '{day} 12:00:00+00', 'v')"
+        f"insert into reducto.usage_by_{grouping} values ('default', 'org', date '{day}', '{value}',"
+        f" {'null' if credits_ is None else credits_}, {requests}, {credits_ is None}, true,"
+        f" timestamptz '{day} 12:00:00+00', 'v')"
     )
 
 
@@ -56,6 +57,10 @@ ROWS = (
         for name in ("product", "feature", "api_key")
     ),
     fetched("reducto", "usage_by_file_type", "org", "2026-05-01", "2026-05-02"),
+    # Only the file types show that the requests for PDFs have no credits.
+    *(reducto(grouping, "2026-05-03", 5, requests=105) for grouping in GROUPINGS[:3]),
+    reducto("file_type", "2026-05-03", 5, requests=5, value="xlsx"),
+    reducto("file_type", "2026-05-03", None, requests=100, value="pdf"),
     # Two keys of one workspace; and two workspaces of one account.
     *(onepin(account, "shared", "2026-05-01") for account in ("a", "b")),
     *(onepin("c", workspace_id, "2026-05-01") for workspace_id in ("own", "former")),
@@ -71,7 +76,8 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Wareho
 
 @pytest.fixture(scope="module")
 def built(warehouse: Warehouse) -> Outcome:
-    return warehouse.dbt("build", "--select", "+cost_monthly", "+usage_daily", "assert_reducto_groupings_agree",
+    return warehouse.dbt("build", "--select", "+cost_monthly", "+usage_daily", "+unpriced_usage", "+usage_by_dimension",
+                         "assert_reducto_groupings_agree", "assert_dimensions_add_up_to_total",
                          "assert_onepin_accounts_do_not_overlap", "assert_reducto_accounts_do_not_overlap",
                          "--exclude-resource-type", "unit_test", "--store-failures")  # fmt: skip
 
@@ -86,6 +92,31 @@ def test_finds_a_day_that_a_grouping_lacks(warehouse: Warehouse, built: Outcome)
     assert failures(warehouse, "assert_reducto_groupings_agree", "date::text, grouped_by, credits, product_credits") == [
         ("2026-05-02", "feature", 0, 7)
     ]
+
+
+def test_lists_requests_whose_credits_only_one_grouping_lacks(warehouse: Warehouse, built: Outcome) -> None:
+    """100 of 105 requests are for PDFs, without credits: they are unpriced, and the dimensions add up to 105 requests."""
+    assert warehouse.table("usage_daily", "meter, quantity", "date = '2026-05-03' and provider = 'reducto'") == [
+        ("credits", 5),
+        ("unrated-requests", 100),
+    ]
+    assert warehouse.table("unpriced_usage", "quantity, reason", "meter = 'unrated-requests'") == [
+        (100, "no credits stated")
+    ]
+    assert warehouse.table(
+        "usage_by_dimension", "value, unit, quantity", "date = '2026-05-03' and dimension = 'file_type'"
+    ) == [
+        ("pdf", "request", 100),
+        ("xlsx", "credit", 5),
+        ("xlsx", "request", 5),
+    ]
+    assert warehouse.table(
+        "usage_by_dimension", "value, unit, quantity", "date = '2026-05-03' and dimension = 'product'"
+    ) == [
+        ("any", "credit", 5),
+        ("any", "request", 105),
+    ]
+    assert built.statuses["assert_dimensions_add_up_to_total"] == "pass"
 
 
 def test_finds_a_workspace_that_two_accounts_report(warehouse: Warehouse, built: Outcome) -> None:

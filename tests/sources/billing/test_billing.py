@@ -20,6 +20,8 @@ from tests.pipelines.transform.warehouse import d, required
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"
 PRICES = "provider,billing_account,sku_id,pricing_model,tier_from,tier_to,unit,unit_price,currency,valid_from,valid_to\n"
+PRICES_PER = PRICES.replace(",currency", ",per,currency")
+SKUS = "provider,meter,sku_id,unit,is_billed\n"
 CREDIT_PRICES = "provider,billing_account,unit_price,currency,valid_from,valid_to\n"
 GRANTS = "provider,billing_account,grant_id,kind,unit,amount,starts_on,expires_on,renews,priority,cost,currency\n"
 FEES = "provider,billing_account,fee_id,kind,description,amount,currency,valid_from,valid_to,sku_id\n"
@@ -93,6 +95,51 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         "separated by semicolons; save the file with commas",
     ),
     ("accounts", ACCOUNTS.replace(",", "\t"), None, "", "separated by tabs"),
+    ("skus", SKUS + "mathpix,,mathpix/a,page,\n", 2, "meter", "is blank"),
+    ("skus", SKUS + "mathpix,a,mathpix/a,,\n", 2, "unit", "is blank"),
+    ("skus", SKUS + "mathpix,a,,page,\n", 2, "sku_id", "is blank, but the meter is billed; name its SKU"),
+    ("skus", SKUS + "mathpix,a,mathpix/a,page,maybe\n", 2, "is_billed", "'maybe' is not one of yes, no"),
+    ("skus", SKUS + "mathpix,a,conversion,page,\n", 2, "sku_id", "is not a SKU of mathpix; its SKUs begin with mathpix/"),
+    ("skus", SKUS + "mathpix,a,mathpix/fee/a,page,\n", 2, "sku_id", "is the name of a fee or a grant"),
+    (
+        "skus",
+        SKUS + "mathpix,a,mathpix/a,page,\nmathpix,a,mathpix/b,page,\n",
+        3,
+        "",
+        "has the same provider, meter as row 2",
+    ),
+    (
+        "skus",
+        SKUS + "mathpix,a,mathpix/a,page,\nmathpix,b,mathpix/a,document,\n",
+        3,
+        "unit",
+        "'document' is not the unit of mathpix/a, which is page",
+    ),
+    (
+        "skus",
+        SKUS + "mathpix,pdf,mathpix/pdf-page,document,\n",
+        2,
+        "unit",
+        "not the unit of mathpix/pdf-page, which is page",
+    ),
+    ("skus", SKUS + "onepin,a,onepin/credit,point,\n", 2, "unit", "not the unit of onepin/credit, which is credit"),
+    (
+        "prices",
+        PRICES + "mathpix,,mathpix/pdf-page,flat,0,,1000 pages,4,USD,2026-01-01,\n",
+        2,
+        "unit",
+        "'1000 pages' is not the unit of mathpix/pdf-page, which is page; for a price of several units, write their number",
+    ),
+    (
+        "prices",
+        PRICES_PER + f"{IMAGE},flat,0,,,4,3,USD,2026-01-01,\n",
+        2,
+        "unit_price",
+        "4 per 3 is a price of one unit with more than 9 decimal places; write the rounded price of one unit, 1.333333333,",
+    ),
+    ("prices", PRICES_PER + f"{IMAGE},flat,0,,,4,0,USD,2026-01-01,\n", 2, "per", "'0' is not a whole number from 1 up"),
+    ("prices", PRICES_PER + f"{IMAGE},flat,0,,,4,0.5,USD,2026-01-01,\n", 2, "per", "'0.5' is not a whole number from 1 up"),
+    ("prices", PRICES_PER + f"{IMAGE},flat,0,,,4,1k,USD,2026-01-01,\n", 2, "per", "'1k' is not a number"),
     ("prices", PRICES + f"{IMAGE},flat,0,,,0.1,USD,2026-13-01,\n", 2, "valid_from", "'2026-13-01' is not a date"),
     (
         "prices",
@@ -307,7 +354,7 @@ def test_reports_each_mistake_once_with_file_row_column_and_reason(
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/imagine")},
             "invoice_lines.csv row 2, sku_id: 'mathpix/imagine' is not a known SKU; mathpix has mathpix/credit, "
-            "mathpix/image, mathpix/pdf-page, mathpix/strokes-session",
+            "mathpix/files-page, mathpix/image, mathpix/pdf-page, mathpix/strokes-session; add others to skus",
         ),
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("Usage", "Used")},
@@ -347,6 +394,22 @@ def test_reports_all_errors_at_once() -> None:
     assert str(raised.value).startswith("billing: accounts.csv row 2, provider: 'mathpics' is not one of mathpix")
     assert "prices.csv row 2, unit_price: 'x' is not a number" in str(raised.value)
     assert str(raised.value).endswith("no billing data was loaded.")
+
+
+def test_prices_of_several_units_are_loaded_per_unit() -> None:
+    """4 per 1,000 is loaded as 0.004 per 1, exactly, with the largest numbers that a column holds."""
+    cells = [("4", "1000"), ("4", "1000.000"), ("7", ""), ("9999999999999999999.999999999", "1"), ("1", "1000000000")]
+    lines = "".join(
+        f"mathpix,b{n},mathpix/image,flat,0,,,{price},{per},USD,2026-01-01,\n" for n, (price, per) in enumerate(cells)
+    )
+    found = [row["unit_price"] for row in rows("prices", **write_files(prices=PRICES_PER + lines))]
+    assert found == [d("0.004"), d("0.004"), d("7"), d("9999999999999999999.999999999"), d("0.000000001")]
+
+
+def test_unreadable_skus_cause_no_errors_in_prices() -> None:
+    """Whether a SKU is known is only checked if the user's own SKUs can be read."""
+    prices = PRICES + "mathpix,,mathpix/conversion,flat,0,,,1,USD,2026-01-01,\n"
+    assert [error.table for error in errors_of(**write_files(prices=prices), skus="missing.csv")] == ["skus"]
 
 
 @pytest.mark.parametrize("setting", ["prices.tar.gz", '["prices.csv"]', "finance.prices; drop table x", "prices", "a.b.c"])
@@ -417,6 +480,21 @@ def test_numbers_are_exact() -> None:
             + f"{IMAGE},flat,0,,,1,USD,2026-01-01,2026-02-01\n{IMAGE},flat,0,,,1,USD,2026-02-01,2026-03-01\n"
             f"{IMAGE},flat,0,,,0,USD,2026-05-01,\nmathpix,,mathpix/image,flat,0,,,1,USD,2026-01-01,\n"
         },
+        # Prices, a minimum and an invoice line of a SKU that `skus` adds.
+        {
+            "skus": SKUS + "mathpix,conversion,mathpix/conversion,document,yes\nmathpix,pdf,mathpix/pdf-page,page,\n"
+            "mathpix,preview,,page,no\nmathpix,draft,mathpix/draft,page,FALSE\n",
+            "prices": PRICES + "mathpix,,mathpix/conversion,flat,0,,document,1,USD,2026-01-01,\n",
+            "fees": FEES + "mathpix,acme,f,minimum,,1,USD,2026-01-01,,mathpix/conversion\n",
+            "invoices": INVOICES + INVOICE,
+            "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/conversion"),
+        },
+        # Prices of several units; a file without the optional columns.
+        {
+            "prices": PRICES_PER + f"{IMAGE},graduated,0,10,,4,1000,USD,2026-01-01,\n"
+            f"{IMAGE},graduated,10,,,0.000003,,USD,2026-01-01,\n"
+        },
+        {"prices": PRICES.replace("unit,", "", 1) + f"{IMAGE},flat,0,,1,USD,2026-01-01,\n"},
         # Tiers in any order; a monetary credit; the price of a credit that is not in the list of SKUs.
         {"prices": PRICES + f"{IMAGE},volume,9.5,,,1,USD,2026-01-01,\n{IMAGE},volume,0,9.5,,1,USD,2026-01-01,\n"},
         {"prices": PRICES + "mathpix,,mathpix/credit,flat,0,,,1,USD,2026-01-01,\n"},
@@ -467,6 +545,13 @@ def test_templates_are_valid() -> None:
     assert errors_of(**configured) == []
     assert all(rows(table, **configured) for table in TABLES)
     assert {file.stem for file in TEMPLATES.iterdir()} == set(TABLES)
+
+
+def test_optional_columns_are_nullable() -> None:
+    """A database cannot add any other column to a table of an earlier version that has rows."""
+    added = [column for table in TABLES.values() for column in table.columns if column.name in table.optional]
+    assert added
+    assert all(column.nullable for column in added)
 
 
 def test_billing_files_can_name_every_registered_provider() -> None:

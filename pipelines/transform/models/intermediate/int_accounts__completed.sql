@@ -2,101 +2,27 @@
 -- Usage rows do not show when an account is complete: an hour without usage has no row, so a running day or month may have
 -- no bucket that is marked as running, and no run may have requested the first days of a month. The log of fetches does: an
 -- account is complete in the last span of adjoining windows. Days before a gap may be complete too, but they do not count,
--- because no total reaches across the gap. If a provider's meters come from several tables, an account is complete only as
--- far as the slowest table.
-
-{%- set providers = provider_names() %}
+-- because no total reaches across the gap. Only the table that is priced counts: another one that lags, or never returned a
+-- response, takes no fee, credit or month away.
 
 with
 
-{% for provider in providers -%}
-{{ provider }}_windows as (
+spans as (
 
-    select
-        '{{ provider }}' as provider,
-        account,
-        {{ dbt.concat(["resource", "' '", "coalesce(part, '')"]) }} as part,
-        window_start,
-        complete_until,
-        fetched_at
-    from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
-    where {{ is_metered_window(provider) }}
-
-),
-
-{% endfor -%}
-
-windows as (
-
-    {% for provider in providers -%}
-    select * from {{ provider }}_windows
-    {%- if not loop.last %}
-    union all
-    {% endif -%}
-    {%- endfor %}
-
-),
-
--- A partition that no run requested in the week before the account's latest fetch is no longer configured, such as an
--- organisation or a table that runs no longer load. It would otherwise hold the account back for ever. A request without a
--- response has a row without a window.
-recent as (
-
-    select
-        provider,
-        account,
-        {{ later('day', -7, 'max(fetched_at)') }} as since
-    from windows
-    group by provider, account
+    select * from {{ ref('int_windows__merged') }}
 
 ),
 
 parts as (
 
     select
-        windows.provider,
-        windows.account,
-        windows.part
-    from windows
-    inner join recent
-        on windows.provider = recent.provider
-        and windows.account = recent.account
-        and windows.fetched_at >= recent.since
-    group by windows.provider, windows.account, windows.part
-
-),
-
-preceded as (
-
-    select
-        windows.provider,
-        windows.account,
-        windows.part,
-        windows.window_start,
-        windows.complete_until,
-        max(windows.complete_until) over (
-            partition by windows.provider, windows.account, windows.part
-            order by windows.window_start, windows.complete_until
-            rows between unbounded preceding and 1 preceding
-        ) as covered_until
-    from windows
-    inner join parts
-        on windows.provider = parts.provider
-        and windows.account = parts.account
-        and windows.part = parts.part
-
-),
-
--- The last window after a gap starts the last span. A partition without a gap has one span, from its first window.
-spans as (
-
-    select
         provider,
         account,
         part,
-        max(case when covered_until is null or window_start > covered_until then window_start end) as complete_from,
+        max(span_start) as complete_from,
         max(complete_until) as complete_until
-    from preceded
+    from spans
+    where {{ is_priced_table('provider', 'resource') }}
     group by provider, account, part
 
 ),
@@ -109,7 +35,7 @@ accounts as (
         account,
         max(complete_from) as complete_from,
         min(complete_until) as complete_until
-    from spans
+    from parts
     group by provider, account
     having count(*) = count(complete_until)
 

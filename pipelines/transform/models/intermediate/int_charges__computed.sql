@@ -60,11 +60,25 @@ usage_charges as (
         billed_cost,
         effective_cost,
         currency,
-        is_complete
+        is_complete,
+        price_source,
+        price_basis,
+        price_valid_from,
+        price_file,
+        price_row
     from priced_usage
     where scenario = 'computed' and is_priced
 
 ),
+
+{#- Fees, purchases and credits have an amount of their own, no price from a list or a contract. -#}
+{%- set without_price -%}
+cast(null as {{ dbt.type_string() }}) as price_source,
+        cast(null as {{ dbt.type_string() }}) as price_basis,
+        cast(null as date) as price_valid_from,
+        cast(null as {{ dbt.type_string() }}) as price_file,
+        cast(null as bigint) as price_row
+{%- endset %}
 
 fee_charges as (
 
@@ -94,7 +108,8 @@ fee_charges as (
         amount as billed_cost,
         amount as effective_cost,
         currency,
-        is_complete
+        is_complete,
+        {{ without_price }}
     from fees
 
 ),
@@ -148,7 +163,8 @@ purchases as (
         cost as billed_cost,
         0 as effective_cost,
         currency,
-        true as is_complete
+        true as is_complete,
+        {{ without_price }}
     from priced_grants
 
 ),
@@ -181,7 +197,8 @@ credits as (
         -discounts.amount as billed_cost,
         -discounts.amount as effective_cost,
         discounts.currency,
-        discounts.is_complete
+        discounts.is_complete,
+        {{ without_price }}
     from discounts
     inner join months
         on discounts.provider = months.provider
@@ -236,7 +253,12 @@ final as (
         cast(billed_cost as numeric(28, 9)) as billed_cost,
         cast(effective_cost as numeric(28, 9)) as effective_cost,
         cast(currency as {{ dbt.type_string() }}) as currency,
-        is_complete
+        is_complete,
+        price_source,
+        price_basis,
+        price_valid_from,
+        price_file,
+        price_row
     from unioned
 
 )

@@ -4,9 +4,9 @@
 
 with
 
-windows as (
+spans as (
 
-    select * from {{ ref('int_windows__fetched') }}
+    select * from {{ ref('int_windows__merged') }}
 
 ),
 
@@ -19,57 +19,6 @@ calendar as (
 metered_usage as (
 
     select * from {{ ref('int_usage__metered') }}
-
-),
-
-metered_windows as (
-
-    select * from windows
-    where
-        is_current
-        and {{ is_metered_window() | indent(4) }}
-
-),
-
-preceded as (
-
-    select
-        *,
-        max(complete_until) over (
-            partition by provider, account, resource, part
-            order by window_start, complete_until
-            rows between unbounded preceding and 1 preceding
-        ) as covered_until
-    from metered_windows
-
-),
-
-numbered as (
-
-    select
-        *,
-        sum(case when covered_until is null or window_start > covered_until then 1 else 0 end) over (
-            partition by provider, account, resource, part
-            order by window_start, complete_until
-            rows between unbounded preceding and current row
-        ) as span_no
-    from preceded
-
-),
-
--- Adjoining windows are one span. Usage of a span after `complete_until` was still growing when it was fetched.
-spans as (
-
-    select
-        provider,
-        account,
-        resource,
-        part,
-        min(window_start) as span_start,
-        max(complete_until) as complete_until,
-        max(window_end) as span_end
-    from numbered
-    group by provider, account, resource, part, span_no
 
 ),
 

@@ -24,7 +24,7 @@ listed as (
 
     select
         false as is_contract,
-        cast(null as {{ dbt.type_string() }}) as provider,
+        {{ dbt.split_part('sku_id', "'/'", 1) }} as provider,
         cast('' as {{ dbt.type_string() }}) as billing_account,
         sku_id,
         sku_price_id,
@@ -32,10 +32,16 @@ listed as (
         tier_no,
         tier_from,
         tier_to,
+        unit,
         unit_price,
         currency,
         valid_from,
-        valid_to
+        valid_to,
+        basis as price_basis,
+        source_url,
+        verified_on,
+        cast(null as {{ dbt.type_string() }}) as price_file,
+        cast(null as bigint) as price_row
     from price_list
 
 ),
@@ -52,10 +58,16 @@ contracted as (
         tier_no,
         tier_from,
         tier_to,
+        nullif(unit, '') as unit,
         unit_price,
         currency,
         valid_from,
-        valid_to
+        valid_to,
+        cast(null as {{ dbt.type_string() }}) as price_basis,
+        cast(null as {{ dbt.type_string() }}) as source_url,
+        cast(null as date) as verified_on,
+        price_file,
+        price_row
     from contract_prices
 
 ),
@@ -73,10 +85,16 @@ credits as (
         1 as tier_no,
         0 as tier_from,
         cast(null as numeric(28, 9)) as tier_to,
+        'credit' as unit,
         unit_price,
         currency,
         valid_from,
-        valid_to
+        valid_to,
+        cast(null as {{ dbt.type_string() }}) as price_basis,
+        cast(null as {{ dbt.type_string() }}) as source_url,
+        cast(null as date) as verified_on,
+        price_file,
+        price_row
     from credit_prices
 
 ),
@@ -95,7 +113,7 @@ final as (
 
     select
         is_contract,
-        provider,
+        cast(provider as {{ dbt.type_string() }}) as provider,
         billing_account,
         cast(sku_id as {{ dbt.type_string() }}) as sku_id,
         cast(sku_price_id as {{ dbt.type_string() }}) as sku_price_id,
@@ -103,10 +121,16 @@ final as (
         cast(tier_no as integer) as tier_no,
         cast(tier_from as numeric(28, 9)) as tier_from,
         cast(tier_to as numeric(28, 9)) as tier_to,
+        cast(unit as {{ dbt.type_string() }}) as unit,
         cast(unit_price as numeric(28, 9)) as unit_price,
         currency,
         valid_from,
-        valid_to
+        valid_to,
+        cast(price_basis as {{ dbt.type_string() }}) as price_basis,
+        cast(source_url as {{ dbt.type_string() }}) as source_url,
+        verified_on,
+        cast(price_file as {{ dbt.type_string() }}) as price_file,
+        price_row
     from unioned
 
 )

@@ -14,9 +14,9 @@ with
 
 {% endfor -%}
 
-sku_map as (
+skus as (
 
-    select * from {{ ref('sku_map') }}
+    select * from {{ ref('int_skus__mapped') }}
 
 ),
 
@@ -52,13 +52,13 @@ final as (
         cast(unioned.meter as {{ dbt.type_string() }}) as meter,
         case
             when {{ provider_has('unioned.provider', 'requests_by_dimension') }} and unioned.meter = 'requests' then 'request'
-            else sku_map.unit
+            else skus.unit
         end as unit,
         cast(unioned.quantity as numeric(28, 9)) as quantity
     from unioned
-    left join sku_map
-        on unioned.provider = sku_map.provider
-        and unioned.meter = sku_map.meter
+    left join skus
+        on unioned.provider = skus.provider
+        and unioned.meter = skus.meter
 
 )
 

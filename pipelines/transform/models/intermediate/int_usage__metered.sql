@@ -1,6 +1,6 @@
 -- One row per provider, account, meter and time bucket.
 -- Each provider has a model `int_<provider>__metered` that maps its authoritative grouping to these columns. A meter without
--- a row in `sku_map` stays, without SKU and unit, so that `unpriced_usage` can list it.
+-- a SKU stays, without SKU and unit, so that `unpriced_usage` can list it.
 
 {%- set providers = provider_names() %}
 
@@ -15,9 +15,9 @@ with
 
 {% endfor -%}
 
-sku_map as (
+skus as (
 
-    select * from {{ ref('sku_map') }}
+    select * from {{ ref('int_skus__mapped') }}
 
 ),
 
@@ -90,17 +90,17 @@ final as (
         dated.bucket_end,
         dated.billing_date,
         cast({{ dbt.date_trunc('month', 'dated.billing_date') }} as date) as billing_month,
-        case when sku_map.is_billed then sku_map.sku_id end as sku_id,
-        case when sku_map.is_billed then sku_map.dearest_sku_id end as dearest_sku_id,
-        sku_map.unit,
+        case when skus.is_billed then skus.sku_id end as sku_id,
+        case when skus.is_billed then skus.dearest_sku_id end as dearest_sku_id,
+        skus.unit,
         cast(dated.quantity as numeric(28, 9)) as quantity,
         cast(dated.request_count as bigint) as request_count,
-        coalesce(sku_map.is_billed, true) as is_billed,
+        coalesce(skus.is_billed, true) as is_billed,
         dated.is_complete
     from dated
-    left join sku_map
-        on dated.provider = sku_map.provider
-        and dated.meter = sku_map.meter
+    left join skus
+        on dated.provider = skus.provider
+        and dated.meter = skus.meter
 
 )
 

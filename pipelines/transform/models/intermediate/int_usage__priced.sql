@@ -101,6 +101,9 @@ bounded_tiers as (
         currency,
         valid_from,
         valid_to,
+        price_basis,
+        price_file,
+        price_row,
         case when pricing_model = 'volume' then null else nullif(tier_from, 0) end as tier_from,
         case when pricing_model = 'volume' then null else tier_to end as tier_to,
         case when pricing_model = 'volume' then nullif(tier_from, 0) end as total_above,
@@ -118,6 +121,8 @@ listed as (
         list_tiers.tier_no as list_tier_no,
         list_tiers.unit_price as list_unit_price,
         list_tiers.currency as list_currency,
+        list_tiers.price_basis as list_basis,
+        list_tiers.valid_from as list_from,
         greatest(spans.span_from, coalesce(list_tiers.tier_from, spans.span_from)) as slice_from,
         least(spans.span_to, coalesce(list_tiers.tier_to, spans.span_to)) as slice_to
     from spans
@@ -141,6 +146,8 @@ contracted as (
         own_tiers.tier_no as contract_tier_no,
         own_tiers.unit_price as contract_unit_price,
         own_tiers.currency as contract_currency,
+        own_tiers.price_file,
+        own_tiers.price_row,
         greatest(listed.slice_from, coalesce(own_tiers.tier_from, listed.slice_from)) as part_from,
         least(listed.slice_to, coalesce(own_tiers.tier_to, listed.slice_to)) as part_to
     from listed
@@ -179,6 +186,11 @@ costed as (
         direction * (part_to - part_from) as slice_quantity,
         case when price_currency = row_currency then any_unit_price end as unit_price,
         case when list_currency = row_currency then list_unit_price end as comparable_list_price,
+        case
+            when grant_key is not null then null
+            when contract_unit_price is not null then 'contract'
+            when list_unit_price is not null then 'list'
+        end as price_source,
         -- From running totals, so that the slices add up to exactly the cost of the bucket.
         case
             when grant_key is null then null
@@ -225,7 +237,12 @@ final as (
         ) as effective_cost,
         case when unit_price is not null or grant_key is not null then row_currency end as currency,
         unit_price is not null or grant_key is not null as is_priced,
-        is_complete
+        is_complete,
+        cast(price_source as {{ dbt.type_string() }}) as price_source,
+        case when price_source = 'list' then list_basis end as price_basis,
+        case price_source when 'contract' then contract_from when 'list' then list_from end as price_valid_from,
+        case when price_source = 'contract' then price_file end as price_file,
+        case when price_source = 'contract' then price_row end as price_row
     from costed
 
 )

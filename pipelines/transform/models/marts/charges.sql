@@ -83,6 +83,7 @@ judged as (
     'charge_category', 'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end', 'billing_month',
     'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
 ] %}
+{%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
 {%- set measures = ['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost'] %}
 
 sides as (
@@ -166,7 +167,12 @@ corrections as (
         differences.billed_cost,
         differences.effective_cost,
         differences.currency,
-        differences.is_complete
+        differences.is_complete,
+        cast(null as {{ dbt.type_string() }}) as price_source,
+        cast(null as {{ dbt.type_string() }}) as price_basis,
+        cast(null as date) as price_valid_from,
+        cast(null as {{ dbt.type_string() }}) as price_file,
+        cast(null as bigint) as price_row
     from differences
     left join open_months
         on differences.provider = open_months.provider
@@ -177,7 +183,7 @@ corrections as (
 unioned as (
 
     select
-        {{ same | join(', ') }},
+        {{ (same + price) | join(', ') }},
         list_unit_price,
         unit_price,
         cast(null as {{ dbt.type_string() }}) as charge_class
@@ -187,7 +193,7 @@ unioned as (
     union all
 
     select
-        {{ same | join(', ') }},
+        {{ (same + price) | join(', ') }},
         list_unit_price,
         unit_price,
         cast(null as {{ dbt.type_string() }}) as charge_class
@@ -196,7 +202,7 @@ unioned as (
     union all
 
     select
-        {{ same | join(', ') }},
+        {{ (same + price) | join(', ') }},
         null as list_unit_price,
         null as unit_price,
         'Correction' as charge_class
@@ -232,7 +238,12 @@ final as (
         cast(billed_cost as numeric(28, 9)) as billed_cost,
         cast(effective_cost as numeric(28, 9)) as effective_cost,
         currency,
-        is_complete
+        is_complete,
+        price_source,
+        price_basis,
+        price_valid_from,
+        price_file,
+        price_row
     from unioned
 
 )

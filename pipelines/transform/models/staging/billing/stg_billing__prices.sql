@@ -23,6 +23,8 @@ typed as (
         currency,
         cast(valid_from as date) as valid_from,
         cast(valid_to as date) as valid_to,
+        source as price_file,
+        cast(row_number as bigint) as price_row,
         cast(
             row_number() over (partition by provider, billing_account, sku_id, valid_from order by tier_from) as integer
         ) as tier_no
@@ -45,7 +47,9 @@ final as (
         unit_price,
         currency,
         valid_from,
-        valid_to
+        valid_to,
+        price_file,
+        price_row
     from typed
 
 )

@@ -1,0 +1,21 @@
+{# The texts of a group in alphabetical order, separated by commas; null if there are none. Nulls are left out. #}
+{% macro joined(text) %}
+    {{- return(adapter.dispatch('joined', 'meterhouse')(text)) -}}
+{% endmacro %}
+
+{% macro default__joined(text) -%}
+    string_agg({{ text }}, ', ' order by {{ text }})
+{%- endmacro %}
+
+{# PostgreSQL orders texts by the language of the server. #}
+{% macro postgres__joined(text) -%}
+    string_agg({{ text }}, ', ' order by {{ text }} collate "C")
+{%- endmacro %}
+
+{% macro snowflake__joined(text) -%}
+    nullif(listagg({{ text }}, ', ') within group (order by {{ text }}), '')
+{%- endmacro %}
+
+{% macro spark__joined(text) -%}
+    nullif(array_join(sort_array(collect_list({{ text }})), ', '), '')
+{%- endmacro %}

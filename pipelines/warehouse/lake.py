@@ -1,0 +1,22 @@
+"""Files as a destination: dlt writes them as Delta tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meterhouse.pipelines.warehouse.destination import Destination
+
+
+@dataclass
+class LakeDestination(Destination):
+    """A folder or bucket with Delta tables."""
+
+    def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
+        """Read by the library that wrote them: the reader's DuckDB would download an extension."""
+        from dlt.common.libs.deltalake import get_delta_tables
+
+        pipeline = self.pipeline(dataset).drop()
+        pipeline.sync_destination()
+        if not pipeline.schema_names:
+            return []
+        known = [table for table in tables if table in pipeline.default_schema.tables]
+        return [name for name, table in get_delta_tables(pipeline, *known).items() if known and table.count()]
