@@ -206,7 +206,12 @@ TABLES: Mapping[str, BillingTable] = {
             _decimal("amount", "amount granted"),
             _day("starts_on", "first day on which it can be used"),
             _day("expires_on", "first day on which it can no longer be used; blank: never expires", blank=True),
-            _choice("renews", "`monthly`: granted again each billing month; blank: granted once", "monthly", blank=True),
+            _choice(
+                "renews",
+                "`monthly`: granted again each month, on the day on which it started; blank: granted once",
+                "monthly",
+                blank=True,
+            ),
             _integer("priority", "lower values are used first; blank: by kind", blank=True),
             _decimal("cost", "price paid; blank or 0 if a plan fee covers it", blank=True),
             _currency(description="currency of the cost", blank=True),

@@ -315,14 +315,23 @@ class Calculator:
         )
 
     def _period(self, provider: str, owner: str, month: date) -> tuple[datetime, datetime]:
+        return self._between(provider, owner, month, next_month(month))
+
+    def _between(self, provider: str, owner: str, first: date, last: date) -> tuple[datetime, datetime]:
+        """The midnights of the billing calendar with which the two days start."""
         zone = self._zone(provider, owner)
-        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (month, next_month(month)))
+        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (first, last))
         return start, end
+
+    def _months_since(self, provider: str, owner: str, day: date) -> int:
+        """The number of months from that of the day to the last loaded one."""
+        last = self.months[provider, owner][-1]
+        return (last.year - day.year) * 12 + last.month - day.month + 1
 
     # Credits
 
     def _balances_of_grants(self, provider: str, owner: str) -> list[GrantBalance]:
-        """The grants in the order of use; renewing ones once a month."""
+        """The grants in the order of use; renewing ones once for each of their months."""
         grants = []
         for grant in self.given:
             if (grant.provider, grant.billing_account) != (provider, owner):
@@ -330,12 +339,11 @@ class Calculator:
             if grant.renews is None:
                 grants.append(replace(grant, key=grant.grant_id))
                 continue
-            for month in self.months[provider, owner]:
-                starts = max(grant.starts_on, month)
-                expires = min(grant.expires_on or NEVER, next_month(month))
+            for count in range(self._months_since(provider, owner, grant.starts_on)):
+                starts, expires = anniversary(grant.starts_on, count), anniversary(grant.starts_on, count + 1)
+                expires = min(grant.expires_on or NEVER, expires)
                 if starts < expires:
-                    key = f"{grant.grant_id}/{month}"
-                    grants.append(replace(grant, key=key, starts_on=starts, expires_on=expires))
+                    grants.append(replace(grant, key=f"{grant.grant_id}/{starts}", starts_on=starts, expires_on=expires))
         grants.sort(
             key=lambda g: (
                 BY_KIND[g.kind] if g.priority is None else g.priority, g.expires_on or NEVER, g.starts_on, g.key,
@@ -497,56 +505,63 @@ class Calculator:
             mine = [f for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
             for fee_id in sorted({fee.fee_id for fee in mine}):
                 versions = sorted((f for f in mine if f.fee_id == fee_id), key=lambda f: f.valid_from)
-                for month in self.months[provider, owner]:
-                    yield from self._fee_of(provider, owner, versions, month)
+                if versions[0].kind == "minimum":
+                    for month in self.months[provider, owner]:
+                        yield from self._shortfall(provider, owner, versions, month)
+                elif versions[0].kind == "one_time":
+                    for fee in versions:
+                        if month_of(fee.valid_from) in self.months[provider, owner]:
+                            start = datetime.combine(fee.valid_from, datetime.min.time(), UTC)
+                            yield self._fee(fee, fee.amount, (start, start + timedelta(days=1)), month_of(fee.valid_from))
+                else:
+                    yield from self._recurring(provider, owner, versions)
 
-    def _fee_of(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
-        start, end = self._period(provider, owner, month)
+    def _recurring(self, provider: str, owner: str, versions: list[Fee]) -> Iterator[Charge]:
+        """Count the periods of a fee from its first day; after a pause it starts anew."""
+        first, step = versions[0], 12 if versions[0].kind == "yearly" else 1
+        for before, fee in zip([None, *versions], versions, strict=False):
+            if before is None or before.valid_to != fee.valid_from:
+                first = fee
+            for count in range(0, self._months_since(provider, owner, first.valid_from), step):
+                start, end = anniversary(first.valid_from, count), anniversary(first.valid_from, count + step)
+                if fee.valid_from <= start < (fee.valid_to or NEVER):
+                    yield self._fee(fee, fee.amount, self._between(provider, owner, start, end), month_of(start))
+
+    def _shortfall(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
         touching = [f for f in versions if f.valid_from < next_month(month) and month < (f.valid_to or NEVER)]
-        begun = [f for f in touching if f.valid_from <= (day := anniversary(f, month)) < (f.valid_to or NEVER)
-                 and month_of(day) == month]  # fmt: skip
-        amount, category = Decimal(0), "Purchase"
-        fee = touching[0] if touching else None
-        if fee is None:
+        if not touching or not self._is_complete(provider, owner, month):
             return
-        if fee.kind == "monthly":
-            amount = fee.amount
-        elif fee.kind == "yearly" and begun:
-            fee = begun[0]
-            amount, end = fee.amount, self._period(provider, owner, month.replace(year=month.year + 1))[0]
-        elif fee.kind == "one_time" and month_of(fee.valid_from) == month:
-            amount = fee.amount
-            start = datetime.combine(fee.valid_from, datetime.min.time(), UTC)
-            end = start + timedelta(days=1)
-        elif fee.kind == "minimum" and self._is_complete(provider, owner, month):
-            category = "Adjustment"
-            usage = (c for c in self.usage if (c.provider, c.billing_account, c.currency) == (provider, owner, fee.currency))
-            used = [c.billed_cost for c in usage if c.billing_month == month and fee.sku_id in ("", c.sku_id)]
-            amount = max(Decimal(0), fee.amount - sum(used, Decimal(0)))
-        if amount:
-            sku = f"{provider}/fee/{fee.fee_id}"
-            yield Charge(
-                provider=provider,
-                billing_account=owner,
-                account="",
-                meter="",
-                sku_id=sku,
-                sku_price_id=None if category == "Adjustment" else sku,
-                grant_id=None,
-                charge_category=category,
-                charge_period_start=start,
-                charge_period_end=end,
-                billing_month=month,
-                quantity=Decimal(1),
-                unit="fee",
-                list_unit_price=amount,
-                unit_price=amount,
-                list_cost=amount,
-                contracted_cost=amount,
-                billed_cost=amount,
-                effective_cost=amount,
-                currency=fee.currency,
-            )
+        fee = touching[0]
+        usage = (c for c in self.usage if (c.provider, c.billing_account, c.currency) == (provider, owner, fee.currency))
+        used = [c.billed_cost for c in usage if c.billing_month == month and fee.sku_id in ("", c.sku_id)]
+        amount = fee.amount - sum(used, Decimal(0))
+        if amount > 0:
+            yield self._fee(fee, amount, self._period(provider, owner, month), month)
+
+    def _fee(self, fee: Fee, amount: Decimal, period: tuple[datetime, datetime], month: date) -> Charge:
+        sku, is_minimum = f"{fee.provider}/fee/{fee.fee_id}", fee.kind == "minimum"
+        return Charge(
+            provider=fee.provider,
+            billing_account=fee.billing_account,
+            account="",
+            meter="",
+            sku_id=sku,
+            sku_price_id=None if is_minimum else sku,
+            grant_id=None,
+            charge_category="Adjustment" if is_minimum else "Purchase",
+            charge_period_start=period[0],
+            charge_period_end=period[1],
+            billing_month=month,
+            quantity=Decimal(1),
+            unit="fee",
+            list_unit_price=amount,
+            unit_price=amount,
+            list_cost=amount,
+            contracted_cost=amount,
+            billed_cost=amount,
+            effective_cost=amount,
+            currency=fee.currency,
+        )
 
     def _purchases(self) -> Iterator[Charge]:
         for (provider, owner), grant_balances in self.grant_balances.items():
@@ -656,11 +671,11 @@ def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int
     raise AssertionError(price)
 
 
-def anniversary(fee: Fee, month: date) -> date:
-    """The day of the month on which a year of the fee starts; `date.min` if it starts in another month."""
-    if fee.valid_from.month != month.month:
-        return date.min
-    return month.replace(day=min(fee.valid_from.day, monthrange(month.year, month.month)[1]))
+def anniversary(start: date, months: int) -> date:
+    """The same day so many months later, or the last day of a shorter month."""
+    years, month = divmod(start.month - 1 + months, 12)
+    year = start.year + years
+    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
 
 
 def midnight_after(moment: datetime) -> datetime:

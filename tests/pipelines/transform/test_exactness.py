@@ -27,6 +27,7 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 SCENARIOS = 24
 MATHPIX_FROM, CREDITS_FROM = date(2025, 2, 1), date(2026, 4, 1)
 """First months: the list prices of images change in the first span, and that of a credit of Reducto begins in the second."""
+LEAP_DAY = date(2024, 2, 29)
 METERS = ("image", "pdf-page", "image-async", "strokes", "strokes-session", "conversion")
 COUNTS = (1, 999, 1000, 40_000, 600_000, 400_000, 1, 7, -3, -1000)
 CREDITS = ("10", "25.5", "5", "40", "0.333333333", "7.777777777", "100", "-4", "-30.000000001")
@@ -112,7 +113,7 @@ def drawn_fees(draw: Draw, provider: str, owner: str, skus: Sequence[str], first
     kind = draw(st.sampled_from(("monthly", "yearly", "one_time", "minimum")))
     start = draw(days(first - timedelta(days=40), 60))
     if kind == "yearly":
-        start = start.replace(year=start.year - draw(st.integers(0, 1)))
+        start = draw(st.sampled_from((start, start - timedelta(days=365), LEAP_DAY)))
     end = draw(st.sampled_from((None, 12, 31, 365)))
     sku = draw(st.sampled_from(("", *skus))) if kind == "minimum" else ""
     amounts = [Decimal(amount) for amount in draw(st.lists(st.sampled_from(("99", "1500", "0.05")), min_size=2, max_size=2))]

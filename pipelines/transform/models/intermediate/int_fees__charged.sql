@@ -59,54 +59,66 @@ all_fees as (
 
 ),
 
+-- The versions of a fee that adjoin are one fee: a change of the amount does not change the days on which it is charged.
+versions as (
+
+    select
+        *,
+        lag(valid_to) over (partition by provider, billing_account, fee_id, kind order by valid_from) as valid_until_before
+    from all_fees
+
+),
+
+anchored as (
+
+    select
+        *,
+        max(case when valid_until_before = valid_from then null else valid_from end) over (
+            partition by provider, billing_account, fee_id, kind
+            order by valid_from
+            rows between unbounded preceding and current row
+        ) as started_on
+    from versions
+
+),
+
 in_month as (
 
     select
-        all_fees.*,
+        anchored.*,
         months.billing_month,
         months.next_month,
         months.month_start,
         months.month_end,
+        months.billing_timezone,
         months.is_complete,
-        {{ later(
-            'month', dbt.datediff('all_fees.valid_from', 'months.billing_month', 'month'), 'all_fees.valid_from'
-        ) }} as monthly_return
-    from all_fees
+        {{ months_between('anchored.started_on', 'months.billing_month') }} as months_since
+    from anchored
     inner join months
-        on all_fees.provider = months.provider
-        and all_fees.billing_account = months.billing_account
-        and all_fees.valid_from < months.next_month
-        and (all_fees.valid_to > months.billing_month or all_fees.valid_to is null)
+        on anchored.provider = months.provider
+        and anchored.billing_account = months.billing_account
+        and anchored.valid_from < months.next_month
+        and (anchored.valid_to > months.billing_month or anchored.valid_to is null)
 
 ),
 
--- A yearly fee is charged on its anniversaries until it ends: a fee from one 15 March to the next is charged for one year.
-chargeable as (
-
-    select *
-    from in_month
-    where
-        kind <> 'yearly'
-        or (
-            extract(month from valid_from) = extract(month from billing_month)
-            and (monthly_return < valid_to or valid_to is null)
-        )
-
-),
-
-ordered as (
+-- A period starts on the day of the month on which the fee started, or on the last day of a shorter month. It is counted
+-- from that day, not from the period before: 31 January, 28 February, 31 March; 29 February, 28 February, 29 February.
+periods as (
 
     select
         *,
-        row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
-    from chargeable
+        cast({{ later('month', 'months_since', 'started_on') }} as date) as period_start,
+        cast({{ later('month', "months_since + case when kind = 'yearly' then 12 else 1 end", 'started_on') }} as date)
+            as period_end
+    from in_month
+    where kind = 'monthly' or (kind = 'yearly' and mod(months_since, 12) = 0)
 
 ),
 
--- A recurring fee is charged in full for every month or year that it touches: none of the vendors states a fee by the day.
--- If it changes within a month, the month is charged at the initial amount. It is complete from its first day, because
--- nothing is added to it later.
-paid as (
+-- None of the vendors states a fee by the day: a period is charged in full, at the amount of its first day. It is complete
+-- from then on, because nothing is added to it later.
+recurring as (
 
     select
         provider,
@@ -117,17 +129,41 @@ paid as (
         amount,
         currency,
         billing_month,
-        case when kind = 'one_time' then cast(valid_from as {{ type_utc() }}) else month_start end as charge_period_start,
-        case
-            when kind = 'one_time' then {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }}
-            when kind = 'yearly' then {{ later('year', 1, 'month_start') }}
-            else month_end
-        end as charge_period_end,
+        {{ start_of_date('period_start', 'billing_timezone') }} as charge_period_start,
+        {{ start_of_date('period_end', 'billing_timezone') }} as charge_period_end,
         true as is_complete
-    from ordered
-    where
-        (kind = 'one_time' and valid_from >= billing_month)
-        or (kind in ('monthly', 'yearly') and version_no = 1)
+    from periods
+    where period_start >= valid_from and (period_start < valid_to or valid_to is null)
+
+),
+
+one_time as (
+
+    select
+        provider,
+        billing_account,
+        fee_id,
+        kind,
+        description,
+        amount,
+        currency,
+        billing_month,
+        cast(valid_from as {{ type_utc() }}) as charge_period_start,
+        {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }} as charge_period_end,
+        true as is_complete
+    from in_month
+    where kind = 'one_time' and valid_from >= billing_month
+
+),
+
+-- A minimum is that of a billing month. If it changes within the month, the initial amount applies.
+minimums as (
+
+    select
+        *,
+        row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
+    from in_month
+    where kind = 'minimum'
 
 ),
 
@@ -135,36 +171,38 @@ paid as (
 shortfalls as (
 
     select
-        ordered.provider,
-        ordered.billing_account,
-        ordered.fee_id,
-        ordered.kind,
-        ordered.description,
-        ordered.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
-        ordered.currency,
-        ordered.billing_month,
-        ordered.month_start as charge_period_start,
-        ordered.month_end as charge_period_end,
+        minimums.provider,
+        minimums.billing_account,
+        minimums.fee_id,
+        minimums.kind,
+        minimums.description,
+        minimums.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
+        minimums.currency,
+        minimums.billing_month,
+        minimums.month_start as charge_period_start,
+        minimums.month_end as charge_period_end,
         true as is_complete
-    from ordered
+    from minimums
     left join priced_usage
-        on ordered.provider = priced_usage.provider
-        and ordered.billing_account = priced_usage.billing_account
-        and ordered.billing_month = priced_usage.billing_month
-        and ordered.currency = priced_usage.currency
+        on minimums.provider = priced_usage.provider
+        and minimums.billing_account = priced_usage.billing_account
+        and minimums.billing_month = priced_usage.billing_month
+        and minimums.currency = priced_usage.currency
         and priced_usage.scenario = 'computed'
-        and (ordered.sku_id = '' or ordered.sku_id = priced_usage.sku_id)
-    where ordered.kind = 'minimum' and ordered.is_complete and ordered.version_no = 1
+        and (minimums.sku_id = '' or minimums.sku_id = priced_usage.sku_id)
+    where minimums.is_complete and minimums.version_no = 1
     group by
-        ordered.provider, ordered.billing_account, ordered.fee_id, ordered.kind, ordered.description,
-        ordered.amount, ordered.currency, ordered.billing_month, ordered.month_start, ordered.month_end
-    having ordered.amount > coalesce(sum(priced_usage.billed_cost), 0)
+        minimums.provider, minimums.billing_account, minimums.fee_id, minimums.kind, minimums.description,
+        minimums.amount, minimums.currency, minimums.billing_month, minimums.month_start, minimums.month_end
+    having minimums.amount > coalesce(sum(priced_usage.billed_cost), 0)
 
 ),
 
 unioned as (
 
-    select * from paid
+    select * from recurring
+    union all
+    select * from one_time
     union all
     select * from shortfalls
 
