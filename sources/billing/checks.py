@@ -77,6 +77,10 @@ def _check_row(row: Row) -> Iterator[RowError]:
                 yield row.error("valid_to", "a one_time fee is charged on valid_from and has no valid_to; leave it blank")
             if value["kind"] != "minimum" and value["sku_id"]:
                 yield row.error("sku_id", "only a minimum can name a SKU; leave it blank")
+            if value["kind"] not in ("monthly", "yearly") and value["prorate"]:
+                yield row.error("prorate", "only a monthly or yearly fee is charged by days; leave it blank")
+            if value["kind"] != "minimum" and value["after_credits"]:
+                yield row.error("after_credits", "only a minimum compares with usage; leave it blank")
         case "invoices" if value["status"] == "issued" and value["issued_on"] is None:
             yield row.error("issued_on", "is blank, but the invoice is issued")
         case "invoices" if value["status"] == "open" and value["issued_on"] is not None:

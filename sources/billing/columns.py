@@ -21,10 +21,11 @@ from .currencies import CURRENCIES
 
 @dataclass(frozen=True, slots=True)
 class BillingTable:
-    """A table's columns, and the key columns that identify a row."""
+    """A table's columns, and the key columns that identify a row. The header may leave out optional columns."""
 
     columns: Sequence[Column]
     key: Sequence[str]
+    optional: Sequence[str] = ()
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -37,7 +38,7 @@ def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _column(
-    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: str | None = None
+    name: str, kind: pa.DataType, parse: Callable[[str], object], description: str, *, blank: bool, stored: object = None
 ) -> Column:
     """`blank` allows an empty cell, which is stored as null, or as `stored`."""
 
@@ -128,6 +129,18 @@ def _timezone(text: str) -> str:
     if text not in _timezones():
         raise ValueError(f"{_quoted(text)} is not an IANA time zone; write it like America/New_York or UTC")
     return text
+
+
+_YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
+
+
+def _yes_or_no(name: str, description: str) -> Column:
+    def parse(text: str) -> bool:
+        if text.lower() not in _YES_OR_NO:
+            raise ValueError(f"{_quoted(text)} is not one of yes, no")
+        return _YES_OR_NO[text.lower()]
+
+    return _column(name, pa.bool_(), parse, description, blank=True, stored=False)
 
 
 def _grant_unit(text: str) -> str:
@@ -235,8 +248,11 @@ TABLES: Mapping[str, BillingTable] = {
                 blank=True,
                 stored="",
             ),
+            _yes_or_no("prorate", "`yes`: a fee that changes or ends within a period is charged by days; blank: no"),
+            _yes_or_no("after_credits", "`yes`: a minimum compares with usage after credits of money; blank: before"),
         ),
         ("provider", "billing_account", "fee_id", "valid_from"),
+        optional=("prorate", "after_credits"),
     ),
     "invoices": BillingTable(
         (

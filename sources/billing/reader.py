@@ -133,38 +133,38 @@ def _parse_csv(text: str) -> Iterator[NumberedCells]:
 def _rows(
     table: str, source: str, header: Sequence[str], lines: Iterable[NumberedCells], errors: list[RowError]
 ) -> Iterator[Row]:
-    columns = TABLES[table].columns
+    columns, optional = TABLES[table].columns, TABLES[table].optional
     names = [name.strip().lower() for name in header]
     errors += [
         RowError(table, source, 1, name, reason)
-        for name, reason in _header_errors(names, [column.name for column in columns])
+        for name, reason in _header_errors(names, [column.name for column in columns], optional)
     ]
     for number, cells in lines:
         row = Row(table, source, number, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}, {})
         if len(cells) == len(names):
-            errors += _parse_row(row, columns)
+            errors += _parse_row(row, columns, optional)
         else:  # every cell may be in the wrong column, so that an error about a single cell could mislead
             fix = "put quotes around text that contains commas"
             errors.append(row.error("", f"has {len(cells)} values, but the header has {len(names)}; {fix}"))
         yield row
 
 
-def _parse_row(row: Row, columns: Sequence[Column]) -> Iterator[RowError]:
-    """Fills the row's values; a cell that cannot be parsed is left out."""
+def _parse_row(row: Row, columns: Sequence[Column], optional: Sequence[str]) -> Iterator[RowError]:
+    """Fills the row's values; a cell that cannot be parsed is left out, and an optional column that is missing is blank."""
     for column in columns:
         try:
-            if column.name in row.texts:
-                row.values[column.name] = column.parse(row.texts[column.name])
+            if column.name in row.texts or column.name in optional:
+                row.values[column.name] = column.parse(row.texts.get(column.name, ""))
         except ValueError as reason:
             yield row.error(column.name, str(reason))
 
 
-def _header_errors(names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _header_errors(names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys(names):
         if name not in columns:
             yield name, f"is not a column of this table; its columns are {', '.join(columns)}"
         elif names.count(name) > 1:
             yield name, "appears more than once"
     for name in columns:
-        if name not in names:
+        if name not in names and name not in optional:
             yield name, "is missing; add the column and leave its cells blank if you have no values"

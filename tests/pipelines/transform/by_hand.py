@@ -86,6 +86,8 @@ class Fee:
     valid_from: date
     valid_to: date | None
     sku_id: str
+    prorate: bool = False
+    after_credits: bool = False
 
 
 @dataclass(repr=False)
@@ -136,6 +138,7 @@ class Charge:
     effective_cost: Decimal
     currency: str
     counted_sku_id: str = ""
+    list_sku_price_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -272,6 +275,7 @@ class Calculator:
             self.parts = [part for pool in self.pools for part in self._parts(*pool)]
             self.usage = self._priced(self.parts, high=False)
             self.high = self._priced(self.parts, high=True)
+            self.credited: dict[int, Decimal] = {}
             self.credits = [charge for pool in self.pools for charge in self._money_credits(*pool)]
             self.others = [*self._charged_fees(), *self._purchases()]
 
@@ -375,23 +379,39 @@ class Calculator:
             if left:
                 yield Part(use, owner, day, None, left)
 
+    def _day_of(self, charge: Charge) -> date:
+        """The day of a usage charge on the billing calendar."""
+        start, zone = charge.charge_period_start, ZoneInfo(self.owners[charge.provider, charge.account].timezone)
+        is_hourly = charge.charge_period_end - start == timedelta(hours=1)
+        return start.astimezone(zone).date() if is_hourly else start.date()
+
     def _money_credits(self, provider: str, owner: str) -> Iterator[Charge]:
-        """Credits of money reduce the cost of usage day by day, in their currency."""
-        costs: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
+        """Credits of money reduce the cost of usage day by day, in their currency; each charge of the day has its share."""
+        days: dict[tuple[date, str], list[Charge]] = defaultdict(list)
         for charge in self.usage:
             if (charge.provider, charge.billing_account) == (provider, owner) and charge.billed_cost:
-                zone = ZoneInfo(self.owners[provider, charge.account].timezone)
-                hourly = charge.charge_period_end - charge.charge_period_start == timedelta(hours=1)
-                start = charge.charge_period_start
-                costs[start.astimezone(zone).date() if hourly else start.date(), charge.currency] += charge.billed_cost
+                days[self._day_of(charge), charge.currency].append(charge)
         spent: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
-        for (day, currency), cost in sorted(costs.items()):
-            left = cost
+        for (day, currency), charges in sorted(days.items(), key=lambda item: item[0]):
+            cost = left = sum((charge.billed_cost for charge in charges), Decimal(0))
             for grant_balance in self.grant_balances[provider, owner]:
                 if grant_balance.grant.unit == currency and grant_balance.is_valid(day):
                     taken = grant_balance.take(left)
                     left -= taken
                     spent[grant_balance.grant.key, month_of(day)] += taken
+            if cost == left:
+                continue
+            charges.sort(
+                key=lambda c: (
+                    *(c.charge_period_start, c.charge_period_end, c.account, c.meter),
+                    *(c.sku_price_id or "", c.list_sku_price_id or ""),
+                )
+            )
+            until = Decimal(0)
+            for charge in charges:
+                before, until = until, until + charge.billed_cost
+                shares = [nine((cost - left) * part / cost) for part in (before, until)]
+                self.credited[id(charge)] = shares[1] - shares[0]
         by_key = {grant_balance.grant.key: grant_balance.grant for grant_balance in self.grant_balances[provider, owner]}
         for (key, month), amount in spent.items():
             grant = by_key[key]
@@ -496,6 +516,7 @@ class Calculator:
             effective_cost=share if part.grant else billed,
             currency=currency,
             counted_sku_id=counted,
+            list_sku_price_id=f"{sku}/t{list_tier[0]}" if list_tier else None,
         )
 
     # Fees and purchases
@@ -524,17 +545,31 @@ class Calculator:
                 first = fee
             for count in range(0, self._months_since(provider, owner, first.valid_from), step):
                 start, end = anniversary(first.valid_from, count), anniversary(first.valid_from, count + step)
-                if fee.valid_from <= start < (fee.valid_to or NEVER):
+                at_start = [f for f in versions if f.valid_from <= start < (f.valid_to or NEVER)]
+                if at_start and at_start[0].prorate:
+                    yield from self._by_days(fee, start, end)
+                elif at_start == [fee]:
                     yield self._fee(fee, fee.amount, self._between(provider, owner, start, end), month_of(start))
+
+    def _by_days(self, fee: Fee, start: date, end: date) -> Iterator[Charge]:
+        """The share of the period's days on which this version of the fee is valid."""
+        first, last, days = max(start, fee.valid_from), min(end, fee.valid_to or NEVER), (end - start).days
+        if first < last and month_of(first) in self.months[fee.provider, fee.billing_account]:
+            shares = [nine(fee.amount * (day - start).days / days) for day in (first, last)]
+            period = self._between(fee.provider, fee.billing_account, first, last)
+            yield self._fee(fee, shares[1] - shares[0], period, month_of(first))
 
     def _shortfall(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
         touching = [f for f in versions if f.valid_from < next_month(month) and month < (f.valid_to or NEVER)]
         if not touching or not self._is_complete(provider, owner, month):
             return
         fee = touching[0]
-        usage = (c for c in self.usage if (c.provider, c.billing_account, c.currency) == (provider, owner, fee.currency))
-        used = [c.billed_cost for c in usage if c.billing_month == month and fee.sku_id in ("", c.sku_id)]
-        amount = fee.amount - sum(used, Decimal(0))
+        used, key = Decimal(0), (provider, owner, fee.currency, month)
+        for charge in self.usage:
+            same = (charge.provider, charge.billing_account, charge.currency, charge.billing_month) == key
+            if same and fee.sku_id in ("", charge.sku_id):
+                used += charge.billed_cost - (self.credited.get(id(charge), Decimal(0)) if fee.after_credits else 0)
+        amount = fee.amount - used
         if amount > 0:
             yield self._fee(fee, amount, self._period(provider, owner, month), month)
 

@@ -60,7 +60,8 @@ SCHEMA = {
         amount decimal(28,9), starts_on date, expires_on date, renews text, priority bigint, cost decimal(28,9),
         currency text, {TRACE}""",
     "billing.fees": f"""provider text, billing_account text, fee_id text, kind text, description text,
-        amount decimal(28,9), currency text, valid_from date, valid_to date, sku_id text, {TRACE}""",
+        amount decimal(28,9), currency text, valid_from date, valid_to date, sku_id text, prorate boolean,
+        after_credits boolean, {TRACE}""",
 }
 
 
@@ -114,13 +115,16 @@ def drawn_fees(draw: Draw, provider: str, owner: str, skus: Sequence[str], first
     start = draw(days(first - timedelta(days=40), 60))
     if kind == "yearly":
         start = draw(st.sampled_from((start, start - timedelta(days=365), LEAP_DAY)))
-    end = draw(st.sampled_from((None, 12, 31, 365)))
+    end = draw(st.sampled_from((None, 12, 31, 50, 365)))
     sku = draw(st.sampled_from(("", *skus))) if kind == "minimum" else ""
     amounts = [Decimal(amount) for amount in draw(st.lists(st.sampled_from(("99", "1500", "0.05")), min_size=2, max_size=2))]
     change = start + timedelta(days=end) if end and kind != "one_time" else None
-    fees = [Fee(provider, owner, "fee", kind, amounts[0], "USD", start, change, sku)]
+    by_days, net = kind in ("monthly", "yearly") and draw(st.booleans()), kind == "minimum" and draw(st.booleans())
+    fees = [Fee(provider, owner, "fee", kind, amounts[0], "USD", start, change, sku, by_days, net)]
     if change and draw(st.booleans()):
         fees.append(replace(fees[0], amount=amounts[1], valid_from=change, valid_to=None))
+        if kind != "minimum" and draw(st.booleans()):
+            fees[1] = replace(fees[1], prorate=not by_days)
     return fees
 
 
@@ -256,7 +260,7 @@ def inserts(scenarios_: list[Scenario]) -> list[str]:
         ]
         rows["billing.fees"] += [
             (f.provider, f.billing_account, f.fee_id, f.kind, None, f.amount, f.currency, f.valid_from, f.valid_to,
-             f.sku_id, *trace)
+             f.sku_id, f.prorate, f.after_credits, *trace)
             for f in scenario.fees
         ]  # fmt: skip
     return [
@@ -266,7 +270,7 @@ def inserts(scenarios_: list[Scenario]) -> list[str]:
     ]
 
 
-CHARGE_COLUMNS = [column.name for column in fields(Charge) if column.name != "counted_sku_id"]
+CHARGE_COLUMNS = [column.name for column in fields(Charge) if column.name not in ("counted_sku_id", "list_sku_price_id")]
 MONTHLY = "provider, billing_account, account, sku_id, billing_month, unit, currency"
 DAILY = "provider, billing_account, account, sku_id, date, unit, currency"
 COST_COLUMNS = "quantity, list_cost, contracted_cost, billed_cost, effective_cost, cost_high"

@@ -153,6 +153,25 @@ purchases as (
 
 ),
 
+-- A credit is a charge of the month that draws it, unless the month gave it back.
+monthly_discounts as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        grant_id,
+        grant_key,
+        kind,
+        currency,
+        sum(amount) as amount,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from discounts
+    group by provider, billing_account, billing_month, grant_id, grant_key, kind, currency
+    having sum(amount) <> 0
+
+),
+
 credits as (
 
     select
@@ -182,7 +201,7 @@ credits as (
         -discounts.amount as effective_cost,
         discounts.currency,
         discounts.is_complete
-    from discounts
+    from monthly_discounts as discounts
     inner join months
         on discounts.provider = months.provider
         and discounts.billing_account = months.billing_account

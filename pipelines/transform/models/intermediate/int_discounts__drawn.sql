@@ -1,4 +1,4 @@
--- One row per provider, billing account, billing month and monetary credit that the month draws on.
+-- One row per provider, billing account, billing date and monetary credit that the usage of the day draws on.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
@@ -51,12 +51,13 @@ final as (
         drawn.provider,
         drawn.billing_account,
         stream.billing_month,
+        stream.date as billing_date,
         granted.grant_id,
         granted.grant_key,
         granted.kind,
-        cast(sum(drawn.drawn) as numeric(28, 9)) as amount,
+        cast(drawn.drawn as numeric(28, 9)) as amount,
         drawn.unit as currency,
-        min(stream.is_complete) = 1 as is_complete
+        stream.is_complete = 1 as is_complete
     from drawn
     inner join stream
         on drawn.provider = stream.provider
@@ -68,11 +69,6 @@ final as (
         and drawn.billing_account = granted.billing_account
         and drawn.unit = granted.unit
         and drawn.grant_key = granted.grant_key
-    group by
-        drawn.provider, drawn.billing_account, stream.billing_month, granted.grant_id, granted.grant_key, granted.kind,
-        drawn.unit
-    -- A credit that a month drew and gave back is not a charge.
-    having sum(drawn.drawn) <> 0
 
 )
 

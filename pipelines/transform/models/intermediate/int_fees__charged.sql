@@ -1,4 +1,4 @@
--- One row per provider, billing account, fee and period that it is charged for.
+-- One row per provider, billing account, fee and period, or part of a period, that it is charged for.
 
 with
 
@@ -20,9 +20,9 @@ months as (
 
 ),
 
-priced_usage as (
+credited_usage as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_usage__credited') }}
 
 ),
 
@@ -38,7 +38,9 @@ all_fees as (
         currency,
         valid_from,
         valid_to,
-        coalesce(sku_id, '') as sku_id
+        coalesce(sku_id, '') as sku_id,
+        is_prorated,
+        is_after_credits
     from fees
 
     union all
@@ -53,7 +55,9 @@ all_fees as (
         currency,
         signed_up_on as valid_from,
         null as valid_to,
-        '' as sku_id
+        '' as sku_id,
+        false as is_prorated,
+        false as is_after_credits
     from signups
     where kind = 'fee'
 
@@ -82,23 +86,18 @@ anchored as (
 
 ),
 
-in_month as (
+-- All months since the fee started: a version may be valid in a part of a period that starts in an earlier month.
+since_start as (
 
     select
         anchored.*,
-        months.billing_month,
-        months.next_month,
-        months.month_start,
-        months.month_end,
-        months.billing_timezone,
-        months.is_complete,
         {{ months_between('anchored.started_on', 'months.billing_month') }} as months_since
     from anchored
     inner join months
         on anchored.provider = months.provider
         and anchored.billing_account = months.billing_account
-        and anchored.valid_from < months.next_month
-        and (anchored.valid_to > months.billing_month or anchored.valid_to is null)
+        and anchored.started_on < months.next_month
+    where anchored.kind in ('monthly', 'yearly')
 
 ),
 
@@ -111,29 +110,84 @@ periods as (
         cast({{ later('month', 'months_since', 'started_on') }} as date) as period_start,
         cast({{ later('month', "months_since + case when kind = 'yearly' then 12 else 1 end", 'started_on') }} as date)
             as period_end
-    from in_month
-    where kind = 'monthly' or (kind = 'yearly' and mod(months_since, 12) = 0)
+    from since_start
+    where kind = 'monthly' or mod(months_since, 12) = 0
 
 ),
 
--- None of the vendors states a fee by the day: a period is charged in full, at the amount of its first day. It is complete
--- from then on, because nothing is added to it later.
+-- A version of the fee has its part of each period that it is valid in. The version of the period's first day decides
+-- whether the period is charged by days.
+parts as (
+
+    select
+        *,
+        greatest(valid_from, period_start) as part_start,
+        least(coalesce(valid_to, period_end), period_end) as part_end,
+        max(case when is_prorated and valid_from <= period_start then 1 else 0 end) over (
+            partition by provider, billing_account, fee_id, kind, period_start
+        ) as is_by_days
+    from periods
+    where period_end > valid_from and (period_start < valid_to or valid_to is null)
+
+),
+
+-- Unless it is charged by days, a period is charged in full at the amount of its first day. It is complete from then on,
+-- because nothing is added to it later.
+charged_parts as (
+
+    select
+        *,
+        case when is_by_days = 1 then part_end else period_end end as charged_until,
+        {{ dbt.datediff('period_start', 'part_start', 'day') }} as days_before,
+        {{ dbt.datediff('period_start', 'part_end', 'day') }} as days_until,
+        {{ dbt.datediff('period_start', 'period_end', 'day') }} as days
+    from parts
+    where is_by_days = 1 or valid_from <= period_start
+
+),
+
 recurring as (
 
     select
-        provider,
-        billing_account,
-        fee_id,
-        kind,
-        description,
-        amount,
-        currency,
-        billing_month,
-        {{ start_of_date('period_start', 'billing_timezone') }} as charge_period_start,
-        {{ start_of_date('period_end', 'billing_timezone') }} as charge_period_end,
+        charged_parts.provider,
+        charged_parts.billing_account,
+        charged_parts.fee_id,
+        charged_parts.kind,
+        charged_parts.description,
+        case
+            when charged_parts.is_by_days = 0 then charged_parts.amount
+            else
+                {{ allocated('charged_parts.amount', 'charged_parts.days_until', 'charged_parts.days') }}
+                - {{ allocated('charged_parts.amount', 'charged_parts.days_before', 'charged_parts.days') }}
+        end as amount,
+        charged_parts.currency,
+        months.billing_month,
+        {{ start_of_date('charged_parts.part_start', 'months.billing_timezone') }} as charge_period_start,
+        {{ start_of_date('charged_parts.charged_until', 'months.billing_timezone') }} as charge_period_end,
         true as is_complete
-    from periods
-    where period_start >= valid_from and (period_start < valid_to or valid_to is null)
+    from charged_parts
+    inner join months
+        on charged_parts.provider = months.provider
+        and charged_parts.billing_account = months.billing_account
+        and charged_parts.part_start >= months.billing_month
+        and charged_parts.part_start < months.next_month
+
+),
+
+in_month as (
+
+    select
+        all_fees.*,
+        months.billing_month,
+        months.month_start,
+        months.month_end,
+        months.is_complete
+    from all_fees
+    inner join months
+        on all_fees.provider = months.provider
+        and all_fees.billing_account = months.billing_account
+        and all_fees.valid_from < months.next_month
+        and (all_fees.valid_to > months.billing_month or all_fees.valid_to is null)
 
 ),
 
@@ -167,6 +221,31 @@ minimums as (
 
 ),
 
+used as (
+
+    select
+        minimums.provider,
+        minimums.billing_account,
+        minimums.fee_id,
+        minimums.billing_month,
+        sum(
+            case
+                when minimums.is_after_credits then credited_usage.billed_cost - credited_usage.credited
+                else credited_usage.billed_cost
+            end
+        ) as cost
+    from minimums
+    inner join credited_usage
+        on minimums.provider = credited_usage.provider
+        and minimums.billing_account = credited_usage.billing_account
+        and minimums.billing_month = credited_usage.billing_month
+        and minimums.currency = credited_usage.currency
+        and (minimums.sku_id = '' or minimums.sku_id = credited_usage.sku_id)
+    where minimums.version_no = 1
+    group by minimums.provider, minimums.billing_account, minimums.fee_id, minimums.billing_month
+
+),
+
 -- The shortfall against a minimum is known when the month is over; before that it would be the whole fee.
 shortfalls as (
 
@@ -176,25 +255,19 @@ shortfalls as (
         minimums.fee_id,
         minimums.kind,
         minimums.description,
-        minimums.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
+        minimums.amount - coalesce(used.cost, 0) as amount,
         minimums.currency,
         minimums.billing_month,
         minimums.month_start as charge_period_start,
         minimums.month_end as charge_period_end,
         true as is_complete
     from minimums
-    left join priced_usage
-        on minimums.provider = priced_usage.provider
-        and minimums.billing_account = priced_usage.billing_account
-        and minimums.billing_month = priced_usage.billing_month
-        and minimums.currency = priced_usage.currency
-        and priced_usage.scenario = 'computed'
-        and (minimums.sku_id = '' or minimums.sku_id = priced_usage.sku_id)
-    where minimums.is_complete and minimums.version_no = 1
-    group by
-        minimums.provider, minimums.billing_account, minimums.fee_id, minimums.kind, minimums.description,
-        minimums.amount, minimums.currency, minimums.billing_month, minimums.month_start, minimums.month_end
-    having minimums.amount > coalesce(sum(priced_usage.billed_cost), 0)
+    left join used
+        on minimums.provider = used.provider
+        and minimums.billing_account = used.billing_account
+        and minimums.fee_id = used.fee_id
+        and minimums.billing_month = used.billing_month
+    where minimums.is_complete and minimums.version_no = 1 and minimums.amount > coalesce(used.cost, 0)
 
 ),
 
