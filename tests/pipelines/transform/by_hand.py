@@ -154,6 +154,8 @@ class Balance:
     used_on_date: Decimal
     overage: Decimal
     days_left: Decimal | None
+    remaining_cost: Decimal | None
+    currency: str | None
 
 
 def nine(amount: Decimal) -> Decimal:
@@ -229,6 +231,11 @@ class GrantBalance:
         self.drawn += taken
         return taken
 
+    @property
+    def is_prepaid(self) -> bool:
+        """Whether usage takes over its cost: money only in its own currency."""
+        return bool(self.grant.cost) and self.grant.unit in ("credit", self.grant.currency)
+
     def passed_on(self) -> Decimal:
         """The share of its cost for the amount drawn so far."""
         return nine(PRECISE.divide((self.grant.cost or Decimal(0)) * self.drawn, self.grant.amount))
@@ -276,12 +283,19 @@ class Calculator:
             self.usage = self._priced(self.parts, high=False)
             self.high = self._priced(self.parts, high=True)
             self.credited: dict[int, Decimal] = {}
+            self.prepaid: dict[int, tuple[Decimal, Decimal]] = {}
             self.credits = [charge for pool in self.pools for charge in self._money_credits(*pool)]
-            self.others = [*self._charged_fees(), *self._purchases()]
+            self.expired = [charge for pool in self.pools for charge in self._expired(*pool)]
+            self.others = [*self._charged_fees(), *self._purchases(), *self.expired]
 
     def charges(self) -> list[Charge]:
         """All charges."""
-        return [charge for charge in (*self.usage, *self.credits, *self.others) if charge.currency]
+        return [charge for charge in (*map(self._paid, self.usage), *self.credits, *self.others) if charge.currency]
+
+    def _paid(self, charge: Charge) -> Charge:
+        """The usage after prepaid money: it pays in advance, so that nothing is billed, at the price of that money."""
+        paid, cost = self.prepaid.get(id(charge), (Decimal(0), Decimal(0)))
+        return replace(charge, billed_cost=charge.billed_cost - paid, effective_cost=charge.effective_cost - paid + cost)
 
     # Months, dates
 
@@ -394,24 +408,21 @@ class Calculator:
         spent: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
         for (day, currency), charges in sorted(days.items(), key=lambda item: item[0]):
             cost = left = sum((charge.billed_cost for charge in charges), Decimal(0))
+            credited, prepaid, prepaid_cost = Decimal(0), Decimal(0), Decimal(0)
             for grant_balance in self.grant_balances[provider, owner]:
                 if grant_balance.grant.unit == currency and grant_balance.is_valid(day):
+                    before = grant_balance.passed_on()
                     taken = grant_balance.take(left)
                     left -= taken
-                    spent[grant_balance.grant.key, month_of(day)] += taken
-            if cost == left:
+                    if grant_balance.is_prepaid:
+                        prepaid += taken
+                        prepaid_cost += grant_balance.passed_on() - before
+                    else:
+                        credited += taken
+                        spent[grant_balance.grant.key, month_of(day)] += taken
+            if not cost:
                 continue
-            charges.sort(
-                key=lambda c: (
-                    *(c.charge_period_start, c.charge_period_end, c.account, c.meter),
-                    *(c.sku_price_id or "", c.list_sku_price_id or ""),
-                )
-            )
-            until = Decimal(0)
-            for charge in charges:
-                before, until = until, until + charge.billed_cost
-                shares = [nine((cost - left) * part / cost) for part in (before, until)]
-                self.credited[id(charge)] = shares[1] - shares[0]
+            self._share(charges, credited, prepaid, prepaid_cost)
         by_key = {grant_balance.grant.key: grant_balance.grant for grant_balance in self.grant_balances[provider, owner]}
         for (key, month), amount in spent.items():
             grant = by_key[key]
@@ -423,6 +434,22 @@ class Calculator:
                     *(provider, owner, "", "", sku, None, grant.grant_id, "Credit", *period, month),
                     *(Decimal(1), "credit", None, None, *costs_, grant.unit),
                 )
+
+    def _share(self, charges: list[Charge], credited: Decimal, prepaid: Decimal, prepaid_cost: Decimal) -> None:
+        """Each charge of a day has its share of the credits, by its cost."""
+        cost, until = sum((charge.billed_cost for charge in charges), Decimal(0)), Decimal(0)
+        for charge in sorted(
+            charges,
+            key=lambda c: (
+                *(c.charge_period_start, c.charge_period_end, c.account, c.meter),
+                *(c.sku_price_id or "", c.list_sku_price_id or ""),
+            ),
+        ):
+            before, until = until, until + charge.billed_cost
+            free, paid, price = (
+                nine(amount * until / cost) - nine(amount * before / cost) for amount in (credited, prepaid, prepaid_cost)
+            )
+            self.credited[id(charge)], self.prepaid[id(charge)] = free + paid, (paid, price)
 
     # Prices
 
@@ -464,6 +491,8 @@ class Calculator:
                 position = low
                 while position < top:
                     tiers = [tier_at(price, position, total) for price in prices]
+                    if part.grant:  # a contract prices only usage beyond the grants
+                        tiers[1] = None
                     end = min([top, *(tier[1] for tier in tiers if tier is not None and tier[1] is not None)])
                     charges.append(self._slice(part, sku, counted, prices, tiers, (low, position, end, top)))
                     position = end
@@ -485,13 +514,15 @@ class Calculator:
         price, tier = (contract, contract_tier) if contract and contract_tier else (listed, list_tier)
         if part.grant and part.grant.cost:
             currency = part.grant.currency or ""
-        elif price:
-            currency = price.currency
+        elif part.grant:  # a free one
+            currency = contract.currency if contract else listed.currency if listed else (part.grant.currency or "USD")
         else:
-            currency = (part.grant.currency or "USD") if part.grant else ""
-        unit_price = tier[2] if tier and price and price.currency == currency else None
-        list_price = list_tier[2] if list_tier and listed and listed.currency == currency else None
-        fallback = list_price if list_price is not None else unit_price
+            currency = price.currency if price else ""
+        if part.grant:
+            unit_price: Decimal | None = nine(PRECISE.divide(part.grant.cost or Decimal(0), part.grant.amount))
+        else:
+            unit_price = tier[2] if tier else None
+        list_price = list_tier[2] if list_tier and listed and listed.currency == currency else unit_price
         billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
         use, meter = part.use, METERS.get((part.use.provider, part.use.meter))
         return Charge(
@@ -510,8 +541,8 @@ class Calculator:
             unit=meter["unit"] if meter else "",
             list_unit_price=list_price,
             unit_price=unit_price,
-            list_cost=nine(quantity * fallback) if fallback is not None else share,
-            contracted_cost=nine(quantity * unit_price) if unit_price is not None else share,
+            list_cost=nine(quantity * (list_price or Decimal(0))),
+            contracted_cost=nine(quantity * (unit_price or Decimal(0))),
             billed_cost=billed,
             effective_cost=share if part.grant else billed,
             currency=currency,
@@ -605,7 +636,7 @@ class Calculator:
                 if not grant.cost or month not in self.months[provider, owner]:
                     continue
                 sku = f"{provider}/credits/{grant.grant_id}"
-                price = nine(PRECISE.divide(grant.cost, grant.amount))
+                price, list_price = nine(PRECISE.divide(grant.cost, grant.amount)), public_price(grant)
                 is_exact = price * grant.amount == grant.cost
                 starts = datetime.combine(grant.starts_on, datetime.min.time(), UTC)
                 expires = datetime.combine(grant.expires_on, datetime.min.time(), UTC) if grant.expires_on else None
@@ -623,14 +654,65 @@ class Calculator:
                     billing_month=month,
                     quantity=grant.amount,
                     unit=grant.unit,
-                    list_unit_price=price if is_exact else None,
+                    list_unit_price=list_price if list_price is not None else price if is_exact else None,
                     unit_price=price if is_exact else None,
-                    list_cost=grant.cost,
+                    list_cost=grant.cost if list_price is None else nine(grant.amount * list_price),
                     contracted_cost=grant.cost,
                     billed_cost=grant.cost,
-                    effective_cost=Decimal(0),
+                    effective_cost=Decimal(0) if grant.unit in ("credit", grant.currency) else grant.cost,
                     currency=grant.currency or "",
                 )
+
+    def _expired(self, provider: str, owner: str) -> Iterator[Charge]:
+        """What is left of a prepaid grant on its day of expiry, once the day before is loaded whole by all accounts."""
+        for balance in self.grant_balances[provider, owner]:
+            grant, day = balance.grant, balance.grant.expires_on
+            if (
+                not balance.is_prepaid
+                or day is None
+                or balance.drawn == grant.amount
+                or not self._is_over(provider, owner, day)
+            ):
+                continue
+            price, start = nine(PRECISE.divide(grant.cost or Decimal(0), grant.amount)), midnight_of(day)
+            quantity, listed = grant.amount - balance.drawn, public_price(grant)
+            yield Charge(
+                provider=provider,
+                billing_account=owner,
+                account="",
+                meter="",
+                sku_id=f"{provider}/credits/{grant.grant_id}",
+                sku_price_id=f"{provider}/credits/{grant.grant_id}",
+                grant_id=grant.grant_id,
+                charge_category="Usage",
+                charge_period_start=start,
+                charge_period_end=start + timedelta(days=1),
+                billing_month=month_of(day),
+                quantity=quantity,
+                unit=grant.unit,
+                list_unit_price=price if listed is None else listed,
+                unit_price=price,
+                list_cost=nine(quantity * (price if listed is None else listed)),
+                contracted_cost=nine(quantity * price),
+                billed_cost=Decimal(0),
+                effective_cost=(grant.cost or Decimal(0)) - balance.passed_on(),
+                currency=grant.currency or "",
+            )
+
+    def _is_over(self, provider: str, owner: str, day: date) -> bool:
+        """Whether all accounts are loaded to the start of the day, and no UTC date of the day before is loaded in part."""
+        first, last = self._between(provider, owner, day - timedelta(days=1), day)
+        accounts, zone = self._accounts(provider, owner), self._zone(provider, owner)
+        if any(a.loaded_until.astimezone(zone).date() < day for a in accounts):
+            return False
+        dates = [first.date() + timedelta(days=n) for n in range(3) if midnight_of(first.date() + timedelta(days=n)) < last]
+        touched = [
+            (a, midnight_of(utc), midnight_of(utc) + timedelta(days=1))
+            for a in accounts
+            for utc in dates
+            if a.loaded_from < midnight_of(utc) + timedelta(days=1) and midnight_of(utc) < a.loaded_until
+        ]
+        return bool(touched) and all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
 
     # What is derived of the charges
 
@@ -649,7 +731,7 @@ class Calculator:
             key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
-        dearer = {row["dearest_sku_id"] for row in METERS.values()} - {""}
+        dearer = {row["dearest_sku_id"] for row in METERS.values() if row["dearest_sku_id"] != row["sku_id"]} - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
         for c in self.high:
             if c.sku_id in dearer and c.currency:
@@ -688,9 +770,46 @@ class Calculator:
                 yield Balance(
                     *(provider, owner, day, granted, used, granted - used, on_date, overage),
                     None if left is None else nine(left),
+                    *self._balance_as_money(provider, owner, day, parts),
                 )
                 used_on.append(on_date)
                 day += timedelta(days=1)
+
+    def _balance_as_money(
+        self, provider: str, owner: str, day: date, parts: list[Part]
+    ) -> tuple[Decimal | None, str | None]:
+        """The cost of all packs so far, without the shares of the usage and of what expired."""
+        costs: dict[str, Decimal] = defaultdict(Decimal)
+        for balance in self.grant_balances[provider, owner]:
+            if balance.is_prepaid and balance.grant.unit == "credit":
+                costs[balance.grant.currency or ""] += (balance.grant.cost or Decimal(0)) * (balance.grant.starts_on <= day)
+        for part in parts:
+            if part.grant and part.cost and part.date <= day:
+                costs[part.grant.currency or ""] -= part.cost
+        for charge in self.expired:
+            key = (charge.provider, charge.billing_account, charge.unit)
+            if key == (provider, owner, "credit") and charge.charge_period_start.date() <= day:
+                costs[charge.currency] -= charge.effective_cost
+        left = {currency: cost for currency, cost in costs.items() if cost}
+        if len(left) > 1:
+            return None, None
+        return sum(left.values(), Decimal(0)), max(left or costs, default=None)
+
+
+def public_price(grant: Grant) -> Decimal | None:
+    """The public price of one unit of a grant on the day of its purchase, in the currency of its cost."""
+    if grant.unit != "credit":
+        return Decimal(1) if grant.unit == grant.currency else None
+    for price in LIST:
+        is_valid = price.valid_from <= grant.starts_on < (price.valid_to or NEVER)
+        if is_valid and (price.sku_id, price.currency) == (f"{grant.provider}/credit", grant.currency):
+            return price.tiers[0][2]
+    return None
+
+
+def midnight_of(day: date) -> datetime:
+    """The start of the date in UTC."""
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int, Decimal | None, Decimal] | None:

@@ -24,6 +24,12 @@ months as (
 
 ),
 
+tiers as (
+
+    select * from {{ ref('int_prices__tiers') }}
+
+),
+
 given_once as (
 
     select
@@ -168,6 +174,25 @@ ranked as (
 
 ),
 
+-- What the grant would have cost at public prices: for credits the price of the first tier on the day of the purchase.
+listed as (
+
+    select
+        ranked.*,
+        case when ranked.unit = ranked.currency then 1 else tiers.unit_price end as list_unit_price
+    from ranked
+    left join tiers
+        on not tiers.is_contract
+        and ranked.unit = 'credit'
+        and tiers.sku_id = {{ dbt.concat(['ranked.provider', "'/credit'"]) }}
+        and tiers.tier_no = 1
+        and ranked.currency = tiers.currency
+        and ranked.starts_on >= tiers.valid_from
+        and (ranked.starts_on < tiers.valid_to or tiers.valid_to is null)
+
+),
+
+-- Usage takes over what was paid in advance. Money that was paid in another currency it cannot take over.
 final as (
 
     select
@@ -182,12 +207,15 @@ final as (
         expires_on,
         cast(cost as numeric(28, 9)) as cost,
         currency,
+        cast({{ divided('cost', 'amount') }} as numeric(28, 9)) as unit_cost,
+        cast(list_unit_price as numeric(28, 9)) as list_unit_price,
+        coalesce(cost <> 0 and (unit = 'credit' or unit = currency), false) as is_prepaid,
         renewed_on is not null as is_recurring,
         cast(dense_rank() over (
             partition by provider, billing_account, unit
             order by given_once_before, renewed_first, priority, place_in_group
         ) as integer) as turn
-    from ranked
+    from listed
 
 )
 

@@ -1,4 +1,6 @@
 -- One row per provider, billing account, billing date and monetary credit that the usage of the day draws on.
+-- `effective_cost` is the day's share of what was paid for the credit, computed from running totals, as in
+-- `int_credits__drawn`.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
@@ -56,7 +58,16 @@ final as (
         granted.grant_key,
         granted.kind,
         cast(drawn.drawn as numeric(28, 9)) as amount,
+        cast(
+            case
+                when granted.is_prepaid then
+                    {{ allocated('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
+                    - {{ allocated('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }}
+                else 0
+            end as numeric(28, 9)
+        ) as effective_cost,
         drawn.unit as currency,
+        granted.is_prepaid,
         stream.is_complete = 1 as is_complete
     from drawn
     inner join stream

@@ -230,7 +230,7 @@ used as (
         minimums.billing_month,
         sum(
             case
-                when minimums.is_after_credits then credited_usage.billed_cost - credited_usage.credited
+                when minimums.is_after_credits then credited_usage.billed_cost - credited_usage.credited - credited_usage.prepaid
                 else credited_usage.billed_cost
             end
         ) as cost

@@ -26,7 +26,9 @@ daily_discounts as (
         billing_account,
         currency,
         billing_date,
-        sum(amount) as credited
+        sum(case when is_prepaid then 0 else amount end) as credited,
+        sum(case when is_prepaid then amount else 0 end) as prepaid,
+        sum(effective_cost) as prepaid_cost
     from discounts
     group by provider, billing_account, currency, billing_date
 
@@ -36,7 +38,9 @@ discounted as (
 
     select
         priced_usage.*,
-        coalesce(daily_discounts.credited, 0) as credited_on_date,
+        daily_discounts.credited as credited_on_date,
+        daily_discounts.prepaid as prepaid_on_date,
+        daily_discounts.prepaid_cost as prepaid_cost_on_date,
         daily_discounts.billing_date is not null and priced_usage.billed_cost <> 0 as has_share
     from priced_usage
     left join daily_discounts
@@ -74,17 +78,21 @@ final as (
 
     select
         {{ columns | join(', ') }},
-        cast(
-            {{ allocated('credited_on_date', 'cost_until', 'cost_on_date') }}
-            - {{ allocated('credited_on_date', 'cost_until - billed_cost', 'cost_on_date') }} as numeric(28, 9)
-        ) as credited
+        {%- for share in ['credited', 'prepaid', 'prepaid_cost'] %}
+        cast(coalesce(
+            {{ allocated(share ~ '_on_date', 'cost_until', 'cost_on_date') }}
+            - {{ allocated(share ~ '_on_date', 'cost_until - billed_cost', 'cost_on_date') }}, 0
+        ) as numeric(28, 9)) as {{ share }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from summed
 
     union all
 
     select
         {{ columns | join(', ') }},
-        cast(0 as numeric(28, 9)) as credited
+        cast(0 as numeric(28, 9)) as credited,
+        cast(0 as numeric(28, 9)) as prepaid,
+        cast(0 as numeric(28, 9)) as prepaid_cost
     from discounted
     where not has_share
 
