@@ -102,14 +102,23 @@ def _check_row(row: Row) -> Iterator[RowError]:
         case "credit_grants" if value["cost"] and value["currency"] is None:
             yield row.error("currency", "is blank, but the grant has a cost")
         case "fees":
-            if value["kind"] == "one_time" and value["valid_to"] is not None:
-                yield row.error("valid_to", "a one_time fee is charged on valid_from and has no valid_to; leave it blank")
-            if value["kind"] != "minimum" and value["sku_id"]:
-                yield row.error("sku_id", "only a minimum can name a SKU; leave it blank")
+            yield from _check_fee(row)
         case "invoices" if value["status"] == "issued" and value["issued_on"] is None:
             yield row.error("issued_on", "is blank, but the invoice is issued")
         case "invoices" if value["status"] == "open" and value["issued_on"] is not None:
             yield row.error("issued_on", "an open invoice has no date of issue; leave it blank or correct the status")
+
+
+def _check_fee(fee: Row) -> Iterator[RowError]:
+    value = fee.values
+    if value["kind"] == "one_time" and value["valid_to"] is not None:
+        yield fee.error("valid_to", "a one_time fee is charged on valid_from and has no valid_to; leave it blank")
+    if value["kind"] != "minimum" and value["sku_id"]:
+        yield fee.error("sku_id", "only a minimum can name a SKU; leave it blank")
+    if value["kind"] not in ("monthly", "yearly") and value["prorate"]:
+        yield fee.error("prorate", "only a monthly or yearly fee is charged by days; leave it blank")
+    if value["kind"] != "minimum" and value["after_credits"]:
+        yield fee.error("after_credits", "only a minimum compares with usage; leave it blank")
 
 
 def price_of_one_unit(price: Row) -> tuple[Decimal, bool]:

@@ -141,7 +141,7 @@ def _timezone(text: str) -> str:
 _YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
-def _yes_or_no(name: str, description: str, *, stored: bool = False) -> Column:
+def _yes_or_no(name: str, description: str, *, stored: bool | None = False) -> Column:
     def parse(text: str) -> bool:
         if text.lower() not in _YES_OR_NO:
             raise ValueError(f"{_quoted(text)} is not one of yes, no")
@@ -239,7 +239,12 @@ TABLES: Mapping[str, BillingTable] = {
             _decimal("amount", "amount granted"),
             _day("starts_on", "first day on which it can be used"),
             _day("expires_on", "first day on which it can no longer be used; blank: never expires", blank=True),
-            _choice("renews", "`monthly`: granted again each billing month; blank: granted once", "monthly", blank=True),
+            _choice(
+                "renews",
+                "`monthly`: granted again each month, on the day on which it started; blank: granted once",
+                "monthly",
+                blank=True,
+            ),
             _integer("priority", "lower values are used first; blank: by kind", blank=True),
             _decimal("cost", "price paid; blank or 0 if a plan fee covers it", blank=True),
             _currency(description="currency of the cost", blank=True),
@@ -263,8 +268,15 @@ TABLES: Mapping[str, BillingTable] = {
                 blank=True,
                 stored="",
             ),
+            _yes_or_no(
+                "prorate", "`yes`: a fee that changes or ends within a period is charged by days; blank: no", stored=None
+            ),
+            _yes_or_no(
+                "after_credits", "`yes`: a minimum compares with usage after credits of money; blank: before", stored=None
+            ),
         ),
         ("provider", "billing_account", "fee_id", "valid_from"),
+        optional=("prorate", "after_credits"),
     ),
     "invoices": BillingTable(
         (

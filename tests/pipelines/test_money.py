@@ -142,7 +142,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
     by_hand = draw_down_by_hand()
     drawn = built.rows("""
         select coalesce(grant_id, 'overage'), sum(quantity), sum(billed_cost), sum(effective_cost)
-        from usage.charges where provider = 'reducto' and charge_category = 'Usage' group by 1
+        from usage.charges where provider = 'reducto' and charge_category = 'Usage' and account <> '' group by 1
     """)
     assert {name: quantity for name, quantity, _, _ in drawn} == by_hand
     assert min(by_hand.values()) > 0  # the test means nothing unless each grant is used
@@ -152,6 +152,11 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         "overage": by_hand["overage"] * d("0.02"),
         "pack": by_hand["pack"] * d("0.007"),
     }
+    unused = 2000 - by_hand["pack"]
+    assert built.rows("""
+        select charge_description, cast(charge_period_start as date), quantity, billed_cost, effective_cost
+        from usage.charges where provider = 'reducto' and charge_category = 'Usage' and account = ''
+    """) == [("unused credits of pack", date(2026, 5, 3), unused, d("0"), unused * d("0.007"))]
     purchases = built.rows("""
         select sku_id, billing_month, billed_cost, effective_cost from usage.charges
         where provider = 'reducto' and charge_category = 'Purchase' order by 1, 2

@@ -167,3 +167,12 @@
         + extract(hour from {{ hour_of(second) }} - {{ hour_of(first) }})
     )
 {%- endmacro %}
+
+
+{#
+    The number of months from the month of a date to a month (its first day). dbt's macro counts only whole months on Spark,
+    so both sides are first days.
+#}
+{% macro months_between(date, month) -%}
+    cast({{ dbt.datediff('cast(' ~ dbt.date_trunc('month', date) ~ ' as date)', month, 'month') }} as integer)
+{%- endmacro %}

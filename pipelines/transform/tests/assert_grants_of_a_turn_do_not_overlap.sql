@@ -1,4 +1,5 @@
--- One row per two grants of a turn that are valid on the same day: usage would draw on both at once.
+-- One row per two grants that are valid on the same day and must not be: of one turn, because usage would draw on both at
+-- once, or periods of one grant that renews.
 
 with
 
@@ -16,7 +17,12 @@ ordered as (
             partition by provider, billing_account, unit, turn
             order by starts_on, grant_key
             rows between unbounded preceding and 1 preceding
-        ) as taken_until
+        ) as turn_taken_until,
+        max(coalesce(expires_on, cast('9999-12-31' as date))) over (
+            partition by provider, billing_account, grant_id
+            order by starts_on, grant_key
+            rows between unbounded preceding and 1 preceding
+        ) as grant_valid_until
     from granted
 
 ),
@@ -28,7 +34,7 @@ final as (
         billing_account,
         grant_key
     from ordered
-    where starts_on < taken_until
+    where starts_on < turn_taken_until or starts_on < grant_valid_until
 
 )
 

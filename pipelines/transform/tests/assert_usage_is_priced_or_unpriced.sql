@@ -29,7 +29,8 @@ charged_by_month as (
         sum(quantity) as charged,
         0 as unpriced
     from {{ ref('charges') }}
-    where charge_category = 'Usage'
+    -- Credits that expire unused have no meter.
+    where charge_category = 'Usage' and meter <> ''
     group by provider, account, meter, {{ dbt.date_trunc('month', 'charge_period_start') }}
 
 ),

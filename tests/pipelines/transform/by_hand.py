@@ -97,6 +97,8 @@ class Fee:
     valid_from: date
     valid_to: date | None
     sku_id: str
+    prorate: bool = False
+    after_credits: bool = False
 
 
 @dataclass(repr=False)
@@ -151,6 +153,7 @@ class Charge:
     price_source: str | None = None
     price_basis: str | None = None
     price_valid_from: date | None = None
+    list_sku_price_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ class Balance:
     used_on_date: Decimal
     overage: Decimal
     days_left: Decimal | None
+    remaining_cost: Decimal | None
+    currency: str | None
 
 
 def nine(amount: Decimal) -> Decimal:
@@ -243,6 +248,11 @@ class GrantBalance:
         self.drawn += taken
         return taken
 
+    @property
+    def is_prepaid(self) -> bool:
+        """Whether usage takes over its cost: money only in its own currency."""
+        return bool(self.grant.cost) and self.grant.unit in ("credit", self.grant.currency)
+
     def passed_on(self) -> Decimal:
         """The share of its cost for the amount drawn so far."""
         return nine(PRECISE.divide((self.grant.cost or Decimal(0)) * self.drawn, self.grant.amount))
@@ -302,12 +312,20 @@ class Calculator:
             self.parts = [part for pool in self.pools for part in self._parts(*pool)]
             self.usage = self._priced(self.parts, high=False)
             self.high = self._priced(self.parts, high=True)
+            self.credited: dict[int, Decimal] = {}
+            self.prepaid: dict[int, tuple[Decimal, Decimal]] = {}
             self.credits = [charge for pool in self.pools for charge in self._money_credits(*pool)]
-            self.others = [*self._charged_fees(), *self._purchases()]
+            self.expired = [charge for pool in self.pools for charge in self._expired(*pool)]
+            self.others = [*self._charged_fees(), *self._purchases(), *self.expired]
 
     def charges(self) -> list[Charge]:
         """All charges."""
-        return [charge for charge in (*self.usage, *self.credits, *self.others) if charge.currency]
+        return [charge for charge in (*map(self._paid, self.usage), *self.credits, *self.others) if charge.currency]
+
+    def _paid(self, charge: Charge) -> Charge:
+        """The usage after prepaid money: it pays in advance, so that nothing is billed, at the price of that money."""
+        paid, cost = self.prepaid.get(id(charge), (Decimal(0), Decimal(0)))
+        return replace(charge, billed_cost=charge.billed_cost - paid, effective_cost=charge.effective_cost - paid + cost)
 
     # Months, dates
 
@@ -345,14 +363,23 @@ class Calculator:
         )
 
     def _period(self, provider: str, owner: str, month: date) -> tuple[datetime, datetime]:
+        return self._between(provider, owner, month, next_month(month))
+
+    def _between(self, provider: str, owner: str, first: date, last: date) -> tuple[datetime, datetime]:
+        """The midnights of the billing calendar with which the two days start."""
         zone = self._zone(provider, owner)
-        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (month, next_month(month)))
+        start, end = (datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (first, last))
         return start, end
+
+    def _months_since(self, provider: str, owner: str, day: date) -> int:
+        """The number of months from that of the day to the last loaded one."""
+        last = self.months[provider, owner][-1]
+        return (last.year - day.year) * 12 + last.month - day.month + 1
 
     # Credits
 
     def _balances_of_grants(self, provider: str, owner: str) -> list[GrantBalance]:
-        """The grants in the order of use; renewing ones once a month."""
+        """The grants in the order of use; renewing ones once for each of their months."""
         grants = []
         for grant in self.given:
             if (grant.provider, grant.billing_account) != (provider, owner):
@@ -360,12 +387,11 @@ class Calculator:
             if grant.renews is None:
                 grants.append(replace(grant, key=grant.grant_id))
                 continue
-            for month in self.months[provider, owner]:
-                starts = max(grant.starts_on, month)
-                expires = min(grant.expires_on or NEVER, next_month(month))
+            for count in range(self._months_since(provider, owner, grant.starts_on)):
+                starts, expires = anniversary(grant.starts_on, count), anniversary(grant.starts_on, count + 1)
+                expires = min(grant.expires_on or NEVER, expires)
                 if starts < expires:
-                    key = f"{grant.grant_id}/{month}"
-                    grants.append(replace(grant, key=key, starts_on=starts, expires_on=expires))
+                    grants.append(replace(grant, key=f"{grant.grant_id}/{starts}", starts_on=starts, expires_on=expires))
         grants.sort(
             key=lambda g: (
                 BY_KIND[g.kind] if g.priority is None else g.priority, g.expires_on or NEVER, g.starts_on, g.key,
@@ -397,23 +423,36 @@ class Calculator:
             if left:
                 yield Part(use, owner, day, None, left)
 
+    def _day_of(self, charge: Charge) -> date:
+        """The day of a usage charge on the billing calendar."""
+        start, zone = charge.charge_period_start, ZoneInfo(self.owners[charge.provider, charge.account].timezone)
+        is_hourly = charge.charge_period_end - start == timedelta(hours=1)
+        return start.astimezone(zone).date() if is_hourly else start.date()
+
     def _money_credits(self, provider: str, owner: str) -> Iterator[Charge]:
-        """Credits of money reduce the cost of usage day by day, in their currency."""
-        costs: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
+        """Credits of money reduce the cost of usage day by day, in their currency; each charge of the day has its share."""
+        days: dict[tuple[date, str], list[Charge]] = defaultdict(list)
         for charge in self.usage:
             if (charge.provider, charge.billing_account) == (provider, owner) and charge.billed_cost:
-                zone = ZoneInfo(self.owners[provider, charge.account].timezone)
-                hourly = charge.charge_period_end - charge.charge_period_start == timedelta(hours=1)
-                start = charge.charge_period_start
-                costs[start.astimezone(zone).date() if hourly else start.date(), charge.currency] += charge.billed_cost
+                days[self._day_of(charge), charge.currency].append(charge)
         spent: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
-        for (day, currency), cost in sorted(costs.items()):
-            left = cost
+        for (day, currency), charges in sorted(days.items(), key=lambda item: item[0]):
+            cost = left = sum((charge.billed_cost for charge in charges), Decimal(0))
+            credited, prepaid, prepaid_cost = Decimal(0), Decimal(0), Decimal(0)
             for grant_balance in self.grant_balances[provider, owner]:
                 if grant_balance.grant.unit == currency and grant_balance.is_valid(day):
+                    before = grant_balance.passed_on()
                     taken = grant_balance.take(left)
                     left -= taken
-                    spent[grant_balance.grant.key, month_of(day)] += taken
+                    if grant_balance.is_prepaid:
+                        prepaid += taken
+                        prepaid_cost += grant_balance.passed_on() - before
+                    else:
+                        credited += taken
+                        spent[grant_balance.grant.key, month_of(day)] += taken
+            if not cost:
+                continue
+            self._share(charges, credited, prepaid, prepaid_cost)
         by_key = {grant_balance.grant.key: grant_balance.grant for grant_balance in self.grant_balances[provider, owner]}
         for (key, month), amount in spent.items():
             grant = by_key[key]
@@ -425,6 +464,22 @@ class Calculator:
                     *(provider, owner, "", "", sku, None, grant.grant_id, "Credit", *period, month),
                     *(Decimal(1), "credit", None, None, *costs_, grant.unit),
                 )
+
+    def _share(self, charges: list[Charge], credited: Decimal, prepaid: Decimal, prepaid_cost: Decimal) -> None:
+        """Each charge of a day has its share of the credits, by its cost."""
+        cost, until = sum((charge.billed_cost for charge in charges), Decimal(0)), Decimal(0)
+        for charge in sorted(
+            charges,
+            key=lambda c: (
+                *(c.charge_period_start, c.charge_period_end, c.account, c.meter),
+                *(c.sku_price_id or "", c.list_sku_price_id or ""),
+            ),
+        ):
+            before, until = until, until + charge.billed_cost
+            free, paid, price = (
+                nine(amount * until / cost) - nine(amount * before / cost) for amount in (credited, prepaid, prepaid_cost)
+            )
+            self.credited[id(charge)], self.prepaid[id(charge)] = free + paid, (paid, price)
 
     # Prices
 
@@ -466,6 +521,8 @@ class Calculator:
                 position = low
                 while position < top:
                     tiers = [tier_at(price, position, total) for price in prices]
+                    if part.grant:  # a contract prices only usage beyond the grants
+                        tiers[1] = None
                     end = min([top, *(tier[1] for tier in tiers if tier is not None and tier[1] is not None)])
                     charges.append(self._slice(part, sku, counted, prices, tiers, (low, position, end, top)))
                     position = end
@@ -487,13 +544,15 @@ class Calculator:
         price, tier = (contract, contract_tier) if contract and contract_tier else (listed, list_tier)
         if part.grant and part.grant.cost:
             currency = part.grant.currency or ""
-        elif price:
-            currency = price.currency
+        elif part.grant:  # a free one
+            currency = contract.currency if contract else listed.currency if listed else (part.grant.currency or "USD")
         else:
-            currency = (part.grant.currency or "USD") if part.grant else ""
-        unit_price = tier[2] if tier and price and price.currency == currency else None
-        list_price = list_tier[2] if list_tier and listed and listed.currency == currency else None
-        fallback = list_price if list_price is not None else unit_price
+            currency = price.currency if price else ""
+        if part.grant:
+            unit_price: Decimal | None = nine(PRECISE.divide(part.grant.cost or Decimal(0), part.grant.amount))
+        else:
+            unit_price = tier[2] if tier else None
+        list_price = list_tier[2] if list_tier and listed and listed.currency == currency else unit_price
         by = price if part.grant is None else None
         billed = nine(quantity * unit_price) if part.grant is None and unit_price is not None else Decimal(0)
         use, meter = part.use, self.meters.get((part.use.provider, part.use.meter))
@@ -513,8 +572,8 @@ class Calculator:
             unit=meter["unit"] if meter else "",
             list_unit_price=list_price,
             unit_price=unit_price,
-            list_cost=nine(quantity * fallback) if fallback is not None else share,
-            contracted_cost=nine(quantity * unit_price) if unit_price is not None else share,
+            list_cost=nine(quantity * (list_price or Decimal(0))),
+            contracted_cost=nine(quantity * (unit_price or Decimal(0))),
             billed_cost=billed,
             effective_cost=share if part.grant else billed,
             currency=currency,
@@ -522,6 +581,7 @@ class Calculator:
             price_source=None if by is None else "contract" if by is contract else "list",
             price_basis=by.basis if by else None,
             price_valid_from=by.valid_from if by else None,
+            list_sku_price_id=f"{sku}/t{list_tier[0]}" if list_tier else None,
         )
 
     # Fees and purchases
@@ -531,56 +591,77 @@ class Calculator:
             mine = [f for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
             for fee_id in sorted({fee.fee_id for fee in mine}):
                 versions = sorted((f for f in mine if f.fee_id == fee_id), key=lambda f: f.valid_from)
-                for month in self.months[provider, owner]:
-                    yield from self._fee_of(provider, owner, versions, month)
+                if versions[0].kind == "minimum":
+                    for month in self.months[provider, owner]:
+                        yield from self._shortfall(provider, owner, versions, month)
+                elif versions[0].kind == "one_time":
+                    for fee in versions:
+                        if month_of(fee.valid_from) in self.months[provider, owner]:
+                            start = datetime.combine(fee.valid_from, datetime.min.time(), UTC)
+                            yield self._fee(fee, fee.amount, (start, start + timedelta(days=1)), month_of(fee.valid_from))
+                else:
+                    yield from self._recurring(provider, owner, versions)
 
-    def _fee_of(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
-        start, end = self._period(provider, owner, month)
+    def _recurring(self, provider: str, owner: str, versions: list[Fee]) -> Iterator[Charge]:
+        """Count the periods of a fee from its first day; after a pause it starts anew."""
+        first, step = versions[0], 12 if versions[0].kind == "yearly" else 1
+        for before, fee in zip([None, *versions], versions, strict=False):
+            if before is None or before.valid_to != fee.valid_from:
+                first = fee
+            for count in range(0, self._months_since(provider, owner, first.valid_from), step):
+                start, end = anniversary(first.valid_from, count), anniversary(first.valid_from, count + step)
+                at_start = [f for f in versions if f.valid_from <= start < (f.valid_to or NEVER)]
+                if at_start and at_start[0].prorate:
+                    yield from self._by_days(fee, start, end)
+                elif at_start == [fee]:
+                    yield self._fee(fee, fee.amount, self._between(provider, owner, start, end), month_of(start))
+
+    def _by_days(self, fee: Fee, start: date, end: date) -> Iterator[Charge]:
+        """The share of the period's days on which this version of the fee is valid."""
+        first, last, days = max(start, fee.valid_from), min(end, fee.valid_to or NEVER), (end - start).days
+        if first < last and month_of(first) in self.months[fee.provider, fee.billing_account]:
+            shares = [nine(fee.amount * (day - start).days / days) for day in (first, last)]
+            period = self._between(fee.provider, fee.billing_account, first, last)
+            yield self._fee(fee, shares[1] - shares[0], period, month_of(first))
+
+    def _shortfall(self, provider: str, owner: str, versions: list[Fee], month: date) -> Iterator[Charge]:
         touching = [f for f in versions if f.valid_from < next_month(month) and month < (f.valid_to or NEVER)]
-        begun = [f for f in touching if f.valid_from <= (day := anniversary(f, month)) < (f.valid_to or NEVER)
-                 and month_of(day) == month]  # fmt: skip
-        amount, category = Decimal(0), "Purchase"
-        fee = touching[0] if touching else None
-        if fee is None:
+        if not touching or not self._is_complete(provider, owner, month):
             return
-        if fee.kind == "monthly":
-            amount = fee.amount
-        elif fee.kind == "yearly" and begun:
-            fee = begun[0]
-            amount, end = fee.amount, self._period(provider, owner, month.replace(year=month.year + 1))[0]
-        elif fee.kind == "one_time" and month_of(fee.valid_from) == month:
-            amount = fee.amount
-            start = datetime.combine(fee.valid_from, datetime.min.time(), UTC)
-            end = start + timedelta(days=1)
-        elif fee.kind == "minimum" and self._is_complete(provider, owner, month):
-            category = "Adjustment"
-            usage = (c for c in self.usage if (c.provider, c.billing_account, c.currency) == (provider, owner, fee.currency))
-            used = [c.billed_cost for c in usage if c.billing_month == month and fee.sku_id in ("", c.sku_id)]
-            amount = max(Decimal(0), fee.amount - sum(used, Decimal(0)))
-        if amount:
-            sku = f"{provider}/fee/{fee.fee_id}"
-            yield Charge(
-                provider=provider,
-                billing_account=owner,
-                account="",
-                meter="",
-                sku_id=sku,
-                sku_price_id=None if category == "Adjustment" else sku,
-                grant_id=None,
-                charge_category=category,
-                charge_period_start=start,
-                charge_period_end=end,
-                billing_month=month,
-                quantity=Decimal(1),
-                unit="fee",
-                list_unit_price=amount,
-                unit_price=amount,
-                list_cost=amount,
-                contracted_cost=amount,
-                billed_cost=amount,
-                effective_cost=amount,
-                currency=fee.currency,
-            )
+        fee = touching[0]
+        used, key = Decimal(0), (provider, owner, fee.currency, month)
+        for charge in self.usage:
+            same = (charge.provider, charge.billing_account, charge.currency, charge.billing_month) == key
+            if same and fee.sku_id in ("", charge.sku_id):
+                used += charge.billed_cost - (self.credited.get(id(charge), Decimal(0)) if fee.after_credits else 0)
+        amount = fee.amount - used
+        if amount > 0:
+            yield self._fee(fee, amount, self._period(provider, owner, month), month)
+
+    def _fee(self, fee: Fee, amount: Decimal, period: tuple[datetime, datetime], month: date) -> Charge:
+        sku, is_minimum = f"{fee.provider}/fee/{fee.fee_id}", fee.kind == "minimum"
+        return Charge(
+            provider=fee.provider,
+            billing_account=fee.billing_account,
+            account="",
+            meter="",
+            sku_id=sku,
+            sku_price_id=None if is_minimum else sku,
+            grant_id=None,
+            charge_category="Adjustment" if is_minimum else "Purchase",
+            charge_period_start=period[0],
+            charge_period_end=period[1],
+            billing_month=month,
+            quantity=Decimal(1),
+            unit="fee",
+            list_unit_price=amount,
+            unit_price=amount,
+            list_cost=amount,
+            contracted_cost=amount,
+            billed_cost=amount,
+            effective_cost=amount,
+            currency=fee.currency,
+        )
 
     def _purchases(self) -> Iterator[Charge]:
         for (provider, owner), grant_balances in self.grant_balances.items():
@@ -589,7 +670,7 @@ class Calculator:
                 if not grant.cost or month not in self.months[provider, owner]:
                     continue
                 sku = f"{provider}/credits/{grant.grant_id}"
-                price = nine(PRECISE.divide(grant.cost, grant.amount))
+                price, list_price = nine(PRECISE.divide(grant.cost, grant.amount)), public_price(grant)
                 is_exact = price * grant.amount == grant.cost
                 starts = datetime.combine(grant.starts_on, datetime.min.time(), UTC)
                 expires = datetime.combine(grant.expires_on, datetime.min.time(), UTC) if grant.expires_on else None
@@ -607,14 +688,65 @@ class Calculator:
                     billing_month=month,
                     quantity=grant.amount,
                     unit=grant.unit,
-                    list_unit_price=price if is_exact else None,
+                    list_unit_price=list_price if list_price is not None else price if is_exact else None,
                     unit_price=price if is_exact else None,
-                    list_cost=grant.cost,
+                    list_cost=grant.cost if list_price is None else nine(grant.amount * list_price),
                     contracted_cost=grant.cost,
                     billed_cost=grant.cost,
-                    effective_cost=Decimal(0),
+                    effective_cost=Decimal(0) if grant.unit in ("credit", grant.currency) else grant.cost,
                     currency=grant.currency or "",
                 )
+
+    def _expired(self, provider: str, owner: str) -> Iterator[Charge]:
+        """What is left of a prepaid grant on its day of expiry, once the day before is loaded whole by all accounts."""
+        for balance in self.grant_balances[provider, owner]:
+            grant, day = balance.grant, balance.grant.expires_on
+            if (
+                not balance.is_prepaid
+                or day is None
+                or balance.drawn == grant.amount
+                or not self._is_over(provider, owner, day)
+            ):
+                continue
+            price, start = nine(PRECISE.divide(grant.cost or Decimal(0), grant.amount)), midnight_of(day)
+            quantity, listed = grant.amount - balance.drawn, public_price(grant)
+            yield Charge(
+                provider=provider,
+                billing_account=owner,
+                account="",
+                meter="",
+                sku_id=f"{provider}/credits/{grant.grant_id}",
+                sku_price_id=f"{provider}/credits/{grant.grant_id}",
+                grant_id=grant.grant_id,
+                charge_category="Usage",
+                charge_period_start=start,
+                charge_period_end=start + timedelta(days=1),
+                billing_month=month_of(day),
+                quantity=quantity,
+                unit=grant.unit,
+                list_unit_price=price if listed is None else listed,
+                unit_price=price,
+                list_cost=nine(quantity * (price if listed is None else listed)),
+                contracted_cost=nine(quantity * price),
+                billed_cost=Decimal(0),
+                effective_cost=(grant.cost or Decimal(0)) - balance.passed_on(),
+                currency=grant.currency or "",
+            )
+
+    def _is_over(self, provider: str, owner: str, day: date) -> bool:
+        """Whether all accounts are loaded to the start of the day, and no UTC date of the day before is loaded in part."""
+        first, last = self._between(provider, owner, day - timedelta(days=1), day)
+        accounts, zone = self._accounts(provider, owner), self._zone(provider, owner)
+        if any(a.loaded_until.astimezone(zone).date() < day for a in accounts):
+            return False
+        dates = [first.date() + timedelta(days=n) for n in range(3) if midnight_of(first.date() + timedelta(days=n)) < last]
+        touched = [
+            (a, midnight_of(utc), midnight_of(utc) + timedelta(days=1))
+            for a in accounts
+            for utc in dates
+            if a.loaded_from < midnight_of(utc) + timedelta(days=1) and midnight_of(utc) < a.loaded_until
+        ]
+        return bool(touched) and all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
 
     # What is derived of the charges
 
@@ -633,7 +765,7 @@ class Calculator:
             key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
-        dearer = {row["dearest_sku_id"] for row in self.meters.values()} - {""}
+        dearer = {row["dearest_sku_id"] for row in self.meters.values() if row["dearest_sku_id"] != row["sku_id"]} - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
         for c in self.high:
             if c.sku_id in dearer and c.currency:
@@ -672,9 +804,46 @@ class Calculator:
                 yield Balance(
                     *(provider, owner, day, granted, used, granted - used, on_date, overage),
                     None if left is None else nine(left),
+                    *self._balance_as_money(provider, owner, day, parts),
                 )
                 used_on.append(on_date)
                 day += timedelta(days=1)
+
+    def _balance_as_money(
+        self, provider: str, owner: str, day: date, parts: list[Part]
+    ) -> tuple[Decimal | None, str | None]:
+        """The cost of all packs so far, without the shares of the usage and of what expired."""
+        costs: dict[str, Decimal] = defaultdict(Decimal)
+        for balance in self.grant_balances[provider, owner]:
+            if balance.is_prepaid and balance.grant.unit == "credit":
+                costs[balance.grant.currency or ""] += (balance.grant.cost or Decimal(0)) * (balance.grant.starts_on <= day)
+        for part in parts:
+            if part.grant and part.cost and part.date <= day:
+                costs[part.grant.currency or ""] -= part.cost
+        for charge in self.expired:
+            key = (charge.provider, charge.billing_account, charge.unit)
+            if key == (provider, owner, "credit") and charge.charge_period_start.date() <= day:
+                costs[charge.currency] -= charge.effective_cost
+        left = {currency: cost for currency, cost in costs.items() if cost}
+        if len(left) > 1:
+            return None, None
+        return sum(left.values(), Decimal(0)), max(left or costs, default=None)
+
+
+def public_price(grant: Grant) -> Decimal | None:
+    """The public price of one unit of a grant on the day of its purchase, in the currency of its cost."""
+    if grant.unit != "credit":
+        return Decimal(1) if grant.unit == grant.currency else None
+    for price in LIST:
+        is_valid = price.valid_from <= grant.starts_on < (price.valid_to or NEVER)
+        if is_valid and (price.sku_id, price.currency) == (f"{grant.provider}/credit", grant.currency):
+            return price.tiers[0][2]
+    return None
+
+
+def midnight_of(day: date) -> datetime:
+    """The start of the date in UTC."""
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int, Decimal | None, Decimal] | None:
@@ -690,11 +859,11 @@ def tier_at(price: Price | None, position: Decimal, total: Decimal) -> tuple[int
     raise AssertionError(price)
 
 
-def anniversary(fee: Fee, month: date) -> date:
-    """The day of the month on which a year of the fee starts; `date.min` if it starts in another month."""
-    if fee.valid_from.month != month.month:
-        return date.min
-    return month.replace(day=min(fee.valid_from.day, monthrange(month.year, month.month)[1]))
+def anniversary(start: date, months: int) -> date:
+    """The same day so many months later, or the last day of a shorter month."""
+    years, month = divmod(start.month - 1 + months, 12)
+    year = start.year + years
+    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
 
 
 def midnight_after(moment: datetime) -> datetime:

@@ -25,6 +25,7 @@ SKUS = "provider,meter,sku_id,unit,is_billed\n"
 CREDIT_PRICES = "provider,billing_account,unit_price,currency,valid_from,valid_to\n"
 GRANTS = "provider,billing_account,grant_id,kind,unit,amount,starts_on,expires_on,renews,priority,cost,currency\n"
 FEES = "provider,billing_account,fee_id,kind,description,amount,currency,valid_from,valid_to,sku_id\n"
+DAILY_FEES = FEES.replace("sku_id", "sku_id,prorate,after_credits")
 INVOICES = "provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total\n"
 LINES = "provider,billing_account,invoice_id,line_number,charge_category,sku_id,description,quantity,unit,amount\n"
 IMAGE = "mathpix,acme,mathpix/image"
@@ -325,6 +326,15 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         "valid_from",
         "2026-02-01 overlaps row 2",
     ),
+    (
+        "fees",
+        DAILY_FEES + "reducto,acme,f,monthly,,1,USD,2026-01-01,,,maybe,\n",
+        2,
+        "prorate",
+        "'maybe' is not one of yes, no",
+    ),
+    ("fees", DAILY_FEES + "reducto,acme,f,minimum,,1,USD,2026-01-01,,,yes,\n", 2, "prorate", "only a monthly or yearly fee"),
+    ("fees", DAILY_FEES + "reducto,acme,f,monthly,,1,USD,2026-01-01,,,no,yes\n", 2, "after_credits", "only a minimum"),
     ("invoices", INVOICES + INVOICE.replace("issued", "paid"), 2, "status", "'paid' is not one of open, issued, voided"),
     ("invoices", INVOICES + INVOICE.replace("2026-02-02", ""), 2, "issued_on", "is blank, but the invoice is issued"),
     ("invoices", INVOICES + INVOICE.replace("issued", "open"), 2, "issued_on", "an open invoice has no date of issue"),
@@ -571,6 +581,16 @@ def test_readme_documents_every_column() -> None:
         assert documented == [("**" if column.name in table.key else "", column.name) for column in table.columns]
 
 
+def test_header_may_leave_out_optional_columns() -> None:
+    """A file without `prorate` and `after_credits` loads as one with `no` in both."""
+    row = "reducto,acme,f,monthly,,1,USD,2026-01-01,,"
+    (without,) = rows("fees", **write_files(fees=f"{FEES}{row}\n"))
+    (no,) = rows("fees", **write_files(fees=f"{DAILY_FEES}{row},no,NO\n"))
+    (yes,) = rows("fees", **write_files(fees=f"{DAILY_FEES}{row},yes,\n"))
+    assert (without["prorate"], without["after_credits"]) == (no["prorate"], no["after_credits"]) == (False, False)
+    assert (yes["prorate"], yes["after_credits"]) == (True, False)
+
+
 @contextmanager
 def pipeline_into(destination: Any, folder: Path) -> Iterator[dlt.Pipeline]:
     yield dlt.pipeline("billing", destination=destination, dataset_name="billing", pipelines_dir=str(folder / "dlt"))
@@ -669,9 +689,12 @@ def test_a_table_needs_a_reader() -> None:
 def test_reads_values_of_a_table_as_text() -> None:
     """Midnight is read as its date and a large number without an exponent; any other time of day is not a date."""
     columns = [column.name for column in TABLES["fees"].columns]
-    fee: list[Any] = ["reducto", "acme", "f", "monthly", None, Decimal("1E+3"), "USD", datetime(2026, 1, 1), None, ""]  # noqa: DTZ001
+    start = datetime(2026, 1, 1)  # noqa: DTZ001
+    fee: list[Any] = ["reducto", "acme", "f", "monthly", None, Decimal("1E+3"), "USD", start, None, "", True, None]
     (loaded,) = billing_source(fees="f.f", read_table=lambda _: (columns, [fee])).resources["fees"]
-    assert [(row["amount"], row["valid_from"]) for row in loaded.to_pylist()] == [(d("1000"), date(2026, 1, 1))]
+    assert [(row["amount"], row["valid_from"], row["prorate"]) for row in loaded.to_pylist()] == [
+        (d("1000"), date(2026, 1, 1), True)
+    ]
     fee[7] = datetime(2026, 1, 1, 9, tzinfo=UTC)
     (error,) = errors_of(lambda _: (columns, [fee]), fees="f.f")
     assert error.reason == "'2026-01-01T09:00:00+00:00' is not a date; write it like 2026-01-31"

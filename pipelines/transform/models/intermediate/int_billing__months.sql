@@ -154,6 +154,7 @@ final as (
         bounded.billing_account,
         bounded.billing_month,
         bounded.next_month,
+        bounded.billing_timezone,
         {{ start_of_date('bounded.billing_month', 'bounded.billing_timezone') }} as month_start,
         {{ start_of_date('bounded.next_month', 'bounded.billing_timezone') }} as month_end,
         issued.billing_month is not null as is_closed,

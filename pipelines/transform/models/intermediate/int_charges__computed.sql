@@ -2,9 +2,9 @@
 
 with
 
-priced_usage as (
+credited_usage as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_usage__credited') }}
 
 ),
 
@@ -26,12 +26,19 @@ discounts as (
 
 ),
 
+expired as (
+
+    select * from {{ ref('int_credits__expired') }}
+
+),
+
 months as (
 
     select * from {{ ref('int_billing__months') }}
 
 ),
 
+-- Prepaid money pays usage in advance, so that nothing of it is billed. A free credit of money is a charge of its own.
 usage_charges as (
 
     select
@@ -57,8 +64,8 @@ usage_charges as (
         unit_price,
         list_cost,
         contracted_cost,
-        billed_cost,
-        effective_cost,
+        billed_cost - prepaid as billed_cost,
+        effective_cost - prepaid + prepaid_cost as effective_cost,
         currency,
         is_complete,
         price_source,
@@ -66,8 +73,7 @@ usage_charges as (
         price_valid_from,
         price_file,
         price_row
-    from priced_usage
-    where scenario = 'computed' and is_priced
+    from credited_usage
 
 ),
 
@@ -114,15 +120,14 @@ fee_charges as (
 
 ),
 
--- A payment in advance is not a cost of its day: usage takes it over, credit by credit, as effective cost.
+-- A payment in advance is not a cost of its day: usage, and what expires unused, take it over as effective cost.
 priced_grants as (
 
     select
         granted.*,
         months.billing_month,
-        months.month_start,
         months.month_end,
-        {{ divided('granted.cost', 'granted.amount') }} as unit_cost
+        granted.unit_cost * granted.amount = granted.cost as has_unit_cost
     from granted
     inner join months
         on granted.provider = months.provider
@@ -141,9 +146,7 @@ purchases as (
         '' as account,
         '' as meter,
         {{ dbt.concat(['provider', "'/credits/'", 'grant_id']) }} as sku_id,
-        case
-            when unit_cost * amount = cost then {{ dbt.concat(['provider', "'/credits/'", 'grant_id']) }}
-        end as sku_price_id,
+        case when has_unit_cost then {{ dbt.concat(['provider', "'/credits/'", 'grant_id']) }} end as sku_price_id,
         cast(null as integer) as tier_no,
         grant_key,
         grant_id,
@@ -156,16 +159,76 @@ purchases as (
         billing_month,
         amount as quantity,
         unit,
-        case when unit_cost * amount = cost then unit_cost end as list_unit_price,
-        case when unit_cost * amount = cost then unit_cost end as unit_price,
-        cost as list_cost,
+        coalesce(list_unit_price, case when has_unit_cost then unit_cost end) as list_unit_price,
+        case when has_unit_cost then unit_cost end as unit_price,
+        coalesce(amount * list_unit_price, cost) as list_cost,
         cost as contracted_cost,
         cost as billed_cost,
-        0 as effective_cost,
+        case when is_prepaid then 0 else cost end as effective_cost,
         currency,
         true as is_complete,
         {{ without_price }}
     from priced_grants
+
+),
+
+-- Usage without an account: what expires unused on its day. It is listed at the public price of the day of the purchase.
+unused as (
+
+    select
+        expired.provider,
+        expired.billing_account,
+        '' as account,
+        '' as meter,
+        {{ dbt.concat(['expired.provider', "'/credits/'", 'expired.grant_id']) }} as sku_id,
+        {{ dbt.concat(['expired.provider', "'/credits/'", 'expired.grant_id']) }} as sku_price_id,
+        cast(null as integer) as tier_no,
+        expired.grant_key,
+        expired.grant_id,
+        cast(null as {{ dbt.type_string() }}) as list_sku_price_id,
+        'Usage' as charge_category,
+        'One-Time' as charge_frequency,
+        {{ dbt.concat(["'unused credits of '", 'expired.grant_id']) }} as charge_description,
+        cast(expired.expires_on as {{ type_utc() }}) as charge_period_start,
+        {{ later('day', 1, 'cast(expired.expires_on as ' ~ type_utc() ~ ')') }} as charge_period_end,
+        months.billing_month,
+        expired.quantity,
+        expired.unit,
+        coalesce(expired.list_unit_price, expired.unit_cost) as list_unit_price,
+        expired.unit_cost as unit_price,
+        expired.quantity * coalesce(expired.list_unit_price, expired.unit_cost) as list_cost,
+        expired.quantity * expired.unit_cost as contracted_cost,
+        0 as billed_cost,
+        expired.effective_cost,
+        expired.currency,
+        true as is_complete,
+        {{ without_price }}
+    from expired
+    inner join months
+        on expired.provider = months.provider
+        and expired.billing_account = months.billing_account
+        and expired.expires_on >= months.billing_month
+        and expired.expires_on < months.next_month
+
+),
+
+-- A credit is a charge of the month that draws it, unless the month gave it back.
+monthly_discounts as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        grant_id,
+        grant_key,
+        kind,
+        currency,
+        sum(amount) as amount,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from discounts
+    where not is_prepaid
+    group by provider, billing_account, billing_month, grant_id, grant_key, kind, currency
+    having sum(amount) <> 0
 
 ),
 
@@ -199,7 +262,7 @@ credits as (
         discounts.currency,
         discounts.is_complete,
         {{ without_price }}
-    from discounts
+    from monthly_discounts as discounts
     inner join months
         on discounts.provider = months.provider
         and discounts.billing_account = months.billing_account
@@ -214,6 +277,8 @@ unioned as (
     select * from fee_charges
     union all
     select * from purchases
+    union all
+    select * from unused
     union all
     select * from credits
 

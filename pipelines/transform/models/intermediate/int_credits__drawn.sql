@@ -50,6 +50,8 @@ stream as (
 final as (
 
     select
+        drawn.provider,
+        drawn.billing_account,
         drawn.row_key,
         drawn.grant_key,
         granted.grant_id,
@@ -58,6 +60,7 @@ final as (
             {{ allocated('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
             - {{ allocated('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }} as numeric(28, 9)
         ) as effective_cost,
+        granted.unit_cost,
         granted.currency
     from drawn
     inner join granted

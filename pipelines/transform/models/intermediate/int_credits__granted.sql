@@ -1,6 +1,7 @@
--- One row per provider, billing account and credit grant; a renewing grant has one row per billing month.
+-- One row per provider, billing account and credit grant; a renewing grant has one row per period of a month.
+-- The periods start on the day of the month on which the grant started, or on the last day of a shorter month.
 -- `turn` is the order in which usage draws on the grants of a unit: by priority, then by the earliest expiry. Grants that
--- are never valid on the same day, such as those of two months, may share a turn, which keeps years of renewals from
+-- are never valid on the same day, such as those of two periods, may share a turn, which keeps years of renewals from
 -- becoming a long sequence.
 
 with
@@ -23,6 +24,12 @@ months as (
 
 ),
 
+tiers as (
+
+    select * from {{ ref('int_prices__tiers') }}
+
+),
+
 given_once as (
 
     select
@@ -38,35 +45,51 @@ given_once as (
         priority,
         coalesce(cost, 0) as cost,
         nullif(currency, '') as currency,
-        cast(null as date) as renewed_in
+        cast(null as date) as renewed_on,
+        cast(null as integer) as renewal_day
     from grants
     where coalesce(renews, '') = ''
+
+),
+
+-- Each period starts a number of months after the grant did, not after the period before, so that the last day of a shorter
+-- month does not move the periods after it: 31 January, 28 February, 31 March.
+renewals as (
+
+    select
+        grants.*,
+        cast({{ later('month', months_between('grants.starts_on', 'months.billing_month'), 'grants.starts_on') }} as date)
+            as period_start,
+        cast({{ later('month', months_between('grants.starts_on', 'months.billing_month') ~ ' + 1', 'grants.starts_on') }}
+            as date) as period_end
+    from grants
+    inner join months
+        on grants.provider = months.provider
+        and grants.billing_account = months.billing_account
+        and grants.starts_on < months.next_month
+    where grants.renews = 'monthly'
 
 ),
 
 renewed as (
 
     select
-        grants.provider,
-        grants.billing_account,
-        grants.grant_id,
-        {{ dbt.concat(['grants.grant_id', "'/'", 'cast(months.billing_month as ' ~ dbt.type_string() ~ ')']) }} as grant_key,
-        grants.kind,
-        grants.unit,
-        grants.amount,
-        greatest(grants.starts_on, months.billing_month) as starts_on,
-        least(coalesce(grants.expires_on, months.next_month), months.next_month) as expires_on,
-        grants.priority,
-        coalesce(grants.cost, 0) as cost,
-        nullif(grants.currency, '') as currency,
-        months.billing_month as renewed_in
-    from grants
-    inner join months
-        on grants.provider = months.provider
-        and grants.billing_account = months.billing_account
-        and grants.starts_on < months.next_month
-        and (grants.expires_on > months.billing_month or grants.expires_on is null)
-    where grants.renews = 'monthly'
+        provider,
+        billing_account,
+        grant_id,
+        {{ dbt.concat(['grant_id', "'/'", 'cast(period_start as ' ~ dbt.type_string() ~ ')']) }} as grant_key,
+        kind,
+        unit,
+        amount,
+        period_start as starts_on,
+        least(coalesce(expires_on, period_end), period_end) as expires_on,
+        priority,
+        coalesce(cost, 0) as cost,
+        nullif(currency, '') as currency,
+        period_start as renewed_on,
+        extract(day from starts_on) as renewal_day
+    from renewals
+    where period_start < expires_on or expires_on is null
 
 ),
 
@@ -85,7 +108,8 @@ signed_up as (
         2 as priority,
         0 as cost,
         currency,
-        cast(null as date) as renewed_in
+        cast(null as date) as renewed_on,
+        cast(null as integer) as renewal_day
     from signups
     where kind = 'credit'
 
@@ -113,33 +137,62 @@ placed as (
 
 ),
 
--- Between two one-time grants, renewing grants of different months can share turns.
+-- Renewing grants between the same two one-time grants, and of the same priority, can share turns.
 grouped as (
 
     select
         *,
-        count(case when renewed_in is null then 1 end) over (
+        count(case when renewed_on is null then 1 end) over (
             partition by provider, billing_account, unit
             order by place
             rows between unbounded preceding and current row
-        ) - case when renewed_in is null then 1 else 0 end as given_once_before,
-        case when renewed_in is null then 2 else 1 end as renewed_first
+        ) - case when renewed_on is null then 1 else 0 end as given_once_before,
+        case when renewed_on is null then 2 else 1 end as renewed_first
     from placed
 
 ),
 
+-- Only if all of them renew on the same day of the month: then two periods either start together or do not overlap.
 ranked as (
 
     select
         *,
-        row_number() over (
-            partition by provider, billing_account, unit, given_once_before, renewed_first, renewed_in
-            order by place
-        ) as place_in_month
+        case
+            when
+                min(renewal_day) over (
+                    partition by provider, billing_account, unit, given_once_before, renewed_first, priority
+                ) = max(renewal_day) over (
+                    partition by provider, billing_account, unit, given_once_before, renewed_first, priority
+                )
+                then row_number() over (
+                    partition by provider, billing_account, unit, given_once_before, renewed_first, priority, renewed_on
+                    order by place
+                )
+            else place
+        end as place_in_group
     from grouped
 
 ),
 
+-- What the grant would have cost at public prices: for credits the price of the first tier on the day of the purchase.
+listed as (
+
+    select
+        ranked.*,
+        case when ranked.unit = ranked.currency then 1 else tiers.unit_price end as list_unit_price
+    from ranked
+    left join tiers
+        on not tiers.is_contract
+        and ranked.unit = 'credit'
+        and tiers.sku_id = {{ dbt.concat(['ranked.provider', "'/credit'"]) }}
+        and tiers.tier_no = 1
+        and ranked.currency = tiers.currency
+        and ranked.starts_on >= tiers.valid_from
+        and (ranked.starts_on < tiers.valid_to or tiers.valid_to is null)
+
+),
+
+-- Usage takes over what was paid in advance. Money that was paid in another currency it cannot take over.
 final as (
 
     select
@@ -154,12 +207,15 @@ final as (
         expires_on,
         cast(cost as numeric(28, 9)) as cost,
         currency,
-        renewed_in is not null as is_recurring,
+        cast({{ divided('cost', 'amount') }} as numeric(28, 9)) as unit_cost,
+        cast(list_unit_price as numeric(28, 9)) as list_unit_price,
+        coalesce(cost <> 0 and (unit = 'credit' or unit = currency), false) as is_prepaid,
+        renewed_on is not null as is_recurring,
         cast(dense_rank() over (
             partition by provider, billing_account, unit
-            order by given_once_before, renewed_first, place_in_month
+            order by given_once_before, renewed_first, priority, place_in_group
         ) as integer) as turn
-    from ranked
+    from listed
 
 )
 

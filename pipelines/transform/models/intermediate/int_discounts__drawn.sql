@@ -1,4 +1,6 @@
--- One row per provider, billing account, billing month and monetary credit that the month draws on.
+-- One row per provider, billing account, billing date and monetary credit that the usage of the day draws on.
+-- `effective_cost` is the day's share of what was paid for the credit, computed from running totals, as in
+-- `int_credits__drawn`.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
@@ -51,12 +53,22 @@ final as (
         drawn.provider,
         drawn.billing_account,
         stream.billing_month,
+        stream.date as billing_date,
         granted.grant_id,
         granted.grant_key,
         granted.kind,
-        cast(sum(drawn.drawn) as numeric(28, 9)) as amount,
+        cast(drawn.drawn as numeric(28, 9)) as amount,
+        cast(
+            case
+                when granted.is_prepaid then
+                    {{ allocated('granted.cost', 'drawn.drawn_after', 'granted.amount') }}
+                    - {{ allocated('granted.cost', 'drawn.drawn_after - drawn.drawn', 'granted.amount') }}
+                else 0
+            end as numeric(28, 9)
+        ) as effective_cost,
         drawn.unit as currency,
-        min(stream.is_complete) = 1 as is_complete
+        granted.is_prepaid,
+        stream.is_complete = 1 as is_complete
     from drawn
     inner join stream
         on drawn.provider = stream.provider
@@ -68,11 +80,6 @@ final as (
         and drawn.billing_account = granted.billing_account
         and drawn.unit = granted.unit
         and drawn.grant_key = granted.grant_key
-    group by
-        drawn.provider, drawn.billing_account, stream.billing_month, granted.grant_id, granted.grant_key, granted.kind,
-        drawn.unit
-    -- A credit that a month drew and gave back is not a charge.
-    having sum(drawn.drawn) <> 0
 
 )
 

@@ -1,4 +1,4 @@
--- One row per provider, billing account, fee and period that it is charged for.
+-- One row per provider, billing account, fee and period, or part of a period, that it is charged for.
 
 with
 
@@ -20,9 +20,9 @@ months as (
 
 ),
 
-priced_usage as (
+credited_usage as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_usage__credited') }}
 
 ),
 
@@ -38,7 +38,9 @@ all_fees as (
         currency,
         valid_from,
         valid_to,
-        coalesce(sku_id, '') as sku_id
+        coalesce(sku_id, '') as sku_id,
+        is_prorated,
+        is_after_credits
     from fees
 
     union all
@@ -53,9 +55,122 @@ all_fees as (
         currency,
         signed_up_on as valid_from,
         null as valid_to,
-        '' as sku_id
+        '' as sku_id,
+        false as is_prorated,
+        false as is_after_credits
     from signups
     where kind = 'fee'
+
+),
+
+-- The versions of a fee that adjoin are one fee: a change of the amount does not change the days on which it is charged.
+versions as (
+
+    select
+        *,
+        lag(valid_to) over (partition by provider, billing_account, fee_id, kind order by valid_from) as valid_until_before
+    from all_fees
+
+),
+
+anchored as (
+
+    select
+        *,
+        max(case when valid_until_before = valid_from then null else valid_from end) over (
+            partition by provider, billing_account, fee_id, kind
+            order by valid_from
+            rows between unbounded preceding and current row
+        ) as started_on
+    from versions
+
+),
+
+-- All months since the fee started: a version may be valid in a part of a period that starts in an earlier month.
+since_start as (
+
+    select
+        anchored.*,
+        {{ months_between('anchored.started_on', 'months.billing_month') }} as months_since
+    from anchored
+    inner join months
+        on anchored.provider = months.provider
+        and anchored.billing_account = months.billing_account
+        and anchored.started_on < months.next_month
+    where anchored.kind in ('monthly', 'yearly')
+
+),
+
+-- A period starts on the day of the month on which the fee started, or on the last day of a shorter month. It is counted
+-- from that day, not from the period before: 31 January, 28 February, 31 March; 29 February, 28 February, 29 February.
+periods as (
+
+    select
+        *,
+        cast({{ later('month', 'months_since', 'started_on') }} as date) as period_start,
+        cast({{ later('month', "months_since + case when kind = 'yearly' then 12 else 1 end", 'started_on') }} as date)
+            as period_end
+    from since_start
+    where kind = 'monthly' or mod(months_since, 12) = 0
+
+),
+
+-- A version of the fee has its part of each period that it is valid in. The version of the period's first day decides
+-- whether the period is charged by days.
+parts as (
+
+    select
+        *,
+        greatest(valid_from, period_start) as part_start,
+        least(coalesce(valid_to, period_end), period_end) as part_end,
+        max(case when is_prorated and valid_from <= period_start then 1 else 0 end) over (
+            partition by provider, billing_account, fee_id, kind, period_start
+        ) as is_by_days
+    from periods
+    where period_end > valid_from and (period_start < valid_to or valid_to is null)
+
+),
+
+-- Unless it is charged by days, a period is charged in full at the amount of its first day. It is complete from then on,
+-- because nothing is added to it later.
+charged_parts as (
+
+    select
+        *,
+        case when is_by_days = 1 then part_end else period_end end as charged_until,
+        {{ dbt.datediff('period_start', 'part_start', 'day') }} as days_before,
+        {{ dbt.datediff('period_start', 'part_end', 'day') }} as days_until,
+        {{ dbt.datediff('period_start', 'period_end', 'day') }} as days
+    from parts
+    where is_by_days = 1 or valid_from <= period_start
+
+),
+
+recurring as (
+
+    select
+        charged_parts.provider,
+        charged_parts.billing_account,
+        charged_parts.fee_id,
+        charged_parts.kind,
+        charged_parts.description,
+        case
+            when charged_parts.is_by_days = 0 then charged_parts.amount
+            else
+                {{ allocated('charged_parts.amount', 'charged_parts.days_until', 'charged_parts.days') }}
+                - {{ allocated('charged_parts.amount', 'charged_parts.days_before', 'charged_parts.days') }}
+        end as amount,
+        charged_parts.currency,
+        months.billing_month,
+        {{ start_of_date('charged_parts.part_start', 'months.billing_timezone') }} as charge_period_start,
+        {{ start_of_date('charged_parts.charged_until', 'months.billing_timezone') }} as charge_period_end,
+        true as is_complete
+    from charged_parts
+    inner join months
+        on charged_parts.provider = months.provider
+        and charged_parts.billing_account = months.billing_account
+        and charged_parts.part_start >= months.billing_month
+        and charged_parts.part_start < months.next_month
 
 ),
 
@@ -64,13 +179,9 @@ in_month as (
     select
         all_fees.*,
         months.billing_month,
-        months.next_month,
         months.month_start,
         months.month_end,
-        months.is_complete,
-        {{ later(
-            'month', dbt.datediff('all_fees.valid_from', 'months.billing_month', 'month'), 'all_fees.valid_from'
-        ) }} as monthly_return
+        months.is_complete
     from all_fees
     inner join months
         on all_fees.provider = months.provider
@@ -80,33 +191,7 @@ in_month as (
 
 ),
 
--- A yearly fee is charged on its anniversaries until it ends: a fee from one 15 March to the next is charged for one year.
-chargeable as (
-
-    select *
-    from in_month
-    where
-        kind <> 'yearly'
-        or (
-            extract(month from valid_from) = extract(month from billing_month)
-            and (monthly_return < valid_to or valid_to is null)
-        )
-
-),
-
-ordered as (
-
-    select
-        *,
-        row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
-    from chargeable
-
-),
-
--- A recurring fee is charged in full for every month or year that it touches: none of the vendors states a fee by the day.
--- If it changes within a month, the month is charged at the initial amount. It is complete from its first day, because
--- nothing is added to it later.
-paid as (
+one_time as (
 
     select
         provider,
@@ -117,17 +202,47 @@ paid as (
         amount,
         currency,
         billing_month,
-        case when kind = 'one_time' then cast(valid_from as {{ type_utc() }}) else month_start end as charge_period_start,
-        case
-            when kind = 'one_time' then {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }}
-            when kind = 'yearly' then {{ later('year', 1, 'month_start') }}
-            else month_end
-        end as charge_period_end,
+        cast(valid_from as {{ type_utc() }}) as charge_period_start,
+        {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }} as charge_period_end,
         true as is_complete
-    from ordered
-    where
-        (kind = 'one_time' and valid_from >= billing_month)
-        or (kind in ('monthly', 'yearly') and version_no = 1)
+    from in_month
+    where kind = 'one_time' and valid_from >= billing_month
+
+),
+
+-- A minimum is that of a billing month. If it changes within the month, the initial amount applies.
+minimums as (
+
+    select
+        *,
+        row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
+    from in_month
+    where kind = 'minimum'
+
+),
+
+used as (
+
+    select
+        minimums.provider,
+        minimums.billing_account,
+        minimums.fee_id,
+        minimums.billing_month,
+        sum(
+            case
+                when minimums.is_after_credits then credited_usage.billed_cost - credited_usage.credited - credited_usage.prepaid
+                else credited_usage.billed_cost
+            end
+        ) as cost
+    from minimums
+    inner join credited_usage
+        on minimums.provider = credited_usage.provider
+        and minimums.billing_account = credited_usage.billing_account
+        and minimums.billing_month = credited_usage.billing_month
+        and minimums.currency = credited_usage.currency
+        and (minimums.sku_id = '' or minimums.sku_id = credited_usage.sku_id)
+    where minimums.version_no = 1
+    group by minimums.provider, minimums.billing_account, minimums.fee_id, minimums.billing_month
 
 ),
 
@@ -135,36 +250,32 @@ paid as (
 shortfalls as (
 
     select
-        ordered.provider,
-        ordered.billing_account,
-        ordered.fee_id,
-        ordered.kind,
-        ordered.description,
-        ordered.amount - coalesce(sum(priced_usage.billed_cost), 0) as amount,
-        ordered.currency,
-        ordered.billing_month,
-        ordered.month_start as charge_period_start,
-        ordered.month_end as charge_period_end,
+        minimums.provider,
+        minimums.billing_account,
+        minimums.fee_id,
+        minimums.kind,
+        minimums.description,
+        minimums.amount - coalesce(used.cost, 0) as amount,
+        minimums.currency,
+        minimums.billing_month,
+        minimums.month_start as charge_period_start,
+        minimums.month_end as charge_period_end,
         true as is_complete
-    from ordered
-    left join priced_usage
-        on ordered.provider = priced_usage.provider
-        and ordered.billing_account = priced_usage.billing_account
-        and ordered.billing_month = priced_usage.billing_month
-        and ordered.currency = priced_usage.currency
-        and priced_usage.scenario = 'computed'
-        and (ordered.sku_id = '' or ordered.sku_id = priced_usage.sku_id)
-    where ordered.kind = 'minimum' and ordered.is_complete and ordered.version_no = 1
-    group by
-        ordered.provider, ordered.billing_account, ordered.fee_id, ordered.kind, ordered.description,
-        ordered.amount, ordered.currency, ordered.billing_month, ordered.month_start, ordered.month_end
-    having ordered.amount > coalesce(sum(priced_usage.billed_cost), 0)
+    from minimums
+    left join used
+        on minimums.provider = used.provider
+        and minimums.billing_account = used.billing_account
+        and minimums.fee_id = used.fee_id
+        and minimums.billing_month = used.billing_month
+    where minimums.is_complete and minimums.version_no = 1 and minimums.amount > coalesce(used.cost, 0)
 
 ),
 
 unioned as (
 
-    select * from paid
+    select * from recurring
+    union all
+    select * from one_time
     union all
     select * from shortfalls
 

@@ -47,14 +47,16 @@ pooled as (
 
 contracts as (
 
-    select distinct
+    select
         provider,
         coalesce(billing_account, '') as billing_account,
         sku_id,
         valid_from,
-        valid_to
+        valid_to,
+        min(currency) as currency
     from tiers
     where is_contract
+    group by provider, coalesce(billing_account, ''), sku_id, valid_from, valid_to
 
 ),
 
@@ -68,7 +70,8 @@ spans as (
         greatest(pooled.pool_after - pooled.quantity, pooled.pool_after) as span_to,
         case when pooled.quantity < 0 then -1 else 1 end as direction,
         coalesce(own.billing_account, common.billing_account) as contract_account,
-        coalesce(own.valid_from, common.valid_from) as contract_from
+        coalesce(own.valid_from, common.valid_from) as contract_from,
+        coalesce(own.currency, common.currency) as currency_of_contract
     from pooled
     left join contracts as own
         on pooled.provider = own.provider
@@ -138,6 +141,7 @@ listed as (
 
 ),
 
+-- The price of a credit that a grant covers is what was paid for the grant; a contract prices only usage beyond the grants.
 contracted as (
 
     select
@@ -153,6 +157,7 @@ contracted as (
     from listed
     left join bounded_tiers as own_tiers
         on own_tiers.is_contract
+        and listed.is_covered = 0
         and listed.provider = own_tiers.provider
         and listed.contract_account = own_tiers.billing_account
         and listed.contract_from = own_tiers.valid_from
@@ -164,17 +169,22 @@ contracted as (
 
 ),
 
--- A row has one currency: that of its grant's cost, else of its price. A price in another currency does not apply. Without a
--- list price, the contract is the list price. Usage that a free grant covers costs nothing, in any currency.
+-- A row has one currency: that of its grant's cost, else of its price. Usage that a free grant covers costs nothing, in any
+-- currency.
 denominated as (
 
     select
         *,
-        coalesce(contract_unit_price, list_unit_price) as any_unit_price,
-        coalesce(contract_currency, list_currency) as price_currency,
-        coalesce(
-            case when grant_cost <> 0 then grant_currency end, contract_currency, list_currency, grant_currency, 'USD'
-        ) as row_currency
+        case
+            when is_covered = 1 then grant_unit_cost else coalesce(contract_unit_price, list_unit_price)
+        end as any_unit_price,
+        case
+            when is_covered = 0 then coalesce(contract_currency, list_currency)
+            else coalesce(
+                case when grant_cost <> 0 or grant_unit_cost <> 0 then grant_currency end,
+                currency_of_contract, list_currency, grant_currency, 'USD'
+            )
+        end as row_currency
     from contracted
 
 ),
@@ -184,8 +194,9 @@ costed as (
     select
         *,
         direction * (part_to - part_from) as slice_quantity,
-        case when price_currency = row_currency then any_unit_price end as unit_price,
-        case when list_currency = row_currency then list_unit_price end as comparable_list_price,
+        any_unit_price as unit_price,
+        -- Without a public price in the currency of the row, the price paid is the list price.
+        case when list_currency = row_currency then list_unit_price else any_unit_price end as comparable_list_price,
         case
             when grant_key is not null then null
             when contract_unit_price is not null then 'contract'
@@ -227,10 +238,8 @@ final as (
         unit,
         cast(comparable_list_price as numeric(28, 9)) as list_unit_price,
         cast(unit_price as numeric(28, 9)) as unit_price,
-        cast(
-            coalesce(slice_quantity * coalesce(comparable_list_price, unit_price), slice_grant_cost) as numeric(28, 9)
-        ) as list_cost,
-        cast(coalesce(slice_quantity * unit_price, slice_grant_cost) as numeric(28, 9)) as contracted_cost,
+        cast(slice_quantity * comparable_list_price as numeric(28, 9)) as list_cost,
+        cast(slice_quantity * unit_price as numeric(28, 9)) as contracted_cost,
         cast(case when grant_key is null then slice_quantity * unit_price else 0 end as numeric(28, 9)) as billed_cost,
         cast(
             case when grant_key is null then slice_quantity * unit_price else slice_grant_cost end as numeric(28, 9)

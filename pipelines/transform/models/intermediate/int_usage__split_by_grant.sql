@@ -47,6 +47,7 @@ parts as (
         drawn.grant_id,
         drawn.quantity as part_quantity,
         drawn.effective_cost,
+        drawn.unit_cost,
         drawn.currency
     from billed_usage
     inner join drawn
@@ -60,6 +61,7 @@ parts as (
         cast(null as {{ dbt.type_string() }}) as grant_id,
         billed_usage.quantity - coalesce(covered.quantity, 0) as part_quantity,
         null as effective_cost,
+        null as unit_cost,
         null as currency
     from billed_usage
     left join covered
@@ -90,6 +92,7 @@ computed as (
         grant_id,
         part_quantity as quantity,
         effective_cost as grant_cost,
+        unit_cost as grant_unit_cost,
         currency as grant_currency
     from parts
 
@@ -127,6 +130,7 @@ high as (
         computed.grant_id,
         computed.quantity,
         computed.grant_cost,
+        computed.grant_unit_cost,
         computed.grant_currency
     from computed
     inner join conditional_skus
@@ -164,6 +168,7 @@ final as (
         grant_id,
         cast(quantity as numeric(28, 9)) as quantity,
         cast(grant_cost as numeric(28, 9)) as grant_cost,
+        cast(grant_unit_cost as numeric(28, 9)) as grant_unit_cost,
         grant_currency
     from unioned
 

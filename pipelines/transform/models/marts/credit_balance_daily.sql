@@ -14,6 +14,12 @@ parts as (
 
 ),
 
+expired as (
+
+    select * from {{ ref('int_credits__expired') }}
+
+),
+
 accounts as (
 
     select * from {{ ref('int_accounts__completed') }}
@@ -138,6 +144,106 @@ used_daily as (
 
 ),
 
+-- What was paid and neither usage nor an expiry has taken over yet.
+cost_changes as (
+
+    select
+        provider,
+        billing_account,
+        currency,
+        starts_on as date,
+        cost as amount
+    from grants
+    where is_prepaid
+
+    union all
+
+    select
+        provider,
+        billing_account,
+        grant_currency as currency,
+        billing_date as date,
+        -grant_cost as amount
+    from parts
+    where scenario = 'computed' and unit = 'credit' and grant_cost <> 0
+
+    union all
+
+    select
+        provider,
+        billing_account,
+        currency,
+        expires_on as date,
+        -effective_cost as amount
+    from expired
+    where unit = 'credit'
+
+),
+
+currencies as (
+
+    select distinct
+        provider,
+        billing_account,
+        currency
+    from cost_changes
+
+),
+
+cost_changes_daily as (
+
+    select
+        provider,
+        billing_account,
+        currency,
+        date,
+        sum(amount) as amount
+    from cost_changes
+    group by provider, billing_account, currency, date
+
+),
+
+cost_balances as (
+
+    select
+        days.provider,
+        days.billing_account,
+        days.date,
+        currencies.currency,
+        sum(coalesce(cost_changes_daily.amount, 0)) over (
+            partition by days.provider, days.billing_account, currencies.currency
+            order by days.date
+            rows between unbounded preceding and current row
+        ) as cost
+    from days
+    inner join currencies
+        on days.provider = currencies.provider
+        and days.billing_account = currencies.billing_account
+    left join cost_changes_daily
+        on days.provider = cost_changes_daily.provider
+        and days.billing_account = cost_changes_daily.billing_account
+        and currencies.currency = cost_changes_daily.currency
+        and days.date = cost_changes_daily.date
+
+),
+
+-- Balances in two currencies have no sum.
+cost_balances_daily as (
+
+    select
+        provider,
+        billing_account,
+        date,
+        case when count(nullif(cost, 0)) <= 1 then sum(cost) end as cost,
+        case
+            when count(nullif(cost, 0)) <= 1 then coalesce(max(case when cost <> 0 then currency end), max(currency))
+        end as currency,
+        count(nullif(cost, 0)) as balances
+    from cost_balances
+    group by provider, billing_account, date
+
+),
+
 daily as (
 
     select
@@ -147,7 +253,10 @@ daily as (
         coalesce(granted_daily.granted, 0) as granted,
         coalesce(used_until.used, 0) as used,
         coalesce(used_daily.quantity, 0) as used_on_date,
-        coalesce(used_daily.overage, 0) as overage
+        coalesce(used_daily.overage, 0) as overage,
+        case when coalesce(cost_balances_daily.balances, 0) <= 1 then coalesce(cost_balances_daily.cost, 0) end
+            as remaining_cost,
+        cost_balances_daily.currency
     from days
     left join granted_daily
         on days.provider = granted_daily.provider
@@ -161,6 +270,10 @@ daily as (
         on days.provider = used_daily.provider
         and days.billing_account = used_daily.billing_account
         and days.date = used_daily.date
+    left join cost_balances_daily
+        on days.provider = cost_balances_daily.provider
+        and days.billing_account = cost_balances_daily.billing_account
+        and days.date = cost_balances_daily.date
 
 ),
 
@@ -194,7 +307,9 @@ final as (
         cast(case
             when used_before > 0
                 then {{ divided('cast((granted - used) * days_before as numeric(38, 9))', 'used_before') }}
-        end as numeric(28, 9)) as days_left
+        end as numeric(28, 9)) as days_left,
+        cast(remaining_cost as numeric(28, 9)) as remaining_cost,
+        cast(currency as {{ dbt.type_string() }}) as currency
     from rated
 
 )

@@ -20,7 +20,9 @@ final as (
         currency,
         cast(valid_from as date) as valid_from,
         cast(valid_to as date) as valid_to,
-        sku_id
+        sku_id,
+        coalesce(prorate, false) as is_prorated,
+        coalesce(after_credits, false) as is_after_credits
     from fees
 
 )

@@ -1,0 +1,150 @@
+-- One row per prepaid grant that expired with something unused.
+-- What was paid for the unused part is a cost of the day of expiry. That day is known only when all usage of the day before
+-- is loaded, the last day on which usage can draw on the grant.
+
+with
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
+parts as (
+
+    select * from {{ ref('int_usage__split_by_grant') }}
+
+),
+
+discounts as (
+
+    select * from {{ ref('int_discounts__drawn') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+days as (
+
+    select * from {{ ref('int_days__covered') }}
+
+),
+
+drawn as (
+
+    select
+        provider,
+        billing_account,
+        grant_key,
+        quantity,
+        grant_cost as effective_cost
+    from parts
+    where scenario = 'computed' and grant_key is not null
+
+    union all
+
+    select
+        provider,
+        billing_account,
+        grant_key,
+        amount as quantity,
+        effective_cost
+    from discounts
+
+),
+
+drawn_in_all as (
+
+    select
+        provider,
+        billing_account,
+        grant_key,
+        sum(quantity) as quantity,
+        sum(effective_cost) as effective_cost
+    from drawn
+    group by provider, billing_account, grant_key
+
+),
+
+-- Every account must be loaded up to the expiry.
+loaded as (
+
+    select
+        provider,
+        billing_account,
+        max(billing_timezone) as billing_timezone,
+        min(complete_before_billing_date) as complete_before
+    from accounts
+    group by provider, billing_account
+
+),
+
+expiring as (
+
+    select
+        granted.*,
+        {{ start_of_date(later('day', -1, 'granted.expires_on'), 'loaded.billing_timezone') }} as last_day_start,
+        {{ start_of_date('granted.expires_on', 'loaded.billing_timezone') }} as last_day_end
+    from granted
+    inner join loaded
+        on granted.provider = loaded.provider
+        and granted.billing_account = loaded.billing_account
+        and granted.expires_on <= loaded.complete_before
+    where granted.is_prepaid
+
+),
+
+-- And none may miss a part of the last day. A billing day may touch two UTC dates.
+expired as (
+
+    select
+        expiring.provider,
+        expiring.billing_account,
+        expiring.grant_key
+    from expiring
+    inner join accounts
+        on expiring.provider = accounts.provider
+        and expiring.billing_account = accounts.billing_account
+    inner join days
+        on accounts.provider = days.provider
+        and accounts.account = days.account
+        and {{ is_priced_table('days.provider', 'days.resource') }}
+        and days.date >= cast(expiring.last_day_start as date)
+        and days.date < expiring.last_day_end
+    group by expiring.provider, expiring.billing_account, expiring.grant_key
+    having min(case when days.is_complete then 1 else 0 end) = 1
+
+),
+
+final as (
+
+    select
+        granted.provider,
+        granted.billing_account,
+        granted.grant_id,
+        granted.grant_key,
+        granted.unit,
+        granted.expires_on,
+        cast(granted.amount - coalesce(drawn_in_all.quantity, 0) as numeric(28, 9)) as quantity,
+        granted.unit_cost,
+        granted.list_unit_price,
+        cast(granted.cost - coalesce(drawn_in_all.effective_cost, 0) as numeric(28, 9)) as effective_cost,
+        granted.currency
+    from granted
+    inner join expired
+        on granted.provider = expired.provider
+        and granted.billing_account = expired.billing_account
+        and granted.grant_key = expired.grant_key
+    left join drawn_in_all
+        on granted.provider = drawn_in_all.provider
+        and granted.billing_account = drawn_in_all.billing_account
+        and granted.grant_key = drawn_in_all.grant_key
+    where granted.amount <> coalesce(drawn_in_all.quantity, 0)
+
+)
+
+select * from final

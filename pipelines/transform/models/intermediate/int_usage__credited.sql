@@ -1,0 +1,101 @@
+-- One row per priced row of usage as the usage API counts it, with the credits of money that pay for it.
+-- Credits of money are drawn for a day. Each row of the day has its share of the amount drawn, in proportion to its cost,
+-- computed from running totals: the shares add up to exactly the amount.
+
+{{ config(materialized='view') }}
+
+with
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
+    where scenario = 'computed' and is_priced
+
+),
+
+discounts as (
+
+    select * from {{ ref('int_discounts__drawn') }}
+
+),
+
+daily_discounts as (
+
+    select
+        provider,
+        billing_account,
+        currency,
+        billing_date,
+        sum(case when is_prepaid then 0 else amount end) as credited,
+        sum(case when is_prepaid then amount else 0 end) as prepaid,
+        sum(effective_cost) as prepaid_cost
+    from discounts
+    group by provider, billing_account, currency, billing_date
+
+),
+
+discounted as (
+
+    select
+        priced_usage.*,
+        daily_discounts.credited as credited_on_date,
+        daily_discounts.prepaid as prepaid_on_date,
+        daily_discounts.prepaid_cost as prepaid_cost_on_date,
+        daily_discounts.billing_date is not null and priced_usage.billed_cost <> 0 as has_share
+    from priced_usage
+    left join daily_discounts
+        on priced_usage.provider = daily_discounts.provider
+        and priced_usage.billing_account = daily_discounts.billing_account
+        and priced_usage.currency = daily_discounts.currency
+        and priced_usage.billing_date = daily_discounts.billing_date
+
+),
+
+-- Only rows with a share: a window over the hours of years without credits would take time and find nothing.
+summed as (
+
+    select
+        *,
+        sum(billed_cost) over (
+            partition by provider, billing_account, currency, billing_date
+            order by bucket_start, bucket_end, account, meter, sku_price_id, coalesce(list_sku_price_id, '')
+            rows between unbounded preceding and current row
+        ) as cost_until,
+        sum(billed_cost) over (partition by provider, billing_account, currency, billing_date) as cost_on_date
+    from discounted
+    where has_share
+
+),
+
+{%- set columns = [
+    'provider', 'billing_account', 'account', 'meter', 'timespan', 'sku_id', 'sku_price_id', 'list_sku_price_id', 'tier_no',
+    'grant_key', 'grant_id', 'bucket_start', 'bucket_end', 'billing_date', 'billing_month', 'quantity', 'unit',
+    'list_unit_price', 'unit_price', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency',
+    'is_complete',
+] %}
+
+final as (
+
+    select
+        {{ columns | join(', ') }},
+        {%- for share in ['credited', 'prepaid', 'prepaid_cost'] %}
+        cast(coalesce(
+            {{ allocated(share ~ '_on_date', 'cost_until', 'cost_on_date') }}
+            - {{ allocated(share ~ '_on_date', 'cost_until - billed_cost', 'cost_on_date') }}, 0
+        ) as numeric(28, 9)) as {{ share }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from summed
+
+    union all
+
+    select
+        {{ columns | join(', ') }},
+        cast(0 as numeric(28, 9)) as credited,
+        cast(0 as numeric(28, 9)) as prepaid,
+        cast(0 as numeric(28, 9)) as prepaid_cost
+    from discounted
+    where not has_share
+
+)
+
+select * from final
