@@ -28,7 +28,7 @@ def providers() -> tuple[str, ...]:
     return TWO
 
 
-STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 94, 56
+STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 84, 58
 
 
 def restate(sandbox: Sandbox) -> None:
