@@ -268,6 +268,7 @@ def test_a_failure_keeps_the_windows_before_it(cli: Cli, sandbox: Sandbox, monke
     assert ("2025-05-26T00", "2026-03-20T11") in requested_windows(sandbox)
 
 
+@pytest.mark.thorough
 def test_restores_a_lost_working_directory(cli: Cli, sandbox: Sandbox, dlt_data_dir: Path) -> None:
     """The destination holds the state, so another machine continues where the last one stopped."""
     cli(*LOAD)
@@ -286,6 +287,7 @@ def test_reloads_a_lost_database(cli: Cli, sandbox: Sandbox) -> None:
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
+@pytest.mark.thorough
 def test_each_database_has_its_own_cursor(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second database is loaded from initial_date."""
     cli(*LOAD)

@@ -110,6 +110,7 @@ def past_usage(http: httpx.Client, variables: dict[str, str]) -> list[Any]:
     ]
 
 
+@pytest.mark.thorough
 def test_served_usage_is_the_same_in_every_process(http: httpx.Client) -> None:
     """`serve` reports the variables that suffice for a request, serves the usage of its seed, and ends on an interrupt."""
     script = (

@@ -435,7 +435,7 @@ def test_raises_the_failure_while_another_table_is_still_reading(database: Datab
         database.pipeline().run(tables)
 
 
-@pytest.mark.parametrize("first", ["by_product", "by_team"])
+@pytest.mark.parametrize("first", ["by_product", pytest.param("by_team", marks=pytest.mark.thorough)])
 def test_the_schema_does_not_depend_on_the_order_in_which_tables_finish(database: Database, first: str) -> None:
     """Otherwise every run would store a new version of the schema."""
     names = ["by_product", "by_key", "by_team"]

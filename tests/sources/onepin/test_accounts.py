@@ -72,6 +72,7 @@ def test_rejects_a_workspace_id_that_is_not_an_identifier(
     assert "is not an identifier" in failure["error"]
 
 
+@pytest.mark.thorough
 def test_each_account_has_its_own_filters(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_first_run_loads_all_that_the_api_returns(cli: Cli, load: Callable[...
     assert {row for table in ALL for row in loaded(cli, table, "distinct workspace_id")} == {(own,)}
 
 
+@pytest.mark.thorough
 def test_a_second_run_changes_no_row(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:
@@ -118,7 +119,12 @@ def test_a_day_grows_when_its_runs_settle(
 
 
 @pytest.mark.parametrize(
-    ("days", "gap"), [(100, ("2026-03-20", "2026-03-31")), (90, ("2026-03-20", "2026-03-21")), (89, None)]
+    ("days", "gap"),
+    [
+        (100, ("2026-03-20", "2026-03-31")),
+        pytest.param(90, ("2026-03-20", "2026-03-21"), marks=pytest.mark.thorough),
+        pytest.param(89, None, marks=pytest.mark.thorough),
+    ],
 )
 def test_reports_days_that_were_never_complete(
     cli: Cli,
@@ -184,6 +190,7 @@ def test_another_timezone_begins_another_history(
     assert cli.rows("select count(*) from onepin.usage_summary") == [(3,)]
 
 
+@pytest.mark.thorough
 def test_a_backfill_loads_its_days_and_takes_no_snapshot(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """It loads whole days, weeks and months; other rows, cursors and snapshots stay unchanged."""
     load()
@@ -221,6 +228,7 @@ def test_loads_an_empty_workspace(cli: Cli, load: Callable[..., Any], sandbox: S
     assert cli.rows("select count(*) from onepin.usage_daily") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_initial_date_is_the_first_day(cli: Cli, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It limits days and events; the month that holds it is complete."""
     monkeypatch.setenv("SOURCES__ONEPIN__INITIAL_DATE", "2026-03-10")
@@ -265,7 +273,9 @@ def test_another_timezone_does_not_hide_a_missed_window(
     }
 
 
-@pytest.mark.parametrize(("first", "behind"), [(92, 90), (95, 93), (92, 85)])
+@pytest.mark.parametrize(
+    ("first", "behind"), [(92, 90), *(pytest.param(*days, marks=pytest.mark.thorough) for days in ((95, 93), (92, 85)))]
+)
 def test_a_backfill_beyond_the_reach_is_a_missed_window(
     cli: Cli, load: Callable[..., Any], clock: time_machine.Traveller, first: int, behind: int
 ) -> None:

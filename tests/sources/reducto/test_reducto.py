@@ -102,6 +102,7 @@ def test_a_first_run_equals_the_vendors_totals(cli: Cli, sandbox: Sandbox) -> No
     assert ("",) in cli.rows(f"select distinct file_type from {table('file_type')}")
 
 
+@pytest.mark.thorough
 def test_a_second_run_changes_no_row(cli: Cli) -> None:
     """Even the time of fetching stays."""
     cli(*LOAD)
@@ -164,6 +165,7 @@ def test_loads_every_organisation(cli: Cli, sandbox: Sandbox, monkeypatch: pytes
     assert cli.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
 
 
+@pytest.mark.thorough
 def test_rows_of_a_removed_organisation_stay(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without org_ids the responses cover the key's own organisation, and delete no row of the others."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
@@ -244,7 +246,7 @@ def test_check_sends_one_request(cli: Cli, sandbox: Sandbox) -> None:
     ]
 
 
-@pytest.mark.parametrize("end_date", ["included", "excluded"])
+@pytest.mark.parametrize("end_date", ["included", pytest.param("excluded", marks=pytest.mark.thorough)])
 def test_no_day_is_missing_whether_the_end_is_included_or_not(cli: Cli, sandbox: Sandbox, end_date: Any) -> None:
     """First run, backfill and second run give the same table for both interpretations of the reference."""
     sandbox.reducto.options.end_date = end_date
@@ -272,6 +274,7 @@ def test_credits_that_are_not_shown_are_neither_invented_nor_zero(
     ]
 
 
+@pytest.mark.thorough
 def test_each_account_has_its_own_filters(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key requests its own organisations with its own filters, and each row names its account."""
     keys = {name: sandbox.reducto.credential(name).api_key for name in ("default", "firm")}
@@ -292,6 +295,7 @@ def test_each_account_has_its_own_filters(cli: Cli, sandbox: Sandbox, monkeypatc
     } == {(LEGAL, "parse", "pdf", "html")}
 
 
+@pytest.mark.thorough
 def test_one_key_may_serve_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own organisations; the same ones twice are refused."""
     key = {"api_key": sandbox.reducto.credential().api_key}
@@ -304,6 +308,7 @@ def test_one_key_may_serve_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch:
     assert "same credentials" in cli(*LOAD, status=2)
 
 
+@pytest.mark.thorough
 def test_logs_an_organisation_that_never_returns_data(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row has no window, so that its account does not look complete."""
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
@@ -313,6 +318,7 @@ def test_logs_an_organisation_that_never_returns_data(cli: Cli, sandbox: Sandbox
     assert cli.rows(log) == [(HARBOUR, False, True), (LEGAL, True, False)]
 
 
+@pytest.mark.thorough
 def test_fills_a_gap_in_the_schedule_in_quarters(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """After a hundred days without a run no day is missing or doubled; the windows adjoin."""
     cli(*LOAD)

@@ -126,6 +126,7 @@ def test_a_server_that_ignores_the_key_is_an_error(
     assert not cli.rows(f"select * from information_schema.tables where table_name = '{table}'")
 
 
+@pytest.mark.thorough
 def test_usage_that_vanishes_for_a_key_is_removed(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its days become 0 and its hours are deleted; the rows of the other key stay."""
     first, second = keys(sandbox)[:2]
@@ -211,6 +212,7 @@ def test_hours_are_loaded_from_the_first_complete_one(
     assert "MISSED" not in cli(*only)
 
 
+@pytest.mark.thorough
 def test_a_dashboard_without_bounds_replaces_only_the_days_from_its_first_one(
     cli: Cli, sandbox: Sandbox, edit: Edit
 ) -> None:
@@ -253,6 +255,7 @@ def test_a_server_that_excludes_the_last_token_day_is_an_error(cli: Cli, sandbox
     assert cli.rows("select date, total_tokens from scopix.tokens_daily order by 1") == before
 
 
+@pytest.mark.thorough
 def test_the_first_minutes_of_a_month_keep_the_tokens_of_the_days_before(
     cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
@@ -281,6 +284,7 @@ def test_a_newer_server_without_month_fields_loads_days_with_and_without_tokens(
     assert cli.rows("select count(*), sum(total_tokens) from scopix.tokens_daily") == [(48, 100)]
 
 
+@pytest.mark.thorough
 def test_a_null_error_field_is_no_error(cli: Cli, sandbox: Sandbox) -> None:
     """A response with `error: null` is loaded."""
     sandbox.scopix.options.edit = lambda _, body: body.update(error=None)
