@@ -44,7 +44,7 @@ def test_a_function_edits_the_body(sandbox: Sandbox, mathpix: UsageClient) -> No
     assert mathpix.rows()
     with pytest.raises(ValueError, match="edit must be a function"):
         Fault(edit="a text")
-    with pytest.raises(ValueError, match="not replaced"):
+    with pytest.raises(ValueError, match="without status, body or redirect"):
         Fault(status=500, edit=lambda body, _: body)
 
 
