@@ -70,6 +70,7 @@ def test_a_run_loads_billing_and_empties_it_when_unconfigured(
     assert cli.rows(COUNT) == [(0,)]
 
 
+@pytest.mark.thorough
 def test_a_billing_error_stops_only_billing(cli: Cli, files: Path) -> None:
     """The last valid billing data stays, providers are loaded, the run reports each error and exits with 1."""
     cli(*LOAD)

@@ -216,6 +216,7 @@ def test_a_run_that_cannot_be_recorded_has_a_warning(cli: Cli, monkeypatch: pyte
     assert "WARNING  this run could not be recorded in meterhouse.runs" in cli(*LOAD)
 
 
+@pytest.mark.thorough
 def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds even in meterhouse.duckdb, where a schema of the same name would be ambiguous."""
     cli(*LOAD)
