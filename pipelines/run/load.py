@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from threading import Lock, Thread
 
+import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.sources import DltSource
 
@@ -15,34 +16,55 @@ from meterhouse.sources._core.errors import SourceError
 from meterhouse.sources._core.events import Place
 
 
-def load(sources: Mapping[str, DltSource], destination: Destination, state: RunState) -> None:
-    """Extracts and loads all sources at the same time. A failure goes into the state; the others are loaded."""
+def load(
+    sources: Mapping[str, DltSource], pipelines: Mapping[str, dlt.Pipeline], destination: Destination, state: RunState
+) -> None:
+    """Extracts and loads the sources at the same time, each by its pipeline. A failure goes into the state."""
     writing = Lock()
 
-    def load_provider(provider: str) -> None:
+    def load_provider(provider: str, pipeline: dlt.Pipeline) -> None:
         began = time.monotonic()
         try:
-            load_one(destination, provider, sources[provider], writing)
+            load_one(pipeline, sources[provider], destination, writing)
             state.observe(ProviderLoaded(provider, time.monotonic() - began))
         except Exception as error:  # noqa: BLE001 - no error of one provider may stop the others
             state.observe(LoadFailed(Place(provider), as_load_error(provider, error, destination)))
 
     # Daemon threads: those of a pool would keep the process alive after Ctrl-C, until their provider responds.
-    threads = [Thread(target=load_provider, args=(provider,), name=f"load {provider}", daemon=True) for provider in sources]
+    threads = [Thread(target=load_provider, args=item, name=f"load {item[0]}", daemon=True) for item in pipelines.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def load_one(destination: Destination, name: str, source: DltSource, writing: Lock) -> None:
+def restored_pipelines(
+    sources: Mapping[str, DltSource], destination: Destination, state: RunState
+) -> dict[str, dlt.Pipeline]:
+    """The pipelines of the sources. A pipeline that cannot be restored is a failure in the state, and left out."""
+    pipelines = {}
+    for provider in sources:
+        try:
+            pipelines[provider] = restored_pipeline(destination, provider)
+        except Exception as error:  # noqa: BLE001 - no error of one provider may stop the others
+            state.observe(LoadFailed(Place(provider), as_load_error(provider, error, destination)))
+    return pipelines
+
+
+def restored_pipeline(destination: Destination, name: str) -> dlt.Pipeline:
+    """The pipeline of a dataset, with the state and the schemas that the destination holds.
+
+    The destination is the source of truth, so dlt's working directory is dropped. Otherwise dlt would prefer a newer state
+    in it, although a database restored from a backup lacks the rows that its cursors claim. dlt would also load the package
+    that a killed run left behind, although this run requests the same windows again.
+    """
+    pipeline = destination.pipeline(name).drop()
+    pipeline.sync_destination()
+    return pipeline
+
+
+def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
-    with writing, destination.hold_open():
-        # The destination is the source of truth, so dlt's working directory is dropped. Otherwise dlt would prefer a newer
-        # state in that directory, although a database restored from a backup lacks the rows that its cursors claim. dlt
-        # would also load the package that a killed run left behind, although this run requests the same windows again.
-        pipeline = destination.pipeline(name).drop()
-        pipeline.sync_destination()
     pipeline.extract(source)
     with writing, destination.hold_open():
         if pipeline.has_pending_data:

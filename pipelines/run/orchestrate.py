@@ -15,7 +15,7 @@ from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Warned
-from meterhouse.pipelines.run.load import load, root_cause
+from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
@@ -56,8 +56,8 @@ def run_all(
                 require_billing_configured(destination, configured)
             before = history.count_rows(destination, sources, state.started_at)
             load_billing(destination, state, configured, clear=clear_billing)
-        if sources:
-            load(sources, destination, state)
+            pipelines = restored_pipelines(sources, destination, state)
+        load(sources, pipelines, destination, state)
         rows = history.run_rows(state, before, history.count_rows(destination, sources, state.started_at))
         result = RunResult(destination, state)
         if models:

@@ -50,7 +50,7 @@ def test_a_run_has_as_many_steps_as_the_kill_points_assume(recent_cli: Cli, sand
     require_complete(recent_cli, sandbox, TWO)
 
 
-@pytest.mark.parametrize("tenth", [pytest.param(n, marks=() if n == 6 else pytest.mark.thorough) for n in range(10)])
+@pytest.mark.parametrize("tenth", [pytest.param(n, marks=() if n == 4 else pytest.mark.thorough) for n in range(10)])
 def test_the_next_run_repairs_a_run_killed_at_any_tenth(recent_cli: Cli, sandbox: Sandbox, start: Start, tenth: int) -> None:
     """Kills a first run, which creates the tables, at every other tenth, and a later one, which changes rows."""
     if tenth % 2:

@@ -122,6 +122,7 @@ def test_keeps_billing_that_another_pipeline_loaded(cli: Cli) -> None:
     assert cli.rows(COUNT) == [(3,)]
 
 
+@pytest.mark.thorough
 def test_a_billing_error_stops_only_billing(cli: Cli, files: Path) -> None:
     """The last valid billing data stays, providers are loaded, the run reports each error and exits with 1."""
     cli(*LOAD)

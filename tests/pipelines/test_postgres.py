@@ -132,6 +132,7 @@ def test_runs_mirror_the_vendor(
     assert all(len(set(before[table]) & set(after[table])) > 0 for table in before if len(before[table]) > 30)
 
 
+@pytest.mark.thorough
 def test_deletes_withdrawn_events(postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]) -> None:
     """Events, whose table has no buckets, are deleted by id."""
     with time_machine.travel(NOW, tick=False):

@@ -147,6 +147,7 @@ def test_a_backfill_before_the_first_run_sets_no_cursor(cli: Cli, sandbox: Sandb
     assert requested_windows(sandbox) == {("2026-03-01T00", "2026-03-20T11")}
 
 
+@pytest.mark.thorough
 def test_full_refresh_requests_everything_again(cli: Cli, sandbox: Sandbox) -> None:
     """It mirrors changes older than the lookback."""
     cli(*LOAD)
@@ -182,6 +183,7 @@ def test_loads_buckets_of_any_timespan(cli: Cli, sandbox: Sandbox, monkeypatch: 
     assert cli.rows(f"select count(distinct bucket_start) from mathpix.{TABLES[0]} where not is_complete") == [(1,)]
 
 
+@pytest.mark.thorough
 def test_a_change_of_timespan_replaces_the_old_buckets(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hours and days of the same time never coexist, because they would count twice."""
     cli(*LOAD)
@@ -279,6 +281,7 @@ def test_restores_a_lost_working_directory(cli: Cli, sandbox: Sandbox, dlt_data_
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
+@pytest.mark.thorough
 def test_reloads_a_lost_database(cli: Cli, sandbox: Sandbox) -> None:
     """No cursor survives the rows that it stands for."""
     cli(*LOAD)
@@ -383,6 +386,7 @@ def test_strips_line_breaks_from_keys(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     assert "geheim" not in cli.output
 
 
+@pytest.mark.thorough
 def test_discards_the_package_of_a_killed_run(cli: Cli, sandbox: Sandbox) -> None:
     """A run that died between extract and load moved no cursor; the next one requests its windows again."""
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
@@ -440,6 +444,7 @@ def test_runs_one_table_alone(cli: Cli, sandbox: Sandbox) -> None:
     assert {request.query["group_by"][0] for request in sandbox.requests} == {"app_id"}
 
 
+@pytest.mark.thorough
 def test_a_failure_in_another_dlt_pipeline_raises_rows(cli: Cli, sandbox: Sandbox) -> None:
     """Without an observer that collects failures, a failure is an exception, and dlt loads nothing."""
     pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb("meterhouse.duckdb"), dataset_name="mathpix")

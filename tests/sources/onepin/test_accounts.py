@@ -12,6 +12,7 @@ from tests.conftest import Cli
 from tests.sources.onepin.conftest import NEW_YORK, SUMMARY, loaded, steady
 
 
+@pytest.mark.thorough
 def test_loads_two_accounts_separately(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_loads_languages_of_a_views_period(
     ]
 
 
+@pytest.mark.thorough
 def test_loads_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """A column that an older version lacks is null; a field that a newer one adds becomes a text column."""
     sandbox.onepin.options.version = "older"
@@ -84,6 +85,7 @@ def test_loads_older_and_newer_versions(cli: Cli, load: Callable[..., Any], sand
     assert "avatars" not in {name for (name, *_) in cli.rows("describe onepin.usage_summary")}
 
 
+@pytest.mark.thorough
 def test_credits_without_a_language_have_a_row(cli: Cli, load: Callable[..., Any], sandbox: Sandbox) -> None:
     """The rows of a period add up to its total, even without any language."""
     untagged = Run(NOW - timedelta(days=1), credits=100, locale="")

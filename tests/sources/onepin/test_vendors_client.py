@@ -67,6 +67,7 @@ def test_days_and_buckets_equal_the_vendors_client(cli: Cli, usage: Any) -> None
 
 
 @pytest.mark.parametrize("range_", VIEW_OF)
+@pytest.mark.thorough
 def test_snapshots_equal_the_vendors_client(cli: Cli, usage: Any, range_: Any) -> None:
     """The totals of a range and of its languages; credits without a language equal the vendor's own number."""
     summary = usage.usage_summary(range=range_, activity_view=VIEW_OF[range_]).data

@@ -111,6 +111,7 @@ def test_a_second_run_changes_no_row(cli: Cli) -> None:
     assert {grouping: loaded(cli, grouping) for grouping in GROUPINGS} == before
 
 
+@pytest.mark.thorough
 def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
     """Changed credits, a vanished group and a vanished day; rows of another organisation and older days stay."""
     cli(*LOAD)
@@ -125,6 +126,7 @@ def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
     assert not cli.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
 
 
+@pytest.mark.thorough
 def test_a_later_run_requests_the_lookback_and_a_day_around_it(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +182,7 @@ def test_rows_of_a_removed_organisation_stay(cli: Cli, sandbox: Sandbox, monkeyp
     )
 
 
+@pytest.mark.thorough
 def test_an_organisation_that_fails_does_not_stop_the_others(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +196,7 @@ def test_an_organisation_that_fails_does_not_stop_the_others(
     assert f"organisation {QUILL}: the owner of the API key is not a member" in cli("check", status=1)
 
 
+@pytest.mark.thorough
 def test_a_backfill_changes_only_its_window(cli: Cli, sandbox: Sandbox) -> None:
     """It loads [since, until) exactly, and the next run sends the requests that it would have sent."""
     cli(*LOAD)

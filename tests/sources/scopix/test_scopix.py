@@ -232,6 +232,7 @@ def test_operation_types_limit_the_events(cli: Cli, sandbox: Sandbox, monkeypatc
     assert len(ids(cli)) == chat + search
 
 
+@pytest.mark.thorough
 def test_the_last_run_of_a_day_replaces_its_snapshot(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """Two runs of a day leave the snapshot of the later one; snapshots of earlier days stay."""
     only = ("run", "scopix.usage_breakdown", "scopix.dashboard_analytics", "--no-models")
@@ -249,6 +250,7 @@ def test_the_last_run_of_a_day_replaces_its_snapshot(cli: Cli, sandbox: Sandbox,
     ]
 
 
+@pytest.mark.thorough
 def test_restated_and_withdrawn_usage_is_replaced(cli: Cli, sandbox: Sandbox) -> None:
     """Within the lookback, in every table that is requested by date."""
     only = ("run", "scopix.usage_events", "scopix.usage_by_period", "scopix.usage_daily", "--no-models")
@@ -275,6 +277,7 @@ def test_an_account_without_usage_has_its_tables(cli: Cli, sandbox: Sandbox) -> 
     assert cli.rows("select count(*), sum(total_requests) from scopix.usage_daily") == [(20, 0)]
 
 
+@pytest.mark.thorough
 def test_a_pause_in_the_schedule_is_caught_up(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """After five weeks without a run, the next run loads all of them."""
     sandbox.scopix.usage.set(few(30) + few(30, "2026-04-02", "later"))
@@ -310,6 +313,7 @@ def test_an_older_server_has_months_of_tokens_but_no_days(cli: Cli, sandbox: San
     assert not cli.rows("select * from information_schema.tables where table_name = 'tokens_daily'")
 
 
+@pytest.mark.thorough
 def test_an_account_that_fails_does_not_stop_the_others(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each account has its key and tenant; if one fails, the other is loaded."""
     keys = {name: sandbox.scopix.credential(name) for name in ("default", "studio")}
@@ -325,6 +329,7 @@ def test_an_account_that_fails_does_not_stop_the_others(cli: Cli, sandbox: Sandb
 
 
 @pytest.mark.parametrize("since", ["2026-02-03", "2026-02-01"])
+@pytest.mark.thorough
 def test_a_backfill_loads_exactly_its_days(cli: Cli, sandbox: Sandbox, since: str) -> None:
     """Of months it loads the complete ones; it takes no snapshots, which are of the present only."""
     sandbox.scopix.usage.set(few(30, "2026-02-02") + few(30, "2026-02-20", "later"))
@@ -336,6 +341,7 @@ def test_a_backfill_loads_exactly_its_days(cli: Cli, sandbox: Sandbox, since: st
     assert months == [(1 if since == "2026-02-01" else 0,)]
 
 
+@pytest.mark.thorough
 def test_a_new_field_is_a_column_and_a_wrong_value_stops_only_its_table(cli: Cli, sandbox: Sandbox) -> None:
     """A new field is loaded; a value of another type is an error with endpoint, field and value."""
     new = {"id": "x", "timestamp": "2026-03-19T01:00:00+00:00", "operation_type": "describe", "region": "eu"}

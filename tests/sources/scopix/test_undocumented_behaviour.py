@@ -91,6 +91,7 @@ def test_a_list_of_exactly_one_full_page_is_complete(
     assert cli.rows("select count(*) from scopix.usage_events") == [(100,)]
 
 
+@pytest.mark.thorough
 def test_events_without_a_key_have_the_requested_key(
     cli: Cli, sandbox: Sandbox, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_accounts_with_one_key_share_its_rate_limits() -> None:
     assert [limiter.requests_per_minute for limiter in limiters] == [30, 60, 30, 60]
 
 
+@pytest.mark.thorough
 def test_hours_are_loaded_from_the_first_complete_one(
     cli: Cli, sandbox: Sandbox, edit: Edit, clock: time_machine.Traveller
 ) -> None:
@@ -246,6 +248,7 @@ def test_a_dashboard_without_its_days_is_requested_again(cli: Cli, sandbox: Sand
     assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(20,)]
 
 
+@pytest.mark.thorough
 def test_a_server_that_excludes_the_last_token_day_is_an_error(cli: Cli, sandbox: Sandbox) -> None:
     """It returns zero for any single day, and the loaded rows stay."""
     cli(*TOKENS)

@@ -1,0 +1,39 @@
+{#
+  Tables and views are replaced by one statement on DuckDB. dbt-duckdb creates a second one, renames both and drops the old one.
+  A project that installs these models as a package keeps dbt's own materializations: dbt lets no package replace them.
+#}
+
+{% materialization table, adapter="duckdb" %}
+  {%- set existing = load_cached_relation(this) -%}
+  {%- set target = this.incorporate(type="table") -%}
+  {{ run_hooks(pre_hooks) }}
+  {% if existing is not none and existing.is_view %}{% do adapter.drop_relation(existing) %}{% endif %}
+  {% call statement("main") %}{{ replace_table(target, compiled_code) }}{% endcall %}
+  {% do persist_docs(target, model) %}
+  {{ run_hooks(post_hooks) }}
+  {% do adapter.commit() %}
+  {{ return({"relations": [target]}) }}
+{% endmaterialization %}
+
+{% materialization view, adapter="duckdb" %}
+  {%- set existing = load_cached_relation(this) -%}
+  {%- set target = this.incorporate(type="view") -%}
+  {{ run_hooks(pre_hooks) }}
+  {% if existing is not none and existing.is_table %}{% do adapter.drop_relation(existing) %}{% endif %}
+  {% call statement("main") %}create or replace view {{ target }} as ({{ compiled_code }}){% endcall %}
+  {% do persist_docs(target, model) %}
+  {{ run_hooks(post_hooks) }}
+  {% do adapter.commit() %}
+  {{ return({"relations": [target]}) }}
+{% endmaterialization %}
+
+{# The statements that replace a table; with a contract, its columns must be those of the contract, in any order. #}
+{% macro replace_table(relation, query) -%}
+  {%- if config.get("contract").enforced -%}
+    {{ get_assert_columns_equivalent(query) }}
+    create or replace table {{ relation }} {{ get_table_columns_and_constraints() }};
+    insert into {{ relation }} {{ get_column_names() }} ({{ get_select_subquery(query) }})
+  {%- else -%}
+    create or replace table {{ relation }} as ({{ query }})
+  {%- endif -%}
+{%- endmacro %}
