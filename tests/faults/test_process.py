@@ -82,8 +82,8 @@ def test_the_next_run_repairs_a_run_killed_between_two_providers(recent_cli: Cli
 @pytest.mark.parametrize(
     ("phase", "number"),
     [
-        ("extract", signal.SIGINT),
         ("load", signal.SIGTERM),
+        pytest.param("extract", signal.SIGINT, marks=pytest.mark.thorough),
         pytest.param("extract", signal.SIGTERM, marks=pytest.mark.thorough),
         pytest.param("load", signal.SIGINT, marks=pytest.mark.thorough),
     ],

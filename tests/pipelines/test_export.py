@@ -82,6 +82,7 @@ def test_csv_has_a_portable_format(year: Exported) -> None:
         assert rows[key]["SkuPriceDetails"] == (row["SkuPriceDetails"] or "")
 
 
+@pytest.mark.thorough
 def test_prepaid_credits_are_a_virtual_currency(year: Exported) -> None:
     """The purchase has a billed cost and no effective cost; usage has an effective cost and no billed cost."""
     rows = by_charge(year.file("1.2", "parquet"))
@@ -115,6 +116,7 @@ def test_cost_is_quantity_times_price(year: Exported) -> None:
     assert {"thirds", "package", "overage", "drawn"} <= {row["x_ChargeId"] for row in rows}
 
 
+@pytest.mark.thorough
 def test_billing_periods_use_the_billing_timezone(year: Exported) -> None:
     """A billing account outside UTC has periods that start at its own midnight."""
     rows = by_charge(year.file("1.2", "parquet"))
@@ -168,6 +170,7 @@ def test_replaces_an_existing_file(year: Exported, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.thorough
 def test_a_failed_export_keeps_the_existing_file(year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partial file would look like a complete month."""
 

@@ -143,6 +143,7 @@ def test_deletes_withdrawn_events(postgres: Warehouse, sandbox: Sandbox, load: C
         ]
 
 
+@pytest.mark.thorough
 def test_records_runs_and_finds_stale_tables(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, load: Callable[[str], None]
 ) -> None:

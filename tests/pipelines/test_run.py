@@ -200,6 +200,7 @@ def accounts(sandbox: Sandbox, **keys: str) -> str:
     return json.dumps({name: {"app_id": key.app_id, "app_key": key.app_key} for name, key in named.items()})
 
 
+@pytest.mark.thorough
 def test_each_account_has_its_own_cursor(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that is added later starts at initial_date."""
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", accounts(sandbox, notes="default"))
@@ -400,6 +401,7 @@ def test_discards_the_package_of_a_killed_run(cli: Cli, sandbox: Sandbox) -> Non
     assert total(cli) == sandbox.mathpix.usage.total("2026-03-01", NOW)
 
 
+@pytest.mark.thorough
 def test_a_new_vendor_field_becomes_a_column(cli: Cli, sandbox: Sandbox) -> None:
     """The column holds text, and null in older rows; totals stay."""
     cli(*LOAD)

@@ -402,6 +402,7 @@ def test_rejects_wrong_alert_settings(
         assert "secret" not in cli.output
 
 
+@pytest.mark.thorough
 def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets may name an account. The repr hides the address, and `check` warns of readable secrets."""
     Path(".dlt").mkdir()

@@ -214,6 +214,7 @@ def test_incomplete_weeks_have_no_drivers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.thorough
 def test_a_report_is_one_small_file_whose_data_cannot_break_out(reports: dict[str, WrittenReport], name: str) -> None:
     """No number is a float, no name becomes markup, nothing is loaded from elsewhere, and the file is below 3 MB."""
     written = reports[name]

@@ -148,7 +148,13 @@ def test_requests_the_rest_of_a_window_that_ends_early(database: Database) -> No
     assert len(database.days()) == 11
 
 
-@pytest.mark.parametrize("fetch", [without("03-14", "03-16"), only(until="03-14")], ids=["a hole", "an early end"])
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        pytest.param(without("03-14", "03-16"), id="a hole"),
+        pytest.param(only(until="03-14"), id="an early end", marks=pytest.mark.thorough),
+    ],
+)
 def test_missing_time_stays_and_stops_the_partition(database: Database, fetch: Fetch) -> None:
     """Its rows are not deleted, the cursor stays before it, and the error names it."""
     database.run(Partition("a", plan("03-10"), whole))

@@ -11,7 +11,7 @@ from tests.conftest import Cli
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("days", [5, 40])
+@pytest.mark.parametrize("days", [pytest.param(5, marks=pytest.mark.thorough), 40])
 def test_fills_a_gap_in_the_schedule(cli: Cli, sandbox: Sandbox, days: int) -> None:
     """The first run after the gap loads every hour, within the lookback or far beyond it, and reports no missed window."""
     only = ("run", "mathpix.ocr_usage_by_usage_type", "--no-models")

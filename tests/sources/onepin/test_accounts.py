@@ -46,6 +46,7 @@ def test_check_sends_one_request(cli: Cli, sandbox: Sandbox) -> None:
     assert [request.path for request in sandbox.requests] == [SUMMARY]
 
 
+@pytest.mark.thorough
 def test_a_key_of_another_workspace_keeps_both_histories(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

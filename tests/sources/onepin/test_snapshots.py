@@ -24,6 +24,7 @@ def test_separates_the_owners_credits_from_the_workspaces(cli: Cli, load: Callab
     assert cli.rows("select sum(credits) from onepin.usage_daily") == [(100,)]
 
 
+@pytest.mark.thorough
 def test_the_last_snapshot_of_a_day_stays(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, clock: time_machine.Traveller
 ) -> None:

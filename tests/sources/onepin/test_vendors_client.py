@@ -56,6 +56,7 @@ def repr_of(row: tuple[Any, ...]) -> list[str]:
     return [f"{value:.9f}" if isinstance(value, int | Decimal) else str(value) for value in row]
 
 
+@pytest.mark.thorough
 def test_days_and_buckets_equal_the_vendors_client(cli: Cli, usage: Any) -> None:
     """Ninety days, twelve weeks, twelve months."""
     assert same(cli, USAGE_DAILY, usage.usage_summary(range="90d").data.daily)

@@ -140,6 +140,7 @@ def test_a_later_run_requests_the_lookback_and_a_day_around_it(
     assert asked(sandbox) == [("2026-03-17", "2026-03-22")]
 
 
+@pytest.mark.thorough
 def test_a_missing_today_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A response that ends before today leaves today's rows, and the next day's run completes them."""
     cli(*LOAD)
@@ -155,6 +156,7 @@ def test_a_missing_today_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, cloc
     assert cli.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_loads_every_organisation(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own rows and cursor: one that is added later begins at initial_date."""
     cli(*LOAD)

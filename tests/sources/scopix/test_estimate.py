@@ -99,6 +99,7 @@ def test_a_hundred_keys_take_one_request_for_the_estimate(
         assert len(announcements) == 1
 
 
+@pytest.mark.thorough
 def test_a_long_list_is_announced_again_with_all_remaining_requests(
     cli: Cli, sandbox: Sandbox, announcements: list[Announcement], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ def test_events_within_the_lookback_are_added_and_removed(cli: Cli, sandbox: San
     assert "late" in ids(cli)
 
 
+@pytest.mark.thorough
 def test_days_are_requested_once_for_each_key_and_then_within_the_lookback(
     cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_pause_in_the_schedule_is_caught_up(cli: Cli, sandbox: Sandbox, clock:
     assert cli.rows("select count(*) from scopix.dashboard_daily_activity") == [(55,)]
 
 
+@pytest.mark.thorough
 def test_a_conversation_that_goes_on_is_updated(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A conversation that began before the lookback of the other tables gets its new tokens."""
     sandbox.scopix.usage.set([Event("a", NOW - timedelta(days=6), input_tokens=5, session="long")])
