@@ -2,16 +2,27 @@
     A raw table, or no rows if the table does not exist. The loader creates a table with its first row, so a new account or
     an unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML
     declares.
+
+    `added` names the columns that a table of an earlier version may lack; then they are null.
 #}
-{% macro raw_table(source_name, table_name) %}
+{% macro raw_table(source_name, table_name, added=[]) %}
     {%- set relation = source(source_name, table_name) -%}
     {%- if not execute or raw_table_exists(source_name, relation) -%}
-        {{ relation }}
+        {%- set missing = missing_columns(relation, added) if execute and added else [] -%}
+        {%- if missing -%}
+            (
+                select
+                    *
+                    {%- for column in missing %},
+                    cast(null as {{ declared_type(declared_source(source_name, table_name).columns[column].data_type) }}) as {{ column }}
+                    {%- endfor %}
+                from {{ relation }}
+            ) as {{ table_name }}
+        {%- else -%}
+            {{ relation }}
+        {%- endif -%}
     {%- else -%}
-        {%- set declared = graph.sources.values()
-            | selectattr('source_name', 'equalto', source_name)
-            | selectattr('name', 'equalto', table_name)
-            | first -%}
+        {%- set declared = declared_source(source_name, table_name) -%}
         (
             select
                 {%- for column in declared.columns.values() %}
@@ -20,6 +31,26 @@
             limit 0
         ) as {{ table_name }}
     {%- endif -%}
+{% endmacro %}
+
+
+{# The entry of a raw table in the sources' YAML. #}
+{% macro declared_source(source_name, table_name) %}
+    {{- return(
+        graph.sources.values()
+        | selectattr('source_name', 'equalto', source_name)
+        | selectattr('name', 'equalto', table_name)
+        | first
+    ) -}}
+{% endmacro %}
+
+
+{# Those of the columns that a table lacks; none if it is the input of a unit test, which is not in the database. #}
+{% macro missing_columns(relation, columns) %}
+    {%- set existing = adapter.get_relation(relation.database, relation.schema, relation.identifier) if flags.INTROSPECT -%}
+    {%- if not existing -%}{{ return([]) }}{%- endif -%}
+    {%- set present = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | list -%}
+    {{- return(columns | reject('in', present) | list) -}}
 {% endmacro %}
 
 

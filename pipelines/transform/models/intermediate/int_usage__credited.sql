@@ -71,7 +71,7 @@ summed as (
     'provider', 'billing_account', 'account', 'meter', 'timespan', 'sku_id', 'sku_price_id', 'list_sku_price_id', 'tier_no',
     'grant_key', 'grant_id', 'bucket_start', 'bucket_end', 'billing_date', 'billing_month', 'quantity', 'unit',
     'list_unit_price', 'unit_price', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency',
-    'is_complete',
+    'is_complete', 'price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row',
 ] %}
 
 final as (

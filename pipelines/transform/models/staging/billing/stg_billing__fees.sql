@@ -4,7 +4,7 @@ with
 
 fees as (
 
-    select * from {{ raw_table('billing', 'fees') }}
+    select * from {{ raw_table('billing', 'fees', added=['prorate', 'after_credits']) }}
 
 ),
 
