@@ -67,7 +67,7 @@ def require_billing_configured(destination: Destination, configured: Mapping[str
     """
     missing = [table for table in TABLES if table not in configured]
     filled = destination.tables_with_rows(BILLING, missing) if missing and destination.exists() else []
-    # Without any setting a run loads no billing data. Then the tables of the user's own pipeline stay as they are.
+    # Without any setting, a run loads no billing data, and the tables that the user's own pipeline loads stay as they are.
     if not filled or (not configured and not _was_loaded(destination)):
         return
     tables = ", ".join(f"{BILLING}.{table}" for table in filled)
@@ -75,7 +75,7 @@ def require_billing_configured(destination: Destination, configured: Mapping[str
     raise ConfigurationError(
         f"{tables} in {destination.location} {'has' if len(filled) == 1 else 'have'} rows, but the configuration lacks"
         f" {settings}",
-        hint="Configure it in this folder, or empty what is not configured with `meterhouse run --clear-billing`.",
+        hint="Configure the tables in this folder, or empty those without a setting: `meterhouse run --clear-billing`.",
     )
 
 

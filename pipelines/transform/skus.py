@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from meterhouse.pipelines.transform import PROJECT
 
 VERIFIED_FOR = timedelta(days=180)
-"""How long a list price counts as verified."""
+"""How long a list price counts as verified after a comparison with the vendor's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def known_skus() -> dict[str, str]:
 
 
 def unverified_prices(providers: Collection[str], today: date) -> list[UnverifiedPrice]:
-    """The list prices of these providers that are valid today and were not verified for a while, one per SKU."""
+    """The list prices of these providers that are valid today and were last verified too long ago, the oldest per SKU."""
     oldest: dict[str, UnverifiedPrice] = {}
     for row in _seed("price_list"):
         has_ended = row["valid_to"] and date.fromisoformat(row["valid_to"]) <= today

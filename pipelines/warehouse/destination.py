@@ -85,7 +85,7 @@ class Destination:
             yield SqlClientReader(client, self.location)
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
-        """Those of the tables that exist and have rows.
+        """The given tables that exist and have rows.
 
         Raises:
             LoadError: the database cannot be read.
@@ -94,7 +94,7 @@ class Destination:
             with self.reader(dataset) as reader:
                 try:
                     return _with_rows(reader, dataset, tables)
-                except NotBuilt:  # one of the tables does not exist; a query for each finds out which
+                except NotBuilt:  # a table does not exist: query each on its own
                     filled: list[str] = []
                     for table in tables:
                         with suppress(NotBuilt):

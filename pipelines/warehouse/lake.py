@@ -11,7 +11,7 @@ class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
-        """Read by the library that wrote them: the reader's DuckDB would download an extension."""
+        """The given tables with rows, counted by the `deltalake` library: DuckDB would download an extension."""
         from dlt.common.libs.deltalake import get_delta_tables
 
         pipeline = self.pipeline(dataset).drop()

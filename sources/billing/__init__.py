@@ -48,7 +48,7 @@ def billing_source(
 
     Args:
         accounts: which billing account pays for each account, on which calendar, on which plan.
-        skus: the SKU of each meter, where it is not the built-in one.
+        skus: meters and the SKUs that they are charged as, which take precedence over the built-in mapping.
         prices: negotiated prices, which take precedence over the public price list.
         credit_prices: the price of a credit beyond all grants.
         credit_grants: credits that are included, promotional or purchased.
@@ -99,6 +99,6 @@ def write_templates(folder: Path) -> list[tuple[Path, bool]]:
 
 
 def _loaded_row(row: Row) -> dict[str, object]:
-    """The row with its origin. The price of several units becomes that of one, which the models expect."""
+    """The row with its origin. The price of several units becomes the price of one, as the models expect."""
     price = {"unit_price": price_of_one_unit(row)[0]} if row.table == "prices" else {}
     return {**row.values, **price, "source": row.source, "row_number": row.number}

@@ -49,7 +49,7 @@ def _check_keys(rows: Sequence[Row]) -> Iterator[RowError]:
 
 
 def _units_by_sku(tables: Tables, known_skus: Mapping[str, str]) -> dict[str, str]:
-    """The SKUs that usage can have, with their unit: shipped ones, credits, and those that `skus` adds."""
+    """The unit of each SKU that usage can have: shipped ones, credits, and those that `skus` adds."""
     units = {f"{provider}/credit": "credit" for provider in PROVIDERS} | dict(known_skus)
     for row in tables.get("skus", ()):
         sku, unit = row.text_key("sku_id", "unit")
@@ -59,7 +59,7 @@ def _units_by_sku(tables: Tables, known_skus: Mapping[str, str]) -> dict[str, st
 
 
 def _check_sku(row: Row, units: Mapping[str, str], *, knows_all: bool) -> Iterator[RowError]:
-    """A SKU is one that usage can have; only `skus` adds others. An invoice line may also bill a fee or a grant."""
+    """A SKU must be known; only `skus` adds others. An invoice line may also name the SKU of a fee or a grant."""
     provider, sku = row.text_key("provider", "sku_id")
     if not sku or not provider:
         return
@@ -116,9 +116,9 @@ def _check_fee(fee: Row) -> Iterator[RowError]:
     if value["kind"] != "minimum" and value["sku_id"]:
         yield fee.error("sku_id", "only a minimum can name a SKU; leave it blank")
     if value["kind"] not in ("monthly", "yearly") and value["prorate"]:
-        yield fee.error("prorate", "only a monthly or yearly fee is charged by days; leave it blank")
+        yield fee.error("prorate", "only a monthly or yearly fee can be prorated; leave it blank")
     if value["kind"] != "minimum" and value["after_credits"]:
-        yield fee.error("after_credits", "only a minimum compares with usage; leave it blank")
+        yield fee.error("after_credits", "only a minimum is compared with usage; leave it blank")
 
 
 def price_of_one_unit(price: Row) -> tuple[Decimal, bool]:
@@ -133,7 +133,7 @@ def _check_unit_price(price: Row) -> Iterator[RowError]:
     if not is_exact:
         ratio = f"{price.texts['unit_price']} per {price.texts['per']}"
         way = f"write the rounded price of one unit, {rounded:f}, and leave per blank"
-        yield price.error("unit_price", f"{ratio} is a price of one unit with more than 9 decimal places; {way}")
+        yield price.error("unit_price", f"{ratio} gives a unit price with more than 9 decimal places; {way}")
 
 
 def _is_empty_tier(tier: Row) -> bool:

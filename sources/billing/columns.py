@@ -111,7 +111,7 @@ def _integer(name: str, description: str, *, blank: bool = False) -> Column:
 def _units(text: str) -> Decimal:
     number = _number(text or "1")
     if number < 1 or number % 1:
-        raise ValueError(f"{_quoted(text)} is not a whole number from 1 up")
+        raise ValueError(f"{_quoted(text)} is not a positive whole number")
     return number
 
 
@@ -193,7 +193,7 @@ TABLES: Mapping[str, BillingTable] = {
         (
             PROVIDER,
             _text("meter", "the vendor's name for the kind of usage"),
-            _text("sku_id", "SKU that it is charged as; blank only if it is not billed", blank=True),
+            _text("sku_id", "SKU that the meter is charged as; blank only if it is not billed", blank=True),
             _text("unit", "name of one unit of usage"),
             _yes_or_no("is_billed", "`no` for usage that the vendor does not bill; blank: yes", stored=True),
         ),
@@ -209,7 +209,7 @@ TABLES: Mapping[str, BillingTable] = {
             _decimal("tier_to", "monthly usage at which the tier ends, exclusive; blank: no end", blank=True),
             _text("unit", "the SKU's unit of usage", blank=True),
             _decimal("unit_price", "price of one unit, or of `per` units"),
-            # Nullable, because a database cannot add a column without nulls to a table that already has rows.
+            # Nullable, because a database cannot add a non-nullable column to a table that already has rows.
             Column("per", DECIMAL, _units, "per", "number of units that the price is for; blank: 1", nullable=True),
             _currency(),
             VALID_FROM,
@@ -241,7 +241,7 @@ TABLES: Mapping[str, BillingTable] = {
             _day("expires_on", "first day on which it can no longer be used; blank: never expires", blank=True),
             _choice(
                 "renews",
-                "`monthly`: granted again each month, on the day on which it started; blank: granted once",
+                "`monthly`: granted again each month, on the same day as `starts_on`; blank: granted once",
                 "monthly",
                 blank=True,
             ),
@@ -269,10 +269,10 @@ TABLES: Mapping[str, BillingTable] = {
                 stored="",
             ),
             _yes_or_no(
-                "prorate", "`yes`: a fee that changes or ends within a period is charged by days; blank: no", stored=None
+                "prorate", "`yes`: a fee that changes or ends within a period is prorated by day; blank: no", stored=None
             ),
             _yes_or_no(
-                "after_credits", "`yes`: a minimum compares with usage after credits of money; blank: before", stored=None
+                "after_credits", "`yes`: a minimum is compared with usage after monetary credits; blank: before", stored=None
             ),
         ),
         ("provider", "billing_account", "fee_id", "valid_from"),

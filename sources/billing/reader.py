@@ -150,7 +150,7 @@ def _rows(
 
 
 def _parse_row(row: Row, columns: Sequence[Column], optional: Sequence[str]) -> Iterator[RowError]:
-    """Fills the row's values; a cell that cannot be parsed is left out, and an optional column that is missing is blank."""
+    """Fills the row's values. A cell that cannot be parsed is left out; a missing optional column counts as blank."""
     for column in columns:
         try:
             if column.name in row.texts or column.name in optional:

@@ -66,7 +66,7 @@ def test_a_run_loads_the_configured_tables(cli: Cli, files: Path) -> None:
     assert "billing  prices from my/billing/prices.csv, fees from my/billing/fees.csv" in cli(*LOAD)
 
 
-WAY_OUT = "Configure it in this folder, or empty what is not configured with `meterhouse run --clear-billing`."
+WAY_OUT = "Configure the tables in this folder, or empty those without a setting: `meterhouse run --clear-billing`."
 
 
 @pytest.mark.parametrize("command", [LOAD, ("run",), ("models",)], ids=" ".join)
@@ -114,7 +114,7 @@ def test_clear_billing_empties_what_is_not_configured(cli: Cli, files: Path, mon
 
 
 def test_keeps_billing_that_another_pipeline_loaded(cli: Cli) -> None:
-    """Without settings, a run leaves billing data alone that the user's own dlt pipeline loads."""
+    """Without settings, a run does not touch billing data that the user's own dlt pipeline loads."""
     own = dlt.pipeline("own", destination=dlt.destinations.duckdb(str(cli.database)), dataset_name="billing")
     own.run(billing_source(prices=str(TEMPLATES / "prices.csv")))
     cli(*LOAD)

@@ -192,7 +192,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
-    # Without the files, a build changes nothing; once billing is cleared, the public price list applies again.
+    # Without its settings, `models` is refused; once the billing tables are empty, the public price list applies again.
     for name in FILES:
         monkeypatch.delenv(f"SOURCES__BILLING__{name.upper()}")
     built("models", status=2)

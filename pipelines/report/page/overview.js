@@ -24,7 +24,7 @@ const unpricedWarning = () => {
       {},
       `${listNames(rows.map(accountLabel))}: ${plural(rows.length, "meter")} with usage that has no price, ` +
         `${thisMonth || "none"} of them this month. No cost on this page includes this usage, so all totals are too low. ` +
-        "Add a price or a credit grant to your billing files. Add an unknown meter to skus first, which gives it a SKU.",
+        "Add a price or a credit grant to your billing files. If the meter is unknown, first map it to a SKU in skus.",
     ),
     table(
       "unpriced",

@@ -7,7 +7,7 @@
     string_agg({{ text }}, ', ' order by {{ text }})
 {%- endmacro %}
 
-{# PostgreSQL orders texts by the language of the server. #}
+{# By default, PostgreSQL sorts texts by the collation of the database. #}
 {% macro postgres__joined(text) -%}
     string_agg({{ text }}, ', ' order by {{ text }} collate "C")
 {%- endmacro %}

@@ -3,7 +3,7 @@
     an unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML
     declares.
 
-    `added` names the columns that a table of an earlier version may lack; then they are null.
+    `added` names columns that a table loaded by an earlier version may lack. Missing columns are null.
 #}
 {% macro raw_table(source_name, table_name, added=[]) %}
     {%- set relation = source(source_name, table_name) -%}
@@ -45,7 +45,7 @@
 {% endmacro %}
 
 
-{# Those of the columns that a table lacks; none if it is the input of a unit test, which is not in the database. #}
+{# The columns that the table lacks. Empty for the input of a unit test, which is not a table in the database. #}
 {% macro missing_columns(relation, columns) %}
     {%- set existing = adapter.get_relation(relation.database, relation.schema, relation.identifier) if flags.INTROSPECT -%}
     {%- if not existing -%}{{ return([]) }}{%- endif -%}

@@ -170,8 +170,8 @@
 
 
 {#
-    The number of months from the month of a date to a month (its first day). dbt's macro counts only whole months on Spark,
-    so both sides are first days.
+    The number of months from the month of a date to another month, which is given by its first day. On Spark, dbt's macro
+    counts only whole months, so the date is truncated to the first day of its month.
 #}
 {% macro months_between(date, month) -%}
     cast({{ dbt.datediff('cast(' ~ dbt.date_trunc('month', date) ~ ' as date)', month, 'month') }} as integer)

@@ -1,5 +1,5 @@
--- One row per two grants that are valid on the same day and must not be: of one turn, because usage would draw on both at
--- once, or periods of one grant that renews.
+-- One row per grant that overlaps an earlier one although it must not: grants of one turn, because usage would draw on both
+-- at once, and periods of one renewing grant.
 
 with
 

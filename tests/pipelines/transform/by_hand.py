@@ -250,7 +250,7 @@ class GrantBalance:
 
     @property
     def is_prepaid(self) -> bool:
-        """Whether usage takes over its cost: money only in its own currency."""
+        """Whether its cost is amortised over usage; that of a monetary credit only if paid in its own currency."""
         return bool(self.grant.cost) and self.grant.unit in ("credit", self.grant.currency)
 
     def passed_on(self) -> Decimal:
@@ -259,7 +259,7 @@ class GrantBalance:
 
 
 def meters_with(skus: Iterable[Sku]) -> dict[tuple[str, str], dict[str, str]]:
-    """The SKU of each meter: the user's own before the shipped one, whose condition for a dearer one stays."""
+    """The SKU of each meter: the user's own first. The condition for a dearer SKU stays with the shipped SKU only."""
     meters = dict(METERS)
     for own in skus:
         shipped = METERS.get((own.provider, own.meter), {"sku_id": ""})
@@ -323,7 +323,7 @@ class Calculator:
         return [charge for charge in (*map(self._paid, self.usage), *self.credits, *self.others) if charge.currency]
 
     def _paid(self, charge: Charge) -> Charge:
-        """The usage after prepaid money: it pays in advance, so that nothing is billed, at the price of that money."""
+        """The usage after prepaid monetary credits: what they pay for is not billed and costs the price paid for them."""
         paid, cost = self.prepaid.get(id(charge), (Decimal(0), Decimal(0)))
         return replace(charge, billed_cost=charge.billed_cost - paid, effective_cost=charge.effective_cost - paid + cost)
 
@@ -430,7 +430,7 @@ class Calculator:
         return start.astimezone(zone).date() if is_hourly else start.date()
 
     def _money_credits(self, provider: str, owner: str) -> Iterator[Charge]:
-        """Credits of money reduce the cost of usage day by day, in their currency; each charge of the day has its share."""
+        """Monetary credits reduce the cost of usage day by day, in their currency; each charge of the day has its share."""
         days: dict[tuple[date, str], list[Charge]] = defaultdict(list)
         for charge in self.usage:
             if (charge.provider, charge.billing_account) == (provider, owner) and charge.billed_cost:
@@ -466,7 +466,7 @@ class Calculator:
                 )
 
     def _share(self, charges: list[Charge], credited: Decimal, prepaid: Decimal, prepaid_cost: Decimal) -> None:
-        """Each charge of a day has its share of the credits, by its cost."""
+        """Each charge of a day has a share of the credits, in proportion to its cost."""
         cost, until = sum((charge.billed_cost for charge in charges), Decimal(0)), Decimal(0)
         for charge in sorted(
             charges,
@@ -603,7 +603,7 @@ class Calculator:
                     yield from self._recurring(provider, owner, versions)
 
     def _recurring(self, provider: str, owner: str, versions: list[Fee]) -> Iterator[Charge]:
-        """Count the periods of a fee from its first day; after a pause it starts anew."""
+        """Count the periods of a fee from its first day; after a gap, it restarts."""
         first, step = versions[0], 12 if versions[0].kind == "yearly" else 1
         for before, fee in zip([None, *versions], versions, strict=False):
             if before is None or before.valid_to != fee.valid_from:
@@ -698,7 +698,7 @@ class Calculator:
                 )
 
     def _expired(self, provider: str, owner: str) -> Iterator[Charge]:
-        """What is left of a prepaid grant on its day of expiry, once the day before is loaded whole by all accounts."""
+        """What is left of a prepaid grant on its day of expiry, once the day before is complete for all accounts."""
         for balance in self.grant_balances[provider, owner]:
             grant, day = balance.grant, balance.grant.expires_on
             if (
@@ -734,7 +734,7 @@ class Calculator:
             )
 
     def _is_over(self, provider: str, owner: str, day: date) -> bool:
-        """Whether all accounts are loaded to the start of the day, and no UTC date of the day before is loaded in part."""
+        """Whether all accounts are loaded up to the day, and every loaded UTC date of the day before is loaded in full."""
         first, last = self._between(provider, owner, day - timedelta(days=1), day)
         accounts, zone = self._accounts(provider, owner), self._zone(provider, owner)
         if any(a.loaded_until.astimezone(zone).date() < day for a in accounts):
@@ -812,7 +812,7 @@ class Calculator:
     def _balance_as_money(
         self, provider: str, owner: str, day: date, parts: list[Part]
     ) -> tuple[Decimal | None, str | None]:
-        """The cost of all packs so far, without the shares of the usage and of what expired."""
+        """The cost of all packs so far, less the effective cost of usage and of what expired."""
         costs: dict[str, Decimal] = defaultdict(Decimal)
         for balance in self.grant_balances[provider, owner]:
             if balance.is_prepaid and balance.grant.unit == "credit":

@@ -62,10 +62,10 @@ def rows() -> list[str]:
 
 
 def test_the_vendors_balance_stands_beside_ours(warehouse: Warehouse) -> None:
-    """A snapshot within the tenth lies between the 250 credits before it and the 330 after it: it matches.
+    """A snapshot taken on the tenth matches: it lies between the 250 credits before that day and the 330 including it.
 
-    Onepin's quota is of the key's owner, in an unknown period: it is listed and compared with nothing. Reducto and Mathpix
-    state no balance and have no row.
+    Onepin's quota is that of the key's owner, in an unknown period: it is listed and compared with nothing. Reducto and
+    Mathpix state no balance and have no row.
     """
     warehouse.execute([f"create schema {schema}" for schema in TABLES])
     warehouse.execute([raw_table(schema, table) for schema, tables in TABLES.items() for table in tables])

@@ -1,4 +1,4 @@
-"""What an account costs depends on the table that is priced, and on no other."""
+"""The cost of an account depends only on the table that is priced."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -37,7 +37,7 @@ def side_table(table: str, account: str, part: str, complete_until: str | None) 
 
 
 def test_a_side_table_takes_no_fee_no_credit_and_no_month(warehouse: Warehouse) -> None:
-    """Accounts with a silent or a late side table cost 147.00, as the one with all tables: three fees and no overage."""
+    """Accounts with a silent or a late side table cost 147.00, like the one with all tables: three fees and no overage."""
     accounts = ("whole", "silent", "late")
     warehouse.execute(inserts([plan(account) for account in accounts]))
     warehouse.execute(

@@ -143,7 +143,7 @@ def built(scratch: Path) -> Warehouse:
 
 
 def test_a_plan_renews_on_the_day_on_which_it_started(built: Warehouse) -> None:
-    """A plan of 49 from 15 January is charged on each 15th, and its 1,000 credits run from the 15th to the 15th."""
+    """A plan of 49 from 15 January is charged on each 15th, and its 1,000 credits last until the next 15th."""
     assert built.query("""
         select billing_month, cast(charge_period_start as date), cast(charge_period_end as date), billed_cost
         from usage.charges where billing_account = 'fifteenth' and charge_category = 'Purchase' order by 1
@@ -186,7 +186,7 @@ def test_a_plan_from_the_last_day_of_a_month_never_drifts(built: Warehouse) -> N
 
 
 def test_a_prorated_fee_that_changes_is_charged_by_days(built: Warehouse) -> None:
-    """100 until 15 February and 400 after are 250 in February: 100 x 14/28 + 400 x 14/28. Others charge the first amount."""
+    """100 until 15 February, then 400: 100 x 14/28 + 400 x 14/28 = 250 in February. Others charge the first amount."""
     assert built.query("""
         select sku_id, billing_month, sum(billed_cost), count(*) from usage.charges
         where billing_account = 'changing' and billing_month < '2026-04-01' group by 1, 2 order by 1, 2
@@ -201,7 +201,7 @@ def test_a_prorated_fee_that_changes_is_charged_by_days(built: Warehouse) -> Non
 
 
 def test_a_minimum_compares_with_usage_before_credits_unless_the_fee_says_so(built: Warehouse) -> None:
-    """Images for 110 meet a minimum of 100 in spite of a credit of 29; after credits, 19 are missing."""
+    """Images for 110 meet a minimum of 100 despite a credit of 29; after credits, the shortfall is 19."""
     assert built.query("""
         select sku_id, billing_month, billed_cost from usage.charges
         where billing_account = 'minimum' and charge_category <> 'Usage' order by 1, 2
@@ -213,7 +213,7 @@ def test_a_minimum_compares_with_usage_before_credits_unless_the_fee_says_so(bui
 
 
 def costs(built: Warehouse, billing_account: str, condition: str) -> tuple[Any, ...]:
-    """Quantity, billed, effective, contracted and list cost of its charges, which are those of FOCUS."""
+    """Quantity, billed, effective, contracted and list cost of its charges, after a check that FOCUS has the same."""
     (charged,) = built.query(f"""
         select {COSTS} from usage.charges where billing_account = '{billing_account}' and {condition}
     """)
@@ -241,7 +241,7 @@ def test_a_pack_costs_what_was_paid_for_it_drawn_or_expired(built: Warehouse) ->
 
 
 def test_a_pack_does_not_expire_before_its_last_day_is_loaded(built: Warehouse) -> None:
-    """Usage is loaded up to 30 May: what is left of a pack until 1 June is still in the balance."""
+    """Usage is loaded up to 30 May: what is left of a pack that expires on 1 June is still in the balance."""
     assert costs(built, "behind", "grant_id = 'pack'")[1:3] == (d("10"), d("4"))
     assert built.query("""
         select remaining, remaining_cost, currency from usage.credit_balance_daily
@@ -259,7 +259,7 @@ def test_a_pack_does_not_expire_before_its_last_day_is_loaded(built: Warehouse) 
 
 
 def test_effective_cost_of_a_pack_adds_up_to_its_price_exactly(built: Warehouse) -> None:
-    """Also if a credit costs a third of a dollar: drawn, expired and in the balance."""
+    """What is drawn, expired and in the balance adds up, even if a credit costs a third of a dollar."""
     assert built.query("""
         select spent.billing_account, paid, spent.cost + remaining_cost
         from (
@@ -273,7 +273,7 @@ def test_effective_cost_of_a_pack_adds_up_to_its_price_exactly(built: Warehouse)
 
 
 def test_usage_that_prepaid_money_pays_costs_the_price_of_the_money(built: Warehouse) -> None:
-    """300 USD of credit for 270: usage of 300 that it pays has an effective cost of 270, and nothing is billed."""
+    """A credit of 300 USD for 270: usage of 300 that it pays for has an effective cost of 270, and nothing is billed."""
     assert costs(built, "money", "charge_category = 'Purchase'")[1:] == (d("270"), d("0"), d("270"), d("300"))
     paid = "charge_category = 'Usage' and charge_period_start < '2026-05-10'"
     assert costs(built, "money", paid)[1:] == (d("0"), d("180"), d("200"), d("200"))
@@ -291,7 +291,7 @@ def test_usage_that_prepaid_money_pays_costs_the_price_of_the_money(built: Wareh
 
 
 def test_usage_always_has_a_list_price(built: Warehouse) -> None:
-    """The price paid where no public price is known, also for included credits, and quantity by price is the list cost."""
+    """The price paid if there is no public price, also for included credits; quantity times price is the list cost."""
     assert built.query("""
         select count(*) from usage.charges
         where charge_category = 'Usage' and (list_unit_price is null or quantity * list_unit_price <> list_cost)

@@ -35,7 +35,7 @@ OWN_SKUS = [
     Sku("mathpix", "image-async", "mathpix/image", "image"),
     Sku("mathpix", "preview", "", "page"),
 ]
-"""An unknown meter and a shipped one with an own SKU, one that keeps its shipped SKU, and one that is not billed."""
+"""An unknown and a shipped meter with a SKU of their own, one that keeps its shipped SKU, and one that is not billed."""
 COUNTS = (1, 999, 1000, 40_000, 600_000, 400_000, 1, 7, -3, -1000)
 CREDITS = ("10", "25.5", "5", "40", "0.333333333", "7.777777777", "100", "-4", "-30.000000001")
 BOUNDS = ("10", "5", "25.5", "40", "100", "1000", "601000")
@@ -317,7 +317,7 @@ NOT_WHOLE = """
     )
     select * from costs where paid <> spent + remaining_cost
 """
-"""Billing accounts whose packs cost more or less than was paid: drawn, expired and still in the balance."""
+"""Billing accounts whose packs have a cost (drawn, expired and still in the balance) other than the price paid."""
 
 
 def naive(value: object) -> object:

@@ -2,8 +2,8 @@
 -- Usage rows do not show when an account is complete: an hour without usage has no row, so a running day or month may have
 -- no bucket that is marked as running, and no run may have requested the first days of a month. The log of fetches does: an
 -- account is complete in the last span of adjoining windows. Days before a gap may be complete too, but they do not count,
--- because no total reaches across the gap. Only the table that is priced counts: another one that lags, or never returned a
--- response, takes no fee, credit or month away.
+-- because no total reaches across the gap. Only the table that is priced counts: if another table lags or never returned a
+-- response, the account keeps its fees, credits and months.
 
 with
 

@@ -1,6 +1,7 @@
 -- One row per charge of a closed billing month, as computed when the month was first seen closed.
 -- This is the only table that cannot be rebuilt: the raw tables hold the vendor's present figures, not those of the day it
--- billed. The table only grows, and dbt's --full-refresh does not touch it. To close a month again, delete its rows. A column that a later version adds is null in the rows of earlier ones.
+-- billed. The table only grows, and dbt's --full-refresh does not touch it. To close a month again, delete its rows. A column
+-- that a later version adds is null in existing rows.
 
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='append_new_columns') }}
 

@@ -38,7 +38,7 @@ months as (
 
 ),
 
--- Prepaid money pays usage in advance, so that nothing of it is billed. A free credit of money is a charge of its own.
+-- Usage that a prepaid monetary credit pays for is not billed again. A free monetary credit is a charge of its own.
 usage_charges as (
 
     select
@@ -77,7 +77,7 @@ usage_charges as (
 
 ),
 
-{#- Fees, purchases and credits have an amount of their own, no price from a list or a contract. -#}
+{#- Fees, purchases and credits have amounts of their own, and no price from a list or a contract. -#}
 {%- set without_price -%}
 cast(null as {{ dbt.type_string() }}) as price_source,
         cast(null as {{ dbt.type_string() }}) as price_basis,
@@ -120,7 +120,7 @@ fee_charges as (
 
 ),
 
--- A payment in advance is not a cost of its day: usage, and what expires unused, take it over as effective cost.
+-- A prepayment has no effective cost: it is amortised over usage, and over the credits that expire unused.
 priced_grants as (
 
     select
@@ -172,7 +172,7 @@ purchases as (
 
 ),
 
--- Usage without an account: what expires unused on its day. It is listed at the public price of the day of the purchase.
+-- Credits that expire unused are usage without an account. Their list price is the public price on the day of the purchase.
 unused as (
 
     select
@@ -212,7 +212,7 @@ unused as (
 
 ),
 
--- A credit is a charge of the month that draws it, unless the month gave it back.
+-- A monetary credit is one charge per month that draws on it. A month that gave back all that it drew has no charge.
 monthly_discounts as (
 
     select

@@ -1,6 +1,6 @@
--- One row per prepaid grant that expired with something unused.
--- What was paid for the unused part is a cost of the day of expiry. That day is known only when all usage of the day before
--- is loaded, the last day on which usage can draw on the grant.
+-- One row per prepaid grant that expired before it was used up.
+-- The price paid for the unused part is a cost of the day of expiry. The unused part is known only when all usage of the day
+-- before is loaded, which is the last day on which usage can draw on the grant.
 
 with
 
@@ -70,7 +70,7 @@ drawn_in_all as (
 
 ),
 
--- Every account must be loaded up to the expiry.
+-- First condition: every account of the billing account is loaded up to the day of expiry.
 loaded as (
 
     select
@@ -98,7 +98,7 @@ expiring as (
 
 ),
 
--- And none may miss a part of the last day. A billing day may touch two UTC dates.
+-- Second condition: no account lacks a part of the last day. A billing day can span two UTC dates.
 expired as (
 
     select

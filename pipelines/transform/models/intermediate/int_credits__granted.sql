@@ -1,5 +1,5 @@
--- One row per provider, billing account and credit grant; a renewing grant has one row per period of a month.
--- The periods start on the day of the month on which the grant started, or on the last day of a shorter month.
+-- One row per provider, billing account and credit grant; a renewing grant has one row per monthly period.
+-- A period starts on the same day of the month as the grant, or on the last day of a shorter month.
 -- `turn` is the order in which usage draws on the grants of a unit: by priority, then by the earliest expiry. Grants that
 -- are never valid on the same day, such as those of two periods, may share a turn, which keeps years of renewals from
 -- becoming a long sequence.
@@ -52,8 +52,8 @@ given_once as (
 
 ),
 
--- Each period starts a number of months after the grant did, not after the period before, so that the last day of a shorter
--- month does not move the periods after it: 31 January, 28 February, 31 March.
+-- The start of each period is counted from the start of the grant, not from the previous period, so that a shorter month does
+-- not move later periods: 31 January, 28 February, 31 March.
 renewals as (
 
     select
@@ -137,7 +137,7 @@ placed as (
 
 ),
 
--- Renewing grants between the same two one-time grants, and of the same priority, can share turns.
+-- Renewing grants can share turns if they have the same priority and no one-time grant comes between them.
 grouped as (
 
     select
@@ -152,7 +152,7 @@ grouped as (
 
 ),
 
--- Only if all of them renew on the same day of the month: then two periods either start together or do not overlap.
+-- They share turns only if all renew on the same day of the month: then two periods either start together or do not overlap.
 ranked as (
 
     select
@@ -174,7 +174,7 @@ ranked as (
 
 ),
 
--- What the grant would have cost at public prices: for credits the price of the first tier on the day of the purchase.
+-- The public price of one unit of the grant: for credits, that of the first tier on the day of the purchase.
 listed as (
 
     select
@@ -192,7 +192,7 @@ listed as (
 
 ),
 
--- Usage takes over what was paid in advance. Money that was paid in another currency it cannot take over.
+-- The cost of a prepaid grant is amortised over usage. A monetary credit that was paid for in another currency cannot be.
 final as (
 
     select

@@ -1,5 +1,5 @@
 -- One row per provider, billing account, billing date and monetary credit that the usage of the day draws on.
--- `effective_cost` is the day's share of what was paid for the credit, computed from running totals, as in
+-- `effective_cost` is the day's share of the price paid for the credit. It is computed from running totals, as in
 -- `int_credits__drawn`.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.

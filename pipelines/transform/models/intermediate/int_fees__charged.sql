@@ -1,4 +1,4 @@
--- One row per provider, billing account, fee and period, or part of a period, that it is charged for.
+-- One row per provider, billing account, fee and period, or part of a period, for which the fee is charged.
 
 with
 
@@ -63,7 +63,7 @@ all_fees as (
 
 ),
 
--- The versions of a fee that adjoin are one fee: a change of the amount does not change the days on which it is charged.
+-- Adjoining versions of a fee are one fee: a change of the amount does not move its charge dates.
 versions as (
 
     select
@@ -86,7 +86,7 @@ anchored as (
 
 ),
 
--- All months since the fee started: a version may be valid in a part of a period that starts in an earlier month.
+-- All months since the fee started: the period that a version belongs to may have started in an earlier month.
 since_start as (
 
     select
@@ -101,8 +101,8 @@ since_start as (
 
 ),
 
--- A period starts on the day of the month on which the fee started, or on the last day of a shorter month. It is counted
--- from that day, not from the period before: 31 January, 28 February, 31 March; 29 February, 28 February, 29 February.
+-- A period starts on the same day of the month as the fee, or on the last day of a shorter month. It is counted from the start
+-- of the fee, not from the previous period: 31 January, 28 February, 31 March; in a leap year, 29 February again.
 periods as (
 
     select
@@ -115,8 +115,8 @@ periods as (
 
 ),
 
--- A version of the fee has its part of each period that it is valid in. The version of the period's first day decides
--- whether the period is charged by days.
+-- Each version of a fee has a part of each period in which it is valid. The version that is valid on the period's first day
+-- decides whether the period is prorated by day.
 parts as (
 
     select
@@ -131,8 +131,8 @@ parts as (
 
 ),
 
--- Unless it is charged by days, a period is charged in full at the amount of its first day. It is complete from then on,
--- because nothing is added to it later.
+-- Unless it is prorated, a period is charged in full at the amount of its first day. A charge is complete from its first day
+-- on, because nothing is added to it later.
 charged_parts as (
 
     select
@@ -210,7 +210,7 @@ one_time as (
 
 ),
 
--- A minimum is that of a billing month. If it changes within the month, the initial amount applies.
+-- A minimum applies to a billing month. If it changes within the month, the first amount applies.
 minimums as (
 
     select

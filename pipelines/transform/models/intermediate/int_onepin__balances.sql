@@ -1,7 +1,6 @@
--- One row per account and day: what Onepin states as used, included and left.
--- The credits are those of the key's owner, in a billing period that the API does not state. They are no part of the
--- workspace's usage, so the period is null and nothing is compared with them. The snapshots of a day repeat them in each
--- range.
+-- One row per account and day: the credits that Onepin states as used, included and left.
+-- They are the credits of the key's owner, in a billing period that the API does not state. They are not part of the
+-- workspace's usage, so the period is null and they are compared with nothing. Each range's snapshot of a day repeats them.
 
 with
 

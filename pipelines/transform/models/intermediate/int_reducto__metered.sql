@@ -2,8 +2,8 @@
 -- The grouping by product is authoritative. Organisations are summed: they belong to one configured account. Reducto bills
 -- credits for every product, so credits are one meter. If it counts requests and states no credits (accounts on the pricing
 -- of September 2026), the requests are a meter without a price, and the credits are not 0. A row of one grouping can hide
--- them: a product with credits for one file type and none for another has credits. So the unrated requests of an
--- organisation's day are the most that a grouping has in its rows without credits.
+-- such requests: a product with credits for one file type and none for another has credits. So for each organisation and day,
+-- the number of unrated requests is the largest that any grouping has in its rows without credits.
 
 with
 
@@ -42,7 +42,7 @@ by_organisation as (
 
 ),
 
--- The meters share the requests by product, so that requests add up to the authoritative total.
+-- `request_count` splits the requests by product between the two meters, so that it adds up to the authoritative total.
 requests as (
 
     select

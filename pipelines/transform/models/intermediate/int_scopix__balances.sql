@@ -1,6 +1,6 @@
 -- One row per account and day: what Scopix states as used, included and left.
--- Credits come from the breakdown of the billing period, else from the check, which state the same. If neither states any,
--- the plan's requests take their place, in their own unit. Only the plan states when the period began.
+-- Credits come from the usage breakdown, else from the usage check; both state the same balance. If neither states any, the
+-- requests of the plan take their place, in their own unit. Only the plan states the start of the billing period.
 
 with
 
@@ -73,7 +73,7 @@ preferred as (
 
 ),
 
--- A period that does not contain the day is not the one that the numbers are of.
+-- A period that does not contain the day is not the period of the numbers.
 periods as (
 
     select

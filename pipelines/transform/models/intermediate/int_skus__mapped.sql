@@ -20,7 +20,7 @@ final as (
         cast(coalesce(own.provider, shipped.provider) as {{ dbt.type_string() }}) as provider,
         cast(coalesce(own.meter, shipped.meter) as {{ dbt.type_string() }}) as meter,
         case when own.provider is null then shipped.sku_id else own.sku_id end as sku_id,
-        -- The vendor's condition for another SKU holds for its own SKU only.
+        -- The condition under which the vendor charges another SKU applies only to the shipped mapping.
         case
             when own.provider is null or own.sku_id = shipped.sku_id then shipped.dearest_sku_id
             else own.sku_id

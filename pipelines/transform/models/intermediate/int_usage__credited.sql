@@ -1,6 +1,6 @@
--- One row per priced row of usage as the usage API counts it, with the credits of money that pay for it.
--- Credits of money are drawn for a day. Each row of the day has its share of the amount drawn, in proportion to its cost,
--- computed from running totals: the shares add up to exactly the amount.
+-- One row per priced row of usage in the scenario `computed`, with its share of the monetary credits that pay for it.
+-- Monetary credits are drawn once per day. Each row of the day has a share of the amount drawn, in proportion to its cost. The
+-- shares are computed from running totals, so that they add up to exactly the amount.
 
 {{ config(materialized='view') }}
 
@@ -51,7 +51,7 @@ discounted as (
 
 ),
 
--- Only rows with a share: a window over the hours of years without credits would take time and find nothing.
+-- Only rows with a share, because a window over years of hours without credits takes long and has no effect.
 summed as (
 
     select

@@ -141,7 +141,7 @@ listed as (
 
 ),
 
--- The price of a credit that a grant covers is what was paid for the grant; a contract prices only usage beyond the grants.
+-- Usage that a grant covers is priced at what was paid for the grant; a contract prices only usage beyond the grants.
 contracted as (
 
     select
@@ -169,8 +169,8 @@ contracted as (
 
 ),
 
--- A row has one currency: that of its grant's cost, else of its price. Usage that a free grant covers costs nothing, in any
--- currency.
+-- A row has one currency: that of its grant's cost, else that of its price. Usage that a free grant covers costs 0, so any
+-- currency will do.
 denominated as (
 
     select

@@ -1,6 +1,6 @@
 -- One row per provider, account, table, partition and span of adjoining windows.
--- Only tables that usage is read from, and partitions that are still requested. A partition that never returned a response
--- has a row without a span. Days and months take what is loaded from these spans.
+-- It covers only tables that usage is read from, and partitions that runs still request. A partition that never returned a
+-- response has a row without a span. Completeness of days and months is derived from these spans.
 
 with
 
@@ -32,7 +32,7 @@ preceded as (
 
 ),
 
--- A request without a response has neither start nor end. It starts no span, wherever an engine orders it.
+-- A request without a response has neither start nor end. It starts no span, wherever the engine sorts nulls.
 numbered as (
 
     select

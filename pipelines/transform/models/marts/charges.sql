@@ -1,6 +1,8 @@
 -- One row per charge: usage of a bucket within one price tier and one credit grant, a fee, a purchase of credits, a credit,
 -- an adjustment, or a correction.
 -- A bucket that crosses a tier boundary is two charges, so that quantity times unit price is the cost in every row.
+-- Closing freezes quantities, not prices: while a closed month has the quantities that it was closed with, it is computed again,
+-- with the present prices, credits and fees. If the vendor has restated it, it stays as it was closed, and corrections follow.
 
 with
 
@@ -10,15 +12,17 @@ computed as (
 
 ),
 
-closed as (
-
-    select * from {{ ref('int_charges__closed') }}
-
-),
-
 months as (
 
     select * from {{ ref('int_billing__months') }}
+
+),
+
+-- Without those of a provider that was switched off: it counts as never loaded, which must not look like withdrawn usage.
+closed as (
+
+    select * from {{ ref('int_charges__closed') }}
+    where provider in (select months.provider from months)
 
 ),
 
@@ -34,12 +38,14 @@ closed_months as (
 
 closed_accounts as (
 
-    select distinct
+    select
         provider,
         account,
-        billing_month
+        billing_month,
+        min(billing_account) as billing_account
     from closed
     where account <> ''
+    group by provider, account, billing_month
 
 ),
 
@@ -65,7 +71,7 @@ judged as (
 
     select
         computed.*,
-        closed_months.billing_month is not null or closed_accounts.billing_month is not null as was_billed
+        coalesce(closed_accounts.billing_account, closed_months.billing_account) as closed_account
     from computed
     left join closed_months
         on computed.provider = closed_months.provider
@@ -75,6 +81,83 @@ judged as (
         on computed.provider = closed_accounts.provider
         and computed.account = closed_accounts.account
         and computed.billing_month = closed_accounts.billing_month
+
+),
+
+-- What the vendor reported: the usage of accounts, without unused credits.
+quantities as (
+
+    select
+        provider,
+        closed_account,
+        billing_month,
+        account,
+        meter,
+        charge_period_start,
+        charge_period_end,
+        quantity
+    from judged
+    where closed_account is not null and charge_category = 'Usage' and account <> ''
+
+    union all
+
+    select
+        provider,
+        billing_account as closed_account,
+        billing_month,
+        account,
+        meter,
+        charge_period_start,
+        charge_period_end,
+        -quantity as quantity
+    from closed
+    where charge_category = 'Usage' and account <> ''
+
+),
+
+differing_quantities as (
+
+    select
+        provider,
+        closed_account,
+        billing_month
+    from quantities
+    group by provider, closed_account, billing_month, account, meter, charge_period_start, charge_period_end
+    having sum(quantity) <> 0
+
+),
+
+restated_months as (
+
+    select distinct
+        provider,
+        closed_account,
+        billing_month
+    from differing_quantities
+
+),
+
+compared as (
+
+    select
+        judged.*,
+        restated_months.billing_month is not null as is_restated
+    from judged
+    left join restated_months
+        on judged.provider = restated_months.provider
+        and judged.closed_account = restated_months.closed_account
+        and judged.billing_month = restated_months.billing_month
+
+),
+
+kept as (
+
+    select closed.*
+    from closed
+    inner join restated_months
+        on closed.provider = restated_months.provider
+        and closed.billing_account = restated_months.closed_account
+        and closed.billing_month = restated_months.billing_month
 
 ),
 
@@ -92,8 +175,8 @@ sides as (
         {{ same | join(', ') }},
         1 as sign,
         cast(null as {{ dbt.type_string() }}) as billed_account
-    from judged
-    where was_billed
+    from compared
+    where is_restated
 
     union all
 
@@ -101,7 +184,7 @@ sides as (
         {{ same | join(', ') }},
         -1 as sign,
         billing_account as billed_account
-    from closed
+    from kept
 
 ),
 
@@ -187,8 +270,8 @@ unioned as (
         list_unit_price,
         unit_price,
         cast(null as {{ dbt.type_string() }}) as charge_class
-    from judged
-    where not was_billed
+    from compared
+    where not is_restated
 
     union all
 
@@ -197,7 +280,7 @@ unioned as (
         list_unit_price,
         unit_price,
         cast(null as {{ dbt.type_string() }}) as charge_class
-    from closed
+    from kept
 
     union all
 

@@ -144,7 +144,7 @@ used_daily as (
 
 ),
 
--- What was paid and neither usage nor an expiry has taken over yet.
+-- Changes of the unamortised cost: purchases add to it, usage and expiry reduce it.
 cost_changes as (
 
     select
@@ -227,7 +227,7 @@ cost_balances as (
 
 ),
 
--- Balances in two currencies have no sum.
+-- Balances in two currencies cannot be added up.
 cost_balances_daily as (
 
     select

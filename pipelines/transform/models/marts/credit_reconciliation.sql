@@ -1,6 +1,6 @@
 -- One row per provider, billing account, date and unit of a balance that the vendor states.
--- The vendor's balance is of a moment within the day. So its used amount should lie between our usage up to the day and our
--- usage including it; the difference is how far it lies outside.
+-- The vendor's balance is a snapshot taken within the day. So its used amount should lie between our usage before the day and
+-- our usage including it. The difference is how far it lies outside this range.
 
 {%- set providers = providers_with('balance_model') %}
 
@@ -141,7 +141,7 @@ compared as (
 
 ),
 
--- An amount that one of the accounts lacks is unknown for all of them together.
+-- If one of the accounts lacks an amount, the sum over all of them is unknown.
 summed as (
 
     select

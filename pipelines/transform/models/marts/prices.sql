@@ -1,4 +1,4 @@
--- One row per price tier and validity, of the public price list and of the user's contracts.
+-- One row per price tier and period of validity, of the public price list and of the user's contracts.
 
 with
 

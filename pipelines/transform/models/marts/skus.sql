@@ -20,7 +20,7 @@ tiers as (
 
 ),
 
--- A SKU may have a price and no meter: the vendor may not name the meter, or bill it under a condition only.
+-- A SKU may have a price but no meter: the vendor may not state the meter, or may charge the SKU only under a condition.
 unioned as (
 
     select
