@@ -191,7 +191,7 @@ def _check_tiers(tiers: Sequence[Row]) -> Iterator[RowError]:
     for before, after in pairwise(tiers):
         start, end = after.values["tier_from"], before.values["tier_to"]
         if start != end:
-            problem = "overlaps" if end is None or start < end else "leaves a gap after"
+            problem = "overlaps" if end is None or start < end else "does not adjoin"
             limit = "has no end" if end is None else f"ends at {before.texts['tier_to']}"
             yield after.error(
                 "tier_from", f"{after.texts['tier_from']} {problem} the tier in row {before.number}, which {limit}"

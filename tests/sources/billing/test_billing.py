@@ -209,7 +209,7 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         PRICES + f"{IMAGE},graduated,0,10,,1,USD,2026-01-01,\n{IMAGE},graduated,11,,,1,USD,2026-01-01,\n",
         3,
         "tier_from",
-        "11 leaves a gap after the tier in row 2, which ends at 10",
+        "11 does not adjoin the tier in row 2, which ends at 10",
     ),
     (
         "prices",

@@ -1,6 +1,6 @@
 -- One row per error in the price list.
--- A gap between tiers would leave usage without a price and an overlap would charge it twice. Neither shows in the total of
--- a month that does not reach the tier.
+-- Tiers that do not adjoin would leave usage without a price, and tiers that overlap would charge it twice. Neither shows in
+-- the total of a month that does not reach the tier.
 
 with
 
