@@ -12,6 +12,13 @@ computed as (
 
 ),
 
+unpriced as (
+
+    select * from {{ ref('int_usage__priced') }}
+    where scenario = 'computed' and not is_priced
+
+),
+
 months as (
 
     select * from {{ ref('int_billing__months') }}
@@ -84,7 +91,7 @@ judged as (
 
 ),
 
--- What the vendor reported: the usage of accounts, without unused credits.
+-- What the vendor reported: the usage of accounts, without unused credits. Usage that has lost its price since is the same usage.
 quantities as (
 
     select
@@ -95,7 +102,8 @@ quantities as (
         meter,
         charge_period_start,
         charge_period_end,
-        quantity
+        quantity,
+        0 as unpriced_quantity
     from judged
     where closed_account is not null and charge_category = 'Usage' and account <> ''
 
@@ -109,9 +117,28 @@ quantities as (
         meter,
         charge_period_start,
         charge_period_end,
-        -quantity as quantity
+        -quantity as quantity,
+        0 as unpriced_quantity
     from closed
     where charge_category = 'Usage' and account <> ''
+
+    union all
+
+    select
+        unpriced.provider,
+        closed_accounts.billing_account as closed_account,
+        unpriced.billing_month,
+        unpriced.account,
+        unpriced.meter,
+        unpriced.bucket_start as charge_period_start,
+        unpriced.bucket_end as charge_period_end,
+        0 as quantity,
+        unpriced.quantity as unpriced_quantity
+    from unpriced
+    inner join closed_accounts
+        on unpriced.provider = closed_accounts.provider
+        and unpriced.account = closed_accounts.account
+        and unpriced.billing_month = closed_accounts.billing_month
 
 ),
 
@@ -123,7 +150,7 @@ differing_quantities as (
         billing_month
     from quantities
     group by provider, closed_account, billing_month, account, meter, charge_period_start, charge_period_end
-    having sum(quantity) <> 0
+    having sum(quantity) <> 0 and sum(quantity) + sum(unpriced_quantity) <> 0
 
 ),
 
@@ -201,12 +228,12 @@ differences as (
         tier_no,
         grant_id,
         charge_category,
-        charge_frequency,
-        charge_description,
+        max(charge_frequency) as charge_frequency,
+        max(charge_description) as charge_description,
         charge_period_start,
         charge_period_end,
         max(billing_month) as closed_month,
-        unit,
+        max(unit) as unit,
         currency,
         {%- for measure in measures %}
         sum(sign * {{ measure }}) as {{ measure }},
@@ -214,8 +241,8 @@ differences as (
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
     from sides
     group by
-        charge_id, provider, account, meter, sku_id, sku_price_id, tier_no, grant_id, charge_category, charge_frequency,
-        charge_description, charge_period_start, charge_period_end, unit, currency
+        charge_id, provider, account, meter, sku_id, sku_price_id, tier_no, grant_id, charge_category, charge_period_start,
+        charge_period_end, currency
     having
         {%- for measure in measures %}
         sum(sign * {{ measure }}) <> 0{{ ' or' if not loop.last }}
@@ -226,7 +253,7 @@ differences as (
 corrections as (
 
     select
-        {{ dbt.concat(['differences.charge_id', "'-correction'"]) }} as charge_id,
+        {{ dbt.concat(['differences.charge_id', "'-correction-'", 'differences.currency']) }} as charge_id,
         differences.provider,
         differences.billing_account,
         differences.account,

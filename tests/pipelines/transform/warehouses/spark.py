@@ -14,10 +14,11 @@ from pyspark.sql import SparkSession
 lake, out, project = (Path(argument).resolve() for argument in sys.argv[1:4])
 # The benchmark has large tables. Otherwise most statements run once and on few rows, so that compiling them takes the time.
 large = "SPARK_PARTITIONS" in os.environ
-compiler = "" if large else "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+compiler = "" if large else "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
-    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out} {compiler}",  # Spark keeps the names of tables in Derby
+    # Spark keeps the names of tables in Derby, and analyzes a recursion of many turns on the stack.
+    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out} -Xss16m {compiler}",
     "spark.sql.codegen.wholeStage": str(large).lower(),
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
