@@ -8,9 +8,17 @@ own as (
 
 ),
 
+-- Usage that is not billed has no SKU: dbt-spark would load the empty cells of the seed as the text `None`.
 shipped as (
 
-    select * from {{ ref('sku_map') }}
+    select
+        provider,
+        meter,
+        case when is_billed then sku_id end as sku_id,
+        case when is_billed then dearest_sku_id end as dearest_sku_id,
+        unit,
+        is_billed
+    from {{ ref('sku_map') }}
 
 ),
 

@@ -11,6 +11,7 @@ mapped as (
 shipped as (
 
     select * from {{ ref('sku_map') }}
+    where is_billed
 
 ),
 
