@@ -582,13 +582,15 @@ def test_readme_documents_every_column() -> None:
 
 
 def test_header_may_leave_out_optional_columns() -> None:
-    """A file without `prorate` and `after_credits` loads as one with `no` in both."""
+    """A file without `prorate` and `after_credits` loads as one with blanks in both."""
     row = "reducto,acme,f,monthly,,1,USD,2026-01-01,,"
     (without,) = rows("fees", **write_files(fees=f"{FEES}{row}\n"))
+    (blank,) = rows("fees", **write_files(fees=f"{DAILY_FEES}{row},,\n"))
     (no,) = rows("fees", **write_files(fees=f"{DAILY_FEES}{row},no,NO\n"))
     (yes,) = rows("fees", **write_files(fees=f"{DAILY_FEES}{row},yes,\n"))
-    assert (without["prorate"], without["after_credits"]) == (no["prorate"], no["after_credits"]) == (False, False)
-    assert (yes["prorate"], yes["after_credits"]) == (True, False)
+    assert (without["prorate"], without["after_credits"]) == (blank["prorate"], blank["after_credits"]) == (None, None)
+    assert (no["prorate"], no["after_credits"]) == (False, False)
+    assert (yes["prorate"], yes["after_credits"]) == (True, None)
 
 
 @contextmanager
