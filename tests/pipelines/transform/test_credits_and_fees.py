@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
-from tests.pipelines.transform.test_exactness import build
+from tests.pipelines.transform.test_exactness import build, inserts
 from tests.pipelines.transform.warehouse import Warehouse, d
 
 pytestmark = pytest.mark.thorough
@@ -296,3 +296,17 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
         select count(*) from usage.charges
         where charge_category = 'Usage' and (list_unit_price is null or quantity * list_unit_price <> list_cost)
     """) == [(0,)]
+
+
+def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
+    """Its fees and its seeds lack the columns that were added since."""
+    models = ("build", "--select", "+cost_monthly", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
+    warehouse.execute(inserts([PLANS]))
+    assert warehouse.dbt(*models).success
+    costs = warehouse.table("cost_monthly")
+    assert costs
+    added = {"billing.fees": ("prorate", "after_credits"), "usage_seeds.price_list": ("verified_on",)}
+    warehouse.execute([f"alter table {table} drop column {name}" for table, names in added.items() for name in names])
+    outcome = warehouse.dbt(*models)
+    assert outcome.having("error", "fail", "skipped") == []
+    assert sorted(warehouse.table("cost_monthly")) == sorted(costs)
