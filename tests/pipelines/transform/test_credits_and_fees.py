@@ -300,7 +300,15 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
 
 def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
     """Its fees and its seeds lack the columns that were added since."""
-    models = ("build", "--select", "+cost_monthly", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
+    models = (
+        "build",
+        "--select",
+        "+cost_monthly",
+        "--exclude-resource-type",
+        "unit_test",
+        "--indirect-selection",
+        "cautious",
+    )
     warehouse.execute(inserts([PLANS]))
     assert warehouse.dbt(*models).success
     costs = warehouse.table("cost_monthly")
