@@ -8,7 +8,7 @@ import dlt
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
-from meterhouse.pipelines.run.load import as_load_error, load_one, restored_pipeline
+from meterhouse.pipelines.run.load import as_load_error, load_one
 from meterhouse.pipelines.run.open import BILLING, without_bare_variables
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import known_skus
@@ -88,7 +88,7 @@ def load_billing(destination: Destination, state: RunState, configured: Mapping[
         if not configured and not (clear and _was_loaded(destination)):
             return
         source = open_billing(destination, configured)
-        load_one(restored_pipeline(destination, BILLING), source, destination, Lock())
+        load_one(destination.restored_pipeline(BILLING), source, destination, Lock())
         state.observe(BillingLoaded(configured))
     except InvalidBillingFiles as invalid:
         for row_error in invalid.errors:
@@ -102,4 +102,4 @@ def _was_loaded(destination: Destination) -> bool:
     """Whether a run has loaded billing data into the destination."""
     if not destination.exists():
         return False
-    return bool(restored_pipeline(destination, BILLING).schema_names)
+    return bool(destination.restored_pipeline(BILLING).schema_names)

@@ -5,7 +5,6 @@ our own would cost a third of that, but would need each database's types and its
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +17,6 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
-from meterhouse.pipelines.warehouse.query import Reader
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
 
@@ -61,33 +59,22 @@ Counts = Mapping[Place, Count]
 
 def count_rows(destination: Destination, sources: Mapping[str, DltSource], since: datetime) -> Counts | None:
     """The counts of all tables that the sources load; None if the destination cannot be read."""
-    tables = [(provider, table) for provider, source in sources.items() for table in source.selected_resources]
     try:
         with destination.reader(DATASET) as reader:
-            try:
-                return _count(reader, tables, since)
-            except NotBuilt:  # one of the tables was never loaded; a query for each table finds out which
-                counts: dict[Place, Count] = {}
-                for table in tables:
-                    with suppress(NotBuilt):
-                        counts |= _count(reader, [table], since)
-                return counts
+            selects = [
+                f"select '{provider}', account, '{table}', count(*), count(case when fetched_at >= %s then 1 end)"  # noqa: S608
+                f" from {reader.table_name(provider, table)} group by account"
+                for provider, source in sources.items()
+                for table in source.selected_resources
+            ]
+            return {
+                Place(provider, account, table): Count(count, written)
+                for provider, account, table, count, written in reader.tuples_of_built(selects, since)
+            }
     except NotBuilt:
         return {}
     except Exception:  # noqa: BLE001 - unknown counts are null; the load itself reports an unavailable destination
         return None
-
-
-def _count(reader: Reader, tables: Sequence[tuple[str, str]], since: datetime) -> dict[Place, Count]:
-    if not tables:
-        return {}
-    selects = [
-        f"select '{provider}', account, '{table}', count(*), count(case when fetched_at >= %s then 1 end)"  # noqa: S608
-        f" from {reader.table_name(provider, table)} group by account"
-        for provider, table in tables
-    ]
-    _, rows = reader.tuples(" union all ".join(selects), *[since] * len(selects))
-    return {Place(provider, account, table): Count(count, written) for provider, account, table, count, written in rows}
 
 
 def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> list[dict[str, Any]]:

@@ -45,22 +45,10 @@ def restored_pipelines(
     pipelines = {}
     for provider in sources:
         try:
-            pipelines[provider] = restored_pipeline(destination, provider)
+            pipelines[provider] = destination.restored_pipeline(provider)
         except Exception as error:  # noqa: BLE001 - no error of one provider may stop the others
             state.observe(LoadFailed(Place(provider), as_load_error(provider, error, destination)))
     return pipelines
-
-
-def restored_pipeline(destination: Destination, name: str) -> dlt.Pipeline:
-    """The pipeline of a dataset, with the state and the schemas that the destination holds.
-
-    The destination is the source of truth, so dlt's working directory is dropped. Otherwise dlt would prefer a newer state
-    in it, although a database restored from a backup lacks the rows that its cursors claim. dlt would also load the package
-    that a killed run left behind, although this run requests the same windows again.
-    """
-    pipeline = destination.pipeline(name).drop()
-    pipeline.sync_destination()
-    return pipeline
 
 
 def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +51,17 @@ class Destination:
             name, destination=self.dlt_destination, dataset_name=self.dataset(name), pipelines_dir=str(self.working_dir)
         )
 
+    def restored_pipeline(self, name: str) -> dlt.Pipeline:
+        """The pipeline of a dataset, with the state and the schemas that the destination holds.
+
+        The destination is the source of truth, so dlt's working directory is dropped. Otherwise dlt would prefer a newer
+        state in it, although a database restored from a backup lacks the rows that its cursors claim. dlt would also load
+        the package that a killed run left behind, although this run requests the same windows again.
+        """
+        pipeline = self.pipeline(name).drop()
+        pipeline.sync_destination()
+        return pipeline
+
     def exists(self) -> bool:
         """False if the database does not exist yet, so that opening it would create it."""
         return True
@@ -92,14 +103,8 @@ class Destination:
         """
         try:
             with self.reader(dataset) as reader:
-                try:
-                    return _with_rows(reader, dataset, tables)
-                except NotBuilt:  # a table does not exist: query each on its own
-                    filled: list[str] = []
-                    for table in tables:
-                        with suppress(NotBuilt):
-                            filled += _with_rows(reader, dataset, [table])
-                    return filled
+                counts = [f"select '{table}', count(*) from {reader.table_name(dataset, table)}" for table in tables]  # noqa: S608
+                return [table for table, count in reader.tuples_of_built(counts) if count]
         except NotBuilt:
             return []
 
@@ -114,9 +119,3 @@ class Destination:
 
     def release_dbt(self) -> None:
         """Closes what dbt's adapter leaves open after a build."""
-
-
-def _with_rows(reader: Reader, dataset: str, tables: Sequence[str]) -> list[str]:
-    counts = [f"select '{table}', count(*) from {reader.table_name(dataset, table)}" for table in tables]  # noqa: S608
-    _, rows = reader.tuples(" union all ".join(counts))
-    return [table for table, count in rows if count]

@@ -14,8 +14,7 @@ class LakeDestination(Destination):
         """The given tables with rows, counted by the `deltalake` library: DuckDB would download an extension."""
         from dlt.common.libs.deltalake import get_delta_tables
 
-        pipeline = self.pipeline(dataset).drop()
-        pipeline.sync_destination()
+        pipeline = self.restored_pipeline(dataset)
         if not pipeline.schema_names:
             return []
         known = [table for table in tables if table in pipeline.default_schema.tables]

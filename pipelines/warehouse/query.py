@@ -6,7 +6,7 @@ A parameter is written `%s` in every dialect. The longer queries are in `queries
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,19 @@ class Reader(ABC):
         with translated_errors(self.location), self._cursor(sql, parameters) as cursor:
             names = [column[0] for column in cursor.description or ()]
             return names, cursor.fetchall() if names else []
+
+    def tuples_of_built(self, selects: Sequence[str], *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of all selects, which have the same parameters. One that reads a missing table is left out."""
+        if not selects:
+            return []
+        try:
+            return self.tuples(" union all ".join(selects), *parameters * len(selects))[1]
+        except NotBuilt:  # a query for each select finds out which
+            rows: list[tuple[Any, ...]] = []
+            for select in selects:
+                with suppress(NotBuilt):
+                    rows += self.tuples(select, *parameters)[1]
+            return rows
 
     @contextmanager
     def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:

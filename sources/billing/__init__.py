@@ -55,7 +55,7 @@ def billing_source(
         fees: plan fees, one-time fees and minimums.
         invoices: the vendors' invoices.
         invoice_lines: the lines of those invoices.
-        known_skus: the built-in SKUs and their units; without them, a SKU only has to begin with its provider.
+        known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
         read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:

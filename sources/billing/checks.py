@@ -132,8 +132,8 @@ def _check_unit_price(price: Row) -> Iterator[RowError]:
     rounded, is_exact = price_of_one_unit(price)
     if not is_exact:
         ratio = f"{price.texts['unit_price']} per {price.texts['per']}"
-        way = f"write the rounded price of one unit, {rounded:f}, and leave per blank"
-        yield price.error("unit_price", f"{ratio} gives a unit price with more than 9 decimal places; {way}")
+        fix = f"write the rounded price of one unit, {rounded:f}, and leave per blank"
+        yield price.error("unit_price", f"{ratio} gives a unit price with more than 9 decimal places; {fix}")
 
 
 def _is_empty_tier(tier: Row) -> bool:

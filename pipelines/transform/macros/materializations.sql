@@ -4,28 +4,33 @@
 #}
 
 {% materialization table, adapter="duckdb" %}
-  {%- set existing = load_cached_relation(this) -%}
-  {%- set target = this.incorporate(type="table") -%}
-  {{ run_hooks(pre_hooks) }}
-  {% if existing is not none and existing.is_view %}{% do adapter.drop_relation(existing) %}{% endif %}
-  {% call statement("main") %}{{ replace_table(target, compiled_code) }}{% endcall %}
-  {% do persist_docs(target, model) %}
-  {{ run_hooks(post_hooks) }}
-  {% do adapter.commit() %}
-  {{ return({"relations": [target]}) }}
+  {{ return(replace_relation("table")) }}
 {% endmaterialization %}
 
 {% materialization view, adapter="duckdb" %}
+  {{ return(replace_relation("view")) }}
+{% endmaterialization %}
+
+{# Builds the model as a relation of this type, in one transaction; an existing relation of the other type is dropped first. #}
+{% macro replace_relation(type) %}
   {%- set existing = load_cached_relation(this) -%}
-  {%- set target = this.incorporate(type="view") -%}
+  {%- set target = this.incorporate(type=type) -%}
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks) }}
-  {% if existing is not none and existing.is_table %}{% do adapter.drop_relation(existing) %}{% endif %}
-  {% call statement("main") %}create or replace view {{ target }} as ({{ compiled_code }}){% endcall %}
+  {% if existing is not none and existing.type != type %}{% do adapter.drop_relation(existing) %}{% endif %}
+  {% call statement("main") %}
+    {%- if type == "view" -%}
+      create or replace view {{ target }} as ({{ compiled_code }})
+    {%- else -%}
+      {{ replace_table(target, compiled_code) }}
+    {%- endif -%}
+  {% endcall %}
   {% do persist_docs(target, model) %}
   {{ run_hooks(post_hooks) }}
   {% do adapter.commit() %}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
   {{ return({"relations": [target]}) }}
-{% endmaterialization %}
+{% endmacro %}
 
 {# The statements that replace a table; with a contract, its columns must be those of the contract, in any order. #}
 {% macro replace_table(relation, query) -%}

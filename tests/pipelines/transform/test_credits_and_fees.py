@@ -241,7 +241,7 @@ def test_a_pack_costs_what_was_paid_for_it_drawn_or_expired(built: Warehouse) ->
 
 
 def test_a_pack_does_not_expire_before_its_last_day_is_loaded(built: Warehouse) -> None:
-    """Usage is loaded up to 30 May: what is left of a pack that expires on 1 June is still in the balance."""
+    """Usage is loaded up to 30 May. A pack expires on 1 June, so its remaining credits are still in the balance."""
     assert costs(built, "behind", "grant_id = 'pack'")[1:3] == (d("10"), d("4"))
     assert built.query("""
         select remaining, remaining_cost, currency from usage.credit_balance_daily
@@ -291,7 +291,7 @@ def test_usage_that_prepaid_money_pays_costs_the_price_of_the_money(built: Wareh
 
 
 def test_usage_always_has_a_list_price(built: Warehouse) -> None:
-    """The price paid if there is no public price, also for included credits; quantity times price is the list cost."""
+    """Without a public price, it is the price paid, also for included credits. Quantity times price is the list cost."""
     assert built.query("""
         select count(*) from usage.charges
         where charge_category = 'Usage' and (list_unit_price is null or quantity * list_unit_price <> list_cost)

@@ -77,15 +77,7 @@ usage_charges as (
 
 ),
 
-{#- Fees, purchases and credits have amounts of their own, and no price from a list or a contract. -#}
-{%- set without_price -%}
-cast(null as {{ dbt.type_string() }}) as price_source,
-        cast(null as {{ dbt.type_string() }}) as price_basis,
-        cast(null as date) as price_valid_from,
-        cast(null as {{ dbt.type_string() }}) as price_file,
-        cast(null as bigint) as price_row
-{%- endset %}
-
+-- Fees, purchases and credits have amounts of their own, and no price from a list or a contract.
 fee_charges as (
 
     select
@@ -115,7 +107,7 @@ fee_charges as (
         amount as effective_cost,
         currency,
         is_complete,
-        {{ without_price }}
+        {{ without_price() }}
     from fees
 
 ),
@@ -167,7 +159,7 @@ purchases as (
         case when is_prepaid then 0 else cost end as effective_cost,
         currency,
         true as is_complete,
-        {{ without_price }}
+        {{ without_price() }}
     from priced_grants
 
 ),
@@ -202,7 +194,7 @@ unused as (
         expired.effective_cost,
         expired.currency,
         true as is_complete,
-        {{ without_price }}
+        {{ without_price() }}
     from expired
     inner join months
         on expired.provider = months.provider
@@ -261,7 +253,7 @@ credits as (
         -discounts.amount as effective_cost,
         discounts.currency,
         discounts.is_complete,
-        {{ without_price }}
+        {{ without_price() }}
     from monthly_discounts as discounts
     inner join months
         on discounts.provider = months.provider

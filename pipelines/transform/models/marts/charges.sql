@@ -278,11 +278,7 @@ corrections as (
         differences.effective_cost,
         differences.currency,
         differences.is_complete,
-        cast(null as {{ dbt.type_string() }}) as price_source,
-        cast(null as {{ dbt.type_string() }}) as price_basis,
-        cast(null as date) as price_valid_from,
-        cast(null as {{ dbt.type_string() }}) as price_file,
-        cast(null as bigint) as price_row
+        {{ without_price() }}
     from differences
     left join open_months
         on differences.provider = open_months.provider
