@@ -137,16 +137,6 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     assert "acme" in (checkout.work_dir / "report.html").read_text()
 
 
-def test_a_new_provider_without_prices_is_unpriced(checkout: Checkout) -> None:
-    """Without rows in the seeds all its usage is unpriced, and the run says so."""
-    checkout.add_source()
-    checkout.add_models()
-    assert "UNPRICED  acme default" in checkout.run()
-    ((used,),) = checkout.rows("select sum(quantity) from usage.unpriced_usage where provider = 'acme'")
-    assert used == checkout.rows("select sum(requests) from acme.usage_daily")[0][0]
-    assert checkout.rows("select * from usage.cost_monthly") == []
-
-
 def test_a_new_provider_without_models_is_unpriced(checkout: Checkout) -> None:
     """With its source alone, what it has loaded is listed as unpriced, and the run says so."""
     checkout.add_source()
