@@ -180,9 +180,9 @@ UNPRICED = """
 """
 
 CREDIT_BALANCES = """
-    select provider, account, date, unit, granted, used, remaining, overage, days_left
+    select provider, billing_account as account, unit, date, granted, used, remaining, overage, days_left
     from usage.credit_balance_daily
-    order by provider, account, date
+    order by provider, billing_account, unit, date
 """
 
 INVOICE_LINES = """

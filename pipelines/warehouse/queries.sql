@@ -60,13 +60,13 @@ where is_anomaly and date >= %s
 order by date desc, provider, account, meter;
 
 -- name: status_credits
-select provider, account, remaining, days_left
+select provider, billing_account, unit, remaining, days_left
 from (
-    select *, row_number() over (partition by provider, account order by date desc) as newest
+    select *, row_number() over (partition by provider, billing_account, unit order by date desc) as newest
     from usage.credit_balance_daily
 ) b
 where newest = 1 and (days_left <= 30 or remaining = 0)
-order by provider, account;
+order by provider, billing_account, unit;
 
 -- name: status_invoices
 select provider, account, billing_month, line, status
