@@ -216,7 +216,8 @@ def _account(
         left = Decimal(5000 - number * 10 + back * 100)
         marts["credit_balance_daily"].append(
             {
-                **key,
+                "provider": provider,
+                "billing_account": account,
                 "date": TODAY - timedelta(days=back),
                 "unit": "credit",
                 "granted": Decimal(10000),
