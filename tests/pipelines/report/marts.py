@@ -181,6 +181,7 @@ def _account(
         marts["cost_forecast_monthly"].append(
             {
                 **key,
+                "billing_account": account,
                 "billing_month": month,
                 "currency": "USD",
                 "cost_to_date": cost,

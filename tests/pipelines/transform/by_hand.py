@@ -754,7 +754,7 @@ class Calculator:
     # What is derived of the charges
 
     def monthly(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """The costs of `cost_monthly`, by provider, billing account, account, SKU, charge category, month, unit and currency."""
+        """The costs of `cost_monthly`, by its grain."""
         return self._summed(lambda charge: charge.billing_month, self.charges())
 
     def daily(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:

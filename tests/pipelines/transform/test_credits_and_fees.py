@@ -249,7 +249,8 @@ def test_a_pack_does_not_expire_before_its_last_day_is_loaded(built: Warehouse) 
     """) == [(d("600"), d("6"), "USD")]
     assert built.query("""
         select date, remaining, remaining_cost from usage.credit_balance_daily
-        where billing_account = 'packs' and unit = 'credit' and date in ('2026-05-09', '2026-05-10', '2026-05-31', '2026-06-01') order by 1
+        where billing_account = 'packs' and unit = 'credit'
+        and date in ('2026-05-09', '2026-05-10', '2026-05-31', '2026-06-01') order by 1
     """) == [
         (date(2026, 5, 9), d("1000"), d("10")),
         (date(2026, 5, 10), d("850"), d("8.5")),
