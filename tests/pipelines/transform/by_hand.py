@@ -158,10 +158,10 @@ class Charge:
 
 @dataclass(frozen=True)
 class Balance:
-    """A row of `credit_balance_daily`."""
+    """A row of `credit_balance_daily` in the unit `credit`."""
 
     provider: str
-    account: str
+    billing_account: str
     date: date
     granted: Decimal
     used: Decimal
@@ -734,7 +734,10 @@ class Calculator:
             )
 
     def _is_over(self, provider: str, owner: str, day: date) -> bool:
-        """Whether all accounts are loaded up to the day, and every loaded UTC date of the day before is loaded in full."""
+        """Whether all accounts are loaded up to the day, and every loaded UTC date of the day before is loaded in full.
+
+        Also if no account has usage of the day before, because it was loaded from a later date only.
+        """
         first, last = self._between(provider, owner, day - timedelta(days=1), day)
         accounts, zone = self._accounts(provider, owner), self._zone(provider, owner)
         if any(a.loaded_until.astimezone(zone).date() < day for a in accounts):
@@ -746,12 +749,12 @@ class Calculator:
             for utc in dates
             if a.loaded_from < midnight_of(utc) + timedelta(days=1) and midnight_of(utc) < a.loaded_until
         ]
-        return bool(touched) and all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
+        return all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
 
     # What is derived of the charges
 
     def monthly(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """The costs of `cost_monthly`, by provider, billing account, account, SKU, month, unit and currency."""
+        """The costs of `cost_monthly`, by its grain."""
         return self._summed(lambda charge: charge.billing_month, self.charges())
 
     def daily(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
@@ -762,16 +765,22 @@ class Calculator:
     def _summed(self, date_of: Any, charges: list[Charge]) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
         sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 6)
         for c in charges:
-            key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
+            key = (
+                c.provider, c.billing_account, c.account, c.sku_id, c.charge_category, date_of(c), c.unit, c.currency,
+            )  # fmt: skip
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
         dearer = {row["dearest_sku_id"] for row in self.meters.values() if row["dearest_sku_id"] != row["sku_id"]} - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
-        for c in self.high:
-            if c.sku_id in dearer and c.currency:
-                key = (c.provider, c.billing_account, c.account, c.counted_sku_id, date_of(c), c.unit, c.currency)
-                high[key] += c.billed_cost
-        return {key: (*costs[:5], high.get(key, costs[5])) for key, costs in sums.items()}
+        usual: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+        for found, priced in ((high, [c for c in self.high if c.sku_id in dearer]), (usual, self.usage)):
+            for c in priced:
+                if c.currency:
+                    found[
+                        c.provider, c.billing_account, c.account, c.counted_sku_id, "Usage", date_of(c), c.unit, c.currency
+                    ] += c.billed_cost
+        additional = {key: max(cost - usual[key], Decimal(0)) for key, cost in high.items()}
+        return {key: (*costs[:5], costs[5] + additional.get(key, 0)) for key, costs in sums.items()}
 
     def balances(self) -> Iterator[Balance]:
         """The balances of each day from the first grant on, over the grants that are valid on it."""

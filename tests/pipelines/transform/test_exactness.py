@@ -287,14 +287,17 @@ def inserts(scenarios_: list[Scenario]) -> list[str]:
 
 
 CHARGE_COLUMNS = [column.name for column in fields(Charge) if column.name not in ("counted_sku_id", "list_sku_price_id")]
-MONTHLY = "provider, billing_account, account, sku_id, billing_month, unit, currency"
-DAILY = "provider, billing_account, account, sku_id, date, unit, currency"
+MONTHLY = "provider, billing_account, account, sku_id, charge_category, billing_month, unit, currency"
+DAILY = "provider, billing_account, account, sku_id, charge_category, date, unit, currency"
 COST_COLUMNS = "quantity, list_cost, contracted_cost, billed_cost, effective_cost, cost_high"
 QUERIES = {
     "charges": f"select billing_account, {', '.join(CHARGE_COLUMNS)} from usage.charges",
     "cost_monthly": f"select billing_account, {MONTHLY}, {COST_COLUMNS} from usage.cost_monthly",
     "cost_daily": f"select billing_account, {DAILY}, {COST_COLUMNS} from usage.cost_daily",
-    "credit_balance_daily": f"select account, {', '.join(c.name for c in fields(Balance))} from usage.credit_balance_daily",
+    "credit_balance_daily": (
+        f"select billing_account, {', '.join(c.name for c in fields(Balance))} from usage.credit_balance_daily"
+        " where unit = 'credit'"
+    ),
 }
 
 
@@ -305,13 +308,14 @@ NOT_WHOLE = """
             sum(charges.billed_cost) as paid, sum(charges.effective_cost) as spent
         from usage.charges as charges
         inner join usage.credit_balance_daily as balances
-            on charges.provider = balances.provider and charges.billing_account = balances.account
+            on charges.provider = balances.provider and charges.billing_account = balances.billing_account
         where
             charges.grant_id is not null and charges.unit = 'credit' and charges.charge_category <> 'Credit'
+            and balances.unit = 'credit'
             and charges.charge_period_start < balances.date + interval 1 day
             and balances.date = (
                 select max(date) from usage.credit_balance_daily as latest
-                where latest.provider = balances.provider and latest.account = balances.account
+                where latest.provider = balances.provider and latest.billing_account = balances.billing_account
             )
         group by charges.provider, charges.billing_account, balances.remaining_cost
     )
