@@ -180,11 +180,11 @@ def dimension_rows() -> Iterator[str]:
         yield usage(start, "image", images, account="parts")
         yield usage(start, "pdf-page", pages, account="parts")
         yield usage(start, "conversion", 2, account="parts")
-        by_app = {"account": "parts", "grouping": "app_id"}
-        yield usage(start, "image" if hour % 2 else "", images, app_id=f"App {hour}", **by_app)
-        yield usage(start, "pdf-page", pages - 1, app_id=f"app-{hour}", **by_app)
+        meter = "image" if hour % 2 else ""
+        yield usage(start, meter, images, account="parts", grouping="app_id", app_id=f"App {hour}")
+        yield usage(start, "pdf-page", pages - 1, account="parts", grouping="app_id", app_id=f"app-{hour}")
         yield usage("2025-05-02 10:00", "image", images, account="parts")
-        yield usage("2025-05-02 10:00", "image", images, app_id=f"ä{hour}", **by_app)
+        yield usage("2025-05-02 10:00", "image", images, account="parts", grouping="app_id", app_id=f"ä{hour}")
     yield window("2025-05-01 00:00", "2025-05-03 00:00", account="parts")
     stamp = {"is_complete": True, "fetched_at": "2026-05-03 00:00+00", "row_version": "v"}
     for grouping, values in {"product": ("parse",), "file_type": ("pdf", "", "DOCX")}.items():

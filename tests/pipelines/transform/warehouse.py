@@ -143,6 +143,9 @@ class Warehouse:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
+            # In a unit test, dbt looks for the first WITH of the model. Without this, sqlparse builds the tree of the whole
+            # statement for it, which takes a third of the time of the unit tests.
+            patch.setattr("sqlparse.engine.grouping.group", lambda statement: statement)
             try:
                 result = dbtRunner().invoke(
                     [
@@ -202,8 +205,10 @@ def duckdb_warehouse(directory: Path, scratch: Path) -> Warehouse:
 
     def execute(statements: Sequence[str]) -> None:
         with duckdb.connect(path) as connection:
+            connection.begin()  # one transaction takes half the time of many
             for statement in statements:
                 connection.execute(statement)
+            connection.commit()
 
     def query(sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(path, read_only=True) as connection:
