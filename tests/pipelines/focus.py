@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.pipelines.transform.warehouse import MARTS, duckdb_warehouse
+from tests.pipelines.transform.warehouse import MARTS, MODELS_ONLY, duckdb_warehouse
 
 NOW = datetime(2026, 5, 10, 12, tzinfo=UTC)
 
@@ -129,7 +129,7 @@ class Exported:
 
 
 @contextmanager
-def year_of_charges(folder: Path) -> Iterator[Exported]:
+def year_of_charges(folder: Path, scratch: Path) -> Iterator[Exported]:
     """A year of Mathpix usage from the sandbox, with the invoices and charges above. The models are built, not tested."""
     database = folder / "meterhouse.duckdb"
     with pytest.MonkeyPatch.context() as patch, Sandbox(seed=7) as sandbox, time_machine.travel(NOW):
@@ -143,7 +143,7 @@ def year_of_charges(folder: Path) -> Iterator[Exported]:
         with duckdb.connect(str(database)) as connection:
             connection.execute(INVOICES)
         views = " ".join(f"+{mart}" for mart in MARTS if mart.startswith("focus_"))
-        outcome = duckdb_warehouse(folder, folder).dbt(f"build --select {views} +cost_monthly --resource-type model seed")
+        outcome = duckdb_warehouse(folder, scratch).dbt(f"build --select {views} +cost_monthly", *MODELS_ONLY)
         assert outcome.success, outcome.statuses
     with duckdb.connect(str(database)) as connection:
         connection.execute(MONTHS)

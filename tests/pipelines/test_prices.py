@@ -12,6 +12,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform.skus import unverified_prices
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import build_selected
 
 d = Decimal
 
@@ -65,7 +66,8 @@ def test_own_skus_and_prices_become_charges(cli: Cli, sandbox: Sandbox, monkeypa
     A month that a version without the price columns closed gets these columns.
     """
     use(sandbox, image=1_000, pdf_page=20_000, conversion=7, file=2_000, preview=3)
-    cli("run")
+    cli("run", "--no-models")
+    build_selected("unpriced_usage", "cost_monthly")
     unpriced = "select meter, quantity, reason from usage.unpriced_usage order by 1"
     assert cli.rows(unpriced) == [
         ("conversion", d("7"), "unknown meter"),
@@ -108,7 +110,7 @@ def test_own_skus_and_prices_become_charges(cli: Cli, sandbox: Sandbox, monkeypa
     with duckdb.connect(str(cli.database)) as connection:
         for column in PRICE_COLUMNS:
             connection.execute(f"alter table usage_intermediate.int_charges__closed drop column {column}")
-    cli("models")
+    build_selected("charges")
     assert cli.rows(charged) == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.test_exactness import build, inserts
-from tests.pipelines.transform.warehouse import Warehouse, d
+from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d
 
 pytestmark = pytest.mark.thorough
 
@@ -137,9 +137,9 @@ COSTS = "sum(quantity), sum(billed_cost), sum(effective_cost), sum(contracted_co
 
 
 @pytest.fixture(scope="module")
-def built(scratch: Path) -> Warehouse:
+def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
     """The marts over all scenarios, whose accounts have different names."""
-    return build(scratch, [PLANS, FEES, PREPAID])
+    return build(tmp_path_factory.mktemp("credits"), scratch, [PLANS, FEES, PREPAID])
 
 
 def test_a_plan_renews_on_the_day_on_which_it_started(built: Warehouse) -> None:
@@ -313,21 +313,14 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
 
 def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
     """Its fees and its seeds lack the columns that were added since."""
-    models = (
-        "build",
-        "--select",
-        "+cost_monthly",
-        "--exclude-resource-type",
-        "unit_test",
-        "--indirect-selection",
-        "cautious",
-    )
+    models = ("build", "--select", "+cost_monthly")
     warehouse.execute(inserts([PLANS]))
-    assert warehouse.dbt(*models).success
+    assert warehouse.dbt(*models, *MODELS_ONLY).success
     costs = warehouse.table("cost_monthly")
     assert costs
     added = {"billing.fees": ("prorate", "after_credits"), "usage_seeds.price_list": ("verified_on",)}
     warehouse.execute([f"alter table {table} drop column {name}" for table, names in added.items() for name in names])
-    outcome = warehouse.dbt(*models)
+    tests = ("--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
+    outcome = warehouse.dbt(*models, *tests)
     assert outcome.having("error", "fail", "skipped") == []
     assert sorted(warehouse.table("cost_monthly")) == sorted(costs)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Scenario, Sku, Use
-from tests.pipelines.transform.warehouse import USAGE_COLUMNS, WINDOW_COLUMNS, Warehouse, duckdb_warehouse
+from tests.pipelines.transform.warehouse import MODELS_ONLY, USAGE_COLUMNS, WINDOW_COLUMNS, Warehouse, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -361,15 +361,13 @@ def compared(scenario: Scenario, built: dict[str, list[tuple[Any, ...]]]) -> str
     return ""
 
 
-def build(scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
+def build(folder: Path, scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
     """The models over all scenarios."""
-    (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
-    warehouse = duckdb_warehouse(scratch, scratch)
+    (folder / "meterhouse.duckdb").unlink(missing_ok=True)
+    warehouse = duckdb_warehouse(folder, scratch)
     warehouse.execute(inserts(scenarios_))
-    outcome = warehouse.dbt(
-        "build", "--select", "+charges", "+cost_monthly", "+cost_daily", "+credit_balance_daily", "+int_focus__charges",
-        "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test",
-    )  # fmt: skip
+    marts = ("+charges", "+cost_monthly", "+cost_daily", "+credit_balance_daily", "+int_focus__charges")
+    outcome = warehouse.dbt("build", "--select", *marts, *MODELS_ONLY)
     assert outcome.success, outcome.having("error", "skipped")
     return warehouse
 
@@ -384,10 +382,12 @@ def build(scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
     print_blob=False,
 )
 @given(drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS), shared=prices_of_all())
-def test_models_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[Scenario], shared: list[Price]) -> None:
+def test_models_agree_with_a_calculation_by_hand(
+    tmp_path: Path, scratch: Path, drawn: list[Scenario], shared: list[Price]
+) -> None:
     assume(any(scenario.grants for scenario in drawn))  # the first examples are too simple to be worth a build
     scenarios_ = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
-    warehouse = build(scratch, scenarios_)
+    warehouse = build(tmp_path, scratch, scenarios_)
     built = {mart: rows_by_scenario(warehouse, query) for mart, query in QUERIES.items()}
     assert warehouse.query(NOT_WHOLE) == []
     for number, scenario in enumerate(scenarios_):
