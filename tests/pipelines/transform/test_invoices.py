@@ -13,7 +13,7 @@ import pytest
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.invoices import Invoice, Line, statements
 from tests.pipelines.transform.test_exactness import inserts
-from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse
+from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -178,15 +178,18 @@ MATHPIX = Scenario(
 MATCHED = ("matched", "within tolerance")
 
 
+RAW_ROWS = (*inserts([MATHPIX, NEVER]), *statements(INVOICES))
+MODELS = ("+invoice_reconciliation", "+focus_1_2_cost_and_usage", "+focus_1_4_invoice_detail")
+
+
 @pytest.fixture(scope="module")
 def built(scratch: Path) -> Warehouse:
     """The marts over all examples."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
     warehouse = duckdb_warehouse(scratch, scratch)
-    warehouse.execute([*inserts([MATHPIX, NEVER]), *statements(INVOICES)])
+    warehouse.execute(RAW_ROWS)
     outcome = warehouse.dbt(
-        "build", "--select", "+invoice_reconciliation", "+focus_1_2_cost_and_usage", "+focus_1_4_invoice_detail",
-        "assert_focus_adds_up_to_reconciliation", "assert_no_charge_is_on_two_invoice_lines",
+        "build", "--select", *MODELS, "assert_focus_adds_up_to_reconciliation", "assert_no_charge_is_on_two_invoice_lines",
         "--exclude-resource-type", "unit_test", "--store-failures", "--indirect-selection", "cautious",
     )  # fmt: skip
     assert outcome.having("error", "skipped") == []
@@ -427,3 +430,20 @@ def test_a_vendor_without_any_invoice_has_one_row(built: Warehouse) -> None:
         "select billing_account, billing_month, period_end, invoice_id, line, computed, status"
         " from usage.invoice_reconciliation where provider = 'scopix'"
     ) == [("", JANUARY, MAY, None, "total", d("60"), "no invoices given")]
+
+
+def test_postgresql_gives_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
+    """The reconciliation and FOCUS are the same on both engines, to the last decimal, in any time zone of the session."""
+    marts = ("invoice_reconciliation", "focus_1_2_cost_and_usage", "focus_1_4_invoice_detail")
+    columns = {
+        mart: ", ".join(f'"{name}"' for (name,) in built.query(f"select column_name from (describe usage.{mart})"))
+        for mart in marts
+    }
+    with postgres_warehouse(tmp_path, scratch) as elsewhere:
+        elsewhere.execute(RAW_ROWS)
+        elsewhere.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
+        assert elsewhere.dbt("seed").success
+        outcome = elsewhere.dbt("run", "--select", *MODELS)
+        assert outcome.success, outcome.having("error", "skipped")
+        for mart in marts:
+            assert elsewhere.table(mart, columns[mart]) == built.table(mart, columns[mart])

@@ -86,15 +86,16 @@ unioned as (
 
 ),
 
--- The number joins the rows to themselves.
+-- The number of a row within its provider joins the rows to themselves.
 measured as (
 
     select
         unioned.*,
         row_number() over (
+            partition by unioned.provider
             order by
-                unioned.provider, unioned.billing_account, unioned.invoice_id, unioned.line_number,
-                unioned.billing_month, unioned.line, unioned.currency
+                unioned.billing_account, unioned.invoice_id, unioned.line_number, unioned.billing_month, unioned.line,
+                unioned.currency
         ) as row_key,
         unioned.net - unioned.computed as difference,
         greatest(
@@ -132,7 +133,9 @@ unpriced as (
 
 with_unpriced_usage as (
 
-    select distinct measured.row_key
+    select distinct
+        measured.provider,
+        measured.row_key
     from measured
     inner join unpriced
         on measured.provider = unpriced.provider
@@ -189,7 +192,8 @@ final as (
         ) as {{ dbt.type_string() }}) as status
     from judged
     left join with_unpriced_usage
-        on judged.row_key = with_unpriced_usage.row_key
+        on judged.provider = with_unpriced_usage.provider
+        and judged.row_key = with_unpriced_usage.row_key
 
 )
 
