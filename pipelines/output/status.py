@@ -78,7 +78,8 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
         unit = "credits" if row["unit"] == "credit" else row["unit"]
         yield f"credits: {row['provider']} {row['billing_account']} has {row['remaining']:,.0f} {unit} left, {rest}"
     for row in query(sql["status_invoices"]):
-        yield f"invoice {row['status']}: {row['provider']} {row['account']} {row['billing_month']:%Y-%m} {row['line']}"
+        account = f"{row['provider']} {row['billing_account']}"
+        yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"
 
 
 def print_status(status: Status, console: Console) -> None:

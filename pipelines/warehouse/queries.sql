@@ -80,7 +80,7 @@ where newest = 1 and (days_left <= 30 or remaining = 0)
 order by provider, billing_account, unit;
 
 -- name: status_invoices
-select provider, account, billing_month, line, status
+select provider, billing_account, billing_month, line, status
 from usage.invoice_reconciliation
-where status in ('over', 'under', 'missing usage')
-order by billing_month desc, provider, account, line;
+where status in ('over', 'under', 'missing usage', 'currency mismatch')
+order by billing_month desc, provider, billing_account, line;

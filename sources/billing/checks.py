@@ -34,7 +34,9 @@ def check_tables(tables: Tables, unreadable: Collection[str], known_skus: Mappin
     errors += _check_prices(tables)
     errors += _check_fees(tables.get("fees", ()))
     if "invoices" not in unreadable:
-        errors += _check_invoices(tables)
+        errors += _check_invoice_lines(tables)
+    if "invoice_lines" not in unreadable:
+        errors += _check_amounts(tables)
     return errors
 
 
@@ -103,10 +105,8 @@ def _check_row(row: Row) -> Iterator[RowError]:
             yield row.error("currency", "is blank, but the grant has a cost")
         case "fees":
             yield from _check_fee(row)
-        case "invoices" if value["status"] == "issued" and value["issued_on"] is None:
-            yield row.error("issued_on", "is blank, but the invoice is issued")
-        case "invoices" if value["status"] == "open" and value["issued_on"] is not None:
-            yield row.error("issued_on", "an open invoice has no date of issue; leave it blank or correct the status")
+        case "invoices":
+            yield from _check_invoice(row)
 
 
 def _check_fee(fee: Row) -> Iterator[RowError]:
@@ -119,6 +119,19 @@ def _check_fee(fee: Row) -> Iterator[RowError]:
         yield fee.error("prorate", "only a monthly or yearly fee can be prorated; leave it blank")
     if value["kind"] != "minimum" and value["after_credits"]:
         yield fee.error("after_credits", "only a minimum is compared with usage; leave it blank")
+
+
+def _check_invoice(invoice: Row) -> Iterator[RowError]:
+    value = invoice.values
+    if value["status"] == "issued" and value["issued_on"] is None:
+        yield invoice.error("issued_on", "is blank, but the invoice is issued")
+    if value["status"] == "open" and value["issued_on"] is not None:
+        yield invoice.error("issued_on", "an open invoice has no date of issue; leave it blank or correct the status")
+    tax, total = value["tax"], value["total"]
+    if tax and total is None:
+        yield invoice.error("total", "is blank, but the invoice has a tax; write the total including the tax")
+    elif tax and (tax * total <= 0 or abs(tax) > abs(total)):
+        yield invoice.error("tax", f"{invoice.texts['tax']} is not a part of the total {invoice.texts['total']}")
 
 
 def price_of_one_unit(price: Row) -> tuple[Decimal, bool]:
@@ -224,24 +237,49 @@ def _check_fees(fees: Sequence[Row]) -> Iterator[RowError]:
             yield from _check_validity(list(distinct.values()))
 
 
-def _check_invoices(tables: Tables) -> Iterator[RowError]:
-    """Every line has an invoice, and the lines of an invoice sum to its total."""
-    if "invoice_lines" not in tables:
-        return
-    columns = ("provider", "billing_account", "invoice_id")
-    invoices = _by_text_key(tables.get("invoices", ()), *columns)
-    for key, lines in _by_text_key(tables["invoice_lines"], *columns).items():
+INVOICE_KEY = ("provider", "billing_account", "invoice_id")
+
+
+def _check_invoice_lines(tables: Tables) -> Iterator[RowError]:
+    """Every line has an invoice. A line with one date of a period takes the other one from its invoice."""
+    invoices = _by_text_key(tables.get("invoices", ()), *INVOICE_KEY)
+    for key, lines in _by_text_key(tables.get("invoice_lines", ()), *INVOICE_KEY).items():
         provider, billing_account, invoice_id = key
         if key not in invoices:
             reason = f"there is no invoice {invoice_id!r} of {provider} {billing_account}"
             yield from (row.error("invoice_id", reason) for row in lines)
+        elif (invoice := invoices[key][0]).is_complete:
+            for line in lines:
+                yield from _check_line_period(line, invoice)
+
+
+def _check_line_period(line: Row, invoice: Row) -> Iterator[RowError]:
+    start, end = line.values.get("period_start"), line.values.get("period_end")
+    if line.is_complete and start and not end and start >= invoice.values["period_end"]:
+        end_of_invoice = invoice.texts["period_end"]
+        yield line.error("period_start", f"{start} is not before period_end {end_of_invoice} of its invoice; add period_end")
+    if line.is_complete and end and not start and end <= invoice.values["period_start"]:
+        start_of_invoice = invoice.texts["period_start"]
+        yield line.error(
+            "period_end", f"{end} is not after period_start {start_of_invoice} of its invoice; add period_start"
+        )
+
+
+def _check_amounts(tables: Tables) -> Iterator[RowError]:
+    """An issued invoice has a total or lines. Its lines include the tax and sum to the total."""
+    lines_of = _by_text_key(tables.get("invoice_lines", ()), *INVOICE_KEY)
+    for key, (invoice, *_) in _by_text_key(tables.get("invoices", ()), *INVOICE_KEY).items():
+        lines = lines_of.get(key, [])
+        if not invoice.is_complete or not all(row.is_complete for row in lines):
             continue
-        invoice = invoices[key][0]
-        if not invoice.is_complete or not all(row.is_complete for row in lines) or invoice.values["total"] is None:
-            continue
+        total, tax = invoice.values["total"], invoice.values["tax"]
         sum_of_lines = sum((row.values["amount"] for row in lines), Decimal())
-        if sum_of_lines != invoice.values["total"]:
+        if lines and tax is not None:
+            yield invoice.error("tax", "the invoice has lines; leave it blank and add a line of category Tax")
+        if lines and total is not None and sum_of_lines != total:
             yield invoice.error("total", f"{invoice.texts['total']} is not the sum of its lines, {_plain(sum_of_lines)}")
+        if not lines and not tax and total is None and invoice.values["status"] == "issued":
+            yield invoice.error("total", "is blank, and the invoice has no lines; write the total or add its lines")
 
 
 def _by_text_key(rows: Iterable[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:

@@ -289,8 +289,10 @@ TABLES: Mapping[str, BillingTable] = {
             _choice("status", "state of the invoice", "open", "issued", "voided"),
             _currency(),
             _decimal("total", "total due; blank if only lines are known", blank=True, signed=True),
+            _decimal("tax", "tax in the total, of an invoice without lines; blank: none", blank=True, signed=True),
         ),
         ("provider", "billing_account", "invoice_id"),
+        optional=("tax",),
     ),
     "invoice_lines": BillingTable(
         (
@@ -304,8 +306,11 @@ TABLES: Mapping[str, BillingTable] = {
             _decimal("quantity", "quantity billed", blank=True, signed=True),
             _text("unit", "unit of the quantity", blank=True),
             _decimal("amount", "amount in the currency of the invoice", signed=True),
+            _day("period_start", "first day of the line's own period; blank: that of its invoice", blank=True),
+            _day("period_end", "day after the line's own period; blank: that of its invoice", blank=True),
         ),
         ("provider", "billing_account", "invoice_id", "line_number"),
+        optional=("period_start", "period_end"),
     ),
 }
 """By name, in the order in which they are loaded and their errors are listed."""

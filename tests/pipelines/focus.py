@@ -148,6 +148,9 @@ def year_of_charges(folder: Path, scratch: Path) -> Iterator[Exported]:
     with duckdb.connect(str(database)) as connection:
         connection.execute(MONTHS)
         for charge in CHARGES:
-            connection.execute(f"insert into usage.charges ({COLUMNS}) values ({charge})")
+            connection.execute(f"""
+                insert into usage.charges ({COLUMNS}, billed_on)
+                select *, billing_month from (values ({charge})) as charges ({COLUMNS})
+            """)
     (folder / "files").mkdir()
     yield Exported(database, folder / "files")

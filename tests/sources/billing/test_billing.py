@@ -29,6 +29,8 @@ DAILY_FEES = FEES.replace("sku_id", "sku_id,prorate,after_credits")
 INVOICES = "provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total\n"
 LINES = "provider,billing_account,invoice_id,line_number,charge_category,sku_id,description,quantity,unit,amount\n"
 IMAGE = "mathpix,acme,mathpix/image"
+TAXED_INVOICES = INVOICES.replace("total", "total,tax")
+LINES_WITH_PERIODS = LINES.replace("amount", "amount,period_start,period_end")
 INVOICE = "mathpix,acme,I1,2026-01-01,2026-02-01,2026-02-02,issued,USD,10"
 LINE = "mathpix,acme,I1,1,Usage,mathpix/image,Images,5,image,10"
 
@@ -340,6 +342,10 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
     ("invoices", INVOICES + INVOICE.replace("issued", "open"), 2, "issued_on", "an open invoice has no date of issue"),
     ("invoices", INVOICES + INVOICE.replace("2026-02-01", "2026-01-01"), 2, "period_end", "is not after period_start"),
     ("invoices", INVOICES + INVOICE + "\n" + INVOICE, 3, "", "has the same provider, billing_account, invoice_id as row 2"),
+    ("invoices", TAXED_INVOICES + INVOICE + ",11", 2, "tax", "11 is not a part of the total 10"),
+    ("invoices", TAXED_INVOICES + INVOICE + ",-1", 2, "tax", "-1 is not a part of the total 10"),
+    ("invoices", TAXED_INVOICES + INVOICE.replace("USD,10", "USD,,1"), 2, "total", "is blank, but the invoice has a tax"),
+    ("invoices", INVOICES + INVOICE.replace("USD,10", "USD,"), 2, "total", "is blank, and the invoice has no lines"),
     ("invoice_lines", LINES + LINE, 2, "invoice_id", "there is no invoice 'I1' of mathpix acme"),
 ]
 
@@ -360,6 +366,24 @@ def test_reports_each_mistake_once_with_file_row_column_and_reason(
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace(",10", ",9.99")},
             "invoices.csv row 2, total: 10 is not the sum of its lines, 9.99",
+        ),
+        (
+            {"invoices": TAXED_INVOICES + INVOICE + ",1", "invoice_lines": LINES + LINE},
+            "invoices.csv row 2, tax: the invoice has lines; leave it blank and add a line of category Tax",
+        ),
+        (
+            {"invoices": INVOICES + INVOICE, "invoice_lines": LINES_WITH_PERIODS + LINE + ",2026-01-15,2026-01-15"},
+            "invoice_lines.csv row 2, period_end: 2026-01-15 is not after period_start 2026-01-15; period_end is exclusive",
+        ),
+        (
+            {"invoices": INVOICES + INVOICE, "invoice_lines": LINES_WITH_PERIODS + LINE + ",2026-02-01,"},
+            "invoice_lines.csv row 2, period_start: 2026-02-01 is not before period_end 2026-02-01 of its invoice; "
+            "add period_end",
+        ),
+        (
+            {"invoices": INVOICES + INVOICE, "invoice_lines": LINES_WITH_PERIODS + LINE + ",,2026-01-01"},
+            "invoice_lines.csv row 2, period_end: 2026-01-01 is not after period_start 2026-01-01 of its invoice; "
+            "add period_start",
         ),
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/imagine")},
@@ -520,6 +544,13 @@ def test_numbers_are_exact() -> None:
             "mathpix,acme,I2,2026-01-01,2026-02-01,,open,USD,\nmathpix,acme,I3,2026-01-01,2026-02-01,,open,USD,7\n",
             "invoice_lines": LINES + "mathpix,acme,I1,1,Usage,mathpix/fee/setup,,,,10\nmathpix,acme,I1,2,Credit,,,,,-12.50\n"
             "mathpix,acme,I2,1,Credit,mathpix/credits/welcome,,,,-29\n",
+        },
+        # Totals with tax, also of a credit note; lines with a period of their own, or with one date of it.
+        {
+            "invoices": TAXED_INVOICES + INVOICE + ",1.9\nmathpix,acme,I2,2026-01-01,2026-02-01,,open,USD,-119,-19\n"
+            "mathpix,acme,I3,2026-01-01,2026-02-01,2026-02-02,issued,USD,,\n",
+            "invoice_lines": LINES_WITH_PERIODS + "mathpix,acme,I3,1,Usage,,,,,10,2026-02-01,2026-03-01\n"
+            "mathpix,acme,I3,2,Purchase,,,,,10,2026-01-15,\nmathpix,acme,I3,3,Tax,,,,,4,,2026-01-15\n",
         },
         {},
     ],

@@ -162,6 +162,7 @@ recurring as (
         end as amount,
         charged_parts.currency,
         months.billing_month,
+        charged_parts.part_start as billed_on,
         {{ start_of_date('charged_parts.part_start', 'months.billing_timezone') }} as charge_period_start,
         {{ start_of_date('charged_parts.charged_until', 'months.billing_timezone') }} as charge_period_end,
         true as is_complete
@@ -202,6 +203,7 @@ one_time as (
         amount,
         currency,
         billing_month,
+        valid_from as billed_on,
         cast(valid_from as {{ type_utc() }}) as charge_period_start,
         {{ later('day', 1, 'cast(valid_from as ' ~ type_utc() ~ ')') }} as charge_period_end,
         true as is_complete
@@ -258,6 +260,7 @@ shortfalls as (
         minimums.amount - coalesce(used.cost, 0) as amount,
         minimums.currency,
         minimums.billing_month,
+        minimums.billing_month as billed_on,
         minimums.month_start as charge_period_start,
         minimums.month_end as charge_period_end,
         true as is_complete
@@ -292,6 +295,7 @@ final as (
         cast(amount as numeric(28, 9)) as amount,
         currency,
         billing_month,
+        cast(billed_on as date) as billed_on,
         charge_period_start,
         charge_period_end,
         is_complete

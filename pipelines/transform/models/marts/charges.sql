@@ -191,7 +191,7 @@ kept as (
 {%- set same = [
     'charge_id', 'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id',
     'charge_category', 'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end', 'billing_month',
-    'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
+    'billed_on', 'quantity', 'unit', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency', 'is_complete',
 ] %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
 {%- set measures = ['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost'] %}
@@ -270,6 +270,9 @@ corrections as (
         cast(coalesce(
             open_months.billing_month, open_months.next_month, {{ later('month', 1, 'differences.closed_month') }}
         ) as date) as billing_month,
+        cast(coalesce(
+            open_months.billing_month, open_months.next_month, {{ later('month', 1, 'differences.closed_month') }}
+        ) as date) as billed_on,
         differences.quantity,
         differences.unit,
         differences.list_cost,
@@ -335,6 +338,7 @@ final as (
         charge_period_start,
         charge_period_end,
         billing_month,
+        coalesce(billed_on, billing_month) as billed_on,
         cast(quantity as numeric(28, 9)) as quantity,
         unit,
         cast(list_unit_price as numeric(28, 9)) as list_unit_price,

@@ -4,7 +4,7 @@ with
 
 invoice_lines as (
 
-    select * from {{ raw_table('billing', 'invoice_lines') }}
+    select * from {{ raw_table('billing', 'invoice_lines', added=['period_start', 'period_end']) }}
 
 ),
 
@@ -20,7 +20,9 @@ final as (
         description,
         cast(quantity as numeric(28, 9)) as quantity,
         unit,
-        cast(amount as numeric(28, 9)) as amount
+        cast(amount as numeric(28, 9)) as amount,
+        cast(period_start as date) as period_start,
+        cast(period_end as date) as period_end
     from invoice_lines
 
 )

@@ -4,7 +4,7 @@ with
 
 invoices as (
 
-    select * from {{ raw_table('billing', 'invoices') }}
+    select * from {{ raw_table('billing', 'invoices', added=['tax']) }}
 
 ),
 
@@ -19,7 +19,8 @@ final as (
         cast(issued_on as date) as issued_on,
         status,
         currency,
-        cast(total as numeric(28, 9)) as total
+        cast(total as numeric(28, 9)) as total,
+        cast(tax as numeric(28, 9)) as tax
     from invoices
 
 )
