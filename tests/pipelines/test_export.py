@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from meterhouse.pipelines.export import files as export
 from tests.pipelines.focus import CHARGES, Exported
 
 
+@cache
 def by_charge(file: Path) -> dict[str, dict[str, Any]]:
     return {row["x_ChargeId"]: row for row in pq.read_table(file).to_pylist()}
 
