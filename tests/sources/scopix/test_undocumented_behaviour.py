@@ -300,7 +300,7 @@ def test_a_null_error_field_is_no_error(cli: Cli, sandbox: Sandbox) -> None:
 def test_the_models_report_doubtful_usage(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys of one tenant fail the build, a short month warns, and a day without credits is unpriced and not free.
 
-    The keys return the same events, which their ids show. A server that excludes the end returns a month without its last day.
+    The keys return the same events, which their ids show. A server that excludes the end of a month lacks its last day.
     """
 
     def edit(path: str, body: dict[str, Any]) -> None:
@@ -315,8 +315,10 @@ def test_the_models_report_doubtful_usage(cli: Cli, sandbox: Sandbox, monkeypatc
     monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", "2026-02-01")
     sandbox.scopix.usage.set(few(3, "2026-02-10") + few(2, "2026-02-28") + few(4, "2026-03-17") + few(5))
     output = cli("run", "scopix", status=1)
-    lines = [line.split(":")[0] for line in output.splitlines() if line.startswith(("FAILED", "WARNING"))]
-    assert sorted(lines) == ["FAILED  assert_scopix_accounts_do_not_overlap", "WARNING  assert_scopix_token_days_and_months_agree"]
+    assert sorted(line.split(":")[0] for line in output.splitlines() if line.startswith(("FAILED", "WARNING"))) == [
+        "FAILED  assert_scopix_accounts_do_not_overlap",
+        "WARNING  assert_scopix_token_days_and_months_agree",
+    ]
     march = "meter in ('credits', 'unrated-requests') and quantity > 0 and date >= '2026-03-01'"
     assert cli.rows(f"select distinct meter, date, quantity from usage.usage_daily where {march} order by date") == [
         ("credits", date(2026, 3, 17), Decimal(8)),
