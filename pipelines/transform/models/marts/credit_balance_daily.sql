@@ -17,6 +17,7 @@ parts as (
 expired as (
 
     select * from {{ ref('int_credits__expired') }}
+    where scenario = 'computed'
 
 ),
 
