@@ -113,7 +113,7 @@ final as (
         and bounded.period_end <= periods.period_end
         and bounded.bucket_start >= periods.bucket_start
         and bounded.bucket_end <= periods.bucket_end
-    where periods.account is null
+    where periods.closed_at is null
 
 )
 

@@ -214,7 +214,8 @@ not_whole as (
     select distinct
         provider,
         billing_account,
-        invoice_id
+        invoice_id,
+        true as is_short
     from compared
     where
         case
@@ -233,7 +234,7 @@ final as (
         on closable.provider = not_whole.provider
         and closable.billing_account = not_whole.billing_account
         and closable.invoice_id = not_whole.invoice_id
-    where not_whole.invoice_id is null
+    where not_whole.is_short is null
 
 )
 

@@ -137,7 +137,7 @@ open_days as (
         and days_to_land.billing_account = periods.billing_account
         and days_to_land.day >= periods.period_start
         and days_to_land.day < periods.period_end
-    where periods.account is null
+    where periods.closed_at is null
     group by days_to_land.provider, days_to_land.billing_account, days_to_land.billing_month
 
 ),

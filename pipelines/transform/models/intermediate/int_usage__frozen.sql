@@ -73,7 +73,9 @@ closing_usage as (
 closed_usage as (
 
     select distinct
-        {% for column in key %}closing_usage.{{ column }}{{ ',\n        ' if not loop.last }}{% endfor %}
+        {% for column in key %}closing_usage.{{ column }},
+        {% endfor -%}
+        true as is_closed
     from closing_usage
     inner join periods
         on {{ is_in_period('closing_usage', 'periods') }}
@@ -112,7 +114,7 @@ events as (
     from closing_usage
     left join closed_usage
         on {{ is_same_usage('closing_usage', 'closed_usage') }}
-    where closed_usage.meter is null
+    where closed_usage.is_closed is null
 
     union all
 

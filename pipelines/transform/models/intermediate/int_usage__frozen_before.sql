@@ -28,7 +28,8 @@ undone as (
         events.bucket_start,
         events.bucket_end,
         events.event,
-        events.closed_at
+        events.closed_at,
+        true as is_undone
     from events
     inner join reopened
         on events.provider = reopened.provider
@@ -59,7 +60,7 @@ final as (
         and events.bucket_end = undone.bucket_end
         and events.event = undone.event
         and events.closed_at = undone.closed_at
-    where events.event <> 'reopened' and undone.provider is null
+    where events.event <> 'reopened' and undone.is_undone is null
 
 )
 

@@ -118,7 +118,7 @@ last_frozen as (
     from corrected
     left join first_frozen
         on {{ is_same_usage('corrected', 'first_frozen') }}
-    where corrected.is_last and first_frozen.meter is null
+    where corrected.is_last and first_frozen.quantity is null
 
 ),
 
@@ -130,7 +130,7 @@ differing as (
         coalesce(present.is_complete, true) as is_complete,
         coalesce(last_frozen.quantity, 0) as quantity_before,
         coalesce(present.quantity, 0) as quantity_after,
-        last_frozen.meter is not null as was_frozen
+        last_frozen.quantity is not null as was_frozen
     from present
     full outer join last_frozen
         on {{ is_same_usage('present', 'last_frozen') }}
@@ -141,7 +141,10 @@ differing as (
 -- The usage that a period closed without. Usage of open periods was not frozen either.
 late as (
 
-    select distinct {% for column in usage %}differing.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+    select distinct
+        {% for column in usage %}differing.{{ column }},
+        {% endfor -%}
+        true as is_late
     from differing
     inner join periods
         on {{ is_in_period('differing', 'periods') }}
@@ -163,7 +166,7 @@ unioned as (
     from differing
     left join late
         on {{ is_same_usage('differing', 'late') }}
-    where differing.was_frozen or late.meter is not null
+    where differing.was_frozen or late.is_late
 
     union all
 

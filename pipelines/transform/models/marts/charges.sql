@@ -47,7 +47,7 @@ unioned as (
     left join restatable
         on computed.charge_id = restatable.charge_id
         and computed.scenario = restatable.scenario
-    where computed.scenario = 'computed' and restatable.charge_id is null
+    where computed.scenario = 'computed' and restatable.is_billed is null
 
     union all
 
