@@ -77,7 +77,8 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
         rest = f"for {row['days_left']:,.0f} days" if row["days_left"] is not None else "at an unknown rate"
         yield f"credits: {row['provider']} {row['account']} has {row['remaining']:,.0f} left, {rest}"
     for row in query(sql["status_invoices"]):
-        yield f"invoice {row['status']}: {row['provider']} {row['account']} {row['billing_month']:%Y-%m} {row['line']}"
+        account = f"{row['provider']} {row['billing_account']}"
+        yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"
 
 
 def print_status(status: Status, console: Console) -> None:

@@ -178,13 +178,18 @@ class InvoiceLine(msgspec.Struct, array_like=True):
     """A row of `invoice_reconciliation`; `advice` is a position in `ReportData.advice`."""
 
     provider: str
-    account: str
+    billing_account: str
     billing_month: date
+    period_start: date
+    period_end: date
+    invoice_id: str | None
+    line_number: int | None
     line: str
     computed: Decimal | None
-    invoiced: Decimal | None
+    net: Decimal | None
+    tax: Decimal | None
     difference: Decimal | None
-    currency: str
+    currency: str | None
     status: str
     advice: int
     has_unpriced_usage: bool

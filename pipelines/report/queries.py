@@ -186,14 +186,14 @@ CREDIT_BALANCES = """
 """
 
 INVOICE_LINES = """
-    select provider, account, billing_month, line, computed, invoiced, difference, currency, status, what_to_do,
-        has_unpriced_usage
+    select provider, billing_account, billing_month, period_start, period_end, invoice_id, line_number, line, computed,
+        net, tax, difference, currency, status, what_to_do, has_unpriced_usage
     from usage.invoice_reconciliation
-    where billing_month >= date '{since}'
-    order by billing_month desc, provider, account, currency, line
+    where period_end > date '{since}'
+    order by billing_month desc, provider, billing_account, invoice_id, line_number, line, currency
 """
 
-INVOICE_LINES_BEFORE = "select count(*) as value from usage.invoice_reconciliation where billing_month < date '{since}'"
+INVOICE_LINES_BEFORE = "select count(*) as value from usage.invoice_reconciliation where period_end <= date '{since}'"
 
 FRESHNESS = """
     select provider, account, resource, loaded_from, complete_until, last_fetched_at, row_count, status

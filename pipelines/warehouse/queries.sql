@@ -69,10 +69,10 @@ where newest = 1 and (days_left <= 30 or remaining = 0)
 order by provider, account;
 
 -- name: status_invoices
-select provider, account, billing_month, line, status
+select provider, billing_account, billing_month, line, status
 from usage.invoice_reconciliation
-where status in ('over', 'under', 'missing usage')
-order by billing_month desc, provider, account, line;
+where status in ('over', 'under', 'missing usage', 'currency mismatch')
+order by billing_month desc, provider, billing_account, line;
 
 -- name: closed_periods
 select provider, account, meter, period_start, period_end, invoice_id, closed_at

@@ -5,7 +5,15 @@ const INVOICE_TONES = {
   over: "bad",
   under: "warn",
   "missing usage": "bad",
+  "missing invoice": "warn",
+  "not loaded whole": "warn",
+  "currency mismatch": "bad",
 };
+
+const isWholeMonth = ({ billing_month, period_start, period_end }) =>
+  period_start === billing_month && daysBetween(period_start, period_end) <= 31 && period_end.endsWith("-01");
+const formatPeriod = (row) =>
+  isWholeMonth(row) ? formatMonth(row.billing_month) : formatDays(row.period_start, addDays(row.period_end, -1));
 
 const drawInvoices = () => {
   const rows = invoiceLines.filter(isBillingSelected);
@@ -23,7 +31,7 @@ const drawInvoices = () => {
       { class: "nowrap", title: advice(row) },
       chip(row.status, INVOICE_TONES[row.status] ?? "plain"),
       row.has_unpriced_usage
-        ? element("abbr", { title: "The month has unpriced usage, so the computed amount is too low." }, "*")
+        ? element("abbr", { title: "Some of this usage has no price, so the computed amount is too low." }, "*")
         : null,
     );
   setContent(
@@ -32,15 +40,12 @@ const drawInvoices = () => {
       "invoices",
       "Computed and invoiced charges",
       [
-        textColumn(
-          "Month",
-          (row) => row.billing_month,
-          (row) => formatMonth(row.billing_month),
-        ),
-        accountColumn("Billing account"),
+        textColumn("Period", (row) => row.period_start, formatPeriod),
+        billingAccountColumn(),
+        textColumn("Invoice", (row) => row.invoice_id),
         textColumn("Line", (row) => row.line),
         moneyColumn("Computed", "computed"),
-        moneyColumn("Invoiced", "invoiced"),
+        moneyColumn("Invoiced without tax", "net"),
         moneyColumn("Difference", "difference", "exceptZero"),
         textColumn("Status", (row) => row.status, status),
         textColumn("What to do", advice, (row) => element("span", { class: "muted wraps" }, advice(row) || "–")),
@@ -53,7 +58,7 @@ const drawInvoices = () => {
 
 const invoicesNote = (rows) => {
   if (rows.length === 0) return "";
-  const invoiced = rows.filter((row) => row.invoiced !== null).length;
+  const invoiced = rows.filter((row) => row.invoice_id !== null).length;
   const counts = new Map();
   for (const { status } of rows) counts.set(status, (counts.get(status) ?? 0) + 1);
   const statuses = [...counts].map(([status, count]) => `${count} ${status}`).join(", ");

@@ -105,7 +105,7 @@ const creditWarnings = () =>
 
 const invoiceWarnings = () => {
   const differing = invoiceLines.filter(
-    (row) => isBillingSelected(row) && ["over", "under", "missing usage"].includes(row.status),
+    (row) => isBillingSelected(row) && ["over", "under", "missing usage", "currency mismatch"].includes(row.status),
   );
   if (differing.length === 0) return [];
   return [["#invoices", `${plural(differing.length, "invoice line")} not matched by computed charges`]];

@@ -20,12 +20,13 @@ const isSelected = ({ provider, account }) => {
   return selection.provider === "" || selection.provider === provider;
 };
 
-// The same for rows whose `account` is a billing account.
-const isBillingSelected = ({ provider, account }) => {
+// The same for rows of a billing account; an empty one stands for all billing accounts of a provider.
+const isBillingSelected = ({ provider, account, billing_account = account }) => {
   const selected = selectedAccount();
-  if (!selected) return isSelected({ provider, account });
+  if (!selected) return isSelected({ provider, account: billing_account });
   return (
-    selected.provider === provider && (selected.account === account || selected.billing_accounts.includes(account))
+    selected.provider === provider &&
+    ["", selected.account, ...selected.billing_accounts].includes(billing_account)
   );
 };
 

@@ -18,6 +18,13 @@ const textColumn = (title, value, render = null) => ({
 const accountColumn = (title = "Account") =>
   textColumn(title, (row) => `${row.provider} ${row.account ?? ""}`.trim(), renderAccount);
 
+const billingAccountColumn = () =>
+  textColumn(
+    "Billing account",
+    (row) => `${row.provider} ${row.billing_account}`.trim(),
+    ({ provider, billing_account }) => renderAccount({ provider, account: billing_account || null }),
+  );
+
 const renderAccount = ({ provider, account }) =>
   element(
     "span",

@@ -1,6 +1,5 @@
--- One row per provider, billing account, invoice and currency whose FOCUS charges differ from the reconciliation.
--- Only months that one invoice covers. The reconciliation rounds lines to cents and FOCUS rounds nothing, so they may differ
--- by half a cent a line.
+-- One row per issued invoice whose FOCUS rows are not what the reconciliation says. Lines that match count with the invoiced
+-- amount, and other lines with their computed amount, which is rounded to cents, while FOCUS rounds nothing.
 
 with
 
@@ -10,15 +9,10 @@ focus as (
 
 ),
 
-charges as (
+invoices as (
 
-    select * from {{ ref('charges') }}
-
-),
-
-invoiced as (
-
-    select * from {{ ref('int_focus__invoiced') }}
+    select * from {{ ref('stg_billing__invoices') }}
+    where status = 'issued'
 
 ),
 
@@ -34,78 +28,54 @@ of_focus as (
         "x_Provider" as provider,
         "BillingAccountId" as billing_account,
         "InvoiceId" as invoice_id,
-        "BillingCurrency" as currency,
         sum("BilledCost") as billed_cost
     from focus
     where "InvoiceId" is not null
-    group by "x_Provider", "BillingAccountId", "InvoiceId", "BillingCurrency"
-
-),
-
--- Sums of FOCUS alone would miss a charge that FOCUS assigns to another invoice, or to none.
-of_charges as (
-
-    select
-        invoiced.provider,
-        invoiced.billing_account,
-        invoiced.invoice_id,
-        invoiced.currency,
-        sum(charges.billed_cost) as billed_cost
-    from invoiced
-    inner join charges
-        on invoiced.provider = charges.provider
-        and invoiced.billing_account = charges.billing_account
-        and invoiced.billing_month = charges.billing_month
-        and invoiced.currency = charges.currency
-    group by invoiced.provider, invoiced.billing_account, invoiced.invoice_id, invoiced.currency
+    group by "x_Provider", "BillingAccountId", "InvoiceId"
 
 ),
 
 reconciled as (
 
     select
-        invoiced.provider,
-        invoiced.billing_account,
-        invoiced.invoice_id,
-        invoiced.currency,
-        sum(invoice_reconciliation.computed) as computed,
-        count(invoice_reconciliation.computed) as line_count
-    from invoiced
-    inner join invoice_reconciliation
-        on invoiced.provider = invoice_reconciliation.provider
-        and invoiced.billing_account = invoice_reconciliation.account
-        and invoiced.billing_month = invoice_reconciliation.billing_month
-        and invoiced.currency = invoice_reconciliation.currency
-    group by invoiced.provider, invoiced.billing_account, invoiced.invoice_id, invoiced.currency
+        invoice_reconciliation.provider,
+        invoice_reconciliation.billing_account,
+        invoice_reconciliation.invoice_id,
+        sum(
+            case
+                when invoice_reconciliation.status in ('matched', 'within tolerance') then invoice_reconciliation.invoiced
+                else coalesce(invoice_reconciliation.computed, 0) + invoice_reconciliation.tax
+            end
+        ) as billed_cost,
+        sum(
+            case when invoice_reconciliation.status in ('matched', 'within tolerance') then 0 else 0.005 end
+        ) as rounding
+    from invoice_reconciliation
+    inner join invoices
+        on invoice_reconciliation.provider = invoices.provider
+        and invoice_reconciliation.billing_account = invoices.billing_account
+        and invoice_reconciliation.invoice_id = invoices.invoice_id
+    group by
+        invoice_reconciliation.provider, invoice_reconciliation.billing_account, invoice_reconciliation.invoice_id
 
 ),
 
 final as (
 
     select
-        of_charges.provider,
-        of_charges.billing_account,
-        of_charges.invoice_id,
-        of_charges.currency,
+        coalesce(reconciled.provider, of_focus.provider) as provider,
+        coalesce(reconciled.billing_account, of_focus.billing_account) as billing_account,
+        coalesce(reconciled.invoice_id, of_focus.invoice_id) as invoice_id,
         of_focus.billed_cost as focus_billed_cost,
-        of_charges.billed_cost,
-        reconciled.computed
-    from of_charges
-    left join of_focus
-        on of_charges.provider = of_focus.provider
-        and of_charges.billing_account = of_focus.billing_account
-        and of_charges.invoice_id = of_focus.invoice_id
-        and of_charges.currency = of_focus.currency
-    left join reconciled
-        on of_charges.provider = reconciled.provider
-        and of_charges.billing_account = reconciled.billing_account
-        and of_charges.invoice_id = reconciled.invoice_id
-        and of_charges.currency = reconciled.currency
+        reconciled.billed_cost as reconciled_cost
+    from reconciled
+    full outer join of_focus
+        on reconciled.provider = of_focus.provider
+        and reconciled.billing_account = of_focus.billing_account
+        and reconciled.invoice_id = of_focus.invoice_id
     where
-        of_focus.billed_cost is null
-        or of_focus.billed_cost <> of_charges.billed_cost
-        or reconciled.computed is null
-        or abs(of_charges.billed_cost - reconciled.computed) > 0.005 * reconciled.line_count
+        reconciled.invoice_id is null
+        or abs(coalesce(of_focus.billed_cost, 0) - reconciled.billed_cost) > reconciled.rounding
 
 )
 

@@ -196,11 +196,18 @@ def _account(
         )
         marts["invoice_reconciliation"].append(
             {
-                **key,
+                "provider": provider,
+                "billing_account": account,
                 "billing_month": month,
+                "period_start": month,
+                "period_end": (month + timedelta(days=31)).replace(day=1),
+                "invoice_id": None if running else f"{provider}-{month:%Y-%m}",
+                "line_number": None if running else 1,
                 "line": f"{provider}/sku-0",
                 "computed": round(cost, 2),
-                "invoiced": None if running else round(cost, 2) + number,
+                "invoiced": None if running else round(cost, 2) + number + 5,
+                "net": None if running else round(cost, 2) + number,
+                "tax": None if running else Decimal(5),
                 "difference": None if running else Decimal(number),
                 "tolerance": Decimal("0.05"),
                 "currency": "USD",

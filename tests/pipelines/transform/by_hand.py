@@ -771,7 +771,7 @@ class Calculator:
             if c.sku_id in dearer and c.currency:
                 key = (c.provider, c.billing_account, c.account, c.counted_sku_id, date_of(c), c.unit, c.currency)
                 high[key] += c.billed_cost
-        return {key: (*costs[:5], high.get(key, costs[5])) for key, costs in sums.items()}
+        return {key: (*costs[:5], max(high.get(key, costs[5]), costs[3])) for key, costs in sums.items()}
 
     def balances(self) -> Iterator[Balance]:
         """The balances of each day from the first grant on, over the grants that are valid on it."""

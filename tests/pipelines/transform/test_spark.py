@@ -21,7 +21,9 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
+from tests.pipelines.transform.invoices import statements
 from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, scenarios
+from tests.pipelines.transform.test_invoices import INVOICES, MATHPIX, NEVER
 from tests.pipelines.transform.warehouse import MARTS, PROJECT, duckdb_warehouse
 from tests.test_project import TOP
 
@@ -91,12 +93,12 @@ def many_packs() -> Scenario:
 
 
 def add(scenarios_: list[Scenario], lake: Path) -> None:
-    """Appends the raw rows of these scenarios to the Delta tables."""
+    """Appends the raw rows of these scenarios, and of the worked examples of invoices, to the Delta tables."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        for statement in inserts(scenarios_):
+        for statement in (*inserts(scenarios_), *statements(INVOICES)):
             connection.execute(statement)
-        for table in SCHEMA:
+        for table in (*SCHEMA, "billing.invoices", "billing.invoice_lines"):
             rows = connection.sql(f"from {table}").to_arrow_table()
             folder = lake / table.replace(".", "/")
             declared = pa.schema(DeltaTable(folder).schema().to_arrow())
@@ -151,11 +153,11 @@ def differing(connection: duckdb.DuckDBPyConnection, marts: Path) -> Mapping[str
 
 
 def test_spark_matches_duckdb(spark: str, lake: Path, tmp_path: Path) -> None:
-    """Every mart is the same to the last decimal, for the tables of a run and for random prices, credits and fees.
+    """Every mart is the same to the last decimal, for the tables of a run, random prices, credits and fees, and invoices.
 
     The work is distributed: no window has all rows in one partition, and large marts partition by their grouping columns.
     """
-    add([*drawn_scenarios(), many_packs()], lake)
+    add([*drawn_scenarios(), many_packs(), MATHPIX, NEVER], lake)
     without_history(lake)
     output = built_by_spark(spark, lake, tmp_path / "spark")
     with built_by_duckdb(lake, tmp_path) as connection:

@@ -1,22 +1,16 @@
--- One row per charge, with the values that both FOCUS versions share.
+-- One row per charge, and per amount of an issued invoice that no charge holds, with the values that both FOCUS versions share.
 
 with
 
 charges as (
 
-    select * from {{ ref('charges') }}
+    select * from {{ ref('int_focus__unioned') }}
 
 ),
 
 months as (
 
     select * from {{ ref('int_billing__months') }}
-
-),
-
-invoiced as (
-
-    select * from {{ ref('int_focus__invoiced') }}
 
 ),
 
@@ -100,21 +94,6 @@ pricing as (
 
 ),
 
-numbered_lines as (
-
-    select
-        provider,
-        billing_account,
-        invoice_id,
-        charge_category,
-        coalesce(sku_id, '') as sku_id,
-        min(line_number) as line_number
-    from invoice_lines
-    group by provider, billing_account, invoice_id, charge_category, coalesce(sku_id, '')
-    having count(*) = 1
-
-),
-
 final as (
 
     select
@@ -180,18 +159,17 @@ final as (
         pricing.effective_cost,
         pricing.currency,
         pricing.sku_id,
-        pricing.unit_name as sku_meter,
+        case when pricing.sku_id is not null then pricing.unit_name end as sku_meter,
         case when pricing.is_priced then coalesce(pricing.sku_price_id, pricing.sku_id) end as sku_price_id,
         case
             when pricing.is_priced and pricing.tier_no is not null
                 then {{ dbt.concat(["'{\"x_Tier\": '", 'cast(pricing.tier_no as ' ~ dbt.type_string() ~ ')', "'}'"]) }}
         end as sku_price_details,
-        invoiced.invoice_id,
+        pricing.invoice_id,
         case
-            when coalesce(sku_lines.line_number, category_lines.line_number) is not null
+            when invoice_lines.line_number is not null
                 then {{ dbt.concat([
-                    'invoiced.invoice_id', "'/'",
-                    'cast(coalesce(sku_lines.line_number, category_lines.line_number) as ' ~ dbt.type_string() ~ ')',
+                    'pricing.invoice_id', "'/'", 'cast(pricing.line_number as ' ~ dbt.type_string() ~ ')',
                 ]) }}
         end as invoice_detail_id,
         pricing.grant_id,
@@ -204,23 +182,11 @@ final as (
         and pricing.billing_month = months.billing_month
     left join services
         on pricing.provider = services.provider
-    left join invoiced
-        on pricing.provider = invoiced.provider
-        and pricing.billing_account = invoiced.billing_account
-        and pricing.billing_month = invoiced.billing_month
-        and pricing.currency = invoiced.currency
-    left join numbered_lines as sku_lines
-        on invoiced.provider = sku_lines.provider
-        and invoiced.billing_account = sku_lines.billing_account
-        and invoiced.invoice_id = sku_lines.invoice_id
-        and pricing.charge_category = sku_lines.charge_category
-        and pricing.sku_id = sku_lines.sku_id
-    left join numbered_lines as category_lines
-        on invoiced.provider = category_lines.provider
-        and invoiced.billing_account = category_lines.billing_account
-        and invoiced.invoice_id = category_lines.invoice_id
-        and pricing.charge_category = category_lines.charge_category
-        and category_lines.sku_id = ''
+    left join invoice_lines
+        on pricing.provider = invoice_lines.provider
+        and pricing.billing_account = invoice_lines.billing_account
+        and pricing.invoice_id = invoice_lines.invoice_id
+        and pricing.line_number = invoice_lines.line_number
 
 )
 

@@ -37,6 +37,11 @@ lines as (
         invoice_lines.quantity,
         invoice_lines.unit,
         coalesce(invoice_lines.amount, invoices.total - coalesce(invoices.tax, 0)) as amount,
+        case
+            when invoice_lines.invoice_id is null then coalesce(invoices.tax, 0)
+            when invoice_lines.charge_category = 'Tax' then invoice_lines.amount
+            else 0
+        end as tax,
         invoices.currency,
         coalesce(invoice_lines.charge_category = 'Tax', false) as is_tax,
         coalesce(invoice_lines.amount, invoices.total) < 0
@@ -130,6 +135,7 @@ final as (
         lines.quantity,
         lines.unit,
         cast(lines.amount as numeric(28, 9)) as amount,
+        cast(lines.tax as numeric(28, 9)) as tax,
         lines.currency,
         coalesce(main_lines.main_invoice_id, lines.invoice_id) as main_invoice_id,
         coalesce(main_lines.main_line_number, lines.line_number) as main_line_number,

@@ -77,7 +77,7 @@ final as (
         cast(daily.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(coalesce(high.cost_high, daily.billed_cost) as numeric(28, 9)) as cost_high,
+        cast(greatest(coalesce(high.cost_high, daily.billed_cost), daily.billed_cost) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
             cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false

@@ -72,7 +72,7 @@ final as (
         cast(monthly.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(monthly.billed_cost as numeric(28, 9)) as billed_cost,
         cast(monthly.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(coalesce(high.cost_high, monthly.billed_cost) as numeric(28, 9)) as cost_high,
+        cast(greatest(coalesce(high.cost_high, monthly.billed_cost), monthly.billed_cost) as numeric(28, 9)) as cost_high,
         monthly.currency,
         monthly.has_complete_charges and coalesce(months.is_complete, false) as is_complete
     from monthly

@@ -34,7 +34,7 @@ periods as (
     left join invoices
         on months.provider = invoices.provider
         and months.billing_account = invoices.billing_account
-        and months.billing_month >= invoices.period_start
+        and months.next_month > invoices.period_start
         and months.billing_month < invoices.period_end
     group by months.provider, months.month_start, months.month_end
 

@@ -45,7 +45,7 @@ periods as (
     left join months
         on invoices.provider = months.provider
         and invoices.billing_account = months.billing_account
-        and months.billing_month >= invoices.period_start
+        and months.next_month > invoices.period_start
         and months.billing_month < invoices.period_end
     group by
         invoices.provider,

@@ -1,0 +1,151 @@
+-- One row per invoice line: the invoiced amount and quantity beside those computed for the charges that it covers.
+
+with
+
+lines as (
+
+    select * from {{ ref('int_invoices__lines') }}
+
+),
+
+computed as (
+
+    select * from {{ ref('int_invoices__computed') }}
+
+),
+
+claims as (
+
+    select * from {{ ref('int_invoices__claims') }}
+
+),
+
+mismatched as (
+
+    select distinct
+        provider,
+        billing_account,
+        invoice_id,
+        line_number
+    from claims
+    where is_mismatched
+
+),
+
+-- A line and the credit notes and further lines that are part of it are compared as one.
+netted as (
+
+    select
+        provider,
+        billing_account,
+        main_invoice_id,
+        main_line_number,
+        sum(amount) as net,
+        sum(quantity) as quantity
+    from lines
+    where charge_category is null or charge_category <> 'Tax'
+    group by provider, billing_account, main_invoice_id, main_line_number
+
+),
+
+invoiced as (
+
+    select
+        lines.*,
+        lines.amount + case when lines.specificity = 1 then lines.tax else 0 end as invoiced,
+        case when lines.covers_charges then netted.net else 0 end as net,
+        case when lines.covers_charges and lines.quantity is not null then netted.quantity end as invoiced_quantity,
+        computed.billed_cost,
+        computed.cost_high,
+        computed.quantity as computed_quantity,
+        computed.unit as computed_unit,
+        -- Purchases, such as the fee of a year, are known before their period is over.
+        not coalesce(computed.has_only_purchases and lines.specificity = 3, false)
+        and coalesce(lines.charge_category, 'Usage') <> 'Purchase' as depends_on_usage,
+        mismatched.invoice_id is not null as is_mismatched
+    from lines
+    left join netted
+        on lines.provider = netted.provider
+        and lines.billing_account = netted.billing_account
+        and lines.invoice_id = netted.main_invoice_id
+        and lines.line_number = netted.main_line_number
+    left join computed
+        on lines.provider = computed.provider
+        and lines.billing_account = computed.billing_account
+        and lines.invoice_id = computed.invoice_id
+        and lines.line_number = computed.line_number
+    left join mismatched
+        on lines.provider = mismatched.provider
+        and lines.billing_account = mismatched.billing_account
+        and lines.invoice_id = mismatched.invoice_id
+        and lines.line_number = mismatched.line_number
+
+),
+
+-- Invoices round each of their lines to cents: amounts are rounded here and nowhere before.
+rounded as (
+
+    select
+        *,
+        round(cast(billed_cost as numeric(28, 9)), 2) as computed,
+        round(cast(cost_high as numeric(28, 9)), 2) as computed_high,
+        -- Quantities in other units, such as thousands of pages, cannot be compared.
+        invoiced_quantity is not null and computed_quantity is not null and (
+            unit is null
+            or computed_unit = 'fee'
+            or lower(unit) in (lower(computed_unit), {{ dbt.concat(['lower(computed_unit)', "'s'"]) }})
+        ) as has_quantities
+    from invoiced
+
+),
+
+-- What the computed quantity costs at the invoiced unit price divides the difference into one of quantity and one of price.
+-- An invoice of nothing has no unit price, so that all of its difference is one of quantity.
+varied as (
+
+    select
+        *,
+        case
+            when not has_quantities then null
+            when invoiced_quantity = 0 then computed
+            else {{ allocated('net', 'computed_quantity', 'invoiced_quantity') }}
+        end as computed_at_invoiced_price
+    from rounded
+
+),
+
+final as (
+
+    select
+        provider,
+        billing_account,
+        invoice_id,
+        line_number,
+        main_invoice_id,
+        main_line_number,
+        status as invoice_status,
+        charge_category,
+        line,
+        billing_month,
+        period_start,
+        period_end,
+        amount,
+        cast(invoiced as numeric(28, 9)) as invoiced,
+        cast(net as numeric(28, 9)) as net,
+        tax,
+        billed_cost,
+        cast(computed as numeric(28, 9)) as computed,
+        cast(computed_high as numeric(28, 9)) as computed_high,
+        cast(invoiced_quantity as numeric(28, 9)) as invoiced_quantity,
+        computed_quantity,
+        cast(net - computed_at_invoiced_price as numeric(28, 9)) as quantity_variance,
+        cast(computed_at_invoiced_price - computed as numeric(28, 9)) as price_variance,
+        currency,
+        covers_charges,
+        depends_on_usage,
+        is_mismatched
+    from varied
+
+)
+
+select * from final
