@@ -1,4 +1,5 @@
--- One row per closed period of an account and meter within a month; the meter is empty if the period is closed for all meters.
+-- One row per closed period of an account and meter within a month, as earlier builds left it; the meter is empty if the period
+-- is closed for all meters.
 -- A period belongs to the present billing account of its account.
 
 with

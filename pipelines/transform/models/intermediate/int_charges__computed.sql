@@ -1,5 +1,6 @@
--- One row per scenario and charge, computed from the quantities of the scenario. `computed` has the data loaded now, regardless of
--- earlier bills. Other scenarios have only the charges that depend on usage, in the months that they rate.
+-- One row per scenario and charge, computed from the quantities of the scenario.
+-- `computed` has the data loaded now, regardless of earlier bills. Other scenarios have only the charges that depend on usage, in
+-- the months that they rate.
 
 with
 

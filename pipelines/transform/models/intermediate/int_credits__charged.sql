@@ -1,4 +1,5 @@
--- One row per scenario and charge for credits: a purchase, credits that expire unused, or a month's use of a free monetary credit.
+-- One row per scenario and charge for credits: a purchase, credits that expire unused, or a month's use of a free monetary
+-- credit.
 -- A purchase does not depend on usage and has only the scenario `computed`.
 
 with
