@@ -1,4 +1,4 @@
-"""`meterhouse check`: configuration, credentials, billing data, prices, freshness and closed months, without loading anything."""
+"""`meterhouse check`: configuration, credentials, billing data, freshness and closed months, without loading anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

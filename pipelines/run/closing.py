@@ -103,7 +103,7 @@ def _accounts(destination: Destination, provider: str, name: str, closed: Sequen
 def _after_all_events(destination: Destination) -> datetime:
     """Now, or later if the clock of another machine was ahead: the order of the events decides what is closed."""
     with destination.reader() as reader:
-        last = reader.rows(queries()["last_closing"])[0]["closed_at"]
+        last: datetime = reader.rows(queries()["last_closing"])[0]["closed_at"]
     return max(utc_now().astimezone(UTC).replace(tzinfo=None), last + timedelta(microseconds=1))
 
 

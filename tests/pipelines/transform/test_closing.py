@@ -3,7 +3,6 @@
 One database has a billing account per example, because a build takes as long for one as for all.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -48,8 +47,8 @@ def used(name: str, day: str, quantity: str) -> Use:
 def invoice(name: str, first: str, end: str, total: str | None, number: str = "", *, provider: str = "mathpix") -> str:
     """The statement that loads an issued invoice; without a total it has lines."""
     return (
-        f"insert into billing.invoices values ('{provider}', '{name}', '{name}-{first}{number}', '{first}', '{end}', '{end}',"
-        f" 'issued', 'USD', {total or 'null'}, null, {TRACE})"
+        f"insert into billing.invoices values ('{provider}', '{name}', '{name}-{first}{number}', '{first}', '{end}',"
+        f" '{end}', 'issued', 'USD', {total or 'null'}, null, {TRACE})"
     )
 
 
@@ -84,8 +83,9 @@ MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 
 BOOKS = Scenario(
     accounts=[
-        *(Account("mathpix", name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20")) for name in ACCOUNTS),
-        *(Account("scopix", name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20")) for name in ("pack", "off")),
+        Account(provider, name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20"))
+        for provider, names in (("mathpix", ACCOUNTS), ("scopix", ("pack", "off")))
+        for name in names
     ],
     uses=[
         *(pages("may", day, 1_000) for day in MONTHS),
@@ -112,7 +112,7 @@ BOOKS = Scenario(
               is_credit_price=True)
         for name in ("pack", "off")
     ],
-    grants=[Grant("scopix", "pack", "pack", "purchased", "credit", Decimal(1000), JANUARY, cost=Decimal(10), currency="USD")],
+    grants=[Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD")],
     fees=[Fee("mathpix", "minimum", "least", "minimum", Decimal(20), "USD", JANUARY, None, "")],
 )  # fmt: skip
 
@@ -221,8 +221,8 @@ class Books:
 
 
 @pytest.fixture(scope="module")
-def books(scratch: Path) -> Iterator[Books]:
-    """Six months of usage; invoices; restatements; re-rating; invoices that hold corrections; a provider switched off and on."""
+def books(scratch: Path) -> Books:
+    """Usage and invoices; restatements; re-rating; invoices that hold corrections; a provider switched off and on."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
     books = Books(duckdb_warehouse(scratch, scratch))
     books.step("billed", *inserts([BOOKS]), INVOICES, LINES, *BILLED)
@@ -232,7 +232,7 @@ def books(scratch: Path) -> Iterator[Books]:
     books.step("later", *LATER)
     books.step("off", variables="{scopix_enabled: false}")
     books.step("on")
-    yield books
+    return books
 
 
 def test_a_restatement_is_corrected_in_the_month_after(books: Books) -> None:
@@ -278,7 +278,7 @@ def test_re_rating_books_no_correction(books: Books) -> None:
 
 
 def test_what_is_billed_to_whom_may_change_after_closing(books: Books) -> None:
-    """Another billing account, with the invoice or without, another time zone or currency: no correction on any later run."""
+    """Another billing account, with or without the invoice, another time zone or currency: no correction on later runs."""
     for step in ("re-rated", "corrected", "later", "off", "on"):
         assert books.costs[step]["payer"] == books.costs["billed"]["moved"]
         assert books.costs[step]["other"] == books.costs["billed"]["renamed"]
@@ -300,7 +300,7 @@ def test_usage_below_the_invoice_stays_open(books: Books) -> None:
 
 
 def test_an_invoice_closes_the_days_of_its_period(books: Books) -> None:
-    """15 January to 15 February: what is restated in it is corrected from the first open day, and other days are computed."""
+    """15 January to 15 February: what is restated in it is corrected on the first open day; other days are computed."""
     assert books.costs["restated"]["middle"] == {
         (JANUARY, None): d("15"), (FEBRUARY, None): d("65"), (FEBRUARY, "Correction"): d("5"),
     }  # fmt: skip
