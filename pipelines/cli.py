@@ -255,6 +255,28 @@ def check(
         finish_check(check_all(destination, out.observe, max_age=span), out)
 
 
+@app.command()
+def reopen(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="An account, or a billing account.")],
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="For example 2026-03.")],
+    destination: DestinationName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a closed month: the next build closes it again, with the quantities that are loaded then."""
+    from meterhouse.pipelines.output.check_summary import closed_as_dict
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.run.closing import reopen as reopen_month
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+
+    with command_output("reopen", as_json=as_json) as out:
+        opened = reopen_month(resolve_destination(destination), provider, account, month)
+        out.print_object({"status": "ok", "reopened": [closed_as_dict(period) for period in opened]})
+        for period in opened:
+            out.print(f"reopened  {period}")
+        out.print("the next `meterhouse run` or `meterhouse models` computes the month from the present quantities")
+
+
 export = typer.Typer(help="Write marts into a file for other tools.", no_args_is_help=True)
 app.add_typer(export, name="export")
 

@@ -7,6 +7,7 @@ import typer
 
 from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.run.check import CheckResult
+from meterhouse.pipelines.run.closing import ClosedPeriod
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.billing import write_templates
@@ -28,6 +29,8 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
             out.print(f"{BILLING}  {table}  {source}  ok")
     for error in result.billing_errors:
         out.print(f"{BILLING}  {error.table}  {error}")
+    for period in result.closed:
+        out.print(f"closed  {period}")
     for stale in result.stale or ():
         out.print(f"STALE  {stale}")
     raise typer.Exit(result.exit_status)
@@ -63,6 +66,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         ],
         "not_configured": list(result.not_configured),
         "stale": stale,
+        "closed": [closed_as_dict(period) for period in result.closed],
         "billing": {
             "configured": result.billing,
             "faults": [
@@ -76,6 +80,19 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
                 for error in result.billing_errors
             ],
         },
+    }
+
+
+def closed_as_dict(period: ClosedPeriod) -> dict[str, Any]:
+    """A closed period, for machines."""
+    return {
+        "provider": period.provider,
+        "account": period.account,
+        "meter": period.meter or None,
+        "period_start": period.period_start,
+        "period_end": period.period_end,
+        "invoice_id": period.invoice_id,
+        "closed_at": period.closed_at,
     }
 
 

@@ -1,4 +1,4 @@
-"""`meterhouse check`: configuration, credentials, billing data, list prices and freshness, without loading anything."""
+"""`meterhouse check`: configuration, credentials, billing data, freshness and closed months, without loading anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from datetime import timedelta
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.billing import billing_errors, configured_billing
+from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.open import open_sources
@@ -32,6 +33,7 @@ class CheckResult:
     billing_errors: Sequence[RowError]
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
+    closed: Sequence[ClosedPeriod]
 
     @property
     def exit_status(self) -> int:
@@ -64,7 +66,8 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         observer(event)
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
     unverified = unverified_prices(sources, utc_now().date())
-    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified)
+    closed = closed_periods(destination)
+    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed)
 
 
 def _checked_accounts(sources: Mapping[str, DltSource]) -> Iterable[CredentialsChecked]:

@@ -95,6 +95,16 @@ class Destination:
         with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
             yield SqlClientReader(client, self.location)
 
+    def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement that changes the database. A parameter is written `%s` in every dialect.
+
+        Raises:
+            NotBuilt: a table does not exist.
+            LoadError: the database cannot be written.
+        """
+        with translated_errors(self.location), self.pipeline("usage").sql_client() as client:
+            client.execute_sql(sql, *parameters)
+
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
         """The given tables that exist and have rows.
 

@@ -84,3 +84,35 @@ select provider, billing_account, billing_month, line, status
 from usage.invoice_reconciliation
 where status in ('over', 'under', 'missing usage', 'currency mismatch')
 order by billing_month desc, provider, billing_account, line;
+
+-- name: closed_periods
+select provider, account, meter, period_start, period_end, invoice_id, closed_at
+from usage_intermediate.int_usage__frozen p
+where event = 'closed' and timespan = 'period' and not exists (
+    select 1
+    from usage_intermediate.int_usage__frozen r
+    where r.event = 'reopened' and r.provider = p.provider and r.account = p.account and r.meter in ('', p.meter)
+        and r.closed_at > p.closed_at and p.period_start >= r.period_start and p.period_end <= r.period_end
+)
+order by provider, account, period_start, meter;
+
+-- name: billed_accounts
+select provider, account, billing_account
+from usage_intermediate.int_accounts__completed
+where provider = %s
+order by account;
+
+-- name: last_closing
+select max(closed_at) as closed_at
+from usage_intermediate.int_usage__frozen;
+
+-- name: reopen
+insert into usage_intermediate.int_usage__frozen (
+    provider, account, meter, timespan, bucket_start, bucket_end, period_start, period_end, quantity, event, closed_at
+)
+select distinct
+    provider, account, meter, timespan, bucket_start, bucket_end, period_start, period_end, quantity, 'reopened',
+    cast(%s as timestamp)
+from usage_intermediate.int_usage__frozen
+where event = 'closed' and timespan = 'period' and provider = %s and account = %s
+    and period_start >= %s and period_start < %s;

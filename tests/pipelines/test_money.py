@@ -194,6 +194,28 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
+    # `check` lists what is closed. Reopened, the month closes with the present quantities.
+    assert "closed  mathpix  default  2026-03  pdf-page  by invoice MP-3 since 2026-05-10" in built("check")
+    (closed,) = built.json("check")["closed"]
+    assert (closed["meter"], closed["period_start"], closed["invoice_id"]) == ("pdf-page", "2026-03-01", "MP-3")
+    for arguments, message in (
+        (("acme", "default", "2026-03"), "there is no provider acme"),
+        (("mathpix", "nobody", "2026-03"), "mathpix has no account nobody"),
+        (("mathpix", "default", "March"), "March is not a month"),
+        (("mathpix", "default", "2026-04"), "2026-04 of mathpix default is not closed"),
+        (("reducto", "acme", "2026-03"), "2026-03 of reducto acme is not closed"),
+    ):
+        assert message in built("reopen", *arguments, status=2)
+    assert "reopened  mathpix  default  2026-03" in built("reopen", "mathpix", "acme", "2026-03")
+    assert built.json("check")["closed"] == []
+    assert built.json("reopen", "mathpix", "default", "2026-03", status=2)["status"] == "failed"
+    built("models")
+    assert built.rows("select count(*) from usage.charges where charge_class is not null") == [(0,)]
+    assert built.rows("""
+        select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
+    """) == [(d("8503.5"), "within tolerance")]
+    assert len(built.json("check")["closed"]) == 1
+
     # Without its settings, `models` is refused; once the billing tables are empty, the public price list applies again.
     for name in FILES:
         monkeypatch.delenv(f"SOURCES__BILLING__{name.upper()}")

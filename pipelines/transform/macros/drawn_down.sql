@@ -1,10 +1,10 @@
 {#
     Draws a stream of usage down from grants: CTEs that end in `drawn`, one row per row of the stream and grant that it draws
-    on.
+    on. Each scenario draws on the grants anew.
 
     `grants`: provider, billing_account, unit, grant_key, amount, starts_on, expires_on (excluded, null for never) and
     `turn`, their order from 1 within provider, billing_account and unit. No two grants of a turn are valid on the same day.
-    `stream`: provider, billing_account, unit, row_key, row_order (unique, in the order of use), date and quantity.
+    `stream`: scenario, provider, billing_account, unit, row_key, row_order (unique, in the order of use), date and quantity.
     `granted`: the relation that the grants come from.
 
     A row takes from the first grant, in their order, that is valid on its date and has something left. The order does not
@@ -18,6 +18,7 @@
     before_turns as (
 
         select
+            scenario,
             provider,
             billing_account,
             unit,
@@ -37,6 +38,7 @@
     drawn as (
 
         select
+            scenario,
             provider,
             billing_account,
             unit,
@@ -94,6 +96,7 @@
         union all
 
         select
+            scenario,
             provider,
             billing_account,
             unit,
@@ -145,6 +148,7 @@
     turn_{{ turn }} as (
 
         select
+            scenario,
             provider,
             billing_account,
             unit,
@@ -193,7 +197,7 @@
                 select
                     summed.*,
                     min(wanted_after) over (
-                        partition by provider, billing_account, unit, taken_from
+                        partition by scenario, provider, billing_account, unit, taken_from
                         order by row_order, grant_key
                         rows between unbounded preceding and 1 preceding
                     ) as least_before
@@ -203,7 +207,7 @@
                         grants.grant_key as taken_from,
                         grants.amount,
                         sum(turns.left_over) over (
-                            partition by turns.provider, turns.billing_account, turns.unit, grants.grant_key
+                            partition by turns.scenario, turns.provider, turns.billing_account, turns.unit, grants.grant_key
                             order by turns.row_order, turns.grant_key
                             rows between unbounded preceding and current row
                         ) as wanted_after

@@ -176,3 +176,44 @@
 {% macro months_between(date, month) -%}
     cast({{ dbt.datediff('cast(' ~ dbt.date_trunc('month', date) ~ ' as date)', month, 'month') }} as integer)
 {%- endmacro %}
+
+
+{# A time or a date as text in one format, whatever the settings of the session. #}
+{% macro time_text(moment) %}
+    {{- return(adapter.dispatch('time_text', 'meterhouse')(moment)) -}}
+{% endmacro %}
+
+{% macro default__time_text(moment) -%}
+    cast({{ moment }} as {{ dbt.type_string() }})
+{%- endmacro %}
+
+{% macro postgres__time_text(moment) -%}
+    to_char({{ moment }}, 'YYYY-MM-DD HH24:MI:SS')
+{%- endmacro %}
+
+{% macro snowflake__time_text(moment) -%}
+    to_char({{ moment }}, 'YYYY-MM-DD HH24:MI:SS')
+{%- endmacro %}
+
+
+{% macro date_text(date) %}
+    {{- return(adapter.dispatch('date_text', 'meterhouse')(date)) -}}
+{% endmacro %}
+
+{% macro default__date_text(date) -%}
+    cast({{ date }} as {{ dbt.type_string() }})
+{%- endmacro %}
+
+{% macro postgres__date_text(date) -%}
+    to_char({{ date }}, 'YYYY-MM-DD')
+{%- endmacro %}
+
+{% macro snowflake__date_text(date) -%}
+    to_char({{ date }}, 'YYYY-MM-DD')
+{%- endmacro %}
+
+
+{# The time at which dbt started this build. #}
+{% macro build_time() -%}
+    cast('{{ run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f') }}' as {{ type_utc() }})
+{%- endmacro %}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
@@ -837,6 +837,69 @@ class Calculator:
         if len(left) > 1:
             return None, None
         return sum(left.values(), Decimal(0)), max(left or costs, default=None)
+
+
+class ClosedBooks:
+    """The charges after periods have closed: `frozen` has the uses of that time, `present` those of now.
+
+    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. All else, such as prices,
+    credits, fees and accounts, is as it is now.
+    """
+
+    def __init__(
+        self, frozen: Scenario, present: Scenario, closed: Mapping[tuple[str, str], list[tuple[date, date]]]
+    ) -> None:
+        self.closed = closed
+        self.computed = Calculator(present)
+        uses = [use for use in frozen.uses if self._is_frozen(use)]
+        uses += [use for use in present.uses if not self._is_frozen(use)]
+        self.billed = Calculator(replace(present, uses=uses))
+
+    def charges(self) -> list[Charge]:
+        """What closed periods were billed with, and everything else as it is computed now."""
+        return [
+            *(c for c in self.computed.charges() if not self._is_closed(c)),
+            *(c for c in self.billed.charges() if self._is_closed(c)),
+        ]
+
+    def corrections(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
+        """What closed periods would cost now less what they were billed with, and the day that this is billed on."""
+        sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 5)
+        for calculator, sign in ((self.computed, 1), (self.billed, -1)):
+            for c in filter(self._is_closed, calculator.charges()):
+                key = (c.provider, c.billing_account, c.account, c.meter, c.sku_id, c.charge_category,
+                       c.charge_period_start, c.currency, c.billing_month, self._landing(c))  # fmt: skip
+                costs = [sign * n for n in (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost)]
+                sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
+        return {key: tuple(total) for key, total in sums.items() if any(total)}
+
+    def _is_frozen(self, use: Use) -> bool:
+        day = self.computed._day(use)
+        return any(start <= day < end for start, end in self.closed.get((use.provider, use.account), []))
+
+    def _is_closed(self, charge: Charge) -> bool:
+        if charge.charge_category == "Purchase":
+            return False
+        if charge.account:
+            day, accounts = self.computed._day_of(charge), [charge.account]
+        else:
+            is_of_day = charge.charge_category == "Usage"  # credits that expire
+            day = charge.charge_period_start.date() if is_of_day else charge.billing_month
+            accounts = self._accounts_of(charge)
+        periods = [period for account in accounts for period in self.closed.get((charge.provider, account), [])]
+        return any(start <= day < end for start, end in periods)
+
+    def _accounts_of(self, charge: Charge) -> list[str]:
+        key = (charge.provider, charge.billing_account)
+        return [a.account for a in self.computed.scenario.accounts if (a.provider, a.billing_account) == key]
+
+    def _landing(self, charge: Charge) -> date:
+        """The first day after the closed month that no account of the billing account has closed."""
+        periods = [p for account in self._accounts_of(charge) for p in self.closed.get((charge.provider, account), [])]
+        day = next_month(charge.billing_month)
+        while any(start <= day < end for start, end in periods):
+            day += timedelta(days=1)
+        return day
 
 
 def public_price(grant: Grant) -> Decimal | None:

@@ -312,15 +312,42 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
 
 
 def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
-    """Its fees and its seeds lack the columns that were added since."""
-    models = ("build", "--select", "+cost_monthly")
+    """Its fees and its seeds lack the columns that were added since, and its closed months have frozen charges.
+
+    They close with the quantities of these charges, once. A quantity that was restated since is a correction, as before.
+    """
+    models = ("build", "--select", "+cost_monthly", "+int_usage__frozen")
+    tests = ("--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
     warehouse.execute(inserts([PLANS]))
     assert warehouse.dbt(*models, *MODELS_ONLY).success
-    costs = warehouse.table("cost_monthly")
+    billed = "billing_account, account, sku_id, billing_month, billed_cost, effective_cost"
+    costs = warehouse.table("cost_monthly", billed)
     assert costs
     added = {"billing.fees": ("prorate", "after_credits"), "usage_seeds.price_list": ("verified_on",)}
-    warehouse.execute([f"alter table {table} drop column {name}" for table, names in added.items() for name in names])
-    tests = ("--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
-    outcome = warehouse.dbt(*models, *tests)
-    assert outcome.having("error", "fail", "skipped") == []
-    assert sorted(warehouse.table("cost_monthly")) == sorted(costs)
+    intermediate = "usage_intermediate"
+    warehouse.execute(
+        [
+            *(f"alter table {table} drop column {name}" for table, names in added.items() for name in names),
+            f"drop table {intermediate}.int_usage__frozen cascade",
+            f"""create table {intermediate}.int_charges__closed as
+                select charges.* exclude (corrects_month, discovered_at, quantity_before, quantity_after)
+                replace (case when charge_period_start = '2026-02-15' then quantity - 100 else quantity end as quantity)
+                from usage.charges where billing_month <= '2026-02-01'""",
+        ]
+    )
+    corrections = """
+        select billing_account, billing_month, corrects_month, quantity, quantity_before, quantity_after, billed_cost
+        from usage.charges where charge_class = 'Correction'
+    """
+    march, february = date(2026, 3, 1), date(2026, 2, 1)
+    for _ in range(2):
+        outcome = warehouse.dbt(*models, *tests)
+        assert outcome.having("error", "fail", "skipped") == []
+        assert warehouse.table("cost_monthly", billed) == costs
+        assert warehouse.query(corrections) == [("fifteenth", march, february, d("100"), d("500"), d("600"), d("0"))]
+        events = f"select event, timespan, count(*), sum(quantity) from {intermediate}.int_usage__frozen group by 1, 2"
+        assert sorted(warehouse.query(events)) == [
+            ("closed", "day", 2, d("1400")),
+            ("closed", "period", 6, d("0")),  # with two months of the yearly fee
+            ("restated", "day", 1, d("600")),
+        ]

@@ -6,7 +6,7 @@ More examples: METERHOUSE_EXAMPLES=100 python -m pytest tests/pipelines/transfor
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.pipelines.transform.by_hand import Account, Balance, Calculator, Charge, Fee, Grant, Price, Scenario, Sku, Use
+from tests.pipelines.transform.by_hand import (
+    Account,
+    Balance,
+    Calculator,
+    Charge,
+    ClosedBooks,
+    Fee,
+    Grant,
+    Price,
+    Scenario,
+    Sku,
+    Use,
+)
 from tests.pipelines.transform.warehouse import MODELS_ONLY, USAGE_COLUMNS, WINDOW_COLUMNS, Warehouse, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
@@ -370,6 +382,109 @@ def build(folder: Path, scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
     outcome = warehouse.dbt("build", "--select", *marts, *MODELS_ONLY)
     assert outcome.success, outcome.having("error", "skipped")
     return warehouse
+
+
+INVOICES = """create table billing.invoices (provider text, billing_account text, invoice_id text, period_start date,
+    period_end date, issued_on date, status text, currency text, total decimal(28,9), tax decimal(28,9), source text,
+    row_number bigint, loaded_at timestamptz)"""
+
+
+def invoices(scenarios_: list[Scenario]) -> Iterator[str]:
+    """Issued invoices of 0 for one month, two adjoining ones, every second one, or a month that starts on the tenth."""
+    payers = sorted({(a.provider, a.billing_account) for scenario in scenarios_ for a in scenario.accounts})
+    for number, (provider, payer) in enumerate(payers):
+        first = MATHPIX_FROM if provider == "mathpix" else CREDITS_FROM
+        second, third = (first + timedelta(days=32)).replace(day=1), (first + timedelta(days=63)).replace(day=1)
+        fourth = (first + timedelta(days=93)).replace(day=1)
+        periods = [
+            [(first, second)],
+            [(first, second), (second, third)],
+            [(first, second), (third, fourth)],
+            [(first.replace(day=10), second.replace(day=10))],
+            [],
+        ][number % 5]
+        for start, end in periods:
+            yield (
+                f"insert into billing.invoices values ('{provider}', '{payer}', '{start}', '{start}', '{end}', '{end}',"
+                " 'issued', 'USD', 0, null, 'file.csv', 2, '2026-07-01 00:00:00+00')"
+            )
+
+
+def restated(scenario: Scenario) -> Scenario:
+    """The scenario after the vendor has restated some uses, withdrawn others and found new ones."""
+    uses = []
+    for number, use in enumerate(scenario.uses):
+        if number % 5 == 1:
+            use = replace(use, quantity=use.quantity * 2 + 3)
+        if number % 5 == 2:
+            length = use.end - use.start
+            uses.append(replace(use, start=use.start + 60 * length, end=use.end + 60 * length))
+        if number % 5 != 3:
+            uses.append(use)
+    unique = {(use.provider, use.account, use.meter, use.start): use for use in uses}
+    return replace(scenario, uses=list(unique.values()))
+
+
+CORRECTIONS = """
+    select
+        billing_account, provider, billing_account, account, meter, sku_id, charge_category, charge_period_start, currency,
+        corrects_month, billed_on, sum(quantity), sum(list_cost), sum(contracted_cost), sum(billed_cost), sum(effective_cost)
+    from usage.charges where charge_class = 'Correction' group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+"""
+
+
+@settings(
+    max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", "1")),
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+@given(drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS), shared=prices_of_all())
+def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[Scenario], shared: list[Price]) -> None:
+    """Closed periods keep the quantities that they closed with; corrections, in a later month, are the difference."""
+    assume(any(scenario.grants for scenario in drawn))
+    before = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
+    after = [restated(scenario) for scenario in before]
+    (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
+    warehouse = duckdb_warehouse(scratch, scratch)
+    stored = [statement for statement in inserts(after) if statement.startswith("insert into ")]
+    usage_tables = [table for table in SCHEMA if "usage" in table]
+    for statements in (
+        [*inserts(before), INVOICES, *invoices(before)],
+        [
+            *(f"delete from {table}" for table in usage_tables),
+            *(statement for statement in stored if statement.split()[2] in usage_tables),
+        ],
+    ):
+        warehouse.execute(statements)
+        outcome = warehouse.dbt(
+            "build", "--select", "+int_usage__frozen", "--exclude-resource-type", "test",
+            "--exclude-resource-type", "unit_test",
+        )  # fmt: skip
+        assert outcome.success, outcome.having("error", "skipped")
+    closed: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
+    for provider, account, start, end in warehouse.query(
+        "select provider, account, period_start, period_end from usage_intermediate.int_billing__closed_periods"
+    ):
+        closed[provider, account].append((start, end))
+    assert closed
+    charges = rows_by_scenario(warehouse, f"{QUERIES['charges']} where charge_class is null")
+    corrections = {
+        name: [row for row in rows if any(row[-5:])] for name, rows in rows_by_scenario(warehouse, CORRECTIONS).items()
+    }
+    assert sum(map(len, corrections.values())) > SCENARIOS
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        books = ClosedBooks(old, new, closed)
+        by_hand = {
+            "charges": [tuple(naive(getattr(c, name)) for name in CHARGE_COLUMNS) for c in books.charges()],
+            "corrections": [tuple(map(naive, (*key, *costs))) for key, costs in books.corrections().items()],
+        }
+        for kind, built in (("charges", charges), ("corrections", corrections)):
+            found = differing(by_hand[kind], built.get(f"w{number:02}", []))
+            inputs = [str(item) for column in fields(new) for item in getattr(new, column.name)]
+            assert not found, "\n".join([kind, *found[:40], "", *map(str, old.uses), "", *inputs, "", str(dict(closed))])
 
 
 @settings(

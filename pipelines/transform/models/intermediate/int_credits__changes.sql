@@ -20,12 +20,14 @@ parts as (
 discounts as (
 
     select * from {{ ref('int_discounts__drawn') }}
+    where scenario = 'computed'
 
 ),
 
 expired as (
 
     select * from {{ ref('int_credits__expired') }}
+    where scenario = 'computed'
 
 ),
 

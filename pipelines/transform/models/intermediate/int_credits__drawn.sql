@@ -1,4 +1,4 @@
--- One row per bucket of credit usage and credit grant that it draws on.
+-- One row per scenario, bucket of credit usage, and credit grant that it draws on.
 -- `effective_cost` is the bucket's share of the grant's cost, computed from running totals: the shares of a grant that is
 -- used up add up to exactly its cost.
 
@@ -7,9 +7,9 @@
 
 with recursive
 
-metered_usage as (
+usage as (
 
-    select * from {{ ref('int_usage__metered') }}
+    select * from {{ ref('int_usage__in_scenarios') }}
 
 ),
 
@@ -24,7 +24,7 @@ credit_usage as (
     select
         *,
         {{ usage_key() }} as row_key
-    from metered_usage
+    from usage
     where unit = 'credit' and is_billed and quantity <> 0
 
 ),
@@ -32,12 +32,13 @@ credit_usage as (
 stream as (
 
     select
+        scenario,
         provider,
         billing_account,
         unit,
         row_key,
         row_number() over (
-            partition by provider, billing_account, unit order by bucket_start, bucket_end, account, meter, timespan
+            partition by scenario, provider, billing_account, unit order by bucket_start, bucket_end, account, meter, timespan
         ) as row_order,
         billing_date as date,
         quantity
@@ -50,6 +51,7 @@ stream as (
 final as (
 
     select
+        drawn.scenario,
         drawn.provider,
         drawn.billing_account,
         drawn.row_key,

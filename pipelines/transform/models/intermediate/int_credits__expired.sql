@@ -1,4 +1,4 @@
--- One row per prepaid grant that expired before it was used up.
+-- One row per scenario and prepaid grant that expired before it was used up.
 -- The price paid for the unused part is a cost of the day of expiry. The unused part is known only when all usage of the day
 -- before is loaded, which is the last day on which usage can draw on the grant.
 
@@ -34,20 +34,28 @@ days as (
 
 ),
 
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+
+),
+
 drawn as (
 
     select
+        scenario,
         provider,
         billing_account,
         grant_key,
         quantity,
         grant_cost as effective_cost
     from parts
-    where scenario = 'computed' and grant_key is not null
+    where scenario <> 'high' and grant_key is not null
 
     union all
 
     select
+        scenario,
         provider,
         billing_account,
         grant_key,
@@ -60,13 +68,14 @@ drawn as (
 drawn_in_all as (
 
     select
+        scenario,
         provider,
         billing_account,
         grant_key,
         sum(quantity) as quantity,
         sum(effective_cost) as effective_cost
     from drawn
-    group by provider, billing_account, grant_key
+    group by scenario, provider, billing_account, grant_key
 
 ),
 
@@ -121,9 +130,34 @@ expired as (
 
 ),
 
+expired_in_scenarios as (
+
+    select
+        'computed' as scenario,
+        provider,
+        billing_account,
+        grant_key
+    from expired
+
+    union all
+
+    select distinct
+        scenarios.scenario,
+        expired.provider,
+        expired.billing_account,
+        expired.grant_key
+    from expired
+    inner join scenarios
+        on expired.provider = scenarios.provider
+        and expired.billing_account = scenarios.billing_account
+    where scenarios.scenario <> 'computed'
+
+),
+
 final as (
 
     select
+        cast(expired.scenario as {{ dbt.type_string() }}) as scenario,
         granted.provider,
         granted.billing_account,
         granted.grant_id,
@@ -136,12 +170,13 @@ final as (
         cast(granted.cost - coalesce(drawn_in_all.effective_cost, 0) as numeric(28, 9)) as effective_cost,
         granted.currency
     from granted
-    inner join expired
+    inner join expired_in_scenarios as expired
         on granted.provider = expired.provider
         and granted.billing_account = expired.billing_account
         and granted.grant_key = expired.grant_key
     left join drawn_in_all
-        on granted.provider = drawn_in_all.provider
+        on expired.scenario = drawn_in_all.scenario
+        and granted.provider = drawn_in_all.provider
         and granted.billing_account = drawn_in_all.billing_account
         and granted.grant_key = drawn_in_all.grant_key
     where granted.amount <> coalesce(drawn_in_all.quantity, 0)

@@ -77,7 +77,7 @@ renewed as (
         provider,
         billing_account,
         grant_id,
-        {{ dbt.concat(['grant_id', "'/'", 'cast(period_start as ' ~ dbt.type_string() ~ ')']) }} as grant_key,
+        {{ dbt.concat(['grant_id', "'/'", date_text('period_start')]) }} as grant_key,
         kind,
         unit,
         amount,

@@ -1,4 +1,4 @@
--- One row per provider, billing account, billing date and monetary credit that the usage of the day draws on.
+-- One row per scenario, provider, billing account, billing date and monetary credit that the usage of the day draws on.
 -- `effective_cost` is the day's share of the price paid for the credit. It is computed from running totals, as in
 -- `int_credits__drawn`.
 
@@ -22,6 +22,7 @@ granted as (
 billed_daily as (
 
     select
+        scenario,
         provider,
         billing_account,
         currency as unit,
@@ -30,8 +31,8 @@ billed_daily as (
         sum(billed_cost) as quantity,
         min(case when is_complete then 1 else 0 end) as is_complete
     from priced_usage
-    where scenario = 'computed' and billed_cost <> 0
-    group by provider, billing_account, currency, billing_month, billing_date
+    where scenario <> 'high' and billed_cost <> 0
+    group by scenario, provider, billing_account, currency, billing_month, billing_date
 
 ),
 
@@ -40,7 +41,7 @@ stream as (
     select
         *,
         cast(date as {{ dbt.type_string() }}) as row_key,
-        row_number() over (partition by provider, billing_account, unit order by date) as row_order
+        row_number() over (partition by scenario, provider, billing_account, unit order by date) as row_order
     from billed_daily
 
 ),
@@ -50,6 +51,7 @@ stream as (
 final as (
 
     select
+        drawn.scenario,
         drawn.provider,
         drawn.billing_account,
         stream.billing_month,
@@ -71,7 +73,8 @@ final as (
         stream.is_complete = 1 as is_complete
     from drawn
     inner join stream
-        on drawn.provider = stream.provider
+        on drawn.scenario = stream.scenario
+        and drawn.provider = stream.provider
         and drawn.billing_account = stream.billing_account
         and drawn.unit = stream.unit
         and drawn.row_key = stream.row_key

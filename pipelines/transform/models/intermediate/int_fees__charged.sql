@@ -1,4 +1,5 @@
--- One row per provider, billing account, fee and period, or part of a period, for which the fee is charged.
+-- One row per scenario, provider, billing account, fee and period, or part of a period, for which the fee is charged.
+-- Only a minimum depends on usage, so only minimums have rows of other scenarios than `computed`.
 
 with
 
@@ -17,6 +18,13 @@ signups as (
 months as (
 
     select * from {{ ref('int_billing__months') }}
+
+),
+
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where scenario <> 'computed'
 
 ),
 
@@ -149,6 +157,7 @@ charged_parts as (
 recurring as (
 
     select
+        'computed' as scenario,
         charged_parts.provider,
         charged_parts.billing_account,
         charged_parts.fee_id,
@@ -195,6 +204,7 @@ in_month as (
 one_time as (
 
     select
+        'computed' as scenario,
         provider,
         billing_account,
         fee_id,
@@ -213,9 +223,10 @@ one_time as (
 ),
 
 -- A minimum applies to a billing month. If it changes within the month, the first amount applies.
-minimums as (
+computed_minimums as (
 
     select
+        'computed' as scenario,
         *,
         row_number() over (partition by provider, billing_account, fee_id, billing_month order by valid_from) as version_no
     from in_month
@@ -223,9 +234,36 @@ minimums as (
 
 ),
 
+minimums as (
+
+    select *
+    from computed_minimums
+    where version_no = 1
+
+    union all
+
+    select
+        scenarios.scenario,
+        {% for column in [
+            'provider', 'billing_account', 'fee_id', 'kind', 'description', 'amount', 'currency', 'valid_from', 'valid_to',
+            'sku_id', 'is_prorated', 'is_after_credits', 'billing_month', 'month_start', 'month_end', 'is_complete',
+        ] -%}
+        computed_minimums.{{ column }},
+        {% endfor -%}
+        computed_minimums.version_no
+    from computed_minimums
+    inner join scenarios
+        on computed_minimums.provider = scenarios.provider
+        and computed_minimums.billing_account = scenarios.billing_account
+        and computed_minimums.billing_month = scenarios.billing_month
+    where computed_minimums.version_no = 1
+
+),
+
 used as (
 
     select
+        minimums.scenario,
         minimums.provider,
         minimums.billing_account,
         minimums.fee_id,
@@ -238,13 +276,13 @@ used as (
         ) as cost
     from minimums
     inner join credited_usage
-        on minimums.provider = credited_usage.provider
+        on minimums.scenario = credited_usage.scenario
+        and minimums.provider = credited_usage.provider
         and minimums.billing_account = credited_usage.billing_account
         and minimums.billing_month = credited_usage.billing_month
         and minimums.currency = credited_usage.currency
         and (minimums.sku_id = '' or minimums.sku_id = credited_usage.sku_id)
-    where minimums.version_no = 1
-    group by minimums.provider, minimums.billing_account, minimums.fee_id, minimums.billing_month
+    group by minimums.scenario, minimums.provider, minimums.billing_account, minimums.fee_id, minimums.billing_month
 
 ),
 
@@ -252,6 +290,7 @@ used as (
 shortfalls as (
 
     select
+        minimums.scenario,
         minimums.provider,
         minimums.billing_account,
         minimums.fee_id,
@@ -266,11 +305,12 @@ shortfalls as (
         true as is_complete
     from minimums
     left join used
-        on minimums.provider = used.provider
+        on minimums.scenario = used.scenario
+        and minimums.provider = used.provider
         and minimums.billing_account = used.billing_account
         and minimums.fee_id = used.fee_id
         and minimums.billing_month = used.billing_month
-    where minimums.is_complete and minimums.version_no = 1 and minimums.amount > coalesce(used.cost, 0)
+    where minimums.is_complete and minimums.amount > coalesce(used.cost, 0)
 
 ),
 
@@ -287,6 +327,7 @@ unioned as (
 final as (
 
     select
+        cast(scenario as {{ dbt.type_string() }}) as scenario,
         provider,
         billing_account,
         fee_id,

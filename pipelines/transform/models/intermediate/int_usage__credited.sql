@@ -1,4 +1,4 @@
--- One row per priced row of usage in the scenario `computed`, with its share of the monetary credits that pay for it.
+-- One row per priced row of usage in a scenario, except `high`, with its share of the monetary credits that pay for it.
 -- Monetary credits are drawn once per day. Each row of the day has a share of the amount drawn, in proportion to its cost. The
 -- shares are computed from running totals, so that they add up to exactly the amount.
 
@@ -9,7 +9,7 @@ with
 priced_usage as (
 
     select * from {{ ref('int_usage__priced') }}
-    where scenario = 'computed' and is_priced
+    where scenario <> 'high' and is_priced
 
 ),
 
@@ -22,6 +22,7 @@ discounts as (
 daily_discounts as (
 
     select
+        scenario,
         provider,
         billing_account,
         currency,
@@ -30,7 +31,7 @@ daily_discounts as (
         sum(case when is_prepaid then amount else 0 end) as prepaid,
         sum(effective_cost) as prepaid_cost
     from discounts
-    group by provider, billing_account, currency, billing_date
+    group by scenario, provider, billing_account, currency, billing_date
 
 ),
 
@@ -44,7 +45,8 @@ discounted as (
         daily_discounts.billing_date is not null and priced_usage.billed_cost <> 0 as has_share
     from priced_usage
     left join daily_discounts
-        on priced_usage.provider = daily_discounts.provider
+        on priced_usage.scenario = daily_discounts.scenario
+        and priced_usage.provider = daily_discounts.provider
         and priced_usage.billing_account = daily_discounts.billing_account
         and priced_usage.currency = daily_discounts.currency
         and priced_usage.billing_date = daily_discounts.billing_date
@@ -57,19 +59,19 @@ summed as (
     select
         *,
         sum(billed_cost) over (
-            partition by provider, billing_account, currency, billing_date
+            partition by scenario, provider, billing_account, currency, billing_date
             order by bucket_start, bucket_end, account, meter, sku_price_id, coalesce(list_sku_price_id, '')
             rows between unbounded preceding and current row
         ) as cost_until,
-        sum(billed_cost) over (partition by provider, billing_account, currency, billing_date) as cost_on_date
+        sum(billed_cost) over (partition by scenario, provider, billing_account, currency, billing_date) as cost_on_date
     from discounted
     where has_share
 
 ),
 
 {%- set columns = [
-    'provider', 'billing_account', 'account', 'meter', 'timespan', 'sku_id', 'sku_price_id', 'list_sku_price_id', 'tier_no',
-    'grant_key', 'grant_id', 'bucket_start', 'bucket_end', 'billing_date', 'billing_month', 'quantity', 'unit',
+    'scenario', 'provider', 'billing_account', 'account', 'meter', 'timespan', 'sku_id', 'sku_price_id', 'list_sku_price_id', 'tier_no',
+    'slice_key', 'grant_key', 'grant_id', 'bucket_start', 'bucket_end', 'billing_date', 'billing_month', 'quantity', 'unit',
     'list_unit_price', 'unit_price', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost', 'currency',
     'is_complete', 'price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row',
 ] %}

@@ -1,13 +1,13 @@
 -- One row per scenario, billed bucket of usage, and credit grant that covers part of it; the part without a grant has a row
 -- without one.
 -- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not report.
--- It holds only the SKUs whose price depends on that condition.
+-- It holds only the SKUs whose price depends on that condition, with the quantities of the scenario `computed`.
 
 with
 
-metered_usage as (
+usage as (
 
-    select * from {{ ref('int_usage__metered') }}
+    select * from {{ ref('int_usage__in_scenarios') }}
 
 ),
 
@@ -24,7 +24,7 @@ billed_usage as (
         *,
         -- For credits only: grants cover nothing else, and building a text for each of a million hours takes time.
         case when unit = 'credit' then {{ usage_key() }} end as row_key
-    from metered_usage
+    from usage
     where quantity <> 0 and coalesce(is_billed, true)
 
 ),
@@ -32,10 +32,11 @@ billed_usage as (
 covered as (
 
     select
+        scenario,
         row_key,
         sum(quantity) as quantity
     from drawn
-    group by row_key
+    group by scenario, row_key
 
 ),
 
@@ -51,7 +52,8 @@ parts as (
         drawn.currency
     from billed_usage
     inner join drawn
-        on billed_usage.row_key = drawn.row_key
+        on billed_usage.scenario = drawn.scenario
+        and billed_usage.row_key = drawn.row_key
 
     union all
 
@@ -65,15 +67,16 @@ parts as (
         null as currency
     from billed_usage
     left join covered
-        on billed_usage.row_key = covered.row_key
+        on billed_usage.scenario = covered.scenario
+        and billed_usage.row_key = covered.row_key
     where billed_usage.quantity <> coalesce(covered.quantity, 0)
 
 ),
 
-computed as (
+rated as (
 
     select
-        'computed' as scenario,
+        scenario,
         provider,
         billing_account,
         account,
@@ -103,7 +106,7 @@ conditional_skus as (
     select distinct
         provider,
         dearest_sku_id
-    from computed
+    from rated
     where dearest_sku_id <> sku_id
 
 ),
@@ -112,36 +115,37 @@ high as (
 
     select
         'high' as scenario,
-        computed.provider,
-        computed.billing_account,
-        computed.account,
-        computed.meter,
-        computed.timespan,
-        computed.bucket_start,
-        computed.bucket_end,
-        computed.billing_date,
-        computed.billing_month,
-        computed.dearest_sku_id as sku_id,
-        computed.counted_sku_id,
-        computed.dearest_sku_id,
-        computed.unit,
-        computed.is_complete,
-        computed.grant_key,
-        computed.grant_id,
-        computed.quantity,
-        computed.grant_cost,
-        computed.grant_unit_cost,
-        computed.grant_currency
-    from computed
+        rated.provider,
+        rated.billing_account,
+        rated.account,
+        rated.meter,
+        rated.timespan,
+        rated.bucket_start,
+        rated.bucket_end,
+        rated.billing_date,
+        rated.billing_month,
+        rated.dearest_sku_id as sku_id,
+        rated.counted_sku_id,
+        rated.dearest_sku_id,
+        rated.unit,
+        rated.is_complete,
+        rated.grant_key,
+        rated.grant_id,
+        rated.quantity,
+        rated.grant_cost,
+        rated.grant_unit_cost,
+        rated.grant_currency
+    from rated
     inner join conditional_skus
-        on computed.provider = conditional_skus.provider
-        and computed.dearest_sku_id = conditional_skus.dearest_sku_id
+        on rated.provider = conditional_skus.provider
+        and rated.dearest_sku_id = conditional_skus.dearest_sku_id
+    where rated.scenario = 'computed'
 
 ),
 
 unioned as (
 
-    select * from computed
+    select * from rated
     union all
     select * from high
 

@@ -1,0 +1,118 @@
+"""Closed periods: which invoices froze which usage, and how to open a month again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.locking import exclusive_run
+from meterhouse.pipelines.warehouse.query import queries
+from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.windows import utc_now
+from meterhouse.sources.registry import PROVIDERS
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPeriod:
+    """A period whose usage an issued invoice froze. `meter` is empty if it is closed for all meters.
+
+    `invoice_id` is None for a month that an earlier version closed.
+    """
+
+    provider: str
+    account: str
+    meter: str
+    period_start: date
+    period_end: date
+    invoice_id: str | None
+    closed_at: datetime
+
+    @property
+    def period(self) -> str:
+        """The month, or the first and the last day of a part of one."""
+        if self.period_start.day == 1 and self.period_end == _next_month(self.period_start):
+            return f"{self.period_start:%Y-%m}"
+        return f"{self.period_start} to {self.period_end - timedelta(days=1)}"
+
+    def __str__(self) -> str:
+        of_meter = f"  {self.meter}" if self.meter else ""
+        invoice = f"invoice {self.invoice_id}" if self.invoice_id else "an earlier version"
+        return (
+            f"{self.provider}  {self.account}  {self.period}{of_meter}  by {invoice} since {self.closed_at:%Y-%m-%d %H:%M}"
+        )
+
+
+def closed_periods(destination: Destination) -> list[ClosedPeriod]:
+    """All closed periods, by provider, account and month; none before the first build.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    try:
+        with destination.reader() as reader:
+            _, rows = reader.tuples(queries()["closed_periods"])
+    except NotBuilt:
+        return []
+    return [ClosedPeriod(*row) for row in rows]
+
+
+def reopen(destination: Destination, provider: str, account: str, month: str) -> list[ClosedPeriod]:
+    """Opens a closed month of an account, or of all accounts of a billing account, and returns the periods that were closed.
+
+    Nothing is deleted: the table `int_usage__frozen` logs it. The next build closes the month again, with the present
+    quantities, if its invoice is still there.
+
+    Raises:
+        ConfigurationError: there is no such provider, account or month, or it is not closed.
+        LoadError: the destination cannot be read or written, or a run is at work on it.
+    """
+    if provider not in PROVIDERS:
+        raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
+    first = _first_day(month)
+    closed = [period for period in closed_periods(destination) if period.provider == provider]
+    with exclusive_run(destination), destination.hold_open():
+        accounts = _accounts(destination, provider, account, closed)
+        opened = [p for p in closed if p.account in accounts and first <= p.period_start < _next_month(first)]
+        if not opened:
+            months = sorted({f"{period.period_start:%Y-%m}" for period in closed if period.account in accounts})
+            raise ConfigurationError(
+                f"{first:%Y-%m} of {provider} {account} is not closed",
+                hint=f"Closed are {', '.join(months)}." if months else "No month of it is closed; see `meterhouse check`.",
+            )
+        now = _after_all_events(destination)
+        for name in sorted({period.account for period in opened}):
+            destination.execute(queries()["reopen"], now, provider, name, first, _next_month(first))
+    return opened
+
+
+def _accounts(destination: Destination, provider: str, name: str, closed: Sequence[ClosedPeriod]) -> set[str]:
+    """The account of this name, or the accounts of the billing account of this name."""
+    with destination.reader() as reader:
+        known = reader.rows_if_built(queries()["billed_accounts"], provider)
+    accounts = {row["account"] for row in known} | {period.account for period in closed}
+    named = {name} & accounts or {row["account"] for row in known if row["billing_account"] == name}
+    if not named:
+        raise ConfigurationError(
+            f"{provider} has no account {name}",
+            hint=f"Loaded are {', '.join(sorted(accounts))}." if accounts else f"No usage of {provider} is loaded.",
+        )
+    return named
+
+
+def _after_all_events(destination: Destination) -> datetime:
+    """Now, or later if the clock of another machine was ahead: the order of the events decides what is closed."""
+    with destination.reader() as reader:
+        last: datetime = reader.rows(queries()["last_closing"])[0]["closed_at"]
+    return max(utc_now().astimezone(UTC).replace(tzinfo=None), last + timedelta(microseconds=1))
+
+
+def _first_day(month: str) -> date:
+    try:
+        return datetime.strptime(month, "%Y-%m").date()  # noqa: DTZ007 - a month has no time zone
+    except ValueError:
+        raise ConfigurationError(f"{month} is not a month", hint="Write it as 2026-03.") from None
+
+
+def _next_month(first: date) -> date:
+    return (first + timedelta(days=32)).replace(day=1)

@@ -1,0 +1,240 @@
+{# The columns of `int_usage__frozen` with their types. #}
+{% macro frozen_columns() %}
+    {{- return({
+        'provider': dbt.type_string(),
+        'account': dbt.type_string(),
+        'meter': dbt.type_string(),
+        'timespan': dbt.type_string(),
+        'bucket_start': type_utc(),
+        'bucket_end': type_utc(),
+        'period_start': 'date',
+        'period_end': 'date',
+        'quantity': 'numeric(28, 9)',
+        'event': dbt.type_string(),
+        'closed_at': type_utc(),
+        'invoice_id': dbt.type_string(),
+        'corrected_on': 'date',
+    }) -}}
+{% endmacro %}
+
+
+{#
+    A condition: usage lies in a closed period. Hours are compared as instants, as the calendar of the billing account was when
+    the period closed; a time zone that changes later moves no hour into or out of a closed period.
+#}
+{% macro is_in_period(usage, period) -%}
+    {{ usage }}.provider = {{ period }}.provider
+        and {{ usage }}.account = {{ period }}.account
+        and {{ period }}.meter in ('', {{ usage }}.meter)
+        and (
+            (
+                {{ usage }}.timespan = 'hour'
+                and {{ usage }}.bucket_start >= {{ period }}.bucket_start
+                and {{ usage }}.bucket_start < {{ period }}.bucket_end
+            )
+            or (
+                {{ usage }}.timespan <> 'hour'
+                and cast({{ usage }}.bucket_start as date) >= {{ period }}.period_start
+                and cast({{ usage }}.bucket_start as date) < {{ period }}.period_end
+            )
+        )
+{%- endmacro %}
+
+
+{#
+    A table or view of the intermediate schema as earlier builds left it, or none: for what no `ref` can name. A model cannot
+    `ref` one that depends on it, nor one of an earlier version.
+#}
+{% macro built_before(name) %}
+    {%- if not execute or not flags.INTROSPECT -%}{{ return(none) }}{%- endif -%}
+    {%- set node = graph.nodes.values() | selectattr('name', 'equalto', 'int_usage__frozen') | first -%}
+    {{- return(adapter.get_relation(node.database, node.schema, name)) -}}
+{% endmacro %}
+
+
+{#
+    The table `int_usage__frozen` of earlier builds, or no rows before the first one. The models that compute charges read it,
+    and the charges decide which rows this build adds.
+#}
+{% macro frozen_before() %}
+    {%- set relation = built_before('int_usage__frozen') -%}
+    {%- if relation -%}
+        {{ relation }}
+    {%- else -%}
+        (
+            select
+                {%- for column, type in frozen_columns().items() %}
+                cast(null as {{ type }}) as {{ column }}{{ ',' if not loop.last }}
+                {%- endfor %}
+            limit 0
+        ) as nothing_frozen
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    Before the first build with `int_usage__frozen`: a statement that creates it from `int_charges__closed`, the frozen charges
+    of an earlier version, so that no month closes anew and no correction changes. That version froze no usage without a price;
+    it takes the present quantities of such usage, which the tables of the last build hold.
+#}
+{% macro carry_over_closed_charges() %}
+    {%- set closed = built_before('int_charges__closed') -%}
+    {%- set months, accounts, priced = built_before('int_billing__months'), built_before('int_accounts__completed'), built_before('int_usage__priced') -%}
+    {%- if not (closed and months and accounts and priced) or built_before('int_usage__frozen') -%}{{ return('') }}{%- endif -%}
+    {%- set frozen = closed.incorporate(path={'identifier': 'int_usage__frozen'}) -%}
+    {%- do adapter.cache_added(frozen) -%}
+    create table {{ frozen }}{{ ' using parquet' if target.type == 'spark' }} as
+
+    with
+
+    closed_months as (
+
+        select distinct
+            closed.provider,
+            closed.billing_account,
+            closed.account,
+            closed.billing_month,
+            cast({{ later('month', 1, 'closed.billing_month') }} as date) as next_month,
+            coalesce(months.month_start, cast(closed.billing_month as {{ type_utc() }})) as month_start,
+            coalesce(
+                months.month_end, cast({{ later('month', 1, 'closed.billing_month') }} as {{ type_utc() }})
+            ) as month_end
+        from {{ closed }} as closed
+        left join {{ months }} as months
+            on closed.provider = months.provider
+            and closed.billing_account = months.billing_account
+            and closed.billing_month = months.billing_month
+
+    ),
+
+    periods as (
+
+        select provider, account, billing_month, next_month, month_start, month_end
+        from closed_months
+        where account <> ''
+
+        union
+
+        select
+            closed_months.provider,
+            accounts.account,
+            closed_months.billing_month,
+            closed_months.next_month,
+            closed_months.month_start,
+            closed_months.month_end
+        from closed_months
+        inner join {{ accounts }} as accounts
+            on closed_months.provider = accounts.provider
+            and closed_months.billing_account = accounts.billing_account
+
+    ),
+
+    charged as (
+
+        select
+            provider,
+            account,
+            meter,
+            charge_period_start as bucket_start,
+            charge_period_end as bucket_end,
+            sum(quantity) as quantity
+        from {{ closed }} as closed
+        where charge_category = 'Usage' and account <> ''
+        group by provider, account, meter, charge_period_start, charge_period_end
+
+    ),
+
+    present as (
+
+        select
+            priced.provider,
+            priced.account,
+            priced.meter,
+            priced.bucket_start,
+            priced.bucket_end,
+            sum(priced.quantity) as quantity,
+            sum(case when priced.is_priced then 0 else priced.quantity end) as unpriced_quantity
+        from {{ priced }} as priced
+        inner join periods
+            on priced.provider = periods.provider
+            and priced.account = periods.account
+            and priced.billing_month = periods.billing_month
+        where priced.scenario = 'computed'
+        group by priced.provider, priced.account, priced.meter, priced.bucket_start, priced.bucket_end
+        having sum(case when priced.is_priced then 0 else priced.quantity end) <> 0
+
+    ),
+
+    -- Usage that has lost its price since is the same usage.
+    usage as (
+
+        select
+            {%- for column in usage_columns() %}
+            coalesce(charged.{{ column }}, present.{{ column }}) as {{ column }},
+            {%- endfor %}
+            case
+                when charged.quantity = present.quantity then charged.quantity
+                else coalesce(charged.quantity, 0) + coalesce(present.unpriced_quantity, 0)
+            end as quantity
+        from charged
+        full outer join present
+            on {{ is_same_usage('charged', 'present') }}
+
+    ),
+
+    events as (
+
+        select
+            provider,
+            account,
+            '' as meter,
+            'period' as timespan,
+            min(month_start) as bucket_start,
+            max(month_end) as bucket_end,
+            billing_month as period_start,
+            next_month as period_end,
+            0 as quantity
+        from periods
+        group by provider, account, billing_month, next_month
+
+        union all
+
+        select
+            provider,
+            account,
+            meter,
+            {{ timespan_of_bucket() }} as timespan,
+            bucket_start,
+            bucket_end,
+            cast(null as date) as period_start,
+            cast(null as date) as period_end,
+            quantity
+        from usage
+
+    )
+
+    select
+        {%- for column, type in frozen_columns().items() %}
+        {%- if column == 'closed_at' %}
+        {{ build_time() }} as closed_at
+        {%- elif column == 'event' %}
+        cast('closed' as {{ type }}) as event
+        {%- elif column in ['invoice_id', 'corrected_on'] %}
+        cast(null as {{ type }}) as {{ column }}
+        {%- else %}
+        cast({{ column }} as {{ type }}) as {{ column }}
+        {%- endif %}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from events
+{% endmacro %}
+
+
+{# The name of the length of a bucket. #}
+{% macro timespan_of_bucket() -%}
+    case
+        when bucket_end <= {{ later('hour', 1, 'bucket_start') }} then 'hour'
+        when bucket_end <= {{ later('day', 1, 'bucket_start') }} then 'day'
+        when bucket_end <= {{ later('day', 7, 'bucket_start') }} then 'week'
+        else 'month'
+    end
+{%- endmacro %}

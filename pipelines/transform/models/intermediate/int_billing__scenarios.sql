@@ -1,0 +1,194 @@
+-- One row per provider, billing account, billing month that a restatement may change, and scenario that rates it.
+-- `computed` has the present quantities, `billed` those before the first correction, `corrected <day>` those after the
+-- correction of that day. The charges of a closed month are those of the scenario in which it was billed (`is_billed`). A
+-- correction is the difference between two scenarios: it adds the one whose `adds_on` is its day, and subtracts the one whose
+-- `subtracts_on` is.
+
+with
+
+restated as (
+
+    select * from {{ ref('int_usage__restated') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
+steps as (
+
+    select distinct
+        provider,
+        billing_account,
+        corrected_on,
+        case when corrected_on is null then 2 else 1 end as position
+    from restated
+
+    union all
+
+    select distinct
+        provider,
+        billing_account,
+        cast(null as date) as corrected_on,
+        3 as position
+    from restated
+
+),
+
+scenarios as (
+
+    select
+        steps.*,
+        lag(corrected_on) over (
+            partition by provider, billing_account order by position, corrected_on
+        ) as last_corrected_on,
+        lag(position) over (
+            partition by provider, billing_account order by position, corrected_on
+        ) as last_position
+    from steps
+
+),
+
+-- Without credits, a restatement changes its own month only: tiers and minimums start anew with each month.
+with_credits as (
+
+    select distinct
+        provider,
+        billing_account
+    from granted
+
+),
+
+affected as (
+
+    select
+        provider,
+        billing_account,
+        billing_month
+    from restated
+
+    union
+
+    select
+        months.provider,
+        months.billing_account,
+        months.billing_month
+    from months
+    inner join with_credits
+        on months.provider = with_credits.provider
+        and months.billing_account = with_credits.billing_account
+    inner join scenarios
+        on months.provider = scenarios.provider
+        and months.billing_account = scenarios.billing_account
+        and scenarios.position = 3
+
+),
+
+-- A correction lands in the first month after the closed one that is still open, on the first day that is.
+days_to_land as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        cast({{ later('month', 1, 'billing_month') }} as date) as day
+    from affected
+
+    union
+
+    select
+        affected.provider,
+        affected.billing_account,
+        affected.billing_month,
+        periods.period_end as day
+    from affected
+    inner join periods
+        on affected.provider = periods.provider
+        and affected.billing_account = periods.billing_account
+        and periods.period_end > cast({{ later('month', 1, 'affected.billing_month') }} as date)
+
+),
+
+open_days as (
+
+    select
+        days_to_land.provider,
+        days_to_land.billing_account,
+        days_to_land.billing_month,
+        min(days_to_land.day) as day
+    from days_to_land
+    left join periods
+        on days_to_land.provider = periods.provider
+        and days_to_land.billing_account = periods.billing_account
+        and days_to_land.day >= periods.period_start
+        and days_to_land.day < periods.period_end
+    where periods.closed_at is null
+    group by days_to_land.provider, days_to_land.billing_account, days_to_land.billing_month
+
+),
+
+landed as (
+
+    select
+        affected.provider,
+        affected.billing_account,
+        affected.billing_month,
+        cast({{ later('month', 1, 'affected.billing_month') }} as date) as next_month,
+        case
+            when scenarios.position = 3 then 'computed'
+            when scenarios.last_corrected_on is null then 'billed'
+            else {{ dbt.concat(["'corrected '", date_text('scenarios.last_corrected_on')]) }}
+        end as scenario,
+        scenarios.position,
+        scenarios.corrected_on,
+        case
+            when scenarios.position = 1 then scenarios.corrected_on
+            when scenarios.position = 2 then open_days.day
+        end as subtracts_on,
+        case
+            when scenarios.last_position = 1 then scenarios.last_corrected_on
+            when scenarios.last_position = 2 then open_days.day
+        end as adds_on
+    from affected
+    inner join scenarios
+        on affected.provider = scenarios.provider
+        and affected.billing_account = scenarios.billing_account
+    inner join open_days
+        on affected.provider = open_days.provider
+        and affected.billing_account = open_days.billing_account
+        and affected.billing_month = open_days.billing_month
+
+),
+
+-- A month contains the corrections that were billed in it or before it.
+final as (
+
+    select
+        cast(scenario as {{ dbt.type_string() }}) as scenario,
+        provider,
+        billing_account,
+        billing_month,
+        corrected_on,
+        cast(case when adds_on >= next_month then adds_on end as date) as adds_on,
+        cast(case when subtracts_on >= next_month then subtracts_on end as date) as subtracts_on,
+        (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month) as is_billed
+    from landed
+
+)
+
+select * from final

@@ -1,0 +1,73 @@
+-- One row per scenario other than `computed`, and metered bucket of the months that it rates: the bucket's quantity in it.
+-- It is the present quantity without the restatements that the scenario does not contain.
+
+{%- set columns = [
+    'provider', 'billing_account', 'account', 'billing_timezone', 'meter', 'timespan', 'bucket_start', 'bucket_end',
+    'billing_date', 'billing_month', 'sku_id', 'dearest_sku_id', 'unit', 'is_billed',
+] %}
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+restated as (
+
+    select * from {{ ref('int_usage__restated') }}
+
+),
+
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where scenario <> 'computed'
+
+),
+
+quantities as (
+
+    select
+        scenarios.scenario,
+        {% for column in columns %}metered_usage.{{ column }},
+        {% endfor -%}
+        metered_usage.quantity,
+        metered_usage.is_complete
+    from metered_usage
+    inner join scenarios
+        on metered_usage.provider = scenarios.provider
+        and metered_usage.billing_account = scenarios.billing_account
+        and metered_usage.billing_month = scenarios.billing_month
+
+    union all
+
+    select
+        scenarios.scenario,
+        {% for column in columns %}restated.{{ column }},
+        {% endfor -%}
+        restated.quantity_before - restated.quantity_after as quantity,
+        restated.is_complete
+    from restated
+    inner join scenarios
+        on restated.provider = scenarios.provider
+        and restated.billing_account = scenarios.billing_account
+        and restated.billing_month = scenarios.billing_month
+        and (restated.corrected_on is null or restated.corrected_on >= scenarios.corrected_on)
+
+),
+
+final as (
+
+    select
+        scenario,
+        {{ columns | join(',\n        ') }},
+        cast(sum(quantity) as numeric(28, 9)) as quantity,
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+    from quantities
+    group by scenario, {{ columns | join(', ') }}
+
+)
+
+select * from final

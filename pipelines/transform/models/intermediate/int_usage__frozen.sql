@@ -1,0 +1,174 @@
+-- One row per event of closing: a log of metered quantities, as the vendor returned them, that only grows.
+-- This is the only table that cannot be rebuilt: the raw tables hold the vendor's present quantities, not those of the day on
+-- which it billed. dbt's --full-refresh does not touch it. `meterhouse reopen` adds to it, and deletes nothing.
+--
+-- Events: `closed`, with `timespan = 'period'` for the period of an account that an issued invoice line closed (`meter` is
+-- empty if it closed all meters), else for usage in it, with the quantity of that moment; `closed` with `corrected_on` for
+-- usage whose correction an issued line covers on that day; `restated` for a quantity of closed usage when it is first seen;
+-- `reopened` for a period that closes anew.
+--
+-- Quantities need no price, so usage without one is frozen, too.
+
+{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='append_new_columns') }}
+
+{%- set key = ['provider', 'account', 'meter', 'timespan', 'bucket_start', 'bucket_end'] %}
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+closing as (
+
+    select * from {{ ref('int_billing__closing_periods') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
+restated as (
+
+    select * from {{ ref('int_usage__restated') }}
+    where corrected_on is null
+
+),
+
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where corrected_on is null and scenario <> 'computed'
+
+),
+
+closing_usage as (
+
+    select
+        metered_usage.provider,
+        metered_usage.account,
+        metered_usage.meter,
+        metered_usage.timespan,
+        metered_usage.bucket_start,
+        metered_usage.bucket_end,
+        max(metered_usage.quantity) as quantity,
+        min(closing.invoice_id) as invoice_id
+    from metered_usage
+    inner join closing
+        on metered_usage.provider = closing.provider
+        and metered_usage.account = closing.account
+        and closing.meter in ('', metered_usage.meter)
+        and metered_usage.billing_date >= closing.period_start
+        and metered_usage.billing_date < closing.period_end
+    where metered_usage.quantity <> 0
+    group by {% for column in key %}metered_usage.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+
+),
+
+closed_usage as (
+
+    select distinct
+        {% for column in key %}closing_usage.{{ column }},
+        {% endfor -%}
+        true as is_closed
+    from closing_usage
+    inner join periods
+        on {{ is_in_period('closing_usage', 'periods') }}
+
+),
+
+events as (
+
+    select
+        provider,
+        account,
+        meter,
+        'period' as timespan,
+        bucket_start,
+        bucket_end,
+        period_start,
+        period_end,
+        0 as quantity,
+        'closed' as event,
+        min(invoice_id) as invoice_id,
+        cast(null as date) as corrected_on
+    from closing
+    group by provider, account, meter, bucket_start, bucket_end, period_start, period_end
+
+    union all
+
+    select
+        {% for column in key %}closing_usage.{{ column }},
+        {% endfor -%}
+        cast(null as date) as period_start,
+        cast(null as date) as period_end,
+        closing_usage.quantity,
+        'closed' as event,
+        closing_usage.invoice_id,
+        cast(null as date) as corrected_on
+    from closing_usage
+    left join closed_usage
+        on {{ is_same_usage('closing_usage', 'closed_usage') }}
+    where closed_usage.is_closed is null
+
+    union all
+
+    -- A correction closes with the day on which it is billed.
+    select
+        {% for column in key %}restated.{{ column }},
+        {% endfor -%}
+        cast(null as date) as period_start,
+        cast(null as date) as period_end,
+        restated.quantity_after as quantity,
+        'closed' as event,
+        min(closing.invoice_id) as invoice_id,
+        scenarios.subtracts_on as corrected_on
+    from restated
+    inner join scenarios
+        on restated.provider = scenarios.provider
+        and restated.billing_account = scenarios.billing_account
+        and restated.billing_month = scenarios.billing_month
+    inner join closing
+        on restated.provider = closing.provider
+        and restated.billing_account = closing.billing_account
+        and closing.meter in ('', restated.meter)
+        and scenarios.subtracts_on >= closing.period_start
+        and scenarios.subtracts_on < closing.period_end
+    group by
+        {% for column in key %}restated.{{ column }}, {% endfor %}restated.quantity_after, scenarios.subtracts_on
+
+    union all
+
+    select
+        {{ key | join(',\n        ') }},
+        cast(null as date) as period_start,
+        cast(null as date) as period_end,
+        quantity_after as quantity,
+        'restated' as event,
+        cast(null as {{ dbt.type_string() }}) as invoice_id,
+        cast(null as date) as corrected_on
+    from restated
+    where not is_logged
+
+),
+
+final as (
+
+    select
+        {%- for column, type in frozen_columns().items() %}
+        {%- if column == 'closed_at' %}
+        {{ build_time() }} as closed_at
+        {%- else %}
+        cast({{ column }} as {{ type }}) as {{ column }}
+        {%- endif %}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from events
+
+)
+
+select * from final

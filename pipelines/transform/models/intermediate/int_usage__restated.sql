@@ -1,0 +1,221 @@
+-- One row per usage of a closed period and restatement of its quantity by the vendor.
+-- `corrected_on` is the day on which the correction was billed; it is null while no issued invoice covers the correction.
+
+{%- set usage = usage_columns() %}
+
+with
+
+metered_usage as (
+
+    select * from {{ ref('int_usage__metered') }}
+
+),
+
+events as (
+
+    select * from {{ ref('int_usage__frozen_before') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
+billing_accounts as (
+
+    select * from {{ ref('stg_billing__accounts') }}
+
+),
+
+skus as (
+
+    select * from {{ ref('int_skus__mapped') }}
+
+),
+
+closed_accounts as (
+
+    select distinct
+        provider,
+        account
+    from periods
+
+),
+
+frozen as (
+
+    select events.*
+    from events
+    inner join closed_accounts
+        on events.provider = closed_accounts.provider
+        and events.account = closed_accounts.account
+    where events.timespan <> 'period'
+
+),
+
+present as (
+
+    select metered_usage.*
+    from metered_usage
+    inner join closed_accounts
+        on metered_usage.provider = closed_accounts.provider
+        and metered_usage.account = closed_accounts.account
+
+),
+
+first_frozen as (
+
+    select * from frozen
+    where event = 'closed' and corrected_on is null
+
+),
+
+-- Usage that a period closed without was frozen at 0.
+corrected as (
+
+    select
+        frozen.*,
+        coalesce(
+            lag(frozen.quantity) over (
+                partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+                order by frozen.corrected_on
+            ),
+            first_frozen.quantity,
+            0
+        ) as quantity_before,
+        row_number() over (
+            partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+            order by frozen.corrected_on desc
+        ) = 1 as is_last
+    from frozen
+    left join first_frozen
+        on {{ is_same_usage('frozen', 'first_frozen') }}
+    where frozen.event = 'closed' and frozen.corrected_on is not null
+
+),
+
+last_frozen as (
+
+    select
+        {% for column in usage %}first_frozen.{{ column }},
+        {% endfor -%}
+        first_frozen.timespan,
+        coalesce(corrected.quantity, first_frozen.quantity) as quantity
+    from first_frozen
+    left join corrected
+        on {{ is_same_usage('first_frozen', 'corrected') }}
+        and corrected.is_last
+
+    union all
+
+    select
+        {% for column in usage %}corrected.{{ column }},
+        {% endfor -%}
+        corrected.timespan,
+        corrected.quantity
+    from corrected
+    left join first_frozen
+        on {{ is_same_usage('corrected', 'first_frozen') }}
+    where corrected.is_last and first_frozen.quantity is null
+
+),
+
+differing as (
+
+    select
+        {% for column in usage + ['timespan'] %}coalesce(present.{{ column }}, last_frozen.{{ column }}) as {{ column }},
+        {% endfor -%}
+        coalesce(present.is_complete, true) as is_complete,
+        coalesce(last_frozen.quantity, 0) as quantity_before,
+        coalesce(present.quantity, 0) as quantity_after,
+        last_frozen.quantity is not null as was_frozen
+    from present
+    full outer join last_frozen
+        on {{ is_same_usage('present', 'last_frozen') }}
+    where coalesce(present.quantity, 0) <> coalesce(last_frozen.quantity, 0)
+
+),
+
+-- The usage that a period closed without. Usage of open periods was not frozen either.
+late as (
+
+    select distinct
+        {% for column in usage %}differing.{{ column }},
+        {% endfor -%}
+        true as is_late
+    from differing
+    inner join periods
+        on {{ is_in_period('differing', 'periods') }}
+    where not differing.was_frozen
+
+),
+
+unioned as (
+
+    select
+        {% for column in usage %}differing.{{ column }},
+        {% endfor -%}
+        differing.timespan,
+        differing.is_complete,
+        cast(null as date) as corrected_on,
+        differing.quantity_before,
+        differing.quantity_after,
+        cast(null as {{ type_utc() }}) as corrected_at
+    from differing
+    left join late
+        on {{ is_same_usage('differing', 'late') }}
+    where differing.was_frozen or late.is_late
+
+    union all
+
+    select
+        {{ usage | join(',\n        ') }},
+        timespan,
+        true as is_complete,
+        corrected_on,
+        quantity_before,
+        quantity as quantity_after,
+        closed_at as corrected_at
+    from corrected
+
+),
+
+-- The first build that saw the quantity logged it.
+discovered as (
+
+    select
+        {{ usage | join(',\n        ') }},
+        quantity,
+        min(closed_at) as discovered_at
+    from frozen
+    where event = 'restated'
+    group by {{ usage | join(', ') }}, quantity
+
+),
+
+restatements as (
+
+    select
+        unioned.*,
+        unioned.quantity_after as quantity,
+        cast(null as bigint) as request_count,
+        coalesce(discovered.discovered_at, unioned.corrected_at, {{ build_time() }}) as discovered_at,
+        discovered.discovered_at is not null as is_logged
+    from unioned
+    left join discovered
+        on {{ is_same_usage('unioned', 'discovered') }}
+        and unioned.quantity_after = discovered.quantity
+
+),
+
+{{ metered('restatements', also=['corrected_on', 'quantity_before', 'quantity_after', 'discovered_at', 'is_logged']) }},
+
+final as (
+
+    select * from metered
+
+)
+
+select * from final

@@ -1,0 +1,346 @@
+"""Closing, restatements and re-rating: raw rows in, charges out, build after build, with the figures of worked examples.
+
+One database has a billing account per example, because a build takes as long for one as for all.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
+from tests.pipelines.transform.test_exactness import inserts
+from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse
+
+pytestmark = pytest.mark.thorough
+
+INVOICES = """create table billing.invoices (provider text, billing_account text, invoice_id text, period_start date,
+    period_end date, issued_on date, status text, currency text, total decimal(28,9), tax decimal(28,9), source text,
+    row_number bigint, loaded_at timestamptz)"""
+LINES = """create table billing.invoice_lines (provider text, billing_account text, invoice_id text, line_number bigint,
+    charge_category text, sku_id text, description text, quantity decimal(28,9), unit text, amount decimal(28,9),
+    period_start date, period_end date, source text, row_number bigint, loaded_at timestamptz)"""
+TRACE = "'file.csv', 2, cast('2026-07-01 00:00:00+00' as timestamptz)"
+JANUARY, FEBRUARY, MARCH, APRIL, MAY, JUNE = (date(2026, month, 1) for month in range(1, 7))
+
+Costs = dict[tuple[date, str | None], Decimal]
+"""The billed cost of a billing account by month and charge class."""
+
+
+def midnight(day: str) -> datetime:
+    return datetime.fromisoformat(f"{day}T00:00:00+00:00")
+
+
+def pages(name: str, day: str, count: int, hour: int = 10, meter: str = "pdf-page") -> Use:
+    start = midnight(day) + timedelta(hours=hour)
+    return Use("mathpix", name, meter, start, start + timedelta(hours=1), Decimal(count))
+
+
+def used(name: str, day: str, quantity: str) -> Use:
+    start = midnight(day)
+    return Use("scopix", name, "credits", start, start + timedelta(days=1), Decimal(quantity))
+
+
+def invoice(name: str, first: str, end: str, total: str | None, number: str = "", *, provider: str = "mathpix") -> str:
+    """The statement that loads an issued invoice; without a total it has lines."""
+    return (
+        f"insert into billing.invoices values ('{provider}', '{name}', '{name}-{first}{number}', '{first}', '{end}',"
+        f" '{end}', 'issued', 'USD', {total or 'null'}, null, {TRACE})"
+    )
+
+
+def line(name: str, first: str, category: str, sku: str, quantity: str, amount: str, number: int = 1) -> str:
+    return (
+        f"insert into billing.invoice_lines values ('mathpix', '{name}', '{name}-{first}', {number}, '{category}', '{sku}',"
+        f" null, {quantity}, null, {amount}, null, null, {TRACE})"
+    )
+
+
+def restate(name: str, day: str, count: int, meter: str = "pdf-page") -> str:
+    return (
+        f"update mathpix.ocr_usage_by_usage_type set count = {count} where account = '{name}' and usage_type = '{meter}'"
+        f" and cast(bucket_start at time zone 'UTC' as date) = '{day}'"
+    )
+
+
+def price(name: str, sku: str, unit_price: str, currency: str = "USD", valid_from: str = "2026-01-01") -> str:
+    return (
+        f"insert into billing.prices values ('mathpix', '{name}', '{sku}', 'flat', 0, null, '', {unit_price}, '{currency}',"
+        f" '{valid_from}', null, {TRACE})"
+    )
+
+
+def owner(name: str, payer: str) -> str:
+    return f"update billing.accounts set billing_account = '{payer}' where account = '{name}'"
+
+
+HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced", "short", "counted", "annual", "middle")
+ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two")
+MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
+
+BOOKS = Scenario(
+    accounts=[
+        Account(provider, name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20"))
+        for provider, names in (("mathpix", ACCOUNTS), ("scopix", ("pack", "off")))
+        for name in names
+    ],
+    uses=[
+        *(pages("may", day, 1_000) for day in MONTHS),
+        *(pages("sealed", day, 1_000_000) for day in MONTHS),
+        *(pages("zero", day, 1_000) for day in MONTHS if day != "2026-02-10"),
+        *(pages("moved", day, 1_000) for day in MONTHS),
+        *(pages("renamed", day, 1_000) for day in MONTHS),
+        pages("zone", "2026-01-31", 1_000, hour=23), pages("zone", "2026-02-01", 2_000, hour=2),
+        pages("zone", "2026-02-10", 4_000),
+        *(pages("euro", day, 1_000) for day in MONTHS),
+        *(pages("unpriced", day, 1_000) for day in MONTHS), pages("unpriced", "2026-01-11", 100, meter="conversion"),
+        pages("short", "2026-01-10", 900), pages("counted", "2026-01-10", 900), pages("annual", "2026-01-10", 1_000),
+        pages("middle", "2026-01-10", 1_000), pages("middle", "2026-01-20", 2_000), pages("middle", "2026-02-10", 4_000),
+        pages("middle", "2026-02-20", 8_000),
+        pages("repriced", "2026-03-10", 300_000), pages("contract", "2026-03-10", 300_000),
+        pages("tiers", "2026-03-10", 900_000), pages("tiers", "2026-03-20", 200_000),
+        pages("minimum", "2026-03-10", 1_000), pages("gone", "2026-03-10", 1_000), pages("gone", "2026-04-10", 1_000),
+        pages("two", "2026-03-05", 12_000), pages("two", "2026-03-20", 8_000),
+        used("pack", "2026-01-10", "400"), used("pack", "2026-02-10", "600"), used("pack", "2026-03-10", "100"),
+        used("off", "2026-01-10", "400"), used("off", "2026-02-10", "500"),
+    ],
+    prices=[
+        Price("scopix", name, "scopix/credit", "flat", ((Decimal(0), None, Decimal("0.1")),), "USD", date(2026, 1, 1), None,
+              is_credit_price=True)
+        for name in ("pack", "off")
+    ],
+    grants=[Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD")],
+    fees=[Fee("mathpix", "minimum", "least", "minimum", Decimal(20), "USD", JANUARY, None, "")],
+)  # fmt: skip
+
+BILLED = [
+    invoice("may", "2026-05-01", "2026-06-01", "5"),
+    invoice("sealed", "2026-01-01", "2026-02-01", "5000"),
+    invoice("zero", "2026-02-01", "2026-03-01", "0"),
+    invoice("idle", "2026-02-01", "2026-03-01", "0"),
+    invoice("moved", "2026-01-01", "2026-02-01", "5"),
+    invoice("renamed", "2026-01-01", "2026-02-01", "5"),
+    invoice("zone", "2026-01-01", "2026-02-01", "5"),
+    invoice("euro", "2026-01-01", "2026-02-01", "5"),
+    invoice("unpriced", "2026-01-01", "2026-02-01", "5"),
+    invoice("short", "2026-01-01", "2026-02-01", "5"),
+    invoice("counted", "2026-01-01", "2026-02-01", None),
+    line("counted", "2026-01-01", "Usage", "mathpix/pdf-page", "1000", "4.5"),
+    invoice("annual", "2026-01-01", "2027-01-01", None),
+    line("annual", "2026-01-01", "Purchase", "mathpix/fee/plan", "null", "1200"),
+    invoice("middle", "2026-01-15", "2026-02-15", "30"),
+    invoice("repriced", "2026-03-01", "2026-04-01", "1500"),
+    invoice("contract", "2026-03-01", "2026-04-01", "1560"),
+    invoice("tiers", "2026-03-01", "2026-04-01", "5350"),
+    invoice("minimum", "2026-03-01", "2026-04-01", "20"),
+    invoice("gone", "2026-03-01", "2026-04-01", "5"),
+    invoice("two", "2026-03-01", "2026-03-16", "60"),
+    invoice("two", "2026-03-16", "2026-04-01", "40"),
+    invoice("pack", "2026-01-01", "2026-02-01", "10", provider="scopix"),
+    invoice("pack", "2026-02-01", "2026-03-01", "0", provider="scopix"),
+    invoice("off", "2026-01-01", "2026-02-01", "40", provider="scopix"),
+]
+RESTATED = [
+    restate("may", "2026-05-10", 3_000),
+    restate("sealed", "2026-01-10", 1_002_000),
+    "insert into mathpix.ocr_usage_by_usage_type select account, timespan, bucket_start + interval 31 days,"
+    " bucket_end + interval 31 days, app_id, group_id, usage_type, request_args_hash, 2000, is_complete, fetched_at,"
+    " row_version from mathpix.ocr_usage_by_usage_type where account = 'zero'"
+    " and cast(bucket_start at time zone 'UTC' as date) = '2026-01-10'",
+    restate("short", "2026-01-10", 1_000),
+    restate("counted", "2026-01-10", 1_000),
+    restate("annual", "2026-01-10", 3_000),
+    restate("middle", "2026-01-20", 3_000),
+    restate("middle", "2026-02-20", 9_000),
+    restate("tiers", "2026-03-10", 1_000_000),
+    restate("minimum", "2026-03-10", 3_000),
+    "delete from mathpix.ocr_usage_by_usage_type where account = 'gone'"
+    " and cast(bucket_start at time zone 'UTC' as date) = '2026-03-10'",
+    restate("two", "2026-03-05", 13_000),
+    "update scopix.usage_daily set total_credits = 500 where account = 'pack' and date = '2026-01-10'",
+]
+RERATED = [
+    price("repriced", "mathpix/pdf-page", "0.0052"),
+    price("contract", "mathpix/pdf-page", "0.0052"),
+    owner("moved", "payer"),
+    "update billing.invoices set billing_account = 'payer' where billing_account = 'moved'",
+    owner("renamed", "other"),
+    "update billing.accounts set billing_timezone = 'America/New_York' where account = 'zone'",
+    price("euro", "mathpix/pdf-page", "0.004", "EUR"),
+    "update billing.invoices set currency = 'EUR', total = 4 where billing_account = 'euro'",
+    "insert into billing.skus values ('mathpix', 'conversion', 'mathpix/conversion', 'document', true, "
+    + TRACE + ")",
+    price("unpriced", "mathpix/conversion", "0.5"),
+]  # fmt: skip
+CORRECTED = [
+    invoice("sealed", "2026-02-01", "2026-03-01", "5007"),
+    invoice("sealed", "2026-03-01", "2026-04-01", "5000"),
+    invoice("may", "2026-06-01", "2026-07-01", "15"),
+    invoice("zero", "2026-03-01", "2026-04-01", "15"),
+]
+LATER = [restate("sealed", "2026-01-10", 1_003_000)]
+
+
+@dataclass
+class Books:
+    """The marts after each step."""
+
+    warehouse: Warehouse
+    costs: dict[str, dict[str, Costs]] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    frozen: dict[str, int] = field(default_factory=dict)
+
+    def step(self, name: str, *statements: str, variables: str = "{}") -> None:
+        self.warehouse.execute(statements)
+        outcome = self.warehouse.dbt(
+            "build", "--select", "+int_usage__frozen", "--exclude-resource-type", "unit_test", "--vars", variables,
+            "--indirect-selection", "cautious",
+        )  # fmt: skip
+        assert outcome.having("error", "fail", "skipped") == [], name
+        costs: dict[str, Costs] = {}
+        for billing_account, month, charge_class, cost in self.warehouse.query("""
+            select billing_account, billing_month, charge_class, sum(billed_cost) from usage.charges group by all
+        """):
+            costs.setdefault(billing_account, {})[month, charge_class] = cost
+        self.costs[name] = costs
+        columns = [
+            "charge_id", "billing_account", "account", "meter", "charge_category", "charge_class", "charge_period_start",
+            "billing_month", "billed_on", "quantity", "billed_cost", "effective_cost", "currency", "corrects_month",
+            "discovered_at", "quantity_before", "quantity_after",
+        ]  # fmt: skip
+        found = self.warehouse.query(f"select {', '.join(columns)} from usage.charges order by charge_id")
+        self.rows[name] = [dict(zip(columns, row, strict=True)) for row in found]
+        ((self.frozen[name],),) = self.warehouse.query("select count(*) from usage_intermediate.int_usage__frozen")
+
+    def corrections(self, step: str, billing_account: str) -> list[dict[str, Any]]:
+        rows = [r for r in self.rows[step] if r["billing_account"] == billing_account and r["charge_class"]]
+        return sorted(rows, key=lambda row: (row["billed_on"], row["corrects_month"], row["quantity"]))
+
+
+@pytest.fixture(scope="module")
+def books(scratch: Path) -> Books:
+    """Usage and invoices; restatements; re-rating; invoices that hold corrections; a provider switched off and on."""
+    (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
+    books = Books(duckdb_warehouse(scratch, scratch))
+    books.step("billed", *inserts([BOOKS]), INVOICES, LINES, *BILLED)
+    books.step("restated", *RESTATED)
+    books.step("re-rated", *RERATED)
+    books.step("corrected", *CORRECTED)
+    books.step("later", *LATER)
+    books.step("off", variables="{scopix_enabled: false}")
+    books.step("on")
+    return books
+
+
+def test_a_restatement_is_corrected_in_the_month_after(books: Books) -> None:
+    """Usage January to June, invoice for May only, May restated from 1,000 to 3,000 pages at 0.005: +10.00 in June."""
+    assert books.costs["billed"]["may"] == {(date(2026, month, 1), None): d("5") for month in range(1, 7)}
+    assert books.costs["restated"]["may"] == {**books.costs["billed"]["may"], (JUNE, "Correction"): d("10")}
+    (row,) = books.corrections("restated", "may")
+    assert (row["corrects_month"], row["billed_on"]) == (MAY, JUNE)
+    assert (row["quantity"], row["quantity_before"], row["quantity_after"]) == (d("2000"), d("1000"), d("3000"))
+    assert row["discovered_at"] is not None
+    assert [r["discovered_at"] for r in books.corrections("on", "may")] == [row["discovered_at"]]
+
+
+def test_a_correction_that_was_invoiced_stays(books: Books) -> None:
+    """January restated after closing, and February's invoice holds the correction: February stays as it was, for ever."""
+    first = {(JANUARY, None): d("5000"), (FEBRUARY, None): d("5000"), (FEBRUARY, "Correction"): d("7")}
+    for step in ("restated", "re-rated", "corrected", "later", "off", "on"):
+        assert first.items() <= books.costs[step]["sealed"].items(), step
+    assert books.costs["corrected"]["sealed"] == books.costs["restated"]["sealed"]
+    for step in ("later", "off", "on"):
+        again = [row for row in books.corrections(step, "sealed") if row["billing_month"] != FEBRUARY]
+        (row,) = again
+        assert (row["billing_month"], row["corrects_month"], row["billed_cost"]) == (APRIL, JANUARY, d("3.5"))
+        assert (row["quantity_before"], row["quantity_after"]) == (d("2000"), d("3000"))
+
+
+def test_a_month_invoiced_at_zero_closes(books: Books) -> None:
+    """Usage that appears in it afterwards is a correction; and it takes no correction of an earlier month."""
+    assert (FEBRUARY, None) not in books.costs["restated"]["zero"]
+    assert books.costs["restated"]["zero"][MARCH, "Correction"] == d("10")
+    assert books.costs["on"]["zero"] == books.costs["restated"]["zero"]
+
+
+def test_re_rating_books_no_correction(books: Books) -> None:
+    """A price added after closing changes the closed month; a price that makes the invoice right lets it close."""
+    for name in ("repriced", "contract"):
+        assert books.costs["billed"][name] == {(MARCH, None): d("1500")}
+        for step in ("re-rated", "corrected", "later", "off", "on"):
+            assert books.costs[step][name] == {(MARCH, None): d("1560")}
+    assert books.corrections("on", "unpriced") == []
+    assert books.costs["billed"]["unpriced"][JANUARY, None] == d("5")
+    assert books.costs["on"]["unpriced"][JANUARY, None] == d("55")
+
+
+def test_what_is_billed_to_whom_may_change_after_closing(books: Books) -> None:
+    """Another billing account, with or without the invoice, another time zone or currency: no correction on later runs."""
+    for step in ("re-rated", "corrected", "later", "off", "on"):
+        assert books.costs[step]["payer"] == books.costs["billed"]["moved"]
+        assert books.costs[step]["other"] == books.costs["billed"]["renamed"]
+        assert "moved" not in books.costs[step]
+        assert books.costs[step]["zone"] == {(JANUARY, None): d("15"), (FEBRUARY, None): d("20")}
+        assert books.costs[step]["euro"][JANUARY, None] == d("4")
+        assert not any(books.corrections(step, name) for name in ("payer", "other", "zone", "euro"))
+    identities = {name: {row["charge_id"] for row in books.rows["billed"] if row["account"] == name} for name in ACCOUNTS}
+    for name in ("moved", "renamed", "zone", "euro", "repriced"):
+        assert {row["charge_id"] for row in books.rows["on"] if row["account"] == name} == identities[name]
+
+
+def test_usage_below_the_invoice_stays_open(books: Books) -> None:
+    """By amount, or by quantity where the line has one; the rest is loaded later, and is no correction."""
+    for name in ("short", "counted"):
+        assert books.costs["billed"][name] == {(JANUARY, None): d("4.5")}
+        assert books.costs["restated"][name] == books.costs["on"][name] == {(JANUARY, None): d("5")}
+    assert books.costs["restated"]["annual"] == {(JANUARY, None): d("15")}  # an invoice for a plan closes no usage
+
+
+def test_an_invoice_closes_the_days_of_its_period(books: Books) -> None:
+    """15 January to 15 February: what is restated in it is corrected on the first open day; other days are computed."""
+    assert books.costs["restated"]["middle"] == {
+        (JANUARY, None): d("15"), (FEBRUARY, None): d("65"), (FEBRUARY, "Correction"): d("5"),
+    }  # fmt: skip
+    (row,) = books.corrections("restated", "middle")
+    assert row["billed_on"] == date(2026, 2, 15)
+    assert books.costs["restated"]["two"] == {(MARCH, None): d("100"), (APRIL, "Correction"): d("5")}
+
+
+def test_a_correction_is_the_difference_of_two_ratings(books: Books) -> None:
+    """Tiers, minimums and withdrawn usage: the correction is what the restated month costs more, or less."""
+    assert books.costs["billed"]["tiers"] == {(MARCH, None): d("5350")}
+    assert books.costs["restated"]["tiers"] == {(MARCH, None): d("5350"), (APRIL, "Correction"): d("350")}
+    assert books.costs["billed"]["minimum"] == {(MARCH, None): d("20"), **{
+        (month, None): d("20") for month in (JANUARY, FEBRUARY, APRIL, MAY)
+    }}  # fmt: skip
+    assert books.costs["restated"]["minimum"][APRIL, "Correction"] == d("0")
+    assert {row["charge_category"]: row["billed_cost"] for row in books.corrections("restated", "minimum")} == {
+        "Usage": d("10"), "Adjustment": d("-10"),
+    }  # fmt: skip
+    assert books.costs["restated"]["gone"] == {
+        (MARCH, None): d("5"), (APRIL, None): d("5"), (APRIL, "Correction"): d("-5"),
+    }  # fmt: skip
+
+
+def test_a_restatement_draws_other_credits(books: Books) -> None:
+    """A pack of 1,000 for 10.00: 100 credits more in January leave 100 fewer for February, which cost 0.10 each."""
+    assert books.costs["billed"]["pack"] == {(JANUARY, None): d("10"), (FEBRUARY, None): d("0"), (MARCH, None): d("10")}
+    assert books.costs["restated"]["pack"] == {
+        **books.costs["billed"]["pack"], (MARCH, "Correction"): d("10"),
+    }  # fmt: skip
+    by_month = {row["corrects_month"] for row in books.corrections("restated", "pack")}
+    assert by_month == {JANUARY, FEBRUARY}
+    spent = sum(row["effective_cost"] for row in books.rows["restated"] if row["billing_account"] == "pack")
+    assert spent == d("30")  # the pack, and 200 credits beyond it
+
+
+def test_a_provider_that_is_off_has_no_charges(books: Books) -> None:
+    """And no corrections; once it is on again, everything is as it was."""
+    assert "off" not in books.costs["off"]
+    assert "pack" not in books.costs["off"]
+    assert books.costs["on"]["off"] == books.costs["billed"]["off"] == {(JANUARY, None): d("40"), (FEBRUARY, None): d("50")}
+    assert books.costs["on"]["pack"] == books.costs["later"]["pack"]
+    assert books.frozen["on"] == books.frozen["off"] == books.frozen["later"]
