@@ -11,6 +11,7 @@ from typing import Any
 from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -95,8 +96,10 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     built = BuildResult(
         built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
         tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
-        failures=tuple(_description(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
-        warnings=tuple(_description(node) for node in nodes if node.status == "warn"),
+        failures=tuple(
+            _description(node, destination) for node in nodes if node.status in {"error", "fail", "runtime error"}
+        ),
+        warnings=tuple(_description(node, destination) for node in nodes if node.status == "warn"),
     )
     if result.success and destination.file is not None:
         remember(destination.file, PROJECT, CachedBuild(built.built, built.tested, built.warnings))
@@ -126,10 +129,24 @@ def _release(destination: Destination) -> None:
     destination.release_dbt()
 
 
-def _description(result: Any) -> str:
-    # dbt's message of a failed test counts rows; the description of the test explains them.
-    message = result.node.description or result.message or ""
-    return _one_line(f"{result.node.name}: {message}" + (f" ({result.message})" if result.node.description else ""))
+def _description(result: Any, destination: Destination) -> str:
+    # dbt's message of a failed test counts rows; the description of the test, or the reasons that it selects, explain them.
+    message = result.message or ""
+    if result.status == "fail" and getattr(getattr(result.node, "test_metadata", None), "name", "") == "valid_rows":
+        message = _reasons(result.node.compiled_code, destination) or message
+    if result.node.description:
+        message = f"{result.node.description} ({message})" if message else result.node.description
+    return _one_line(f"{result.node.name}: {message}")
+
+
+def _reasons(test: str, destination: Destination) -> str:
+    """The reasons of the rows that a test of `valid_rows` selects, with their number."""
+    query = f"select failure, count(*) as row_count from ({test}) as failures group by failure order by failure"  # noqa: S608 - SQL of a model
+    try:
+        with destination.reader() as reader:
+            return "; ".join(f"{row['failure']} ({row['row_count']} rows)" for row in reader.rows(query))
+    except LoadError:
+        return ""
 
 
 def _one_line(text: str) -> str:

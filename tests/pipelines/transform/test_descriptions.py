@@ -34,7 +34,7 @@ def test_project_follows_the_rules_of_dbt_project_evaluator(warehouse: Warehouse
     project = warehouse.manifest()
     nodes = project["nodes"]
     tests = [node for node in nodes.values() if node["resource_type"] == "test" and "test_metadata" in node]
-    tested = {node["attached_node"] for node in tests if node["test_metadata"]["name"] in ("unique", "unique_grain")}
+    tested = {node["attached_node"] for node in tests if node["test_metadata"]["kwargs"].get("grain")}
     models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
     for key, node in models.items():
         layer = node["fqn"][1]
