@@ -141,10 +141,10 @@ def _description(result: Any, destination: Destination) -> str:
 
 def _reasons(test: str, destination: Destination) -> str:
     """The reasons of the rows that a test of `valid_rows` selects, with their number."""
-    query = f"select failure, count(*) as row_count from ({test}) as failures group by failure order by failure"  # noqa: S608 - SQL of a model
+    query = f"select failure, count(*) as row_count from ({test}) as failures group by failure order by failure"  # noqa: S608 - of a model
     try:
         with destination.reader() as reader:
-            return "; ".join(f"{row['failure']} ({row['row_count']} rows)" for row in reader.rows(query))
+            return "; ".join(f"{row['failure']} (rows: {row['row_count']})" for row in reader.rows(query))
     except LoadError:
         return ""
 
