@@ -1,11 +1,12 @@
-"""Invoices as rows of the billing tables, and which of their lines covers a charge, computed line by line."""
+"""Invoices as rows of the billing tables, and their comparison with charges, computed charge by charge and line by line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import groupby
 
 TABLES = (
     """create table billing.invoices (provider text, billing_account text, invoice_id text, period_start date,
@@ -73,3 +74,172 @@ def statements(invoices: Iterable[Invoice]) -> Iterator[str]:
 
 def _literals(*values: object) -> str:
     return ", ".join("null" if value is None else f"'{value}'" for value in values)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A charge, as far as invoices are concerned."""
+
+    charge_id: str
+    provider: str
+    billing_account: str
+    currency: str
+    sku_id: str
+    category: str
+    billed_on: date
+    billed_cost: Decimal
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of an invoice, or the total of one without lines, with everything that it takes from the invoice."""
+
+    invoice: Invoice
+    number: int
+    category: str
+    sku_id: str
+    amount: Decimal
+    tax: Decimal
+    start: date
+    end: date
+
+    @property
+    def scope(self) -> str:
+        return self.sku_id or self.category or "total"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.invoice.invoice_id, self.number
+
+    @property
+    def is_issued(self) -> bool:
+        return self.invoice.status == "issued"
+
+    @property
+    def is_note(self) -> bool:
+        return self.amount + (self.tax if self.scope == "total" else 0) < 0 and self.category not in ("Credit", "Tax")
+
+    def includes(self, charge: Charge) -> bool:
+        """Whether the charge lies in the period and scope of the line, in any currency."""
+        owner = (charge.provider, charge.billing_account) == (self.invoice.provider, self.invoice.billing_account)
+        scopes = (charge.sku_id, charge.category, "total")
+        return owner and self.start <= charge.billed_on < self.end and self.scope in scopes
+
+
+def items(invoices: Iterable[Invoice]) -> list[Item]:
+    """The lines of all invoices that are not voided."""
+    found = []
+    for invoice in invoices:
+        if invoice.status == "voided":
+            continue
+        if not invoice.lines and invoice.total is not None:
+            tax = invoice.tax or Decimal(0)
+            found.append(Item(invoice, 0, "", "", invoice.total - tax, tax, invoice.start, invoice.end))
+        for number, line in enumerate(invoice.lines, 1):
+            tax = line.amount if line.category == "Tax" else Decimal(0)
+            period = (line.start or invoice.start, line.end or invoice.end)
+            found.append(Item(invoice, number, line.category, line.sku_id, line.amount, tax, *period))
+    return found
+
+
+def main_item(item: Item, all_items: Sequence[Item]) -> Item:
+    """The line that this one is a part of, or the line itself."""
+    if item.category == "Tax":
+        return item
+    alike = [
+        other
+        for other in all_items
+        if (other.invoice.provider, other.invoice.billing_account) == (item.invoice.provider, item.invoice.billing_account)
+        and (other.invoice.currency, other.scope) == (item.invoice.currency, item.scope)
+        and other.category != "Tax"
+    ]
+    own = [
+        other
+        for other in alike
+        if (other.invoice, other.start, other.end, other.is_note) == (item.invoice, item.start, item.end, item.is_note)
+    ]
+    if item.is_note:
+        credited = [
+            other
+            for other in alike
+            if not other.is_note and other.amount >= 0 and other.start <= item.start < other.end
+            and (item.is_issued or not other.is_issued)
+        ]  # fmt: skip
+        if credited:
+            # The first line of those for the same charges and period; of its own invoice, issued, and the latest.
+            firsts = [
+                min(group, key=lambda other: other.number)
+                for _, group in groupby(
+                    sorted(credited, key=lambda other: (other.invoice.invoice_id, other.start, other.end)),
+                    key=lambda other: (other.invoice.invoice_id, other.start, other.end),
+                )
+            ]
+            return min(
+                firsts,
+                key=lambda other: (
+                    other.invoice != item.invoice, not other.is_issued, -other.start.toordinal(), other.key,
+                ),
+            )  # fmt: skip
+    return min(own, key=lambda other: other.number)
+
+
+class Books:
+    """The charges that each line covers, and the comparison of each line."""
+
+    def __init__(self, invoices: Sequence[Invoice], charges: Sequence[Charge]) -> None:
+        self.items = items(invoices)
+        self.mains = {item: main_item(item, self.items) for item in self.items}
+        self.covering = [item for item in self.items if self.mains[item] is item and item.category != "Tax"]
+        self.line_of: dict[Charge, Item | None] = {charge: self._line_of(charge) for charge in charges}
+        self.covered: dict[Item, list[Charge]] = {item: [] for item in self.items}
+        for charge, item in self.line_of.items():
+            if item is not None:
+                self.covered[item].append(charge)
+
+    def _line_of(self, charge: Charge) -> Item | None:
+        claims = [item for item in self.covering if item.includes(charge) and item.invoice.currency == charge.currency]
+        rank = {charge.sku_id: 0, charge.category: 1, "total": 2}
+        return min(claims, key=lambda item: (not item.is_issued, rank[item.scope], item.key), default=None)
+
+    def computed(self, item: Item) -> Decimal | None:
+        """The cost of the charges that the line covers, in cents; None without charges."""
+        costs = [charge.billed_cost for charge in self.covered[item]]
+        return cents(sum(costs, Decimal(0))) if costs else None
+
+    def net(self, item: Item) -> Decimal:
+        """The amount that is compared."""
+        if self.mains[item] is not item or item.category == "Tax":
+            return Decimal(0)
+        return sum((part.amount for part in self.items if self.mains[part] is item), Decimal(0))
+
+    def result(self, item: Item, loaded: Mapping[tuple[str, str], tuple[date, date]], newest: datetime) -> str:
+        """The status, given the loaded days by provider and billing account, and the end of what is loaded of all."""
+        main = self.mains[item]
+        if main is not item:
+            return self.result(main, loaded, newest)
+        computed, net = self.computed(item), self.net(item)
+        purchases = {charge.category for charge in self.covered[item]} == {"Purchase"} and bool(item.sku_id)
+        first, last = loaded[item.invoice.provider, item.invoice.billing_account]
+        if item.category == "Tax":
+            return "not computed"
+        is_late = first > item.start or newest >= datetime.combine(item.end, time(12)) + timedelta(days=1)
+        if item.category != "Purchase" and not purchases and not (first <= item.start and item.end <= last):
+            return "not loaded whole" if item.is_issued or is_late else "draft"
+        if not item.is_issued:
+            return "draft"
+        others = [charge for charge, line in self.line_of.items() if line is None and item.includes(charge)]
+        if computed is None and any(charge.currency != item.invoice.currency for charge in others):
+            return "currency mismatch"
+        difference = net - (computed or Decimal(0))
+        if difference == 0:
+            return "matched"
+        if abs(difference) <= max(Decimal("0.05"), Decimal("0.005") * abs(computed or Decimal(0))):
+            return "within tolerance"
+        if computed is None and (net > 0 or item.category == "Credit"):
+            return "missing usage"
+        return "over" if difference > 0 else "under"
+
+
+def cents(amount: Decimal) -> Decimal:
+    """The amount rounded like an invoice line."""
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
