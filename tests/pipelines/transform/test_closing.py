@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.test_exactness import inserts
-from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse
+from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -146,8 +146,8 @@ BILLED = [
 RESTATED = [
     restate("may", "2026-05-10", 3_000),
     restate("sealed", "2026-01-10", 1_002_000),
-    "insert into mathpix.ocr_usage_by_usage_type select account, timespan, bucket_start + interval 31 days,"
-    " bucket_end + interval 31 days, app_id, group_id, usage_type, request_args_hash, 2000, is_complete, fetched_at,"
+    "insert into mathpix.ocr_usage_by_usage_type select account, timespan, bucket_start + interval '31 days',"
+    " bucket_end + interval '31 days', app_id, group_id, usage_type, request_args_hash, 2000, is_complete, fetched_at,"
     " row_version from mathpix.ocr_usage_by_usage_type where account = 'zero'"
     " and cast(bucket_start at time zone 'UTC' as date) = '2026-01-10'",
     restate("short", "2026-01-10", 1_000),
@@ -202,7 +202,7 @@ class Books:
         assert outcome.having("error", "fail", "skipped") == [], name
         costs: dict[str, Costs] = {}
         for billing_account, month, charge_class, cost in self.warehouse.query("""
-            select billing_account, billing_month, charge_class, sum(billed_cost) from usage.charges group by all
+            select billing_account, billing_month, charge_class, sum(billed_cost) from usage.charges group by 1, 2, 3
         """):
             costs.setdefault(billing_account, {})[month, charge_class] = cost
         self.costs[name] = costs
@@ -344,3 +344,20 @@ def test_a_provider_that_is_off_has_no_charges(books: Books) -> None:
     assert books.costs["on"]["off"] == books.costs["billed"]["off"] == {(JANUARY, None): d("40"), (FEBRUARY, None): d("50")}
     assert books.costs["on"]["pack"] == books.costs["later"]["pack"]
     assert books.frozen["on"] == books.frozen["off"] == books.frozen["later"]
+
+
+def test_postgresql_gives_the_same_charges(books: Books, tmp_path: Path, scratch: Path) -> None:
+    """With the same identities, corrections and quantities, in any time zone of the session."""
+    with postgres_warehouse(tmp_path, scratch) as server:
+        server.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
+        elsewhere = Books(server)
+        elsewhere.step("billed", *inserts([BOOKS]), INVOICES, LINES, *BILLED)
+        elsewhere.step("restated", *RESTATED)
+        elsewhere.step("corrected", *RERATED, *CORRECTED)
+    unlike = {"discovered_at"}
+    for step in ("billed", "restated", "corrected"):
+        left, right = (
+            {row["charge_id"]: {name: row[name] for name in row if name not in unlike} for row in of.rows[step]}
+            for of in (books, elsewhere)
+        )
+        assert left == right, step

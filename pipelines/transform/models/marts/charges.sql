@@ -41,8 +41,8 @@ unioned as (
         cast(null as {{ dbt.type_string() }}) as charge_class,
         cast(null as date) as corrects_month,
         cast(null as {{ type_utc() }}) as discovered_at,
-        null as quantity_before,
-        null as quantity_after
+        cast(null as numeric(28, 9)) as quantity_before,
+        cast(null as numeric(28, 9)) as quantity_after
     from computed
     left join restatable
         on computed.charge_id = restatable.charge_id
@@ -56,8 +56,8 @@ unioned as (
         cast(null as {{ dbt.type_string() }}) as charge_class,
         cast(null as date) as corrects_month,
         cast(null as {{ type_utc() }}) as discovered_at,
-        null as quantity_before,
-        null as quantity_after
+        cast(null as numeric(28, 9)) as quantity_before,
+        cast(null as numeric(28, 9)) as quantity_after
     from restatable
     where is_billed
 
