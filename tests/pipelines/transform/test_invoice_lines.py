@@ -120,12 +120,12 @@ def charged_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
     seed=st.integers(0, 10**9),
 )
 def test_invoices_agree_with_a_calculation_by_hand(
-    scratch: Path, drawn: list[Scenario], shared: list[Price], seed: int
+    tmp_path: Path, scratch: Path, drawn: list[Scenario], shared: list[Price], seed: int
 ) -> None:
     """Which line covers a charge, what each line compares and says, and the FOCUS costs of each invoice."""
     assume(any(scenario.grants for scenario in drawn))
     scenarios_ = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
-    warehouse = build(scratch, scenarios_)
+    warehouse = build(tmp_path, scratch, scenarios_)
     charges = [Charge(*row) for row in warehouse.query(CHARGES)]
     days, random = loaded_days(scenarios_), Random(seed)  # noqa: S311 - test data
     invoices: list[Invoice] = []
