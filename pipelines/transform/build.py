@@ -130,7 +130,7 @@ def _release(destination: Destination) -> None:
 
 
 def _description(result: Any, destination: Destination) -> str:
-    # dbt's message of a failed test counts rows; the description of the test, or the reasons that it selects, explain them.
+    # dbt's message for a failed test only counts rows. The description, or the reasons that the test selects, explain them.
     message = result.message or ""
     if result.status == "fail" and getattr(getattr(result.node, "test_metadata", None), "name", "") == "valid_rows":
         message = _reasons(result.node.compiled_code, destination) or message
@@ -140,7 +140,7 @@ def _description(result: Any, destination: Destination) -> str:
 
 
 def _reasons(test: str, destination: Destination) -> str:
-    """The reasons of the rows that a test of `valid_rows` selects, with their number."""
+    """The reasons that a `valid_rows` test selects, each with its number of rows."""
     query = f"select failure, count(*) as row_count from ({test}) as failures group by failure order by failure"  # noqa: S608 - of a model
     try:
         with destination.reader() as reader:

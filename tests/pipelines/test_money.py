@@ -194,7 +194,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
-    # `check` lists what is closed. Reopened, the month closes with the present quantities.
+    # `check` lists the closed periods. After `reopen`, the month closes with the current quantities.
     assert "closed  mathpix  default  2026-03  pdf-page  by invoice MP-3 since 2026-05-10" in built("check")
     (closed,) = built.json("check")["closed"]
     assert (closed["meter"], closed["period_start"], closed["invoice_id"]) == ("pdf-page", "2026-03-01", "MP-3")

@@ -6,7 +6,7 @@ const drawCredits = () => {
 };
 
 const drawCreditsByDay = (balances) => {
-  const inCredits = balances.filter((balance) => balance.unit === "credit"); // money has another axis
+  const inCredits = balances.filter((balance) => balance.unit === "credit"); // money would need its own axis
   byId("credits-panel").hidden = !inCredits.some((balance) => balance.remaining_by_day.length > 1);
   const { start, end } = selectedPeriod();
   const shown = inCredits.slice(0, SERIES_COLORS);

@@ -259,7 +259,7 @@ class GrantBalance:
 
 
 def meters_with(skus: Iterable[Sku]) -> dict[tuple[str, str], dict[str, str]]:
-    """The SKU of each meter: the user's own first. The condition for a dearer SKU stays with the shipped SKU only."""
+    """The SKU of each meter: the user's own first. Only the shipped SKU keeps the condition for a more expensive SKU."""
     meters = dict(METERS)
     for own in skus:
         shipped = METERS.get((own.provider, own.meter), {"sku_id": ""})
@@ -839,11 +839,11 @@ class Calculator:
         return sum(left.values(), Decimal(0)), max(left or costs, default=None)
 
 
-class ClosedBooks:
-    """The charges after periods have closed: `frozen` has the uses of that time, `present` those of now.
+class ClosedPeriods:
+    """The charges after periods have closed. `frozen` has the uses at closing, and `present` the current ones.
 
-    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. All else, such as prices,
-    credits, fees and accounts, is as it is now.
+    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. Prices, credits, fees and
+    accounts are the current ones.
     """
 
     def __init__(
@@ -856,19 +856,19 @@ class ClosedBooks:
         self.billed = Calculator(replace(present, uses=uses))
 
     def charges(self) -> list[Charge]:
-        """What closed periods were billed with, and everything else as it is computed now."""
+        """Closed periods have the quantities that they were billed with, and all other charges the current quantities."""
         return [
             *(c for c in self.computed.charges() if not self._is_closed(c)),
             *(c for c in self.billed.charges() if self._is_closed(c)),
         ]
 
     def corrections(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """What closed periods would cost now less what they were billed with, and the day that this is billed on."""
+        """The current cost of closed periods minus their billed cost, and the day on which the difference is billed."""
         sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 5)
         for calculator, sign in ((self.computed, 1), (self.billed, -1)):
             for c in filter(self._is_closed, calculator.charges()):
                 key = (c.provider, c.billing_account, c.account, c.meter, c.sku_id, c.charge_category,
-                       c.charge_period_start, c.currency, c.billing_month, self._landing(c))  # fmt: skip
+                       c.charge_period_start, c.currency, c.billing_month, self._correction_day(c))  # fmt: skip
                 costs = [sign * n for n in (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost)]
                 sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
         return {key: tuple(total) for key, total in sums.items() if any(total)}
@@ -893,7 +893,7 @@ class ClosedBooks:
         key = (charge.provider, charge.billing_account)
         return [a.account for a in self.computed.scenario.accounts if (a.provider, a.billing_account) == key]
 
-    def _landing(self, charge: Charge) -> date:
+    def _correction_day(self, charge: Charge) -> date:
         """The first day after the closed month that no account of the billing account has closed."""
         periods = [p for account in self._accounts_of(charge) for p in self.closed.get((charge.provider, account), [])]
         day = next_month(charge.billing_month)

@@ -1,4 +1,4 @@
-"""Fixtures: a warehouse to build the models in, and a rich database that is built once."""
+"""Fixtures: a warehouse to build the models in, and a shared database that is built once."""
 
 from pathlib import Path
 

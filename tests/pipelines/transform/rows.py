@@ -1,4 +1,4 @@
-"""The raw rows of one rich database; each test that reads it has accounts of its own."""
+"""The raw rows of a database that several tests share; each test has its own accounts."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -173,7 +173,7 @@ def trend_rows() -> Iterator[str]:
 
 
 def dimension_rows() -> Iterator[str]:
-    """Odd numbers in every grouping, hours with a usage type and hours without one; all accounts are named "parts"."""
+    """Uneven numbers in every grouping, and hours with and without a usage type; all accounts are named "parts"."""
     for hour in range(12):
         start = f"2025-05-01 {hour:02}:00"
         images, pages = 7 * hour + 1, 11 * hour + 3

@@ -276,9 +276,9 @@ def test_effective_cost_of_a_pack_adds_up_to_its_price_exactly(built: Warehouse)
 
 
 def test_usage_that_prepaid_money_pays_costs_the_price_of_the_money(built: Warehouse) -> None:
-    """A credit of 300 USD for 270: usage of 300 that it pays for has an effective cost of 270, and nothing is billed.
+    """A credit of 300 USD costs 270: usage of 300 that it pays for has an effective cost of 270, and nothing is billed.
 
-    The balance shows what is left of the money, and what was paid for it.
+    The balance shows the remaining money and its cost.
     """
     assert costs(built, "money", "charge_category = 'Purchase'")[1:] == (d("270"), d("0"), d("270"), d("300"))
     paid = "charge_category = 'Usage' and charge_period_start < '2026-05-10'"
@@ -312,9 +312,9 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
 
 
 def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
-    """Its fees and its seeds lack the columns that were added since, and its closed months have frozen charges.
+    """Its fees and seeds lack the columns added since, and its closed months have frozen charges instead of quantities.
 
-    They close with the quantities of these charges, once. A quantity that was restated since is a correction, as before.
+    Each month closes once, with the quantities of its charges. A quantity restated since is a correction, as before.
     """
     models = ("build", "--select", "+cost_monthly", "+int_usage__frozen")
     tests = ("--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")

@@ -22,7 +22,7 @@ from tests.pipelines.transform.by_hand import (
     Balance,
     Calculator,
     Charge,
-    ClosedBooks,
+    ClosedPeriods,
     Fee,
     Grant,
     Price,
@@ -476,10 +476,10 @@ def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: lis
     }
     assert sum(map(len, corrections.values())) > SCENARIOS
     for number, (old, new) in enumerate(zip(before, after, strict=True)):
-        books = ClosedBooks(old, new, closed)
+        closed_periods = ClosedPeriods(old, new, closed)
         by_hand = {
-            "charges": [tuple(naive(getattr(c, name)) for name in CHARGE_COLUMNS) for c in books.charges()],
-            "corrections": [tuple(map(naive, (*key, *costs))) for key, costs in books.corrections().items()],
+            "charges": [tuple(naive(getattr(c, name)) for name in CHARGE_COLUMNS) for c in closed_periods.charges()],
+            "corrections": [tuple(map(naive, (*key, *costs))) for key, costs in closed_periods.corrections().items()],
         }
         for kind, built in (("charges", charges), ("corrections", corrections)):
             found = differing(by_hand[kind], built.get(f"w{number:02}", []))

@@ -130,7 +130,7 @@ class Warehouse:
 
     @property
     def target_path(self) -> Path:
-        """The folder that dbt keeps the parsed project in."""
+        """The folder in which dbt keeps the parsed project."""
         return self.shared_target_path or self.scratch / "-".join((self.target, *sorted(self.variables)))
 
     def load(self, *statements: str) -> None:
@@ -143,8 +143,8 @@ class Warehouse:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            # In a unit test, dbt looks for the first WITH of the model. Without this, sqlparse builds the tree of the whole
-            # statement for it, which takes a third of the time of the unit tests.
+            # In a unit test, dbt looks for the first WITH of the model. Without this patch, sqlparse builds a tree of the
+            # whole statement, which takes a third of the time of the unit tests.
             patch.setattr("sqlparse.engine.grouping.group", lambda statement: statement)
             try:
                 result = dbtRunner().invoke(

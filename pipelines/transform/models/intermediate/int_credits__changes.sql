@@ -80,7 +80,8 @@ drawn_daily as (
 
 {% set columns = 'provider, billing_account, unit, currency' -%}
 
--- `used` is the usage of the grants that are valid on the day, so an expiry takes away what the grant has paid for.
+-- The running sum of `used` is the usage of the grants that are valid on the day, so an expiry subtracts all usage of the
+-- grant.
 changes as (
 
     select

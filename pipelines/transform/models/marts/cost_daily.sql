@@ -48,7 +48,7 @@ daily as (
 
 ),
 
--- What the SKU would cost more in the scenario `high`, before monetary credits.
+-- The additional cost of the SKU in the scenario `high`, before monetary credits.
 high as (
 
     select

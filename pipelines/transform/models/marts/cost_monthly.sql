@@ -42,7 +42,7 @@ monthly as (
 
 ),
 
--- What the SKU would cost more in the scenario `high`, before monetary credits.
+-- The additional cost of the SKU in the scenario `high`, before monetary credits.
 high as (
 
     select

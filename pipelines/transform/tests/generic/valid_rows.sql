@@ -1,8 +1,8 @@
 {#
-    One query per relation, and one row with the reason per failure: the model has one row per combination of the columns of
-    `grain`, which its first sentence states, no null in the columns of `never_null`, and in the columns of `accepted_values`
-    only these values. It also covers views, on which no warehouse enforces the constraints of a contract. `quoted`: the names
-    of the columns need quotes.
+    The model has one row per combination of the columns of `grain`, which its first sentence states. The columns of
+    `never_null` have no null, and the columns of `accepted_values` have only these values. One query checks the whole
+    relation, and each failure is a row with the reason. The test also covers views, on which no warehouse enforces the
+    constraints of a contract. `quoted`: the names of the columns need quotes.
 #}
 {% test valid_rows(model, grain=[], never_null=[], accepted_values={}, quoted=false) %}
 
