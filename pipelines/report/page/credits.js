@@ -6,7 +6,8 @@ const drawCredits = () => {
 };
 
 const drawCreditsByDay = (balances) => {
-  const inCredits = balances.filter((balance) => balance.unit === "credit"); // money would need its own axis
+  // Money would need an axis of its own.
+  const inCredits = balances.filter((balance) => balance.unit === "credit");
   byId("credits-panel").hidden = !inCredits.some((balance) => balance.remaining_by_day.length > 1);
   const { start, end } = selectedPeriod();
   const shown = inCredits.slice(0, SERIES_COLORS);
