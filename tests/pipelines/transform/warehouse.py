@@ -162,7 +162,7 @@ class Warehouse:
                 DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         if result.exception is not None:
             raise result.exception
-        nodes: Sequence[Any] = getattr(result.result, "results", ())
+        nodes = [node for node in getattr(result.result, "results", ()) if node.node.resource_type != "operation"]  # a hook
         for node in nodes:
             if node.status in ("error", "fail", "warn"):  # dbt itself prints nothing; pytest shows this if the test fails
                 print(f"{node.status} {node.node.name}: {node.message}")  # noqa: T201
