@@ -107,13 +107,19 @@
 
     ),
 
-    periods as (
+    months_of_accounts as (
 
-        select provider, account, billing_month, next_month, month_start, month_end
+        select
+            provider,
+            account,
+            billing_month,
+            next_month,
+            month_start,
+            month_end
         from closed_months
         where account <> ''
 
-        union
+        union all
 
         select
             closed_months.provider,
@@ -126,6 +132,20 @@
         inner join {{ accounts }} as accounts
             on closed_months.provider = accounts.provider
             and closed_months.billing_account = accounts.billing_account
+
+    ),
+
+    periods as (
+
+        select
+            provider,
+            account,
+            billing_month,
+            next_month,
+            min(month_start) as month_start,
+            max(month_end) as month_end
+        from months_of_accounts
+        group by provider, account, billing_month, next_month
 
     ),
 
@@ -189,13 +209,12 @@
             account,
             '' as meter,
             'period' as timespan,
-            min(month_start) as bucket_start,
-            max(month_end) as bucket_end,
+            month_start as bucket_start,
+            month_end as bucket_end,
             billing_month as period_start,
             next_month as period_end,
             0 as quantity
         from periods
-        group by provider, account, billing_month, next_month
 
         union all
 

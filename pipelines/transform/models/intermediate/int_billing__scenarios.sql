@@ -74,7 +74,7 @@ with_credits as (
 
 ),
 
-affected as (
+restated_or_with_credits as (
 
     select
         provider,
@@ -82,7 +82,7 @@ affected as (
         billing_month
     from restated
 
-    union
+    union all
 
     select
         months.provider,
@@ -99,6 +99,16 @@ affected as (
 
 ),
 
+affected as (
+
+    select distinct
+        provider,
+        billing_account,
+        billing_month
+    from restated_or_with_credits
+
+),
+
 -- A correction is billed on the first open day after the closed month.
 days_to_land as (
 
@@ -109,7 +119,7 @@ days_to_land as (
         cast({{ later('month', 1, 'billing_month') }} as date) as day
     from affected
 
-    union
+    union all
 
     select
         affected.provider,
