@@ -33,7 +33,7 @@ INVOICES = """
     insert into billing.invoices
         (provider, billing_account, invoice_id, period_start, period_end, issued_on, status, currency, total)
     values
-        ('mathpix', 'default', 'M-2026-03', '2026-03-01', '2026-04-01', '2026-04-02', 'issued', 'USD', 20.00),
+        ('mathpix', 'default', 'M-2026-03', '2026-03-01', '2026-04-01', '2026-04-02', 'issued', 'USD', 23.84),
         ('mathpix', 'default', 'M-2026-02', '2026-02-01', '2026-03-01', '2026-03-02', 'voided', 'USD', 20.00),
         ('reducto', 'acme', 'R-2026-04', '2026-04-01', '2026-05-01', null, 'open', 'USD', 150.00);
     insert into billing.invoice_lines
@@ -41,7 +41,8 @@ INVOICES = """
     values
         ('mathpix', 'default', 'M-2026-03', 1, 'Usage', 'mathpix/image', 'Images', 12.50),
         ('mathpix', 'default', 'M-2026-03', 2, 'Usage', '', 'Everything else, "as agreed"', 7.50),
-        ('mathpix', 'default', 'M-2026-03', 3, 'Tax', '', null, 0.00),
+        ('mathpix', 'default', 'M-2026-03', 3, 'Tax', '', null, 3.80),
+        ('mathpix', 'default', 'M-2026-03', 4, 'Purchase', '', 'Rounding', 0.04),
         ('mathpix', 'default', 'M-2026-02', 1, 'Usage', '', 'Usage', 20.00),
         ('reducto', 'acme', 'R-2026-04', 1, 'Purchase', '', 'Plan', 150.00);
 """
