@@ -151,7 +151,7 @@ def test_names_issued_invoices_only(year: Exported) -> None:
         ("M-2026-03", "M-2026-03/2", "mathpix/pdf-page", datetime(2026, 3, 1)),  # noqa: DTZ001
         ("M-2026-03", "M-2026-03/2", "mathpix/strokes-session", datetime(2026, 3, 1)),  # noqa: DTZ001
         ("M-2026-03", "M-2026-03/3", None, datetime(2026, 3, 1)),  # noqa: DTZ001
-        ("M-2026-03", "M-2026-03/4", None, datetime(2026, 3, 1)),  # noqa: DTZ001
+        ("M-2026-03", None, None, datetime(2026, 3, 1)),  # noqa: DTZ001
     ]
 
 

@@ -187,6 +187,8 @@ final as (
         and pricing.billing_account = invoice_lines.billing_account
         and pricing.invoice_id = invoice_lines.invoice_id
         and pricing.line_number = invoice_lines.line_number
+        -- FOCUS requires that a charge and the detail of its invoice agree in this.
+        and pricing.charge_category = invoice_lines.charge_category
 
 )
 
