@@ -263,7 +263,7 @@ def reopen(
     destination: DestinationName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open a closed month: the next build closes it again, with the quantities that are loaded then."""
+    """Reopen a closed month: the next build closes it again, with the quantities loaded by then."""
     from meterhouse.pipelines.output.check_summary import closed_as_dict
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.closing import reopen as reopen_month
@@ -274,7 +274,7 @@ def reopen(
         out.print_object({"status": "ok", "reopened": [closed_as_dict(period) for period in opened]})
         for period in opened:
             out.print(f"reopened  {period}")
-        out.print("the next `meterhouse run` or `meterhouse models` computes the month from the present quantities")
+        out.print("the next `meterhouse run` or `meterhouse models` computes the month from the current quantities")
 
 
 export = typer.Typer(help="Write marts into a file for other tools.", no_args_is_help=True)

@@ -110,8 +110,13 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(checkout: Checkout) -> None:
-    """Its usage is loaded, priced and in the report, and no other file of the packages changes."""
+    """Its usage is loaded, priced and in the report, and no other file of the packages changes.
+
+    With its source alone, what it has loaded is listed as unpriced, and the run says so.
+    """
     checkout.add_source()
+    assert "UNPRICED  acme default" in checkout.run()
+    assert checkout.rows("select count(*) > 0 from usage.unpriced_usage where provider = 'acme'") == [(True,)]
     checkout.add_models()
     checkout.add_seeds()
     models = {
@@ -135,23 +140,6 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     assert by_key == [(key, days * number) for key, number in sorted(REQUESTS_PER_DAY.items())]
     assert checkout.rows("select * from usage.unpriced_usage") == []
     assert "acme" in (checkout.work_dir / "report.html").read_text()
-
-
-def test_a_new_provider_without_prices_is_unpriced(checkout: Checkout) -> None:
-    """Without rows in the seeds all its usage is unpriced, and the run says so."""
-    checkout.add_source()
-    checkout.add_models()
-    assert "UNPRICED  acme default" in checkout.run()
-    ((used,),) = checkout.rows("select sum(quantity) from usage.unpriced_usage where provider = 'acme'")
-    assert used == checkout.rows("select sum(requests) from acme.usage_daily")[0][0]
-    assert checkout.rows("select * from usage.cost_monthly") == []
-
-
-def test_a_new_provider_without_models_is_unpriced(checkout: Checkout) -> None:
-    """With its source alone, what it has loaded is listed as unpriced, and the run says so."""
-    checkout.add_source()
-    assert "UNPRICED  acme default" in checkout.run()
-    assert checkout.rows("select count(*) > 0 from usage.unpriced_usage where provider = 'acme'") == [(True,)]
 
 
 def test_the_guide_shows_the_files_of_the_example() -> None:

@@ -45,7 +45,7 @@ class Coverage(msgspec.Struct):
 
 
 class Forecast(msgspec.Struct, array_like=True):
-    """A row of `cost_forecast_monthly`."""
+    """Rows of `cost_forecast_monthly`; charges to a billing account as a whole count for the account of the same name."""
 
     provider: str
     account: str

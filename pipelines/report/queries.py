@@ -36,7 +36,7 @@ ACCOUNTS = """
         select provider, account from usage.usage_daily
         union select provider, account from usage.data_freshness
         union select provider, account from usage.cost_monthly where account <> ''
-        union select provider, account from usage.cost_forecast_monthly
+        union select provider, coalesce(nullif(account, ''), billing_account) from usage.cost_forecast_monthly
     ) known
     left join (select distinct provider, account, billing_account from usage.cost_monthly where account <> '') owner
         on owner.provider = known.provider and owner.account = known.account
@@ -44,10 +44,19 @@ ACCOUNTS = """
 """
 
 FORECASTS = """
-    select provider, account, billing_month, currency, cost_to_date, forecast, forecast_low, forecast_high, is_final, is_cut,
-        basis
-    from usage.cost_forecast_monthly
-    where billing_month <= date '{month}'
+    select provider, account, billing_month, currency, sum(cost_to_date) as cost_to_date,
+        case when count(*) = count(forecast) then sum(forecast) end as forecast,
+        case when count(*) = count(forecast) then sum(forecast_low) end as forecast_low,
+        case when count(*) = count(forecast) then sum(forecast_high) end as forecast_high,
+        min(case when is_final then 1 else 0 end) = 1 as is_final, max(case when is_cut then 1 else 0 end) = 1 as is_cut,
+        coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
+    from (
+        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, currency, cost_to_date,
+            forecast, forecast_low, forecast_high, is_final, is_cut, basis
+        from usage.cost_forecast_monthly
+        where billing_month <= date '{month}'
+    ) f
+    group by provider, account, currency, billing_month
     order by provider, account, currency, billing_month
 """
 
@@ -180,9 +189,9 @@ UNPRICED = """
 """
 
 CREDIT_BALANCES = """
-    select provider, account, date, unit, granted, used, remaining, overage, days_left
+    select provider, billing_account as account, unit, date, granted, used, remaining, overage, days_left
     from usage.credit_balance_daily
-    order by provider, account, date
+    order by provider, billing_account, unit, date
 """
 
 INVOICE_LINES = """

@@ -131,9 +131,9 @@ def breakdown(query: Query, periods: Sequence[Period], providers_with_several_ac
 
 
 def credit_balances(query: Query) -> list[CreditBalance]:
-    """The latest balance of each billing account, and the balance by day."""
+    """The latest balance of each billing account and unit, and the balance by day."""
     found = []
-    for (provider, account), rows in grouped(query(queries.CREDIT_BALANCES), "provider", "account"):
+    for (provider, account, unit), rows in grouped(query(queries.CREDIT_BALANCES), "provider", "account", "unit"):
         latest = rows[-1]
         days_left = exact(latest["days_left"])
         runs_out_on = None
@@ -143,7 +143,7 @@ def credit_balances(query: Query) -> list[CreditBalance]:
             CreditBalance(
                 provider=provider,
                 account=account,
-                unit=latest["unit"],
+                unit=unit,
                 day=latest["date"],
                 granted=exact(latest["granted"]),
                 used=exact(latest["used"]),

@@ -1,4 +1,4 @@
-"""Closed periods: which invoices froze which usage, and how to open a month again."""
+"""Closed periods: the invoices that froze usage, and the command that reopens a month."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class ClosedPeriod:
 
 
 def closed_periods(destination: Destination) -> list[ClosedPeriod]:
-    """All closed periods, by provider, account and month; none before the first build.
+    """All closed periods, ordered by provider, account and month; none before the first build.
 
     Raises:
         LoadError: the destination cannot be read.
@@ -58,14 +58,14 @@ def closed_periods(destination: Destination) -> list[ClosedPeriod]:
 
 
 def reopen(destination: Destination, provider: str, account: str, month: str) -> list[ClosedPeriod]:
-    """Opens a closed month of an account, or of all accounts of a billing account, and returns the periods that were closed.
+    """Reopens a month of an account, or of all accounts of a billing account, and returns its closed periods.
 
-    Nothing is deleted: the table `int_usage__frozen` logs it. The next build closes the month again, with the present
-    quantities, if its invoice is still there.
+    Nothing is deleted: the table `int_usage__frozen` logs the reopening. If the invoice still exists, the next build closes
+    the month again, with the current quantities.
 
     Raises:
         ConfigurationError: there is no such provider, account or month, or it is not closed.
-        LoadError: the destination cannot be read or written, or a run is at work on it.
+        LoadError: the destination cannot be read or written, or a run is using it.
     """
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
@@ -78,7 +78,7 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
             months = sorted({f"{period.period_start:%Y-%m}" for period in closed if period.account in accounts})
             raise ConfigurationError(
                 f"{first:%Y-%m} of {provider} {account} is not closed",
-                hint=f"Closed are {', '.join(months)}." if months else "No month of it is closed; see `meterhouse check`.",
+                hint=f"Closed months: {', '.join(months)}." if months else "No month is closed; see `meterhouse check`.",
             )
         now = _after_all_events(destination)
         for name in sorted({period.account for period in opened}):
@@ -95,13 +95,13 @@ def _accounts(destination: Destination, provider: str, name: str, closed: Sequen
     if not named:
         raise ConfigurationError(
             f"{provider} has no account {name}",
-            hint=f"Loaded are {', '.join(sorted(accounts))}." if accounts else f"No usage of {provider} is loaded.",
+            hint=f"Known accounts: {', '.join(sorted(accounts))}." if accounts else f"No usage of {provider} is loaded.",
         )
     return named
 
 
 def _after_all_events(destination: Destination) -> datetime:
-    """Now, or later if the clock of another machine was ahead: the order of the events decides what is closed."""
+    """The current time, or just after the last event if another clock was ahead: only the order of events decides."""
     with destination.reader() as reader:
         last: datetime = reader.rows(queries()["last_closing"])[0]["closed_at"]
     return max(utc_now().astimezone(UTC).replace(tzinfo=None), last + timedelta(microseconds=1))

@@ -11,6 +11,7 @@ from typing import Any
 from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -74,8 +75,8 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     work = destination.working_dir / "transform"
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
     arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
-    arguments += ["--quiet", "--log-level", "none", "--log-level-file", "warn", "--no-use-colors", "--no-version-check"]
-    arguments += ["--no-write-json"]  # saves a tenth of a build; nothing reads the files here
+    arguments += ["--quiet", "--log-level", "none", "--no-use-colors", "--no-version-check"]
+    arguments += ["--log-level-file", "none", "--no-write-json"]  # saves a fifth of a build; nothing reads the files here
     arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
     arguments += ["--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
 
@@ -95,8 +96,10 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     built = BuildResult(
         built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
         tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
-        failures=tuple(_description(node) for node in nodes if node.status in {"error", "fail", "runtime error"}),
-        warnings=tuple(_description(node) for node in nodes if node.status == "warn"),
+        failures=tuple(
+            _description(node, destination) for node in nodes if node.status in {"error", "fail", "runtime error"}
+        ),
+        warnings=tuple(_description(node, destination) for node in nodes if node.status == "warn"),
     )
     if result.success and destination.file is not None:
         remember(destination.file, PROJECT, CachedBuild(built.built, built.tested, built.warnings))
@@ -126,10 +129,24 @@ def _release(destination: Destination) -> None:
     destination.release_dbt()
 
 
-def _description(result: Any) -> str:
-    # dbt's message of a failed test counts rows; the description of the test explains them.
-    message = result.node.description or result.message or ""
-    return _one_line(f"{result.node.name}: {message}" + (f" ({result.message})" if result.node.description else ""))
+def _description(result: Any, destination: Destination) -> str:
+    # dbt's message for a failed test only counts rows. The description, or the reasons that the test selects, explain them.
+    message = result.message or ""
+    if result.status == "fail" and getattr(getattr(result.node, "test_metadata", None), "name", "") == "valid_rows":
+        message = _reasons(result.node.compiled_code, destination) or message
+    if result.node.description:
+        message = f"{result.node.description} ({message})" if message else result.node.description
+    return _one_line(f"{result.node.name}: {message}")
+
+
+def _reasons(test: str, destination: Destination) -> str:
+    """The reasons that a `valid_rows` test selects, each with its number of rows."""
+    query = f"select failure, count(*) as row_count from ({test}) as failures group by failure order by failure"  # noqa: S608 - of a model
+    try:
+        with destination.reader() as reader:
+            return "; ".join(f"{row['failure']} (rows: {row['row_count']})" for row in reader.rows(query))
+    except LoadError:
+        return ""
 
 
 def _one_line(text: str) -> str:

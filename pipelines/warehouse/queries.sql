@@ -18,14 +18,25 @@ where is_anomaly and date >= %s
 order by date, provider, account, meter;
 
 -- name: month_forecasts
-select provider, account, currency, cost_to_date, coalesce(forecast, cost_to_date) as forecast
+select provider, coalesce(nullif(account, ''), billing_account) as account, currency, cost_to_date,
+    coalesce(forecast, cost_to_date) as forecast
 from usage.cost_forecast_monthly
 where billing_month = %s;
 
 -- name: status_costs
-select provider, account, currency, cost_to_date, forecast, forecast_low, forecast_high, basis
-from usage.cost_forecast_monthly
-where billing_month = %s
+-- Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.
+select provider, account, currency, sum(cost_to_date) as cost_to_date,
+    case when count(*) = count(forecast) then sum(forecast) end as forecast,
+    case when count(*) = count(forecast) then sum(forecast_low) end as forecast_low,
+    case when count(*) = count(forecast) then sum(forecast_high) end as forecast_high,
+    coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
+from (
+    select provider, coalesce(nullif(account, ''), billing_account) as account, currency, cost_to_date, forecast,
+        forecast_low, forecast_high, basis
+    from usage.cost_forecast_monthly
+    where billing_month = %s
+) f
+group by provider, account, currency
 order by currency, cost_to_date desc, provider, account;
 
 -- name: status_costs_by_day
@@ -60,13 +71,13 @@ where is_anomaly and date >= %s
 order by date desc, provider, account, meter;
 
 -- name: status_credits
-select provider, account, remaining, days_left
+select provider, billing_account, unit, remaining, days_left
 from (
-    select *, row_number() over (partition by provider, account order by date desc) as newest
+    select *, row_number() over (partition by provider, billing_account, unit order by date desc) as newest
     from usage.credit_balance_daily
 ) b
 where newest = 1 and (days_left <= 30 or remaining = 0)
-order by provider, account;
+order by provider, billing_account, unit;
 
 -- name: status_invoices
 select provider, billing_account, billing_month, line, status

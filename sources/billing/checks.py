@@ -129,7 +129,7 @@ def _check_invoice(invoice: Row) -> Iterator[RowError]:
         yield invoice.error("issued_on", "an open invoice has no date of issue; leave it blank or correct the status")
     tax, total = value["tax"], value["total"]
     if tax and total is None:
-        yield invoice.error("total", "is blank, but the invoice has a tax; write the total including the tax")
+        yield invoice.error("total", "is blank, but the invoice has a tax; write the total, including the tax")
     elif tax and (tax * total <= 0 or abs(tax) > abs(total)):
         yield invoice.error("tax", f"{invoice.texts['tax']} is not a part of the total {invoice.texts['total']}")
 
@@ -241,7 +241,7 @@ INVOICE_KEY = ("provider", "billing_account", "invoice_id")
 
 
 def _check_invoice_lines(tables: Tables) -> Iterator[RowError]:
-    """Every line has an invoice. A line with one date of a period takes the other one from its invoice."""
+    """Every line has an invoice. A line with only one date of its period takes the other date from its invoice."""
     invoices = _by_text_key(tables.get("invoices", ()), *INVOICE_KEY)
     for key, lines in _by_text_key(tables.get("invoice_lines", ()), *INVOICE_KEY).items():
         provider, billing_account, invoice_id = key

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
-from tests.pipelines.transform.warehouse import MARTS, duckdb_warehouse
+from tests.pipelines.transform.warehouse import MARTS, MODELS_ONLY, duckdb_warehouse
 
 NOW = datetime(2026, 5, 10, 12, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ INVOICES = """
     insert into billing.invoices
         (provider, billing_account, invoice_id, period_start, period_end, issued_on, status, currency, total)
     values
-        ('mathpix', 'default', 'M-2026-03', '2026-03-01', '2026-04-01', '2026-04-02', 'issued', 'USD', 20.00),
+        ('mathpix', 'default', 'M-2026-03', '2026-03-01', '2026-04-01', '2026-04-02', 'issued', 'USD', 23.84),
         ('mathpix', 'default', 'M-2026-02', '2026-02-01', '2026-03-01', '2026-03-02', 'voided', 'USD', 20.00),
         ('reducto', 'acme', 'R-2026-04', '2026-04-01', '2026-05-01', null, 'open', 'USD', 150.00);
     insert into billing.invoice_lines
@@ -41,7 +41,8 @@ INVOICES = """
     values
         ('mathpix', 'default', 'M-2026-03', 1, 'Usage', 'mathpix/image', 'Images', 12.50),
         ('mathpix', 'default', 'M-2026-03', 2, 'Usage', '', 'Everything else, "as agreed"', 7.50),
-        ('mathpix', 'default', 'M-2026-03', 3, 'Tax', '', null, 0.00),
+        ('mathpix', 'default', 'M-2026-03', 3, 'Tax', '', null, 3.80),
+        ('mathpix', 'default', 'M-2026-03', 4, 'Purchase', '', 'Rounding', 0.04),
         ('mathpix', 'default', 'M-2026-02', 1, 'Usage', '', 'Usage', 20.00),
         ('reducto', 'acme', 'R-2026-04', 1, 'Purchase', '', 'Plan', 150.00);
 """
@@ -129,7 +130,7 @@ class Exported:
 
 
 @contextmanager
-def year_of_charges(folder: Path) -> Iterator[Exported]:
+def year_of_charges(folder: Path, scratch: Path) -> Iterator[Exported]:
     """A year of Mathpix usage from the sandbox, with the invoices and charges above. The models are built, not tested."""
     database = folder / "meterhouse.duckdb"
     with pytest.MonkeyPatch.context() as patch, Sandbox(seed=7) as sandbox, time_machine.travel(NOW):
@@ -143,7 +144,7 @@ def year_of_charges(folder: Path) -> Iterator[Exported]:
         with duckdb.connect(str(database)) as connection:
             connection.execute(INVOICES)
         views = " ".join(f"+{mart}" for mart in MARTS if mart.startswith("focus_"))
-        outcome = duckdb_warehouse(folder, folder).dbt(f"build --select {views} +cost_monthly --resource-type model seed")
+        outcome = duckdb_warehouse(folder, scratch).dbt(f"build --select {views} +cost_monthly", *MODELS_ONLY)
         assert outcome.success, outcome.statuses
     with duckdb.connect(str(database)) as connection:
         connection.execute(MONTHS)

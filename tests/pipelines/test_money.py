@@ -10,6 +10,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import build_selected
 
 d = Decimal
 
@@ -183,7 +184,8 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
 
     # The vendor restates a month that it has billed: 1,000 more pages.
     sandbox.mathpix.usage.set(mathpix_usage(2_001_000))
-    built("run", "mathpix", "--since", "2026-03-01", "--until", "2026-04-01")
+    built("run", "mathpix", "--no-models", "--since", "2026-03-01", "--until", "2026-04-01")
+    build_selected("charges", "invoice_reconciliation")
     assert built.rows("""
         select charge_class, billing_month, quantity, billed_cost from usage.charges
         where sku_id = 'mathpix/pdf-page' and charge_class is not null
@@ -192,7 +194,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'
     """) == [(d("8500"), "matched")]
 
-    # `check` lists what is closed. Reopened, the month closes with the present quantities.
+    # `check` lists the closed periods. After `reopen`, the month closes with the current quantities.
     assert "closed  mathpix  default  2026-03  pdf-page  by invoice MP-3 since 2026-05-10" in built("check")
     (closed,) = built.json("check")["closed"]
     assert (closed["meter"], closed["period_start"], closed["invoice_id"]) == ("pdf-page", "2026-03-01", "MP-3")
@@ -218,7 +220,8 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
     for name in FILES:
         monkeypatch.delenv(f"SOURCES__BILLING__{name.upper()}")
     built("models", status=2)
-    built("run", "mathpix", "--clear-billing")
+    built("run", "mathpix", "--no-models", "--clear-billing")
+    build_selected("cost_monthly")
     assert built.rows("""
         select billed_cost from usage.cost_monthly where sku_id = 'mathpix/image' and billing_month = '2026-04-01'
     """) == [(d("2750"),)]

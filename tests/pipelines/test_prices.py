@@ -11,6 +11,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform.skus import unverified_prices
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import build_selected
 
 d = Decimal
 
@@ -61,7 +62,8 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_own_skus_and_prices_become_charges(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown meter gets a SKU and a price, 4 USD per 1,000 pages are 80.00 for 20,000, and each charge says why."""
     use(sandbox, image=1_000, pdf_page=20_000, conversion=7, file=2_000, preview=3)
-    cli("run")
+    cli("run", "--no-models")
+    build_selected("unpriced_usage", "cost_monthly")
     unpriced = "select meter, quantity, reason from usage.unpriced_usage order by 1"
     assert cli.rows(unpriced) == [
         ("conversion", d("7"), "unknown meter"),

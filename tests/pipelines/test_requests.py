@@ -47,17 +47,16 @@ def require_requests(cli: Cli, sandbox: Sandbox, expected: Callable[[Count], Map
 
 
 @pytest.mark.thorough
-def test_a_first_run_requests_the_widest_windows(quick: Cli, sandbox: Sandbox) -> None:
-    """For twenty days: one window for Mathpix and Reducto, three weeks for Scopix, and all that Onepin has."""
+def test_a_first_run_requests_the_widest_windows_and_a_later_one_the_lookback(
+    quick: Cli, sandbox: Sandbox, clock: time_machine.Traveller
+) -> None:
+    """For twenty days: one window for Mathpix and Reducto, three weeks for Scopix, and all that Onepin has.
+
+    A day later, each provider is requested from its lookback on, and no day, week or page before it.
+    """
     quick("run", "--no-models")
     for provider in DESCRIPTIONS.values():
         require_requests(quick, sandbox, provider.requests.first)
-
-
-@pytest.mark.thorough
-def test_a_later_run_requests_the_lookback_only(quick: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
-    """A day later, each provider is requested from its lookback on, and no day, week or page before it."""
-    quick("run", "--no-models")
     sandbox.requests.clear()
     clock.shift(timedelta(days=1))
     quick("run", "--no-models")

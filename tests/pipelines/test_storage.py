@@ -11,9 +11,18 @@ import pytest
 
 from meterhouse.sources._core.windows import utc_now
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import build_selected
 
 DUCKDB14 = os.environ.get("METERHOUSE_DUCKDB14")
 """The Python of an environment with DuckDB 1.4, which .ci/duckdb14 creates."""
+
+
+@pytest.fixture
+def cli(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command, with a configuration that requests twenty days."""
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", utc_now().subtract(days=20).to_date_string())
+    return cli
+
 
 READ_ALL = """
 import duckdb, json, sys
@@ -53,12 +62,12 @@ def test_creates_the_file_in_an_old_storage_version(cli: Cli) -> None:
 
 
 @pytest.mark.skipif(not DUCKDB14, reason="METERHOUSE_DUCKDB14 is not set: .ci/duckdb14 FOLDER creates the environment")
-def test_duckdb_1_4_reads_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duckdb_1_4_reads_the_file(cli: Cli) -> None:
     """It reads raw tables, models and views, after a first run and after a second into the existing file."""
     assert DUCKDB14
-    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", utc_now().subtract(days=20).to_date_string())
     cli("run", "--no-models")
-    cli("run")
+    cli("run", "--no-models")
+    build_selected("charges", "focus_1_2_cost_and_usage")
     version, as_read = read_all(DUCKDB14, cli)
     assert version.startswith("1.4.")
     assert as_read["usage.charges"]

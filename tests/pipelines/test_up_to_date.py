@@ -10,7 +10,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.transform.build import build
+from meterhouse.pipelines.transform.build import BuildResult, build
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
@@ -147,17 +147,24 @@ def test_a_run_without_news_skips_the_build(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It still reports costs. A restated count triggers a build, and so does a failed build."""
-    first = cli.json("run")
-    assert first["models"]["up_to_date"] is False
     sandbox.mathpix.usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
-    again = cli.json("run")
+    cli("run", "--no-models")  # later runs request the lookback only
+    first = cli.json("run")
     clock.move_to(NOW + timedelta(minutes=20))
     same = cli.json("run")
-    assert [run["models"]["up_to_date"] for run in (again, same)] == [False, True]
-    assert same["models"] == again["models"] | {"up_to_date": True}
-    assert same["cost_monthly"] == again["cost_monthly"] != []
+    assert [run["models"]["up_to_date"] for run in (first, same)] == [False, True]
+    assert same["models"] == first["models"] | {"up_to_date": True}
+    assert same["cost_monthly"] == first["cost_monthly"] != []
     assert "models  up to date: nothing has changed" in cli("run")
+    marks = "select count(*) from information_schema.tables where table_name = '_built_from'"
+    assert cli.rows(marks) == [(1,)]
+    sandbox.mathpix.usage.restate("2026-03-19", factor=2)
+    with monkeypatch.context() as patch:  # dbt would take long here
+        patch.setattr("meterhouse.pipelines.run.orchestrate.build", lambda *_, **__: BuildResult(3, 5, (), ()))
+        rebuilt = cli.json("run")["models"]
+    assert rebuilt == {"built": 3, "tests_passed": 5, "failures": [], "warnings": [], "up_to_date": False}
     with monkeypatch.context() as patch:
         patch.setattr("meterhouse.pipelines.transform.build.PROJECT", cli.folder)  # a folder without a project
         assert build(resolve_destination()).failures
+    assert cli.rows(marks) == [(0,)]
     assert last_build(cli.database, PROJECT) is None

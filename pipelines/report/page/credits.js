@@ -6,9 +6,11 @@ const drawCredits = () => {
 };
 
 const drawCreditsByDay = (balances) => {
-  byId("credits-panel").hidden = !balances.some((balance) => balance.remaining_by_day.length > 1);
+  // Money would need an axis of its own.
+  const inCredits = balances.filter((balance) => balance.unit === "credit");
+  byId("credits-panel").hidden = !inCredits.some((balance) => balance.remaining_by_day.length > 1);
   const { start, end } = selectedPeriod();
-  const shown = balances.slice(0, SERIES_COLORS);
+  const shown = inCredits.slice(0, SERIES_COLORS);
   const isOnePerProvider = unique(shown.map((balance) => balance.provider)).length === shown.length;
   const points = shown.flatMap((balance, order) =>
     balance.remaining_by_day
@@ -33,7 +35,7 @@ const drawCreditsByDay = (balances) => {
       "line",
     ]),
   );
-  if (balances.length) drawChart("credits-chart", "credits", { lines: points }, "Remaining credits by day.");
+  if (shown.length) drawChart("credits-chart", "credits", { lines: points }, "Remaining credits by day.");
   drawChartData("credits-data", () =>
     table(
       "credit-days",
@@ -74,6 +76,7 @@ const creditsTable = (balances) => {
     "Credit balances",
     [
       accountColumn("Billing account"),
+      textColumn("Unit", (row) => row.unit),
       textColumn(
         "Last 90 days",
         () => null,

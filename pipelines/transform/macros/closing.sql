@@ -19,8 +19,8 @@
 
 
 {#
-    A condition: usage lies in a closed period. Hours are compared as instants, as the calendar of the billing account was when
-    the period closed; a time zone that changes later moves no hour into or out of a closed period.
+    A condition: usage lies in a closed period. Hours are compared as instants, with the bounds that the period had in UTC
+    when it closed. A later change of the time zone moves no hour into or out of the period.
 #}
 {% macro is_in_period(usage, period) -%}
     {{ usage }}.provider = {{ period }}.provider
@@ -42,8 +42,8 @@
 
 
 {#
-    A table or view of the intermediate schema as earlier builds left it, or none: for what no `ref` can name. A model cannot
-    `ref` one that depends on it, nor one of an earlier version.
+    A table or view that an earlier build left in the intermediate schema, or none. For relations that a model cannot `ref`:
+    those that depend on it, and those of an earlier version.
 #}
 {% macro built_before(name) %}
     {%- if not execute or not flags.INTROSPECT -%}{{ return(none) }}{%- endif -%}
@@ -53,8 +53,8 @@
 
 
 {#
-    The table `int_usage__frozen` of earlier builds, or no rows before the first one. The models that compute charges read it,
-    and the charges decide which rows this build adds.
+    The table `int_usage__frozen` as earlier builds left it; no rows before the first build. A `ref` would be a cycle: the
+    models that compute charges read the table, and the charges decide which rows this build adds to it.
 #}
 {% macro frozen_before() %}
     {%- set relation = built_before('int_usage__frozen') -%}
@@ -73,9 +73,9 @@
 
 
 {#
-    Before the first build with `int_usage__frozen`: a statement that creates it from `int_charges__closed`, the frozen charges
-    of an earlier version, so that no month closes anew and no correction changes. That version froze no usage without a price;
-    it takes the present quantities of such usage, which the tables of the last build hold.
+    A statement, for the first build with `int_usage__frozen`, that creates the table from `int_charges__closed`, the frozen
+    charges of an earlier version. So no month closes again, and no correction changes. That version did not freeze usage
+    without a price. The statement takes the current quantities of such usage from the tables of the last build.
 #}
 {% macro carry_over_closed_charges() %}
     {%- set closed = built_before('int_charges__closed') -%}
@@ -185,7 +185,7 @@
 
     ),
 
-    -- Usage that has lost its price since is the same usage.
+    -- Usage that lost its price after closing is in both CTEs, with equal quantities. It counts once.
     usage as (
 
         select
@@ -248,7 +248,7 @@
 {% endmacro %}
 
 
-{# The name of the length of a bucket. #}
+{# The timespan of a bucket, from its length. #}
 {% macro timespan_of_bucket() -%}
     case
         when bucket_end <= {{ later('hour', 1, 'bucket_start') }} then 'hour'

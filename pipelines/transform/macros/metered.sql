@@ -1,7 +1,8 @@
 {#
     CTEs that end in `metered`: usage as the vendor returned it (provider, account, meter, timespan, bucket_start, bucket_end,
-    quantity, request_count, is_complete) with its billing account, its day and month on the billing calendar, and its SKU, by
-    the present files. They read the CTEs `billing_accounts` and `skus`. `also` names further columns to keep.
+    quantity, request_count, is_complete) with its billing account, its day and month on the billing calendar, and its SKU,
+    according to the current billing files. The CTEs read the CTEs `billing_accounts` and `skus`. `also` names further
+    columns to keep.
 #}
 {% macro metered(usage, also=[]) %}
     owned as (
@@ -63,7 +64,7 @@
 {%- endmacro %}
 
 
-{# The columns that identify usage as the vendor returned it, and a condition: two rows are of the same usage. #}
+{# The columns that identify usage as the vendor returned it, and the condition that two rows agree in them. #}
 {% macro usage_columns() %}
     {{- return(['provider', 'account', 'meter', 'bucket_start', 'bucket_end']) -}}
 {% endmacro %}

@@ -178,7 +178,7 @@
 {%- endmacro %}
 
 
-{# A time or a date as text in one format, whatever the settings of the session. #}
+{# A time or a date as text. The format does not depend on the settings of the session. #}
 {% macro time_text(moment) %}
     {{- return(adapter.dispatch('time_text', 'meterhouse')(moment)) -}}
 {% endmacro %}

@@ -1,5 +1,5 @@
--- One row per issued invoice whose FOCUS rows are not what the reconciliation says. Lines that match count with the invoiced
--- amount, and other lines with their computed amount, which is rounded to cents, while FOCUS rounds nothing.
+-- One row per issued invoice whose FOCUS rows differ from the reconciliation. A line that matches counts with its invoiced
+-- amount, any other line with its computed amount and tax. Only the reconciliation rounds to cents; FOCUS rounds nothing.
 
 with
 

@@ -1,4 +1,4 @@
--- One row per two issued invoice lines that claim the same charges with equal right.
+-- One row per pair of equally specific issued invoice lines that claim the same charges.
 -- depends_on: {{ ref('invoice_reconciliation') }}
 
 with

@@ -181,6 +181,7 @@ def _account(
         marts["cost_forecast_monthly"].append(
             {
                 **key,
+                "billing_account": account,
                 "billing_month": month,
                 "currency": "USD",
                 "cost_to_date": cost,
@@ -223,7 +224,8 @@ def _account(
         left = Decimal(5000 - number * 10 + back * 100)
         marts["credit_balance_daily"].append(
             {
-                **key,
+                "provider": provider,
+                "billing_account": account,
                 "date": TODAY - timedelta(days=back),
                 "unit": "credit",
                 "granted": Decimal(10000),

@@ -126,7 +126,7 @@ def test_daily_values_equal_the_marts(report: ReportContent) -> None:
     for one in report.data["coverage"]:
         assert (one["days"], one["incomplete"]) == (70, [69])
     for one in report.data["credits"]:
-        where = f"where provider = '{one['provider']}' and account = '{one['account']}'"
+        where = f"where provider = '{one['provider']}' and billing_account = '{one['account']}'"
         (row,) = report.sql(
             "select granted, used, remaining, overage, days_left, date, date + cast(days_left as int)"
             f" from usage.credit_balance_daily {where} order by date desc limit 1"

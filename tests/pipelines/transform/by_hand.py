@@ -158,10 +158,10 @@ class Charge:
 
 @dataclass(frozen=True)
 class Balance:
-    """A row of `credit_balance_daily`."""
+    """A row of `credit_balance_daily` in the unit `credit`."""
 
     provider: str
-    account: str
+    billing_account: str
     date: date
     granted: Decimal
     used: Decimal
@@ -259,7 +259,7 @@ class GrantBalance:
 
 
 def meters_with(skus: Iterable[Sku]) -> dict[tuple[str, str], dict[str, str]]:
-    """The SKU of each meter: the user's own first. The condition for a dearer SKU stays with the shipped SKU only."""
+    """The SKU of each meter: the user's own first. Only the shipped SKU keeps the condition for a more expensive SKU."""
     meters = dict(METERS)
     for own in skus:
         shipped = METERS.get((own.provider, own.meter), {"sku_id": ""})
@@ -734,7 +734,10 @@ class Calculator:
             )
 
     def _is_over(self, provider: str, owner: str, day: date) -> bool:
-        """Whether all accounts are loaded up to the day, and every loaded UTC date of the day before is loaded in full."""
+        """Whether all accounts are loaded up to the day, and every loaded UTC date of the day before is loaded in full.
+
+        Also if no account has usage of the day before, because it was loaded from a later date only.
+        """
         first, last = self._between(provider, owner, day - timedelta(days=1), day)
         accounts, zone = self._accounts(provider, owner), self._zone(provider, owner)
         if any(a.loaded_until.astimezone(zone).date() < day for a in accounts):
@@ -746,12 +749,12 @@ class Calculator:
             for utc in dates
             if a.loaded_from < midnight_of(utc) + timedelta(days=1) and midnight_of(utc) < a.loaded_until
         ]
-        return bool(touched) and all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
+        return all(a.loaded_from <= start and end <= a.loaded_until for a, start, end in touched)
 
     # What is derived of the charges
 
     def monthly(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """The costs of `cost_monthly`, by provider, billing account, account, SKU, month, unit and currency."""
+        """The costs of `cost_monthly`, by its grain."""
         return self._summed(lambda charge: charge.billing_month, self.charges())
 
     def daily(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
@@ -762,16 +765,22 @@ class Calculator:
     def _summed(self, date_of: Any, charges: list[Charge]) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
         sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 6)
         for c in charges:
-            key = (c.provider, c.billing_account, c.account, c.sku_id, date_of(c), c.unit, c.currency)
+            key = (
+                c.provider, c.billing_account, c.account, c.sku_id, c.charge_category, date_of(c), c.unit, c.currency,
+            )  # fmt: skip
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
         dearer = {row["dearest_sku_id"] for row in self.meters.values() if row["dearest_sku_id"] != row["sku_id"]} - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
-        for c in self.high:
-            if c.sku_id in dearer and c.currency:
-                key = (c.provider, c.billing_account, c.account, c.counted_sku_id, date_of(c), c.unit, c.currency)
-                high[key] += c.billed_cost
-        return {key: (*costs[:5], max(high.get(key, costs[5]), costs[3])) for key, costs in sums.items()}
+        usual: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+        for found, priced in ((high, [c for c in self.high if c.sku_id in dearer]), (usual, self.usage)):
+            for c in priced:
+                if c.currency:
+                    found[
+                        c.provider, c.billing_account, c.account, c.counted_sku_id, "Usage", date_of(c), c.unit, c.currency
+                    ] += c.billed_cost
+        additional = {key: max(cost - usual[key], Decimal(0)) for key, cost in high.items()}
+        return {key: (*costs[:5], costs[5] + additional.get(key, 0)) for key, costs in sums.items()}
 
     def balances(self) -> Iterator[Balance]:
         """The balances of each day from the first grant on, over the grants that are valid on it."""
@@ -830,11 +839,11 @@ class Calculator:
         return sum(left.values(), Decimal(0)), max(left or costs, default=None)
 
 
-class ClosedBooks:
-    """The charges after periods have closed: `frozen` has the uses of that time, `present` those of now.
+class ClosedPeriods:
+    """The charges after periods have closed. `frozen` has the uses at closing, and `present` the current ones.
 
-    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. All else, such as prices,
-    credits, fees and accounts, is as it is now.
+    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. Prices, credits, fees and
+    accounts are the current ones.
     """
 
     def __init__(
@@ -847,19 +856,19 @@ class ClosedBooks:
         self.billed = Calculator(replace(present, uses=uses))
 
     def charges(self) -> list[Charge]:
-        """What closed periods were billed with, and everything else as it is computed now."""
+        """Closed periods have the quantities that they were billed with, and all other charges the current quantities."""
         return [
             *(c for c in self.computed.charges() if not self._is_closed(c)),
             *(c for c in self.billed.charges() if self._is_closed(c)),
         ]
 
     def corrections(self) -> dict[tuple[Any, ...], tuple[Decimal, ...]]:
-        """What closed periods would cost now less what they were billed with, and the day that this is billed on."""
+        """The current cost of closed periods minus their billed cost, and the day on which the difference is billed."""
         sums: dict[tuple[Any, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 5)
         for calculator, sign in ((self.computed, 1), (self.billed, -1)):
             for c in filter(self._is_closed, calculator.charges()):
                 key = (c.provider, c.billing_account, c.account, c.meter, c.sku_id, c.charge_category,
-                       c.charge_period_start, c.currency, c.billing_month, self._landing(c))  # fmt: skip
+                       c.charge_period_start, c.currency, c.billing_month, self._correction_day(c))  # fmt: skip
                 costs = [sign * n for n in (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost)]
                 sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
         return {key: tuple(total) for key, total in sums.items() if any(total)}
@@ -884,7 +893,7 @@ class ClosedBooks:
         key = (charge.provider, charge.billing_account)
         return [a.account for a in self.computed.scenario.accounts if (a.provider, a.billing_account) == key]
 
-    def _landing(self, charge: Charge) -> date:
+    def _correction_day(self, charge: Charge) -> date:
         """The first day after the closed month that no account of the billing account has closed."""
         periods = [p for account in self._accounts_of(charge) for p in self.closed.get((charge.provider, account), [])]
         day = next_month(charge.billing_month)

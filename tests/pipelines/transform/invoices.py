@@ -1,4 +1,4 @@
-"""Invoices as rows of the billing tables, and their comparison with charges, computed charge by charge and line by line."""
+"""Invoices as rows of the billing tables, and a calculation in Python of how they compare with the charges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRACE = "'file.csv', 2, cast('2026-07-01 00:00:00+00' as timestamptz)"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an invoice file; without dates it has the period of its invoice."""
+    """A line of an invoice file. Without dates, it has the period of its invoice."""
 
     category: str
     sku_id: str
@@ -78,7 +78,7 @@ def _literals(*values: object) -> str:
 
 @dataclass(frozen=True)
 class Charge:
-    """A charge, as far as invoices are concerned."""
+    """The columns of a charge that invoices depend on."""
 
     charge_id: str
     provider: str
@@ -92,7 +92,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Item:
-    """A line of an invoice, or the total of one without lines, with everything that it takes from the invoice."""
+    """A line of an invoice, or the total of an invoice without lines, with the values that it takes from the invoice."""
 
     invoice: Invoice
     number: int
@@ -143,7 +143,7 @@ def items(invoices: Iterable[Invoice]) -> list[Item]:
 
 
 def main_item(item: Item, all_items: Sequence[Item]) -> Item:
-    """The line that this one is a part of, or the line itself."""
+    """The main line that this line is part of, or the line itself."""
     if item.category == "Tax":
         return item
     alike = [
@@ -166,7 +166,7 @@ def main_item(item: Item, all_items: Sequence[Item]) -> Item:
             and (item.is_issued or not other.is_issued)
         ]  # fmt: skip
         if credited:
-            # The first line of those for the same charges and period; of its own invoice, issued, and the latest.
+            # Of lines for the same charges and period the first; then its own invoice, issued lines and late periods first.
             firsts = [
                 min(group, key=lambda other: other.number)
                 for _, group in groupby(
@@ -183,7 +183,7 @@ def main_item(item: Item, all_items: Sequence[Item]) -> Item:
     return min(own, key=lambda other: other.number)
 
 
-class Books:
+class Reconciliation:
     """The charges that each line covers, and the comparison of each line."""
 
     def __init__(self, invoices: Sequence[Invoice], charges: Sequence[Charge]) -> None:
@@ -207,13 +207,13 @@ class Books:
         return cents(sum(costs, Decimal(0))) if costs else None
 
     def net(self, item: Item) -> Decimal:
-        """The amount that is compared."""
+        """The amount that is compared, without tax."""
         if self.mains[item] is not item or item.category == "Tax":
             return Decimal(0)
         return sum((part.amount for part in self.items if self.mains[part] is item), Decimal(0))
 
     def result(self, item: Item, loaded: Mapping[tuple[str, str], tuple[date, date]], newest: datetime) -> str:
-        """The status, given the loaded days by provider and billing account, and the end of what is loaded of all."""
+        """The status. `loaded` has the loaded days by provider and billing account, `newest` the end of all loaded data."""
         main = self.mains[item]
         if main is not item:
             return self.result(main, loaded, newest)

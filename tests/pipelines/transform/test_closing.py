@@ -1,6 +1,6 @@
-"""Closing, restatements and re-rating: raw rows in, charges out, build after build, with the figures of worked examples.
+"""Closing, restatements and re-rating: worked examples from raw rows to charges, over several builds.
 
-One database has a billing account per example, because a build takes as long for one as for all.
+All examples share one database, each with its own billing account: a build takes as long for one example as for all.
 """
 
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ def used(name: str, day: str, quantity: str) -> Use:
 
 
 def invoice(name: str, first: str, end: str, total: str | None, number: str = "", *, provider: str = "mathpix") -> str:
-    """The statement that loads an issued invoice; without a total it has lines."""
+    """The statement that loads an issued invoice. An invoice without a total has lines."""
     return (
         f"insert into billing.invoices values ('{provider}', '{name}', '{name}-{first}{number}', '{first}', '{end}',"
         f" '{end}', 'issued', 'USD', {total or 'null'}, null, {TRACE})"
@@ -81,7 +81,7 @@ HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced
 ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two")
 MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 
-BOOKS = Scenario(
+SCENARIO = Scenario(
     accounts=[
         Account(provider, name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20"))
         for provider, names in (("mathpix", ACCOUNTS), ("scopix", ("pack", "off")))
@@ -185,8 +185,8 @@ LATER = [restate("sealed", "2026-01-10", 1_003_000)]
 
 
 @dataclass
-class Books:
-    """The marts after each step."""
+class Builds:
+    """The charges after each build."""
 
     warehouse: Warehouse
     costs: dict[str, dict[str, Costs]] = field(default_factory=dict)
@@ -221,143 +221,145 @@ class Books:
 
 
 @pytest.fixture(scope="module")
-def books(scratch: Path) -> Books:
-    """Usage and invoices; restatements; re-rating; invoices that hold corrections; a provider switched off and on."""
+def builds(scratch: Path) -> Builds:
+    """Builds after usage and invoices, restatements, re-rating, invoices with corrections, and a provider off and on."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
-    books = Books(duckdb_warehouse(scratch, scratch))
-    books.step("billed", *inserts([BOOKS]), INVOICES, LINES, *BILLED)
-    books.step("restated", *RESTATED)
-    books.step("re-rated", *RERATED)
-    books.step("corrected", *CORRECTED)
-    books.step("later", *LATER)
-    books.step("off", variables="{scopix_enabled: false}")
-    books.step("on")
-    return books
+    builds = Builds(duckdb_warehouse(scratch, scratch))
+    builds.step("billed", *inserts([SCENARIO]), INVOICES, LINES, *BILLED)
+    builds.step("restated", *RESTATED)
+    builds.step("re-rated", *RERATED)
+    builds.step("corrected", *CORRECTED)
+    builds.step("later", *LATER)
+    builds.step("off", variables="{scopix_enabled: false}")
+    builds.step("on")
+    return builds
 
 
-def test_a_restatement_is_corrected_in_the_month_after(books: Books) -> None:
-    """Usage January to June, invoice for May only, May restated from 1,000 to 3,000 pages at 0.005: +10.00 in June."""
-    assert books.costs["billed"]["may"] == {(date(2026, month, 1), None): d("5") for month in range(1, 7)}
-    assert books.costs["restated"]["may"] == {**books.costs["billed"]["may"], (JUNE, "Correction"): d("10")}
-    (row,) = books.corrections("restated", "may")
+def test_a_restatement_is_corrected_in_the_next_open_month(builds: Builds) -> None:
+    """Only May is invoiced. When May rises from 1,000 to 3,000 pages at 0.005, June gets a correction of +10.00."""
+    assert builds.costs["billed"]["may"] == {(date(2026, month, 1), None): d("5") for month in range(1, 7)}
+    assert builds.costs["restated"]["may"] == {**builds.costs["billed"]["may"], (JUNE, "Correction"): d("10")}
+    (row,) = builds.corrections("restated", "may")
     assert (row["corrects_month"], row["billed_on"]) == (MAY, JUNE)
     assert (row["quantity"], row["quantity_before"], row["quantity_after"]) == (d("2000"), d("1000"), d("3000"))
     assert row["discovered_at"] is not None
-    assert [r["discovered_at"] for r in books.corrections("on", "may")] == [row["discovered_at"]]
+    assert [r["discovered_at"] for r in builds.corrections("on", "may")] == [row["discovered_at"]]
 
 
-def test_a_correction_that_was_invoiced_stays(books: Books) -> None:
-    """January restated after closing, and February's invoice holds the correction: February stays as it was, for ever."""
+def test_an_invoiced_correction_stays_in_its_month(builds: Builds) -> None:
+    """February's invoice covers a correction of January: later restatements of January do not change February."""
     first = {(JANUARY, None): d("5000"), (FEBRUARY, None): d("5000"), (FEBRUARY, "Correction"): d("7")}
     for step in ("restated", "re-rated", "corrected", "later", "off", "on"):
-        assert first.items() <= books.costs[step]["sealed"].items(), step
-    assert books.costs["corrected"]["sealed"] == books.costs["restated"]["sealed"]
+        assert first.items() <= builds.costs[step]["sealed"].items(), step
+    assert builds.costs["corrected"]["sealed"] == builds.costs["restated"]["sealed"]
     for step in ("later", "off", "on"):
-        again = [row for row in books.corrections(step, "sealed") if row["billing_month"] != FEBRUARY]
+        again = [row for row in builds.corrections(step, "sealed") if row["billing_month"] != FEBRUARY]
         (row,) = again
         assert (row["billing_month"], row["corrects_month"], row["billed_cost"]) == (APRIL, JANUARY, d("3.5"))
         assert (row["quantity_before"], row["quantity_after"]) == (d("2000"), d("3000"))
 
 
-def test_a_month_invoiced_at_zero_closes(books: Books) -> None:
-    """Usage that appears in it afterwards is a correction; and it takes no correction of an earlier month."""
-    assert (FEBRUARY, None) not in books.costs["restated"]["zero"]
-    assert books.costs["restated"]["zero"][MARCH, "Correction"] == d("10")
-    assert books.costs["on"]["zero"] == books.costs["restated"]["zero"]
+def test_a_month_invoiced_at_zero_closes(builds: Builds) -> None:
+    """Usage that appears in the month later is a correction, and corrections of earlier months skip the month."""
+    assert (FEBRUARY, None) not in builds.costs["restated"]["zero"]
+    assert builds.costs["restated"]["zero"][MARCH, "Correction"] == d("10")
+    assert builds.costs["on"]["zero"] == builds.costs["restated"]["zero"]
 
 
-def test_re_rating_books_no_correction(books: Books) -> None:
-    """A price added after closing changes the closed month; a price that makes the invoice right lets it close."""
+def test_re_rating_makes_no_correction(builds: Builds) -> None:
+    """A price added after closing changes the closed month. A corrected price lets a month close that did not match."""
     for name in ("repriced", "contract"):
-        assert books.costs["billed"][name] == {(MARCH, None): d("1500")}
+        assert builds.costs["billed"][name] == {(MARCH, None): d("1500")}
         for step in ("re-rated", "corrected", "later", "off", "on"):
-            assert books.costs[step][name] == {(MARCH, None): d("1560")}
-    assert books.corrections("on", "unpriced") == []
-    assert books.costs["billed"]["unpriced"][JANUARY, None] == d("5")
-    assert books.costs["on"]["unpriced"][JANUARY, None] == d("55")
+            assert builds.costs[step][name] == {(MARCH, None): d("1560")}
+    assert builds.corrections("on", "unpriced") == []
+    assert builds.costs["billed"]["unpriced"][JANUARY, None] == d("5")
+    assert builds.costs["on"]["unpriced"][JANUARY, None] == d("55")
 
 
-def test_what_is_billed_to_whom_may_change_after_closing(books: Books) -> None:
-    """Another billing account, with or without the invoice, another time zone or currency: no correction on later runs."""
+def test_changed_billing_details_make_no_correction(builds: Builds) -> None:
+    """Another billing account, with or without its invoice, time zone or currency: no later build adds a correction."""
     for step in ("re-rated", "corrected", "later", "off", "on"):
-        assert books.costs[step]["payer"] == books.costs["billed"]["moved"]
-        assert books.costs[step]["other"] == books.costs["billed"]["renamed"]
-        assert "moved" not in books.costs[step]
-        assert books.costs[step]["zone"] == {(JANUARY, None): d("15"), (FEBRUARY, None): d("20")}
-        assert books.costs[step]["euro"][JANUARY, None] == d("4")
-        assert not any(books.corrections(step, name) for name in ("payer", "other", "zone", "euro"))
-    identities = {name: {row["charge_id"] for row in books.rows["billed"] if row["account"] == name} for name in ACCOUNTS}
+        assert builds.costs[step]["payer"] == builds.costs["billed"]["moved"]
+        assert builds.costs[step]["other"] == builds.costs["billed"]["renamed"]
+        assert "moved" not in builds.costs[step]
+        assert builds.costs[step]["zone"] == {(JANUARY, None): d("15"), (FEBRUARY, None): d("20")}
+        assert builds.costs[step]["euro"][JANUARY, None] == d("4")
+        assert not any(builds.corrections(step, name) for name in ("payer", "other", "zone", "euro"))
+    identities = {name: {row["charge_id"] for row in builds.rows["billed"] if row["account"] == name} for name in ACCOUNTS}
     for name in ("moved", "renamed", "zone", "euro", "repriced"):
-        assert {row["charge_id"] for row in books.rows["on"] if row["account"] == name} == identities[name]
+        assert {row["charge_id"] for row in builds.rows["on"] if row["account"] == name} == identities[name]
 
 
-def test_usage_below_the_invoice_stays_open(books: Books) -> None:
-    """By amount, or by quantity where the line has one; the rest is loaded later, and is no correction."""
+def test_a_month_with_usage_below_the_invoice_stays_open(builds: Builds) -> None:
+    """The comparison is by quantity if the line states one, else by amount. Usage loaded later is not a correction."""
     for name in ("short", "counted"):
-        assert books.costs["billed"][name] == {(JANUARY, None): d("4.5")}
-        assert books.costs["restated"][name] == books.costs["on"][name] == {(JANUARY, None): d("5")}
-    assert books.costs["restated"]["annual"] == {(JANUARY, None): d("15")}  # an invoice for a plan closes no usage
+        assert builds.costs["billed"][name] == {(JANUARY, None): d("4.5")}
+        assert builds.costs["restated"][name] == builds.costs["on"][name] == {(JANUARY, None): d("5")}
+    assert builds.costs["restated"]["annual"] == {(JANUARY, None): d("15")}  # an invoice for a plan closes no usage
 
 
-def test_an_invoice_closes_the_days_of_its_period(books: Books) -> None:
-    """15 January to 15 February: what is restated in it is corrected on the first open day; other days are computed."""
-    assert books.costs["restated"]["middle"] == {
+def test_an_invoice_closes_the_days_of_its_period(builds: Builds) -> None:
+    """From 15 January to 15 February, restatements are corrected on the first open day. Other days stay open."""
+    assert builds.costs["restated"]["middle"] == {
         (JANUARY, None): d("15"), (FEBRUARY, None): d("65"), (FEBRUARY, "Correction"): d("5"),
     }  # fmt: skip
-    (row,) = books.corrections("restated", "middle")
+    (row,) = builds.corrections("restated", "middle")
     assert row["billed_on"] == date(2026, 2, 15)
-    assert books.costs["restated"]["two"] == {(MARCH, None): d("100"), (APRIL, "Correction"): d("5")}
+    assert builds.costs["restated"]["two"] == {(MARCH, None): d("100"), (APRIL, "Correction"): d("5")}
 
 
-def test_a_correction_is_the_difference_of_two_ratings(books: Books) -> None:
-    """Tiers, minimums and withdrawn usage: the correction is what the restated month costs more, or less."""
-    assert books.costs["billed"]["tiers"] == {(MARCH, None): d("5350")}
-    assert books.costs["restated"]["tiers"] == {(MARCH, None): d("5350"), (APRIL, "Correction"): d("350")}
-    assert books.costs["billed"]["minimum"] == {(MARCH, None): d("20"), **{
+def test_a_correction_is_the_difference_between_two_ratings(builds: Builds) -> None:
+    """The cost of the restated month minus its billed cost, also with tiers, minimums and withdrawn usage."""
+    assert builds.costs["billed"]["tiers"] == {(MARCH, None): d("5350")}
+    assert builds.costs["restated"]["tiers"] == {(MARCH, None): d("5350"), (APRIL, "Correction"): d("350")}
+    assert builds.costs["billed"]["minimum"] == {(MARCH, None): d("20"), **{
         (month, None): d("20") for month in (JANUARY, FEBRUARY, APRIL, MAY)
     }}  # fmt: skip
-    assert books.costs["restated"]["minimum"][APRIL, "Correction"] == d("0")
-    assert {row["charge_category"]: row["billed_cost"] for row in books.corrections("restated", "minimum")} == {
+    assert builds.costs["restated"]["minimum"][APRIL, "Correction"] == d("0")
+    assert {row["charge_category"]: row["billed_cost"] for row in builds.corrections("restated", "minimum")} == {
         "Usage": d("10"), "Adjustment": d("-10"),
     }  # fmt: skip
-    assert books.costs["restated"]["gone"] == {
+    assert builds.costs["restated"]["gone"] == {
         (MARCH, None): d("5"), (APRIL, None): d("5"), (APRIL, "Correction"): d("-5"),
     }  # fmt: skip
 
 
-def test_a_restatement_draws_other_credits(books: Books) -> None:
-    """A pack of 1,000 for 10.00: 100 credits more in January leave 100 fewer for February, which cost 0.10 each."""
-    assert books.costs["billed"]["pack"] == {(JANUARY, None): d("10"), (FEBRUARY, None): d("0"), (MARCH, None): d("10")}
-    assert books.costs["restated"]["pack"] == {
-        **books.costs["billed"]["pack"], (MARCH, "Correction"): d("10"),
+def test_a_restatement_changes_the_credits_left_for_later_months(builds: Builds) -> None:
+    """From a pack of 1,000 credits, January draws 100 more. February has 100 fewer, and pays 0.10 for each."""
+    assert builds.costs["billed"]["pack"] == {(JANUARY, None): d("10"), (FEBRUARY, None): d("0"), (MARCH, None): d("10")}
+    assert builds.costs["restated"]["pack"] == {
+        **builds.costs["billed"]["pack"], (MARCH, "Correction"): d("10"),
     }  # fmt: skip
-    by_month = {row["corrects_month"] for row in books.corrections("restated", "pack")}
+    by_month = {row["corrects_month"] for row in builds.corrections("restated", "pack")}
     assert by_month == {JANUARY, FEBRUARY}
-    spent = sum(row["effective_cost"] for row in books.rows["restated"] if row["billing_account"] == "pack")
+    spent = sum(row["effective_cost"] for row in builds.rows["restated"] if row["billing_account"] == "pack")
     assert spent == d("30")  # the pack, and 200 credits beyond it
 
 
-def test_a_provider_that_is_off_has_no_charges(books: Books) -> None:
-    """And no corrections; once it is on again, everything is as it was."""
-    assert "off" not in books.costs["off"]
-    assert "pack" not in books.costs["off"]
-    assert books.costs["on"]["off"] == books.costs["billed"]["off"] == {(JANUARY, None): d("40"), (FEBRUARY, None): d("50")}
-    assert books.costs["on"]["pack"] == books.costs["later"]["pack"]
-    assert books.frozen["on"] == books.frozen["off"] == books.frozen["later"]
+def test_a_disabled_provider_has_no_charges(builds: Builds) -> None:
+    """It has no corrections either. Once it is enabled again, its charges and corrections are back."""
+    assert "off" not in builds.costs["off"]
+    assert "pack" not in builds.costs["off"]
+    assert (
+        builds.costs["on"]["off"] == builds.costs["billed"]["off"] == {(JANUARY, None): d("40"), (FEBRUARY, None): d("50")}
+    )
+    assert builds.costs["on"]["pack"] == builds.costs["later"]["pack"]
+    assert builds.frozen["on"] == builds.frozen["off"] == builds.frozen["later"]
 
 
-def test_postgresql_gives_the_same_charges(books: Books, tmp_path: Path, scratch: Path) -> None:
-    """With the same identities, corrections and quantities, in any time zone of the session."""
+def test_postgresql_gives_the_same_charges(builds: Builds, tmp_path: Path, scratch: Path) -> None:
+    """Keys, corrections and quantities are the same as on DuckDB, in any session time zone."""
     with postgres_warehouse(tmp_path, scratch) as server:
         server.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
-        elsewhere = Books(server)
-        elsewhere.step("billed", *inserts([BOOKS]), INVOICES, LINES, *BILLED)
+        elsewhere = Builds(server)
+        elsewhere.step("billed", *inserts([SCENARIO]), INVOICES, LINES, *BILLED)
         elsewhere.step("restated", *RESTATED)
         elsewhere.step("corrected", *RERATED, *CORRECTED)
     unlike = {"discovered_at"}
     for step in ("billed", "restated", "corrected"):
         left, right = (
             {row["charge_id"]: {name: row[name] for name in row if name not in unlike} for row in of.rows[step]}
-            for of in (books, elsewhere)
+            for of in (builds, elsewhere)
         )
         assert left == right, step

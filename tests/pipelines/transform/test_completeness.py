@@ -59,7 +59,9 @@ def test_a_side_table_takes_no_fee_no_credit_and_no_month(warehouse: Warehouse) 
         assert warehouse.query(cost) == months
         total = f"select sum(billed_cost) from usage.cost_monthly where billing_account = '{account}'"
         assert warehouse.query(total) == [(d("147"),)]
-        balance = warehouse.table("credit_balance_daily", "remaining", f"account = '{account}' and date = '2026-03-31'")
+        balance = warehouse.table(
+            "credit_balance_daily", "remaining", f"billing_account = '{account}' and date = '2026-03-31'"
+        )
         assert balance == [(d("100"),)]
     # Each side table keeps its own completeness.
     gaps = warehouse.table("usage_gaps", "distinct account, resource", "resource <> 'usage_daily'")

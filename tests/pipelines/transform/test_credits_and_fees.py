@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.test_exactness import build, inserts
-from tests.pipelines.transform.warehouse import Warehouse, d
+from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d
 
 pytestmark = pytest.mark.thorough
 
@@ -137,9 +137,9 @@ COSTS = "sum(quantity), sum(billed_cost), sum(effective_cost), sum(contracted_co
 
 
 @pytest.fixture(scope="module")
-def built(scratch: Path) -> Warehouse:
+def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
     """The marts over all scenarios, whose accounts have different names."""
-    return build(scratch, [PLANS, FEES, PREPAID])
+    return build(tmp_path_factory.mktemp("credits"), scratch, [PLANS, FEES, PREPAID])
 
 
 def test_a_plan_renews_on_the_day_on_which_it_started(built: Warehouse) -> None:
@@ -153,7 +153,7 @@ def test_a_plan_renews_on_the_day_on_which_it_started(built: Warehouse) -> None:
         (date(2026, 3, 1), date(2026, 3, 15), date(2026, 4, 15), d("49")),
     ]
     assert built.query("""
-        select date, granted, used from usage.credit_balance_daily where account = 'fifteenth'
+        select date, granted, used from usage.credit_balance_daily where billing_account = 'fifteenth'
         and date in ('2026-01-15', '2026-02-14', '2026-02-15', '2026-03-14', '2026-03-15') order by 1
     """) == [
         (date(2026, 1, 15), d("1000"), d("0")),
@@ -245,11 +245,12 @@ def test_a_pack_does_not_expire_before_its_last_day_is_loaded(built: Warehouse) 
     assert costs(built, "behind", "grant_id = 'pack'")[1:3] == (d("10"), d("4"))
     assert built.query("""
         select remaining, remaining_cost, currency from usage.credit_balance_daily
-        where account = 'behind' and date = '2026-05-31'
+        where billing_account = 'behind' and unit = 'credit' and date = '2026-05-31'
     """) == [(d("600"), d("6"), "USD")]
     assert built.query("""
         select date, remaining, remaining_cost from usage.credit_balance_daily
-        where account = 'packs' and date in ('2026-05-09', '2026-05-10', '2026-05-31', '2026-06-01') order by 1
+        where billing_account = 'packs' and unit = 'credit'
+        and date in ('2026-05-09', '2026-05-10', '2026-05-31', '2026-06-01') order by 1
     """) == [
         (date(2026, 5, 9), d("1000"), d("10")),
         (date(2026, 5, 10), d("850"), d("8.5")),
@@ -266,19 +267,31 @@ def test_effective_cost_of_a_pack_adds_up_to_its_price_exactly(built: Warehouse)
             select billing_account, sum(billed_cost) as paid, sum(effective_cost) as cost from usage.charges
             where provider = 'reducto' and grant_id is not null group by 1
         ) as spent
-        inner join usage.credit_balance_daily as balance on spent.billing_account = balance.account
-        where date = (select max(date) from usage.credit_balance_daily as latest where latest.account = balance.account)
+        inner join usage.credit_balance_daily as balance on spent.billing_account = balance.billing_account
+        where date = (
+            select max(date) from usage.credit_balance_daily as latest where latest.billing_account = balance.billing_account
+        )
         order by 1
     """) == [("behind", d("10"), d("10")), ("packs", d("10"), d("10")), ("thirds", d("1"), d("1"))]
 
 
 def test_usage_that_prepaid_money_pays_costs_the_price_of_the_money(built: Warehouse) -> None:
-    """A credit of 300 USD for 270: usage of 300 that it pays for has an effective cost of 270, and nothing is billed."""
+    """A credit of 300 USD costs 270: usage of 300 that it pays for has an effective cost of 270, and nothing is billed.
+
+    The balance shows the remaining money and its cost.
+    """
     assert costs(built, "money", "charge_category = 'Purchase'")[1:] == (d("270"), d("0"), d("270"), d("300"))
     paid = "charge_category = 'Usage' and charge_period_start < '2026-05-10'"
     assert costs(built, "money", paid)[1:] == (d("0"), d("180"), d("200"), d("200"))
     usage = "charge_category = 'Usage'"
     assert costs(built, "money", usage)[1:] == (d("20"), d("290"), d("320"), d("320"))  # 20 are beyond the 300
+    assert built.query("""
+        select date, granted, used, remaining, overage, remaining_cost from usage.credit_balance_daily
+        where billing_account = 'money' and unit = 'USD' and date in ('2026-05-03', '2026-05-13') order by 1
+    """) == [
+        (date(2026, 5, 3), d("300"), d("200"), d("100"), d("0"), d("90")),
+        (date(2026, 5, 13), d("300"), d("300"), d("0"), d("20"), d("0")),
+    ]
     assert costs(built, "half", f"{usage} and meter is not null and meter <> ''")[1:] == (
         d("0"),
         d("180"),
@@ -299,22 +312,14 @@ def test_usage_always_has_a_list_price(built: Warehouse) -> None:
 
 
 def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -> None:
-    """Its fees and its seeds lack the columns that were added since, and its closed months have frozen charges.
+    """Its fees and seeds lack the columns added since, and its closed months have frozen charges instead of quantities.
 
-    They close with the quantities of these charges, once. A quantity that was restated since is a correction, as before.
+    Each month closes once, with the quantities of its charges. A quantity restated since is a correction, as before.
     """
-    models = (
-        "build",
-        "--select",
-        "+cost_monthly",
-        "+int_usage__frozen",
-        "--exclude-resource-type",
-        "unit_test",
-        "--indirect-selection",
-        "cautious",
-    )
+    models = ("build", "--select", "+cost_monthly", "+int_usage__frozen")
+    tests = ("--exclude-resource-type", "unit_test", "--indirect-selection", "cautious")
     warehouse.execute(inserts([PLANS]))
-    assert warehouse.dbt(*models).success
+    assert warehouse.dbt(*models, *MODELS_ONLY).success
     billed = "billing_account, account, sku_id, billing_month, billed_cost, effective_cost"
     costs = warehouse.table("cost_monthly", billed)
     assert costs
@@ -336,7 +341,7 @@ def test_a_database_of_an_earlier_version_costs_the_same(warehouse: Warehouse) -
     """
     march, february = date(2026, 3, 1), date(2026, 2, 1)
     for _ in range(2):
-        outcome = warehouse.dbt(*models)
+        outcome = warehouse.dbt(*models, *tests)
         assert outcome.having("error", "fail", "skipped") == []
         assert warehouse.table("cost_monthly", billed) == costs
         assert warehouse.query(corrections) == [("fifteenth", march, february, d("100"), d("500"), d("600"), d("0"))]

@@ -1,4 +1,4 @@
-"""Invoices against a calculation in Python: random lines, drafts, credit notes and taxes on the charges of random scenarios.
+"""Invoices against a calculation in Python: random lines, drafts, credit notes and taxes for charges of random scenarios.
 
 More examples: METERHOUSE_EXAMPLES=100 python -m pytest tests/pipelines/transform/test_invoice_lines.py
 """
@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.transform.by_hand import Price, Scenario
-from tests.pipelines.transform.invoices import Books, Charge, Invoice, Item, Line, cents, statements
+from tests.pipelines.transform.invoices import Charge, Invoice, Item, Line, Reconciliation, cents, statements
 from tests.pipelines.transform.test_exactness import SCENARIOS, build, named, prices_of_all, scenarios
 from tests.pipelines.transform.warehouse import Warehouse, d
 
@@ -34,7 +34,7 @@ MATCHED = ("matched", "within tolerance")
 
 
 def loaded_days(scenarios_: Sequence[Scenario]) -> dict[Owner, tuple[date, date]]:
-    """The first and last day of each billing account that all of its accounts have loaded, on the billing calendar."""
+    """The first and last day, on the billing calendar, that all accounts of each billing account have loaded."""
     found: dict[Owner, tuple[date, date]] = {}
     for account in (account for scenario in scenarios_ for account in scenario.accounts):
         zone = ZoneInfo(account.timezone)
@@ -71,13 +71,13 @@ def drawn_invoices(random: Random, owner: Owner, days: tuple[date, date], skus: 
 
 
 def priced(random: Random, invoices: Sequence[Invoice], charges: Sequence[Charge]) -> list[Invoice]:
-    """The invoices with amounts that often match: what the lines cover does not depend on how much they bill."""
-    books = Books(invoices, charges)
-    items = {item.key: item for item in books.items}
+    """The invoices with amounts that often match. The charges that a line covers do not depend on its amount."""
+    reconciliation = Reconciliation(invoices, charges)
+    items = {item.key: item for item in reconciliation.items}
 
     def amount(item: Item, sign: Decimal) -> Decimal:
-        notes = sum((1 for part in books.items if books.mains[part] is item and part.amount < 0), 0)
-        cost = books.computed(item) if books.mains[item] is item else None
+        notes = sum((1 for part in reconciliation.items if reconciliation.mains[part] is item and part.amount < 0), 0)
+        cost = reconciliation.computed(item) if reconciliation.mains[item] is item else None
         if sign < 0:
             return Decimal(-1)
         change = random.choice([d("0"), d("0"), d("0.03"), d("7")])
@@ -120,12 +120,12 @@ def charged_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
     seed=st.integers(0, 10**9),
 )
 def test_invoices_agree_with_a_calculation_by_hand(
-    scratch: Path, drawn: list[Scenario], shared: list[Price], seed: int
+    tmp_path: Path, scratch: Path, drawn: list[Scenario], shared: list[Price], seed: int
 ) -> None:
-    """Which line covers a charge, what each line compares and says, and the FOCUS costs of each invoice."""
+    """They agree on the line that covers each charge, each line's comparison and status, and each invoice's FOCUS costs."""
     assume(any(scenario.grants for scenario in drawn))
     scenarios_ = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
-    warehouse = build(scratch, scenarios_)
+    warehouse = build(tmp_path, scratch, scenarios_)
     charges = [Charge(*row) for row in warehouse.query(CHARGES)]
     days, random = loaded_days(scenarios_), Random(seed)  # noqa: S311 - test data
     invoices: list[Invoice] = []
@@ -145,13 +145,13 @@ def test_invoices_agree_with_a_calculation_by_hand(
     covered: dict[str, tuple[str, int]] = {}
     for owner in days:
         own = [charge for charge in charges if (charge.provider, charge.billing_account) == owner]
-        books = Books([i for i in invoices if (i.provider, i.billing_account) == owner], own)
-        covered |= {charge.charge_id: item.key for charge, item in books.line_of.items() if item is not None}
-        for item in books.items:
-            result = books.result(item, days, newest.astimezone(UTC).replace(tzinfo=None))
-            by_hand[item.key] = (books.computed(item), books.net(item), item.tax, result)
+        reconciliation = Reconciliation([i for i in invoices if (i.provider, i.billing_account) == owner], own)
+        covered |= {charge.charge_id: item.key for charge, item in reconciliation.line_of.items() if item is not None}
+        for item in reconciliation.items:
+            result = reconciliation.result(item, days, newest.astimezone(UTC).replace(tzinfo=None))
+            by_hand[item.key] = (reconciliation.computed(item), reconciliation.net(item), item.tax, result)
             if item.is_issued:
-                cost = sum((charge.billed_cost for charge in books.covered[item]), Decimal(0))
+                cost = sum((charge.billed_cost for charge in reconciliation.covered[item]), Decimal(0))
                 known = item.amount if result in MATCHED else cost
                 tax = item.tax if not item.category else Decimal(0)
                 bills.setdefault(item.invoice.invoice_id, []).append(

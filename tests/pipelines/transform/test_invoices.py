@@ -1,6 +1,6 @@
-"""Which charges an invoice line covers, and what the comparison says: raw rows in, marts out, with worked examples.
+"""The charges that an invoice line covers, and their comparison: worked examples from raw rows to marts.
 
-One database has a billing account per example, because a build takes as long for one as for all.
+All examples share one database, each with its own billing account: a build takes as long for one example as for all.
 """
 
 from datetime import date, datetime, timedelta
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.thorough
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, month, 1) for month in range(1, 6))
 PAGE, IMAGE = "mathpix/pdf-page", "mathpix/image"
 LOADED = ("2026-01-01", "2026-04-10")
-"""Everything is loaded up to 10 April, unless the example is about that."""
+"""The end of the loaded usage, unless an example sets another one."""
 
 
 def midnight(day: str) -> datetime:
@@ -216,7 +216,7 @@ def in_focus(built: Warehouse, name: str) -> dict[str | None, Decimal]:
 
 
 def test_an_invoice_covers_exactly_its_days(built: Warehouse) -> None:
-    """From 15 January to 15 February; the other days of both months are on no invoice."""
+    """An invoice from 15 January to 15 February covers no other day of the two months."""
     assert compared(built, "spanning", "invoice_id, billing_month, line, computed, net, status") == [
         ("spanning", JANUARY, "total", d("30"), d("30"), "matched"),
         (None, JANUARY, PAGE, d("5"), None, "missing invoice"),
@@ -230,15 +230,15 @@ def test_an_invoice_covers_exactly_its_days(built: Warehouse) -> None:
 
 
 def test_a_quarterly_invoice_is_one_comparison(built: Warehouse) -> None:
-    """300 for three months, not 200 too much in the first month and two months without an invoice."""
+    """An invoice of 300 for three months matches. It is not split into a wrong first month and two without an invoice."""
     columns = "billing_month, period_start, period_end, computed, net, difference, status, what_to_do"
     assert compared(built, "quarter", columns) == [
         (JANUARY, JANUARY, APRIL, d("300"), d("300"), d("0"), "matched", "Nothing to do.")
     ]
 
 
-def test_the_invoice_of_an_annual_plan_covers_its_fee_alone(built: Warehouse) -> None:
-    """Before the year is over, and without the usage of the year."""
+def test_the_invoice_of_an_annual_plan_covers_only_its_fee(built: Warehouse) -> None:
+    """It matches before the year is over, and covers no usage of the year."""
     assert compared(built, "annual") == [
         ("annual", "mathpix/fee/plan", d("588"), d("588"), "matched"),
         (None, PAGE, d("50"), None, "missing invoice"),
@@ -268,8 +268,8 @@ def test_the_most_specific_line_covers_a_charge(built: Warehouse) -> None:
     assert compared(built, "replaced") == [("replaced-2", "total", d("50"), d("50"), "matched")]
 
 
-def test_two_lines_that_claim_a_charge_fail_a_test_that_names_both(built: Warehouse) -> None:
-    """The charge counts once nevertheless."""
+def test_two_lines_that_claim_a_charge_fail_a_data_test(built: Warehouse) -> None:
+    """The data test names both lines, and the charge counts only once."""
     assert built.query("select * from usage_dbt_test__audit.assert_no_charge_is_on_two_invoice_lines") == [
         ("mathpix", "tied", "tied-1", 1, "tied-2", 1, date(2026, 1, 20), date(2026, 1, 20))
     ]
@@ -280,7 +280,7 @@ def test_two_lines_that_claim_a_charge_fail_a_test_that_names_both(built: Wareho
 
 
 def test_tax_is_not_compared(built: Warehouse) -> None:
-    """A total of 119 with a tax of 19 compares 100; FOCUS holds the tax, so that it adds up to the invoice."""
+    """A total of 119 with a tax of 19 is compared as 100. FOCUS includes the tax, so it adds up to the invoice."""
     columns = "line, computed, invoiced, net, tax, difference, status"
     assert compared(built, "vat", columns) == [
         ("total", d("100"), d("119"), d("100"), d("19"), d("0"), "matched"),
@@ -297,7 +297,7 @@ def test_tax_is_not_compared(built: Warehouse) -> None:
 
 
 def test_a_credit_note_reduces_the_line_that_it_credits(built: Warehouse) -> None:
-    """It takes no charge away, and the FOCUS costs of both invoices are the invoices."""
+    """The credit note itself covers no charge, and the FOCUS costs add up to each of the two invoices."""
     assert compared(built, "credited", "invoice_id, computed, invoiced, net, invoiced_quantity, status, what_to_do") == [
         ("credited-1", d("100"), d("110"), d("100"), d("20000"), "matched", "Nothing to do."),
         (
@@ -307,7 +307,7 @@ def test_a_credit_note_reduces_the_line_that_it_credits(built: Warehouse) -> Non
             d("0"),
             None,
             "matched",
-            "Nothing to do: it is part of line 1 of invoice credited-1.",
+            "Nothing to do: this line is part of line 1 of invoice credited-1.",
         ),
     ]
     assert in_focus(built, "credited") == {"credited-1": d("110"), "credited-2": d("-10")}
@@ -317,8 +317,8 @@ def test_a_credit_note_reduces_the_line_that_it_credits(built: Warehouse) -> Non
     ]
 
 
-def test_focus_costs_of_an_invoice_are_the_invoice_to_the_cent(built: Warehouse) -> None:
-    """2,001 pages at 0.005 are 10.005, and 10.01 on the invoice; a tolerated difference is an adjustment, too."""
+def test_focus_costs_add_up_to_the_invoice_to_the_cent(built: Warehouse) -> None:
+    """2,001 pages at 0.005 cost 10.005, and 10.01 on the invoice. Rounding and tolerated differences are adjustments."""
     assert compared(built, "rounded", "computed, net, difference, status") == [(d("10.01"), d("10.01"), d("0"), "matched")]
     assert compared(built, "tolerated", "difference, status") == [(d("0.03"), "within tolerance")]
     assert built.query(
@@ -346,8 +346,8 @@ def test_focus_costs_of_an_invoice_are_the_invoice_to_the_cent(built: Warehouse)
     assert differing == []
 
 
-def test_a_difference_divides_into_quantity_and_price(built: Warehouse) -> None:
-    """300,000 pages computed at 0.005; an invoice at 0.0052, and one for 310,000 pages."""
+def test_a_difference_splits_into_quantity_and_price_variance(built: Warehouse) -> None:
+    """300,000 pages are computed at 0.005. One invoice has a price of 0.0052, another one 310,000 pages."""
     columns = "computed_quantity, invoiced_quantity, quantity_variance, price_variance, difference, status"
     many = d("300000")
     assert compared(built, "price", columns) == [(many, many, d("0"), d("60"), d("60"), "over")]
@@ -360,7 +360,7 @@ def test_a_difference_divides_into_quantity_and_price(built: Warehouse) -> None:
 
 
 def test_lines_of_an_invoice_for_the_same_charges_are_one_comparison(built: Warehouse) -> None:
-    """Such as a line per price tier: 1,000,000 pages at 0.005 and 200,000 at 0.0035."""
+    """For example one line per price tier: 1,000,000 pages at 0.005 and 200,000 at 0.0035."""
     assert compared(
         built, "tiers", "line_number, computed, invoiced, net, computed_quantity, invoiced_quantity, status"
     ) == [
@@ -369,18 +369,18 @@ def test_lines_of_an_invoice_for_the_same_charges_are_one_comparison(built: Ware
     ]
 
 
-def test_an_invoice_of_nothing_for_a_month_without_usage_matches(built: Warehouse) -> None:
+def test_an_invoice_of_zero_for_a_month_without_usage_matches(built: Warehouse) -> None:
     assert compared(built, "zero") == [("zero", "total", None, d("0"), "matched")]
 
 
 def test_images_billed_as_pages_are_compared_together(built: Warehouse) -> None:
-    """5,000 of 10,000 images as pages explain both differences; 200.00 for pages does not."""
+    """If 5,000 of 10,000 images are billed as pages, both differences are explained. 200.00 for pages is not."""
     comparison = (
-        "Compare the lines mathpix/image and mathpix/pdf-page together: {} is invoiced, and 120.00 is computed,"
-        " or up to 150.00 if all of the one is billed as the other."
+        "Compare the lines mathpix/image and mathpix/pdf-page together: {} is invoiced, 120.00 is computed,"
+        " and up to 150.00 if all of mathpix/image is billed as mathpix/pdf-page."
     )
     for name, net, page, rest in (
-        ("images", "135.00", "125", " This explains both: ask the vendor for the quantity."),
+        ("images", "135.00", "125", " This explains both differences: ask the vendor for the quantity."),
         ("more-images", "210.00", "200", " The rest: "),
     ):
         rows = compared(built, name, "line, computed, computed_high, net, status, what_to_do")
@@ -392,7 +392,7 @@ def test_images_billed_as_pages_are_compared_together(built: Warehouse) -> None:
 
 
 def test_each_status_says_what_to_do(built: Warehouse) -> None:
-    """A draft, another currency, time that is not loaded, invoices that are missing, expected or without usage."""
+    """Drafts, other currencies, periods that are not loaded, and invoices that are missing, expected or without usage."""
     assert compared(built, "draft") == [("draft", "total", d("50"), d("50"), "draft")]
     assert in_focus(built, "draft") == {None: d("50")}
     assert compared(built, "currency", "invoice_id, currency, computed, net, status") == [

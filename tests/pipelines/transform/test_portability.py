@@ -43,7 +43,7 @@ def compiled(adapters: str, warehouse: str, folder: Path) -> dict[str, str]:
             *(adapters, str(FILES / "compile.py"), "--no-use-colors", "--no-version-check", "compile"),
             *("--project-dir", str(PROJECT), "--profiles-dir", str(FILES), "--target", warehouse),
             *("--no-introspect", "--no-populate-cache", "--target-path", str(folder), "--log-path", str(folder)),
-            *("--vars", "semantic_models: true"),
+            *("--vars", "semantic_models: true", "--no-write-json", "--log-level-file", "none"),
         ],
         capture_output=True,
         text=True,

@@ -1,6 +1,5 @@
 """A provider whose prices or models are missing: its usage is unpriced and listed, never free and never lost."""
 
-import json
 import shutil
 from datetime import date
 from pathlib import Path
@@ -19,21 +18,30 @@ OF_ALL_PROVIDERS = ("int_usage__metered", "int_windows__fetched", "int_accounts_
 """Models that read every provider's models and have unit tests."""
 
 NO_UNIT_TESTS = ("--indirect-selection", "cautious", "--exclude-resource-type", "unit_test")
-REGISTERED = ("--vars", json.dumps({"registered_providers": ["mathpix", "acme"]}))
+REGISTERED = {"registered_providers": ["mathpix", "acme"]}
 
 
-def project_with_acme(folder: Path, *, priced: bool) -> Path:
-    """A copy of the project with the provider, with or without its rows in the seeds."""
-    project = folder / "transform"
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the models of the provider and its entry, shared so that dbt parses it once."""
+    project = tmp_path_factory.mktemp("acme") / "transform"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copytree(ACME / "models", project / "models", dirs_exist_ok=True)
     settings = project / "dbt_project.yml"
     entry = "  providers:\n" + (ACME / "providers_entry.yml").read_text()
     settings.write_text(settings.read_text().replace("  providers:\n", entry))
-    for rows in (ACME / "seeds").glob("*.csv") if priced else ():
-        with (project / "seeds" / rows.name).open("a") as seed:
-            seed.write(rows.read_text())
     return project
+
+
+def warehouse_with_acme(project: Path, folder: Path, *, priced: bool) -> Warehouse:
+    """A warehouse with the raw tables of the provider, to build with or without the provider's rows in the seeds."""
+    for rows in (ACME / "seeds").glob("*.csv"):
+        own = (PROJECT / "seeds" / rows.name).read_text()
+        (project / "seeds" / rows.name).write_text(own + rows.read_text() if priced else own)
+    warehouse = duckdb_warehouse(folder, project.parent)
+    warehouse.project, warehouse.variables = project, REGISTERED
+    load(warehouse)
+    return warehouse
 
 
 def load(warehouse: Warehouse) -> None:
@@ -41,12 +49,10 @@ def load(warehouse: Warehouse) -> None:
     warehouse.execute((ACME / "raw_tables.sql").read_text().split(";\n"))
 
 
-def test_new_provider_needs_only_models_seeds_and_one_entry(tmp_path: Path) -> None:
+def test_new_provider_needs_only_models_seeds_and_one_entry(project: Path, tmp_path: Path) -> None:
     """Its usage is charged and in every mart; all data tests pass, and the unit tests of models that read every provider."""
-    warehouse = duckdb_warehouse(tmp_path, tmp_path)
-    warehouse.project = project_with_acme(tmp_path, priced=True)
-    load(warehouse)
-    outcome = warehouse.dbt("build", *NO_UNIT_TESTS, *REGISTERED)
+    warehouse = warehouse_with_acme(project, tmp_path, priced=True)
+    outcome = warehouse.dbt("build", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert warehouse.table("usage_daily", "date, quantity") == [
         (date(2026, 5, 1), d("20")),
@@ -61,16 +67,14 @@ def test_new_provider_needs_only_models_seeds_and_one_entry(tmp_path: Path) -> N
     assert warehouse.table("cost_monthly", "provider, billed_cost") == [("acme", d("1.2"))]
     assert warehouse.table("unpriced_usage") == []
     unit_tests = " ".join(f"{model},test_type:unit" for model in OF_ALL_PROVIDERS)
-    outcome = warehouse.dbt(f"test --select {unit_tests}", *REGISTERED)
+    outcome = warehouse.dbt(f"test --select {unit_tests}")
     assert set(outcome.statuses.values()) == {"pass"}
 
 
-def test_provider_without_prices_and_skus_is_unpriced(tmp_path: Path) -> None:
+def test_provider_without_prices_and_skus_is_unpriced(project: Path, tmp_path: Path) -> None:
     """With models and without rows in the seeds, its meters are unknown: all usage is listed, and none is charged."""
-    warehouse = duckdb_warehouse(tmp_path, tmp_path)
-    warehouse.project = project_with_acme(tmp_path, priced=False)
-    load(warehouse)
-    outcome = warehouse.dbt("build --select +unpriced_usage +cost_monthly", *NO_UNIT_TESTS, *REGISTERED)
+    warehouse = warehouse_with_acme(project, tmp_path, priced=False)
+    outcome = warehouse.dbt("build --select +unpriced_usage +cost_monthly", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert warehouse.table("unpriced_usage") == [
         ("acme", "default", "requests", date(2026, 5, day), d(str(20 * day)), None, "unknown meter") for day in (1, 2, 3)
@@ -80,9 +84,10 @@ def test_provider_without_prices_and_skus_is_unpriced(tmp_path: Path) -> None:
 
 def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> None:
     """Its loaded rows are counted by table, account and date, and a data test warns of the provider."""
+    warehouse.variables = REGISTERED
     warehouse.load()
     load(warehouse)
-    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS, *REGISTERED)
+    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped") == []
     assert outcome.having("warn") == ["assert_every_provider_has_models"]
     assert warehouse.table("unpriced_usage") == [
@@ -92,7 +97,8 @@ def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> N
 
 def test_registered_provider_that_was_never_loaded_is_no_warning(warehouse: Warehouse) -> None:
     """A registered provider without models and without raw tables changes nothing."""
+    warehouse.variables = REGISTERED
     warehouse.load()
-    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS, *REGISTERED)
+    outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped", "warn") == []
     assert warehouse.table("unpriced_usage") == []

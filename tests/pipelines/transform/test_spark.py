@@ -24,7 +24,7 @@ from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
 from tests.pipelines.transform.invoices import statements
 from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, scenarios
 from tests.pipelines.transform.test_invoices import INVOICES, MATHPIX, NEVER
-from tests.pipelines.transform.warehouse import MARTS, PROJECT, duckdb_warehouse
+from tests.pipelines.transform.warehouse import MARTS, MODELS_ONLY, PROJECT, duckdb_warehouse
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
@@ -34,7 +34,6 @@ SPARK = os.environ.get("METERHOUSE_SPARK")
 
 PROGRAM = Path(__file__).parent / "warehouses" / "spark.py"
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
-NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 SCENARIOS = 24
 
 
@@ -116,23 +115,24 @@ def without_history(lake: Path) -> None:
 
 def built_by_spark(spark: str, lake: Path, out: Path) -> str:
     """Builds the models with Spark; returns the output of Spark and dbt."""
+    options = (*MODELS_ONLY, "--no-write-json", "--log-level-file", "none")
     finished = subprocess.run(
-        [spark, str(PROGRAM), str(lake), str(out), str(PROJECT), *NO_TESTS],
+        [spark, str(PROGRAM), str(lake), str(out), str(PROJECT), *options],
         cwd=lake, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stderr
 
 
-def built_by_duckdb(lake: Path, folder: Path) -> duckdb.DuckDBPyConnection:
+def built_by_duckdb(lake: Path, folder: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     """Builds the models in a DuckDB file with the same raw tables; returns a connection to it."""
-    warehouse = duckdb_warehouse(folder, folder)
+    warehouse = duckdb_warehouse(folder, scratch)
     with duckdb.connect(str(folder / "meterhouse.duckdb")) as connection:
         for log in (log for schema in (*PROVIDERS, "billing") for log in lake.glob(f"{schema}/[!_]*/_delta_log")):
             rows = DeltaTable(log.parent).to_pyarrow_table()  # noqa: F841 - the next statement reads it
             connection.execute(f"create schema if not exists {log.parent.parent.name}")
             connection.execute(f"create table {log.parent.parent.name}.{log.parent.name} as from rows")
-    outcome = warehouse.dbt("build", *NO_TESTS)
+    outcome = warehouse.dbt("build", *MODELS_ONLY)
     assert outcome.success, outcome.having("error", "skipped")
     connection = duckdb.connect(str(folder / "meterhouse.duckdb"))
     connection.execute("set timezone = 'UTC'")
@@ -152,7 +152,7 @@ def differing(connection: duckdb.DuckDBPyConnection, marts: Path) -> Mapping[str
     return found
 
 
-def test_spark_matches_duckdb(spark: str, lake: Path, tmp_path: Path) -> None:
+def test_spark_matches_duckdb(spark: str, lake: Path, tmp_path: Path, scratch: Path) -> None:
     """Every mart is the same to the last decimal, for the tables of a run, random prices, credits and fees, and invoices.
 
     The work is distributed: no window has all rows in one partition, and large marts partition by their grouping columns.
@@ -160,7 +160,7 @@ def test_spark_matches_duckdb(spark: str, lake: Path, tmp_path: Path) -> None:
     add([*drawn_scenarios(), many_packs(), MATHPIX, NEVER], lake)
     without_history(lake)
     output = built_by_spark(spark, lake, tmp_path / "spark")
-    with built_by_duckdb(lake, tmp_path) as connection:
+    with built_by_duckdb(lake, tmp_path, scratch) as connection:
         for mart in MARTS:
             assert connection.sql(f"from usage.{mart} limit 1").fetchall(), mart
         assert not differing(connection, tmp_path / "spark/marts")

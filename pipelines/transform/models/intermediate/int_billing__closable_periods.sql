@@ -1,5 +1,5 @@
--- One row per month of the period of an issued invoice line for usage, and account and meter that it may close: the days are
--- loaded whole, and they are not closed yet. The meter is empty if the line is for all of them.
+-- One row per issued invoice line for usage, and billing month, account and meter that it may close: the days of the line
+-- in the month are fully loaded and not closed yet. The meter is empty if the line covers all meters.
 
 with
 

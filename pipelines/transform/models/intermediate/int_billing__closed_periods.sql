@@ -1,6 +1,5 @@
--- One row per closed period of an account and meter within a month, as earlier builds left it; the meter is empty if the period
--- is closed for all meters.
--- A period belongs to the present billing account of its account.
+-- One row per period within a month, account and meter that earlier builds closed. The meter is empty if the period is
+-- closed for all meters. A period belongs to the current billing account of its account.
 
 with
 
@@ -22,7 +21,7 @@ billing_accounts as (
 
 ),
 
--- An account that is no longer loaded, such as those of a provider that was switched off, has no charges to close.
+-- An account that is no longer loaded, for example of a provider that was switched off, has no charges to close.
 loaded as (
 
     select distinct

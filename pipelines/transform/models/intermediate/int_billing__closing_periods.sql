@@ -1,5 +1,6 @@
--- One row per period that this build closes: one of `int_billing__closable_periods` whose invoice has no line for usage that
--- exceeds what is computed for it by more than the tolerance. Otherwise usage may be missing, and the invoice closes nothing.
+-- One row per period that this build closes. An invoice closes its periods in `int_billing__closable_periods` if none of
+-- its lines for usage exceeds the computed usage by more than the tolerance. Otherwise usage may be missing, and the
+-- invoice closes nothing.
 
 with
 
@@ -54,7 +55,7 @@ closable_lines as (
 
 ),
 
--- Credit notes reduce the line that they are for.
+-- A credit note reduces the line that it credits.
 invoiced as (
 
     select
@@ -70,7 +71,7 @@ invoiced as (
 
 ),
 
--- Quantities need no price.
+-- Usage without a price counts where quantities are compared.
 unpriced as (
 
     select

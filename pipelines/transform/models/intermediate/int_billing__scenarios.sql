@@ -1,8 +1,8 @@
 -- One row per provider, billing account, billing month that a restatement may change, and scenario that rates it.
--- `computed` has the present quantities, `billed` those before the first correction, `corrected <day>` those after the
+-- `computed` has the current quantities, `billed` those before the first correction, `corrected <day>` those after the
 -- correction of that day. The charges of a closed month are those of the scenario in which it was billed (`is_billed`). A
--- correction is the difference between two scenarios: it adds the one whose `adds_on` is its day, and subtracts the one whose
--- `subtracts_on` is.
+-- correction is the difference between two scenarios: it adds the scenario that has its day in `adds_on`, and subtracts the
+-- scenario that has its day in `subtracts_on`.
 
 with
 
@@ -109,7 +109,7 @@ affected as (
 
 ),
 
--- A correction lands in the first month after the closed one that is still open, on the first day that is.
+-- A correction is billed on the first open day after the closed month.
 days_to_land as (
 
     select
@@ -185,7 +185,7 @@ landed as (
 
 ),
 
--- A month contains the corrections that were billed in it or before it.
+-- The charges of a month include the corrections billed in it or before it.
 final as (
 
     select

@@ -146,8 +146,8 @@ unioned as (
 
 ),
 
--- The key holds what identifies the usage, its tier and grant, and no price: another price for the same tier is the same
--- charge. A usage charge leaves out the billing account, because the account may move to another one.
+-- The key identifies the usage, its tier and its grant. It has no price, so a changed price of a tier keeps the key. The
+-- key of a usage charge has no billing account, because the account may move to another one.
 final as (
 
     select

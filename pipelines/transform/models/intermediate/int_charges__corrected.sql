@@ -1,5 +1,5 @@
--- One row per correction: a charge of a closed period whose cost a restatement changes, and the day on which that is billed.
--- A correction is the difference between two scenarios, both under the present prices, credits and fees.
+-- One row per correction: a charge of a closed period whose cost a restatement changes, and the day on which the change is
+-- billed. A correction is the difference between two scenarios, both at the current prices, credits and fees.
 
 {%- set identity = [
     'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id', 'charge_category',
@@ -78,8 +78,8 @@ differences as (
 
 ),
 
--- The restatements that a correction of a day is for. Usage that was not restated itself has another cost because the
--- restated usage drew other credits or filled other tiers.
+-- The restatements that a day's corrections are for. Usage that was not restated can change in cost, too, because the
+-- restated usage draws other credits or fills other tiers.
 landed as (
 
     select

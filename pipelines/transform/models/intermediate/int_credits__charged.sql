@@ -114,7 +114,7 @@ unused as (
 
 ),
 
--- A monetary credit is one charge per month that draws on it. A month that gave back all that it drew has no charge.
+-- A monetary credit is one charge per month that draws on it. A month that returns all that it drew has no charge.
 monthly_discounts as (
 
     select

@@ -107,7 +107,8 @@ expiring as (
 
 ),
 
--- Second condition: no account lacks a part of the last day. A billing day can span two UTC dates.
+-- Second condition: no account lacks a part of the last day. A billing day can span two UTC dates. Usage before the first
+-- requested date will never be loaded: a grant that expired before it counts as unused.
 expired as (
 
     select
@@ -118,14 +119,14 @@ expired as (
     inner join accounts
         on expiring.provider = accounts.provider
         and expiring.billing_account = accounts.billing_account
-    inner join days
+    left join days
         on accounts.provider = days.provider
         and accounts.account = days.account
         and {{ is_priced_table('days.provider', 'days.resource') }}
         and days.date >= cast(expiring.last_day_start as date)
         and days.date < expiring.last_day_end
     group by expiring.provider, expiring.billing_account, expiring.grant_key
-    having min(case when days.is_complete then 1 else 0 end) = 1
+    having min(case when coalesce(days.is_complete, true) then 1 else 0 end) = 1
 
 ),
 

@@ -1,4 +1,4 @@
--- One row per charge, and per amount of an issued invoice that no charge holds, with the values that both FOCUS versions share.
+-- One row per charge, and per tax or adjustment of an issued invoice line, with the values that both FOCUS versions share.
 
 with
 

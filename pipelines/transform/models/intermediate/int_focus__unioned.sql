@@ -1,4 +1,4 @@
--- One row per charge, with the issued invoice line that covers it, and per amount of an issued invoice line that no charge holds.
+-- One row per charge, with the issued invoice line that covers it, and per tax or adjustment of an issued invoice line.
 
 with
 

@@ -1,6 +1,6 @@
--- One row per amount of an issued invoice line that no computed charge holds: its tax, and what a line that agrees with the
--- computed charges differs by, such as rounding or a credit note. FOCUS shows them beside the charges, so that its costs of an
--- invoice are the invoice.
+-- One row per tax or adjustment of an issued invoice line. An adjustment is the difference between a line that matches and
+-- its computed charges, such as rounding or a credit note. FOCUS lists both beside the charges, so that its costs add up to
+-- the invoice.
 
 with
 

@@ -1,5 +1,5 @@
 -- One row per invoice line, and day, SKU and category of charges in its period and scope.
--- Charges that agree in these are covered by the same line, and they are fewer than the charges.
+-- The same line covers all charges of a day, SKU and category, so the claims need fewer rows than the charges have.
 
 with
 
@@ -53,7 +53,7 @@ claims as (
 
 ),
 
--- Two lines that claim the same charges with equal right are an error in the invoice files, which a data test reports.
+-- Two equally specific lines that claim the same charges are an error in the invoice files; a data test reports it.
 covered as (
 
     select

@@ -59,7 +59,7 @@ invoiced as (
         computed.cost_high,
         computed.quantity as computed_quantity,
         computed.unit as computed_unit,
-        -- Purchases, such as the fee of a year, are known before their period is over.
+        -- Purchases, such as an annual fee, are known before their period is over.
         not coalesce(computed.has_only_purchases and lines.specificity = 3, false)
         and coalesce(lines.charge_category, 'Usage') <> 'Purchase' as depends_on_usage,
         mismatched.invoice_id is not null as is_mismatched
@@ -82,7 +82,7 @@ invoiced as (
 
 ),
 
--- Invoices round each of their lines to cents: amounts are rounded here and nowhere before.
+-- Invoices round each line to cents. Amounts are rounded here, and nowhere earlier.
 rounded as (
 
     select
@@ -99,8 +99,8 @@ rounded as (
 
 ),
 
--- What the computed quantity costs at the invoiced unit price divides the difference into one of quantity and one of price.
--- An invoice of nothing has no unit price, so that all of its difference is one of quantity.
+-- The cost of the computed quantity at the invoiced unit price splits the difference into a quantity and a price variance.
+-- An invoice for a quantity of 0 has no unit price: its whole difference is a quantity variance.
 varied as (
 
     select

@@ -20,7 +20,7 @@ priced_usage as (
 
 ),
 
--- Usage that a grant covers is not on an invoice: its quantity does not count.
+-- Invoices omit usage that a grant covers, so its quantity does not count.
 charged as (
 
     select
@@ -40,7 +40,7 @@ charged as (
 
 ),
 
--- The most that usage may cost, as for images with more than 12 rows of text.
+-- The highest cost that usage may have, such as that of images with more than 12 rows of text.
 highest_costs as (
 
     select

@@ -69,7 +69,8 @@ ordered as (
 
 ),
 
--- A credit note reduces the line for the same charges whose period covers the start of its own; a draft reduces only a draft.
+-- A credit note reduces the line for the same charges whose period contains the credit note's first day. A draft reduces
+-- only drafts.
 main_lines as (
 
     select

@@ -1,5 +1,5 @@
--- One row per provider, billing account, month, SKU and currency of charges that no invoice line covers. A provider that no
--- invoice was ever given for has one row for all of its charges instead.
+-- One row per provider, billing account, month, SKU and currency of charges that no invoice line covers. A provider without
+-- any invoice has one row for all of its charges instead.
 
 with
 

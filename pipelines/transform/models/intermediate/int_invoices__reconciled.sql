@@ -1,5 +1,5 @@
 -- One row per invoice line, and per provider, billing account, month, SKU and currency of charges that no line covers, with the
--- result of the comparison. A provider that no invoice was ever given for has one row instead.
+-- result of the comparison. A provider without any invoice has one row instead.
 
 with
 
@@ -27,7 +27,7 @@ priced_usage as (
 
 ),
 
--- A billing account is loaded as far as all of its accounts are.
+-- A billing account is loaded up to the day that all of its accounts are loaded to.
 loaded as (
 
     select
@@ -86,7 +86,7 @@ unioned as (
 
 ),
 
--- The number of a row within its provider joins the rows to themselves.
+-- The row number within a provider is the key of the self-joins below.
 measured as (
 
     select

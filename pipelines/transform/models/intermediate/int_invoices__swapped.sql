@@ -1,5 +1,5 @@
--- One row per invoice line that differs in the opposite direction of another line of its invoice, because the vendor may have
--- billed usage of the one SKU as the other.
+-- One row per invoice line whose difference has the opposite sign of that of another line of its invoice. The vendor may
+-- have billed usage of one SKU as the other.
 
 with
 
@@ -16,7 +16,7 @@ skus as (
 
 ),
 
-dearer_skus as (
+alternatives as (
 
     select distinct
         provider,
@@ -34,23 +34,23 @@ swapped as (
         counted.billing_account,
         counted.invoice_id,
         counted.line_number,
-        dearer.line_number as dearer_line_number,
+        alternative.line_number as alternative_line_number,
         counted.line,
-        dearer.line as dearer_line,
-        cast(counted.computed + dearer.computed as numeric(28, 2)) as computed,
-        cast(counted.computed_high + dearer.computed_high as numeric(28, 2)) as computed_high,
-        cast(counted.net + dearer.net as numeric(28, 2)) as net
+        alternative.line as alternative_line,
+        cast(counted.computed + alternative.computed as numeric(28, 2)) as computed,
+        cast(counted.computed_high + alternative.computed_high as numeric(28, 2)) as computed_high,
+        cast(counted.net + alternative.net as numeric(28, 2)) as net
     from reconciled as counted
-    inner join dearer_skus
-        on counted.provider = dearer_skus.provider
-        and counted.line = dearer_skus.sku_id
-    inner join reconciled as dearer
-        on counted.provider = dearer.provider
-        and counted.billing_account = dearer.billing_account
-        and counted.invoice_id = dearer.invoice_id
-        and counted.period_start = dearer.period_start
-        and dearer_skus.dearest_sku_id = dearer.line
-    where counted.difference * dearer.difference < 0
+    inner join alternatives
+        on counted.provider = alternatives.provider
+        and counted.line = alternatives.sku_id
+    inner join reconciled as alternative
+        on counted.provider = alternative.provider
+        and counted.billing_account = alternative.billing_account
+        and counted.invoice_id = alternative.invoice_id
+        and counted.period_start = alternative.period_start
+        and alternatives.dearest_sku_id = alternative.line
+    where counted.difference * alternative.difference < 0
 
 ),
 
@@ -59,10 +59,11 @@ compared as (
     select
         *,
         {{ dbt.concat([
-            "'Compare the lines '", 'line', "' and '", 'dearer_line', "' together: '",
-            'cast(net as ' ~ dbt.type_string() ~ ')', "' is invoiced, and '",
-            'cast(computed as ' ~ dbt.type_string() ~ ')', "' is computed, or up to '",
-            'cast(computed_high as ' ~ dbt.type_string() ~ ')', "' if all of the one is billed as the other.'",
+            "'Compare the lines '", 'line', "' and '", 'alternative_line', "' together: '",
+            'cast(net as ' ~ dbt.type_string() ~ ')', "' is invoiced, '",
+            'cast(computed as ' ~ dbt.type_string() ~ ')', "' is computed, and up to '",
+            'cast(computed_high as ' ~ dbt.type_string() ~ ')', "' if all of '", 'line', "' is billed as '",
+            'alternative_line', "'.'",
         ]) }} as comparison,
         net >= computed and net <= computed_high as is_explained
     from swapped
@@ -76,7 +77,7 @@ final as (
 
     union all
 
-    select provider, billing_account, invoice_id, dearer_line_number as line_number, comparison, is_explained
+    select provider, billing_account, invoice_id, alternative_line_number as line_number, comparison, is_explained
     from compared
 
 )

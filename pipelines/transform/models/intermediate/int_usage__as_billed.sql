@@ -1,5 +1,5 @@
--- One row per scenario other than `computed`, and metered bucket of the months that it rates: the bucket's quantity in it.
--- It is the present quantity without the restatements that the scenario does not contain.
+-- One row per scenario other than `computed`, and metered bucket of the months that it rates, with the bucket's quantity in
+-- the scenario: the current quantity without the restatements that the scenario does not include.
 
 {%- set columns = [
     'provider', 'billing_account', 'account', 'billing_timezone', 'meter', 'timespan', 'bucket_start', 'bucket_end',

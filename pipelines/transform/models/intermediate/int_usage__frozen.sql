@@ -1,13 +1,15 @@
--- One row per event of closing: a log of metered quantities, as the vendor returned them, that only grows.
--- This is the only table that cannot be rebuilt: the raw tables hold the vendor's present quantities, not those of the day on
--- which it billed. dbt's --full-refresh does not touch it. `meterhouse reopen` adds to it, and deletes nothing.
+-- One row per event of closing: an append-only log of metered quantities, as the vendor returned them. This is the only
+-- table that cannot be rebuilt: the raw tables hold the vendor's current quantities, not those that it billed. dbt's
+-- --full-refresh does not touch it. `meterhouse reopen` appends to it, and deletes nothing.
 --
--- Events: `closed`, with `timespan = 'period'` for the period of an account that an issued invoice line closed (`meter` is
--- empty if it closed all meters), else for usage in it, with the quantity of that moment; `closed` with `corrected_on` for
--- usage whose correction an issued line covers on that day; `restated` for a quantity of closed usage when it is first seen;
--- `reopened` for a period that closes anew.
+-- Events:
+-- `closed`, `timespan = 'period'`: an issued invoice line closed a period of an account; `meter` is empty for all meters.
+-- `closed`, other timespans: usage in a closed period, with its quantity at closing.
+-- `closed`, with `corrected_on`: usage whose correction, billed on that day, is covered by an issued line.
+-- `restated`: a new quantity of closed usage, logged by the first build that saw it.
+-- `reopened`: a period that was opened again.
 --
--- Quantities need no price, so usage without one is frozen, too.
+-- Usage without a price is frozen, too.
 
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='append_new_columns') }}
 
@@ -118,7 +120,7 @@ events as (
 
     union all
 
-    -- A correction closes with the day on which it is billed.
+    -- A correction closes together with the day on which it is billed.
     select
         {% for column in key %}restated.{{ column }},
         {% endfor -%}

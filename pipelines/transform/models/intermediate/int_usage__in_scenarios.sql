@@ -1,4 +1,5 @@
--- One row per scenario and metered bucket: the quantities that the models from here on rate, each scenario on its own.
+-- One row per scenario and metered bucket, with the quantity that the following models rate. They rate each scenario
+-- separately.
 
 {{ config(materialized='view') }}
 

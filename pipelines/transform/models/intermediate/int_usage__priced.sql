@@ -228,7 +228,7 @@ final as (
         coalesce(contract_sku_price_id, list_sku_price_id) as sku_price_id,
         list_sku_price_id,
         coalesce(contract_tier_no, list_tier_no) as tier_no,
-        -- A contract's tier that a boundary of the list price cuts is two rows.
+        -- A boundary of the list price splits a tier of the contract into two rows.
         case
             when contract_tier_no is not null and (slice_from <> span_from or slice_to <> span_to) then list_tier_no
         end as slice_key,

@@ -1,4 +1,4 @@
--- One row per usage of a closed period and restatement of its quantity by the vendor.
+-- One row per usage bucket of a closed period and restatement of its quantity by the vendor.
 -- `corrected_on` is the day on which the correction was billed; it is null while no issued invoice covers the correction.
 
 {%- set usage = usage_columns() %}
@@ -72,7 +72,7 @@ first_frozen as (
 
 ),
 
--- Usage that a period closed without was frozen at 0.
+-- Usage that was absent when its period closed counts as frozen at 0.
 corrected as (
 
     select
@@ -138,7 +138,7 @@ differing as (
 
 ),
 
--- The usage that a period closed without. Usage of open periods was not frozen either.
+-- Usage that was absent when its period closed. The join excludes usage of open periods, which is not frozen either.
 late as (
 
     select distinct

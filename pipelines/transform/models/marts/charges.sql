@@ -1,7 +1,7 @@
 -- One row per charge: usage of a bucket within one price tier and one credit grant, a fee, a purchase of credits, a credit,
 -- an adjustment, or a correction.
 -- A bucket that crosses a tier boundary is two charges, so that quantity times unit price is the cost in every row.
--- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, and the present prices,
+-- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, at the current prices,
 -- credits and fees. A restatement of its quantities is a correction in a later month: the difference between two scenarios.
 
 {%- set identity = [

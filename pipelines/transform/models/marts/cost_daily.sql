@@ -1,4 +1,4 @@
--- One row per provider, billing account, account, SKU, unit, currency and UTC date.
+-- One row per provider, billing account, account, SKU, charge category, unit, currency and UTC date.
 -- Only charges within one day: a charge for a week or month has no date, and spreading it evenly over its days would be a
 -- guess. Such charges are in `cost_monthly` only.
 
@@ -31,6 +31,7 @@ daily as (
         billing_account,
         account,
         sku_id,
+        charge_category,
         cast(charge_period_start as date) as date,
         sum(quantity) as quantity,
         unit,
@@ -42,10 +43,12 @@ daily as (
         min(case when is_complete then 1 else 0 end) = 1 as has_complete_charges
     from charges
     where charge_period_end <= {{ within_a_day }}
-    group by provider, billing_account, account, sku_id, cast(charge_period_start as date), unit, currency
+    group by
+        provider, billing_account, account, sku_id, charge_category, cast(charge_period_start as date), unit, currency
 
 ),
 
+-- The additional cost of the SKU in the scenario `high`, before monetary credits.
 high as (
 
     select
@@ -56,10 +59,11 @@ high as (
         cast(bucket_start as date) as date,
         unit,
         currency,
-        sum(billed_cost) as cost_high
+        sum(case when scenario = 'high' then billed_cost else -billed_cost end) as additional_cost
     from priced_usage
-    where scenario = 'high' and is_priced and timespan in ('hour', 'day')
+    where scenario in ('high', 'computed') and is_priced and timespan in ('hour', 'day')
     group by provider, billing_account, account, counted_sku_id, cast(bucket_start as date), unit, currency
+    having count(case when scenario = 'high' then 1 end) > 0
 
 ),
 
@@ -70,6 +74,7 @@ final as (
         daily.billing_account,
         daily.account,
         daily.sku_id,
+        daily.charge_category,
         daily.date,
         cast(daily.quantity as numeric(28, 9)) as quantity,
         daily.unit,
@@ -77,7 +82,7 @@ final as (
         cast(daily.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(greatest(coalesce(high.cost_high, daily.billed_cost), daily.billed_cost) as numeric(28, 9)) as cost_high,
+        cast(daily.billed_cost + greatest(coalesce(high.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
             cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
@@ -91,6 +96,7 @@ final as (
         and daily.date = high.date
         and daily.unit = high.unit
         and daily.currency = high.currency
+        and daily.charge_category = 'Usage'
     left join accounts
         on daily.provider = accounts.provider
         and daily.account = accounts.account

@@ -1,4 +1,4 @@
--- One row per provider, account, billing month and currency.
+-- One row per provider, billing account, account, billing month and currency.
 -- For past months it is their cost. For the running month it is the cost billed so far plus the remaining days as
 -- `int_cost__forecasted` expects them; `int_cost__backtested` shows the error of such forecasts in the past.
 
@@ -23,18 +23,18 @@ forecasts as (
 
 ),
 
--- Charges of a whole billing account are listed under its name, which is often the account's own.
 monthly as (
 
     select
         provider,
-        coalesce(nullif(account, ''), billing_account) as account,
+        billing_account,
+        account,
         billing_month,
         currency,
         sum(billed_cost) as billed_cost,
         min(case when is_complete then 1 else 0 end) as is_final
     from cost_monthly
-    group by provider, coalesce(nullif(account, ''), billing_account), billing_month, currency
+    group by provider, billing_account, account, billing_month, currency
 
 ),
 
@@ -43,6 +43,7 @@ months as (
 
     select
         provider,
+        billing_account,
         account,
         billing_month,
         currency,
@@ -53,13 +54,17 @@ months as (
     union all
 
     select
-        provider,
-        account,
-        billing_month,
-        currency,
+        forecasts.provider,
+        accounts.billing_account,
+        forecasts.account,
+        forecasts.billing_month,
+        forecasts.currency,
         0 as billed_cost,
         1 as is_final
     from forecasts
+    inner join accounts
+        on forecasts.provider = accounts.provider
+        and forecasts.account = accounts.account
 
 ),
 
@@ -67,13 +72,14 @@ totals as (
 
     select
         provider,
+        billing_account,
         account,
         billing_month,
         currency,
         sum(billed_cost) as cost_to_date,
         min(is_final) = 1 as is_final
     from months
-    group by provider, account, billing_month, currency
+    group by provider, billing_account, account, billing_month, currency
 
 ),
 
@@ -81,6 +87,7 @@ described as (
 
     select
         totals.provider,
+        totals.billing_account,
         totals.account,
         totals.billing_month,
         totals.currency,
@@ -133,6 +140,7 @@ final as (
 
     select
         provider,
+        billing_account,
         account,
         billing_month,
         currency,

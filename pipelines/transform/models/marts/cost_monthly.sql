@@ -1,4 +1,4 @@
--- One row per provider, billing account, account, SKU, unit, currency and billing month.
+-- One row per provider, billing account, account, SKU, charge category, unit, currency and billing month.
 
 with
 
@@ -27,6 +27,7 @@ monthly as (
         billing_account,
         account,
         sku_id,
+        charge_category,
         billing_month,
         sum(quantity) as quantity,
         unit,
@@ -37,10 +38,11 @@ monthly as (
         currency,
         min(case when is_complete then 1 else 0 end) = 1 as has_complete_charges
     from charges
-    group by provider, billing_account, account, sku_id, billing_month, unit, currency
+    group by provider, billing_account, account, sku_id, charge_category, billing_month, unit, currency
 
 ),
 
+-- The additional cost of the SKU in the scenario `high`, before monetary credits.
 high as (
 
     select
@@ -51,10 +53,11 @@ high as (
         billing_month,
         unit,
         currency,
-        sum(billed_cost) as cost_high
+        sum(case when scenario = 'high' then billed_cost else -billed_cost end) as additional_cost
     from priced_usage
-    where scenario = 'high' and is_priced
+    where scenario in ('high', 'computed') and is_priced
     group by provider, billing_account, account, counted_sku_id, billing_month, unit, currency
+    having count(case when scenario = 'high' then 1 end) > 0
 
 ),
 
@@ -65,6 +68,7 @@ final as (
         monthly.billing_account,
         monthly.account,
         monthly.sku_id,
+        monthly.charge_category,
         monthly.billing_month,
         cast(monthly.quantity as numeric(28, 9)) as quantity,
         monthly.unit,
@@ -72,7 +76,7 @@ final as (
         cast(monthly.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(monthly.billed_cost as numeric(28, 9)) as billed_cost,
         cast(monthly.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(greatest(coalesce(high.cost_high, monthly.billed_cost), monthly.billed_cost) as numeric(28, 9)) as cost_high,
+        cast(monthly.billed_cost + greatest(coalesce(high.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         monthly.currency,
         monthly.has_complete_charges and coalesce(months.is_complete, false) as is_complete
     from monthly
@@ -84,6 +88,7 @@ final as (
         and monthly.billing_month = high.billing_month
         and monthly.unit = high.unit
         and monthly.currency = high.currency
+        and monthly.charge_category = 'Usage'
     left join months
         on monthly.provider = months.provider
         and monthly.billing_account = months.billing_account

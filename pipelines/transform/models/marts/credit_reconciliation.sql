@@ -1,6 +1,7 @@
 -- One row per provider, billing account, date and unit of a balance that the vendor states.
 -- The vendor's balance is a snapshot taken within the day. So its used amount should lie between our usage before the day and
 -- our usage including it. The difference is how far it lies outside this range.
+-- Grants belong to the billing account, so they are compared only if the vendor states a balance for all of its accounts.
 
 {%- set providers = providers_with('balance_model') %}
 
@@ -156,22 +157,38 @@ summed as (
         case when count(*) = count(used) then sum(used) end as used,
         case when count(*) = count(used) then sum(least(used, used_before)) end as used_low,
         case when count(*) = count(used) then sum(greatest(used, used_before)) end as used_high,
-        min(is_loaded) as is_loaded
+        min(is_loaded) as is_loaded,
+        count(*) as stated_accounts
     from compared
     group by provider, billing_account, date, unit
+
+),
+
+account_counts as (
+
+    select
+        provider,
+        billing_account,
+        count(*) as accounts
+    from accounts
+    group by provider, billing_account
 
 ),
 
 measured as (
 
     select
-        *,
+        summed.*,
         case
-            when vendor_used > used_high then vendor_used - used_high
-            when vendor_used < used_low then vendor_used - used_low
-            when used is not null then 0
-        end as difference
+            when summed.vendor_used > summed.used_high then summed.vendor_used - summed.used_high
+            when summed.vendor_used < summed.used_low then summed.vendor_used - summed.used_low
+            when summed.used is not null then 0
+        end as difference,
+        summed.stated_accounts >= coalesce(account_counts.accounts, 0) as is_stated_for_all
     from summed
+    left join account_counts
+        on summed.provider = account_counts.provider
+        and summed.billing_account = account_counts.billing_account
 
 ),
 
@@ -204,9 +221,10 @@ final as (
     from measured
     left join credit_balance_daily
         on measured.provider = credit_balance_daily.provider
-        and measured.billing_account = credit_balance_daily.account
+        and measured.billing_account = credit_balance_daily.billing_account
         and measured.date = credit_balance_daily.date
         and measured.unit = credit_balance_daily.unit
+        and measured.is_stated_for_all
 
 )
 

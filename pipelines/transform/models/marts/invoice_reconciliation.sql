@@ -1,6 +1,6 @@
 -- One row per provider, billing account, invoice and line, and per provider, billing account, month, SKU and currency of charges
--- that no line covers: our computation beside the invoice, and what to do about the difference.
--- A provider that no invoice was ever given for has one row instead.
+-- that no line covers: the computed and the invoiced amount, and the action to take for a difference.
+-- A provider without any invoice has one row instead.
 
 with
 
@@ -46,7 +46,9 @@ corrections as (
             when reconciled.quantity_variance > 0
                 then 'Configure the key or organisation whose usage is not loaded, and add it to accounts.csv.'
             when reconciled.quantity_variance < 0
-                then {{ dbt.concat(["'The vendor counts less than is loaded: '", reload, "', and ask the vendor.'"]) }}
+                then {{ dbt.concat([
+                    "'The invoiced quantity is below the loaded quantity: '", reload, "', and ask the vendor.'",
+                ]) }}
             when reconciled.status = 'over'
                 then 'Add the missing price to prices.csv, or the key or organisation that is not loaded to accounts.csv.'
             else 'Add the contract price to prices.csv, or the discount or credit to credit_grants.csv.'
@@ -86,13 +88,13 @@ final as (
         status,
         cast(case
             when is_part and status in ('matched', 'within tolerance')
-                then {{ dbt.concat(["'Nothing to do: it is part of '", 'main_line', "'.'"]) }}
-            when is_part then {{ dbt.concat(["'See '", 'main_line', "', which it is part of.'"]) }}
+                then {{ dbt.concat(["'Nothing to do: this line is part of '", 'main_line', "'.'"]) }}
+            when is_part then {{ dbt.concat(["'This line is part of '", 'main_line', "': see there.'"]) }}
             when status in ('matched', 'within tolerance') then 'Nothing to do.'
             when status = 'not computed' then 'Nothing to do: taxes are not computed.'
             when status = 'month still open' then 'Wait until the month is over and loaded.'
             when status = 'draft'
-                then 'Wait for the final invoice. Then set its status to issued, and its issued_on, in invoices.csv.'
+                then 'Wait for the final invoice. Then set its status to issued and fill in issued_on, in invoices.csv.'
             when status = 'not loaded whole'
                 then {{ dbt.concat(["'Load the period: '", 'reload', "'. The table usage_gaps lists missing days.'"]) }}
             when status = 'no invoices given' then 'Add the invoices of this vendor to invoices.csv to compare them.'
@@ -102,7 +104,7 @@ final as (
             when status = 'currency mismatch'
                 then 'Correct the currency of the invoice in invoices.csv, or that of the price, fee or credit in its file.'
             when status = 'missing usage' and not is_loaded
-                then 'No account is loaded for it: add one to accounts.csv, or correct billing_account in invoices.csv.'
+                then 'The line has no loaded account: add one to accounts.csv, or correct billing_account in invoices.csv.'
             when has_unpriced_usage
                 then 'Add prices to prices.csv for the usage in the table unpriced_usage; unknown meters also need skus.csv.'
             when status = 'missing usage' and charge_category = 'Credit' then 'Add the credit to credit_grants.csv.'
@@ -112,12 +114,12 @@ final as (
             when status = 'missing usage'
                 then 'Configure the key or organisation that used it, and add it to accounts.csv.'
             when computed is null
-                then 'Give the credit note, in invoice_lines.csv, the sku_id and period of the line that it credits.'
+                then 'In invoice_lines.csv, give the credit note the sku_id and period of the line that it credits.'
             when is_explained
-                then {{ dbt.concat(['comparison', "' This explains both: ask the vendor for the quantity.'"]) }}
+                then {{ dbt.concat(['comparison', "' This explains both differences: ask the vendor for the quantity.'"]) }}
             when comparison is not null then {{ dbt.concat(['comparison', "' The rest: '", 'correction']) }}
             when status = 'over' and net <= computed_high
-                then 'A part may be billed as a dearer SKU, at most computed_high: ask the vendor for its quantity.'
+                then 'A part may be billed as a more expensive SKU, at most computed_high: ask the vendor for its quantity.'
             else correction
         end as {{ dbt.type_string() }}) as what_to_do,
         has_unpriced_usage

@@ -1,0 +1,223 @@
+"""The raw rows of a database that several tests share; each test has its own accounts."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+
+import yaml
+
+from meterhouse.sources.registry import PROVIDERS
+from tests.pipelines.transform.warehouse import PROJECT, usage, window
+
+REQUESTED_FROM = date(2025, 12, 20)
+FIRST = date(2026, 1, 1)
+TODAY = date(2026, 5, 31)
+NOW = "2026-05-31 13:20:00"
+GAP = (date(2026, 4, 10), date(2026, 4, 12))
+SPIKE = date(2026, 5, 13)
+
+FORMULA_HOURS = [
+    (f"2025-04-{day:02} {hour:02}:00", (day * 7919 + hour * 104_729) % 9_973) for day in range(1, 31) for hour in range(24)
+]
+"""Usage of more than a million images, spread unevenly over a month."""
+
+COST_ROWS = (
+    *(usage(f"2025-05-{day:02} 10:00", "image", 100_000, account="images") for day in range(1, 16)),
+    *(usage(f"2025-05-{day:02} 10:00", "pdf-page", 400_000, account="pages", app_id=f"a{day}") for day in range(1, 6)),
+    *(usage(f"2025-05-01 {hour:02}:00", "strokes-session", 500_000, account="sessions") for hour in range(4)),
+    *(usage(f"2025-05-{day:02} 10:00", "image", 300_000, account="mixed") for day in range(1, 11)),
+    *(usage(f"2025-05-{day:02} 10:00", "pdf-page", 80_000, account="mixed") for day in range(1, 11)),
+    *(usage(f"2025-05-{day:02} 10:00", "strokes-session", 50_000, account="mixed") for day in range(1, 11)),
+    usage("2025-02-28 23:00", "image", 150_000, account="history"),
+    usage("2025-03-01 00:00", "image", 150_000, account="history"),
+    usage("2024-11-30 23:00", "pdf-page", 50_000, account="history"),
+    usage("2024-12-01 00:00", "pdf-page", 50_000, account="history"),
+    usage("2022-06-05 23:00", "image", 10, account="history"),
+    usage("2025-05-01 10:00", "conversion", 7, account="surprising"),
+    usage("2025-05-01 10:00", "image-of-tomorrow", 8, account="surprising"),
+    usage("2025-05-01 10:00", "image", 9, account="surprising"),
+    usage("2025-05-01 11:00", "image", 0, account="surprising"),
+    usage("2025-05-01 00:00", "image", 11, account="by_day", timespan="day"),
+    usage("2025-05-05 00:00", "image", 12, account="by_week", timespan="week"),
+    usage("2025-05-01 00:00", "image", 13, account="by_month", timespan="month"),
+    *(
+        usage(start, ("image", "image-async")[count % 2], count, account="formula", app_id=("f1", "f2")[count % 3 % 2])
+        for start, count in FORMULA_HOURS
+    ),
+    usage("2025-05-31 22:00", "image", 14, account="running"),
+    usage("2025-05-31 23:00", "image", 15, account="running", is_complete=False),
+    *(
+        window("2022-06-01 00:00", "2025-06-01 00:00", account=account)
+        for account in (
+            *("images", "pages", "sessions", "mixed", "history", "surprising", "by_day", "by_week", "by_month", "formula"),
+        )
+    ),
+    window("2022-06-01 00:00", "2025-05-31 23:00", account="running"),
+)
+"""Usage of Mathpix around price tiers, price changes and buckets of all lengths; each account is a case."""
+
+
+def dates(first: date, last: date) -> list[date]:
+    return [first + timedelta(days) for days in range((last - first).days + 1)]
+
+
+def quantity(series: int, day: date) -> int:
+    """A made-up amount with a weekly pattern, days without usage, and one spike."""
+    if day == SPIKE:
+        return 9_000
+    return (
+        0 if day.toordinal() % 11 == series else (400 if day.isoweekday() < 6 else 90) + (day.toordinal() * 37 + series) % 53
+    )
+
+
+def raw_tables(provider: str) -> list[str]:
+    """The statements that create all raw tables of a provider, with the types that its sources declare."""
+    page = PROJECT / "models" / "staging" / provider / f"_{provider}__sources.yml"
+    (source,) = yaml.safe_load(page.read_text())["sources"]
+    statements = [f"create schema {provider}"]
+    for table in source["tables"]:
+        columns = ", ".join('"{name}" {data_type}'.format_map(column) for column in table["columns"])
+        statements.append(f"create table {provider}.{table['name']} ({columns})")
+    return statements
+
+
+def row(table: str, **values: object) -> str:
+    """The statement that stores one row; other columns are null."""
+    texts = [str(value) if isinstance(value, (int, Decimal)) else f"'{value}'" for value in values.values()]
+    names = ", ".join(f'"{name}"' for name in values)
+    return f"insert into {table} ({names}) values ({', '.join(texts)})"
+
+
+def fetched_window(
+    provider: str, resource: str, account: str, part: str, first: date, until: str, complete_until: str
+) -> str:
+    """The statement that stores a fetched window, complete up to `complete_until`."""
+    return row(
+        f"{provider}.fetched_windows",
+        resource=resource,
+        account=account,
+        part=part,
+        window_start=f"{first} 00:00:00+00",
+        window_end=f"{until}+00",
+        complete_until=f"{complete_until}+00",
+        row_count=1,
+        fetched_at=f"{min(until, NOW)}+00",
+    )
+
+
+def trend_rows() -> Iterator[str]:
+    """Five months of all providers: a Mathpix account has a gap of three days, another a table that is no longer loaded."""
+    stamp = {"fetched_at": f"{NOW}+00", "row_version": "v"}
+    for day in dates(FIRST, TODAY):
+        done = {"is_complete": day < TODAY} | stamp
+        for series, account in enumerate(("default", "holed")):
+            if not (amount := quantity(series, day)) or (account == "holed" and GAP[0] <= day <= GAP[1]):
+                continue
+            yield row(
+                "mathpix.ocr_usage_by_usage_type",
+                account=account,
+                timespan="hour",
+                bucket_start=f"{day} 09:00:00+00",
+                bucket_end=f"{day} 10:00:00+00",
+                app_id=account,
+                group_id="g",
+                usage_type="image",
+                request_args_hash="",
+                count=amount,
+                **done | {"is_complete": True},
+            )
+        yield row(
+            "reducto.usage_by_product",
+            account="default",
+            org_id="org",
+            date=day,
+            product="parse",
+            credits=Decimal(quantity(2, day)) / 4,
+            request_count=1,
+            is_unrated=False,
+            **done,
+        )
+        yield row(
+            "onepin.usage_daily",
+            account="default",
+            workspace_id="w",
+            timezone="UTC",
+            date=day,
+            credits=quantity(3, day),
+            characters=10 * quantity(3, day),
+            lines=1,
+            runs=1,
+            **done,
+        )
+        yield row(
+            "scopix.usage_daily",
+            account="default",
+            date=day,
+            api_key_id="",
+            total_credits=quantity(4, day),
+            total_requests=1,
+            **done,
+        )
+    whole = f"{TODAY + timedelta(1)} 00:00:00"
+    hour, day_before = f"{TODAY} 13:00:00", f"{TODAY} 00:00:00"
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "default", "", REQUESTED_FROM, f"{TODAY} 14:00:00", hour)
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "holed", "", REQUESTED_FROM, *[f"{GAP[0]} 00:00:00"] * 2)
+    after = GAP[1] + timedelta(1)
+    yield fetched_window("mathpix", "ocr_usage_by_usage_type", "holed", "", after, f"{TODAY} 14:00:00", hour)
+    yield fetched_window(
+        "mathpix", "ocr_usage_by_app_id", "default", "", REQUESTED_FROM, "2026-05-20 09:00:00", "2026-05-20 08:00:00"
+    )
+    yield fetched_window("reducto", "usage_by_product", "default", "org", FIRST, whole, day_before)
+    yield fetched_window("onepin", "usage_daily", "default", "w|UTC", FIRST, whole, day_before)
+    yield fetched_window("scopix", "usage_daily", "default", "", FIRST, whole, day_before)
+
+
+def dimension_rows() -> Iterator[str]:
+    """Uneven numbers in every grouping, and hours with and without a usage type; all accounts are named "parts"."""
+    for hour in range(12):
+        start = f"2025-05-01 {hour:02}:00"
+        images, pages = 7 * hour + 1, 11 * hour + 3
+        yield usage(start, "image", images, account="parts")
+        yield usage(start, "pdf-page", pages, account="parts")
+        yield usage(start, "conversion", 2, account="parts")
+        meter = "image" if hour % 2 else ""
+        yield usage(start, meter, images, account="parts", grouping="app_id", app_id=f"App {hour}")
+        yield usage(start, "pdf-page", pages - 1, account="parts", grouping="app_id", app_id=f"app-{hour}")
+        yield usage("2025-05-02 10:00", "image", images, account="parts")
+        yield usage("2025-05-02 10:00", "image", images, account="parts", grouping="app_id", app_id=f"ä{hour}")
+    yield window("2025-05-01 00:00", "2025-05-03 00:00", account="parts")
+    stamp = {"is_complete": True, "fetched_at": "2026-05-03 00:00+00", "row_version": "v"}
+    for grouping, values in {"product": ("parse",), "file_type": ("pdf", "", "DOCX")}.items():
+        used = {"credits": Decimal("10.5") / len(values), "request_count": 3 // len(values), "is_unrated": False}
+        for value in values:
+            keys = {"account": "parts", "org_id": "parts", "date": "2026-05-01", grouping: value}
+            yield row(f"reducto.usage_by_{grouping}", **keys, **used, **stamp)
+    workspace = {"account": "parts", "workspace_id": "parts"}
+    counts = {"credits": 9, "characters": 8, "lines": 7, "runs": 3}
+    yield row("onepin.usage_daily", **workspace, timezone="Asia/Tokyo", date="2026-05-02", **counts, **stamp)
+    for event in ("e1", "e2"):
+        yield row(
+            "onepin.usage_activity",
+            **workspace,
+            id=event,
+            timestamp="2026-05-01 20:00+00",
+            user_id="u1",
+            user_name="Ada",
+            action="workflow_run",
+            kind="completed",
+            resource_type="workflow",
+            resource_id="w1",
+            resource_name="Trailer",
+            **stamp,
+        )
+    until = "2026-05-03 00:00:00"
+    yield fetched_window("onepin", "usage_daily", "parts", "parts|Asia/Tokyo", date(2026, 5, 1), until, until)
+
+
+def raw_rows() -> Iterator[str]:
+    """The statements that create all raw tables and store all rows."""
+    for provider in PROVIDERS:
+        yield from raw_tables(provider)
+    yield from COST_ROWS
+    yield from trend_rows()
+    yield from dimension_rows()
