@@ -128,8 +128,8 @@ differing as (
         {% for column in usage + ['timespan'] %}coalesce(present.{{ column }}, last_frozen.{{ column }}) as {{ column }},
         {% endfor -%}
         coalesce(present.is_complete, true) as is_complete,
-        coalesce(last_frozen.quantity, 0) as quantity_before,
-        coalesce(present.quantity, 0) as quantity_after,
+        cast(coalesce(last_frozen.quantity, 0) as numeric(28, 9)) as quantity_before,
+        cast(coalesce(present.quantity, 0) as numeric(28, 9)) as quantity_after,
         last_frozen.quantity is not null as was_frozen
     from present
     full outer join last_frozen
@@ -175,8 +175,8 @@ unioned as (
         timespan,
         true as is_complete,
         corrected_on,
-        quantity_before,
-        quantity as quantity_after,
+        cast(quantity_before as numeric(28, 9)) as quantity_before,
+        cast(quantity as numeric(28, 9)) as quantity_after,
         closed_at as corrected_at
     from corrected
 
