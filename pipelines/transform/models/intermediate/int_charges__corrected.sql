@@ -123,7 +123,7 @@ final as (
         cast({{ dbt.date_trunc('month', 'differences.billed_on') }} as date) as billing_month,
         differences.billed_on,
         {%- for measure in measures + ['quantity_before', 'quantity_after'] %}
-        differences.{{ measure }},
+        cast(differences.{{ measure }} as numeric(28, 9)) as {{ measure }},
         {%- endfor %}
         differences.unit,
         differences.currency,
