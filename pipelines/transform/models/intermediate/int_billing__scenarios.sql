@@ -54,12 +54,8 @@ scenarios as (
 
     select
         steps.*,
-        lag(corrected_on) over (
-            partition by provider, billing_account order by position, corrected_on
-        ) as last_corrected_on,
-        lag(position) over (
-            partition by provider, billing_account order by position, corrected_on
-        ) as last_position
+        lag(corrected_on) over (partition by provider, billing_account order by position, corrected_on) as last_corrected_on,
+        lag(position) over (partition by provider, billing_account order by position, corrected_on) as last_position
     from steps
 
 ),
