@@ -9,7 +9,7 @@
 
         select
             {{ usage }}.*,
-            coalesce(nullif(billing_accounts.billing_account, ''), {{ usage }}.account) as billing_account,
+            coalesce(billing_accounts.billing_account, {{ usage }}.account) as billing_account,
             {{ billing_timezone(usage ~ '.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
         from {{ usage }}
         left join billing_accounts

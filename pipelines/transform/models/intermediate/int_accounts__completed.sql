@@ -51,7 +51,7 @@ owned as (
 
     select
         accounts.*,
-        coalesce(nullif(billing_accounts.billing_account, ''), accounts.account) as billing_account,
+        coalesce(billing_accounts.billing_account, accounts.account) as billing_account,
         {{ billing_timezone('accounts.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
     from accounts
     left join billing_accounts

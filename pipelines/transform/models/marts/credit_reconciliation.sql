@@ -111,7 +111,7 @@ compared as (
 
     select
         stated.provider,
-        coalesce(nullif(billing_accounts.billing_account, ''), stated.account) as billing_account,
+        coalesce(billing_accounts.billing_account, stated.account) as billing_account,
         stated.date,
         stated.unit,
         stated.period_start,
