@@ -1,3 +1,16 @@
+{# The columns of a charge that say what it is for, and those that add up. #}
+{% macro charge_identity() %}
+    {{- return([
+        'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id', 'charge_category',
+        'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end',
+    ]) -}}
+{% endmacro %}
+
+{% macro charge_measures() %}
+    {{- return(['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost']) -}}
+{% endmacro %}
+
+
 {# The columns of `int_usage__frozen` with their types. #}
 {% macro frozen_columns() %}
     {{- return({

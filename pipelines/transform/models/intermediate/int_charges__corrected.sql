@@ -1,11 +1,7 @@
 -- One row per correction: a charge of a closed period whose cost a restatement changes, and the day on which the change is
 -- billed. A correction is the difference between two scenarios, both at the current prices, credits and fees.
 
-{%- set identity = [
-    'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id', 'charge_category',
-    'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end',
-] %}
-{%- set measures = ['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost'] %}
+{%- set identity, measures = charge_identity(), charge_measures() %}
 
 with
 

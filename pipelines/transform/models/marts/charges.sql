@@ -4,11 +4,7 @@
 -- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, at the current prices,
 -- credits and fees. A restatement of its quantities is a correction in a later month: the difference between two scenarios.
 
-{%- set identity = [
-    'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id', 'charge_category',
-    'charge_frequency', 'charge_description', 'charge_period_start', 'charge_period_end',
-] %}
-{%- set measures = ['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost'] %}
+{%- set identity, measures = charge_identity(), charge_measures() %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
 
 with
