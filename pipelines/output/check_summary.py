@@ -1,5 +1,6 @@
 """The result of `meterhouse check`, for people and for machines."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,15 +86,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
 
 def closed_as_dict(period: ClosedPeriod) -> dict[str, Any]:
     """A closed period, for machines."""
-    return {
-        "provider": period.provider,
-        "account": period.account,
-        "meter": period.meter or None,
-        "period_start": period.period_start,
-        "period_end": period.period_end,
-        "invoice_id": period.invoice_id,
-        "closed_at": period.closed_at,
-    }
+    return asdict(period) | {"meter": period.meter or None}
 
 
 def write_billing_templates(folder: Path, out: CommandOutput) -> None:

@@ -64,14 +64,14 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
     the month again, with the current quantities.
 
     Raises:
-        ConfigurationError: there is no such provider, account or month, or it is not closed.
+        ConfigurationError: the provider, the account or the month is unknown, or the month is not closed.
         LoadError: the destination cannot be read or written, or a run is using it.
     """
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
     first = _first_day(month)
-    closed = [period for period in closed_periods(destination) if period.provider == provider]
     with exclusive_run(destination), destination.hold_open():
+        closed = [period for period in closed_periods(destination) if period.provider == provider]
         accounts = _accounts(destination, provider, account, closed)
         opened = [p for p in closed if p.account in accounts and first <= p.period_start < _next_month(first)]
         if not opened:
