@@ -97,7 +97,7 @@ def test_downstream_project_builds_with_the_package(downstream: Downstream) -> N
     assert schemas["finance"] == len(MARTS) + 1
     results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
     kinds = {result["unique_id"].rsplit(".")[0] for result in results}
-    assert kinds == {"model", "seed", "test"}
+    assert kinds == {"model", "seed", "test", "operation"}  # the hook that carries over closed months
     assert {result["status"] for result in results} == {"success", "pass"}
     manifest = json.loads((downstream.folder / "target" / "manifest.json").read_text())
     assert {metric["name"] for metric in manifest["metrics"].values()} == METRICS
