@@ -18,7 +18,7 @@ from pathlib import Path
 
 import duckdb
 
-from tests.pipelines.transform.test_exactness import SCHEMA
+from tests.pipelines.transform.random_scenarios import SCHEMA
 from tests.pipelines.transform.warehouse import PROJECT, USAGE_COLUMNS
 
 APPS, USAGE_TYPES = 20, ("image", "pdf-page", "strokes-session")

@@ -12,18 +12,12 @@ from typing import Any
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
-from tests.pipelines.transform.test_exactness import inserts
+from tests.pipelines.transform.invoices import TABLES, TRACE
+from tests.pipelines.transform.random_scenarios import inserts
 from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse
 
 pytestmark = pytest.mark.thorough
 
-INVOICES = """create table billing.invoices (provider text, billing_account text, invoice_id text, period_start date,
-    period_end date, issued_on date, status text, currency text, total decimal(28,9), tax decimal(28,9), source text,
-    row_number bigint, loaded_at timestamptz)"""
-LINES = """create table billing.invoice_lines (provider text, billing_account text, invoice_id text, line_number bigint,
-    charge_category text, sku_id text, description text, quantity decimal(28,9), unit text, amount decimal(28,9),
-    period_start date, period_end date, source text, row_number bigint, loaded_at timestamptz)"""
-TRACE = "'file.csv', 2, cast('2026-07-01 00:00:00+00' as timestamptz)"
 JANUARY, FEBRUARY, MARCH, APRIL, MAY, JUNE = (date(2026, month, 1) for month in range(1, 7))
 
 Costs = dict[tuple[date, str | None], Decimal]
@@ -225,7 +219,7 @@ def builds(scratch: Path) -> Builds:
     """Builds after usage and invoices, restatements, re-rating, invoices with corrections, and a provider off and on."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
     builds = Builds(duckdb_warehouse(scratch, scratch))
-    builds.step("billed", *inserts([SCENARIO]), INVOICES, LINES, *BILLED)
+    builds.step("billed", *inserts([SCENARIO]), *TABLES, *BILLED)
     builds.step("restated", *RESTATED)
     builds.step("re-rated", *RERATED)
     builds.step("corrected", *CORRECTED)
@@ -353,7 +347,7 @@ def test_postgresql_gives_the_same_charges(builds: Builds, tmp_path: Path, scrat
     with postgres_warehouse(tmp_path, scratch) as server:
         server.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
         elsewhere = Builds(server)
-        elsewhere.step("billed", *inserts([SCENARIO]), INVOICES, LINES, *BILLED)
+        elsewhere.step("billed", *inserts([SCENARIO]), *TABLES, *BILLED)
         elsewhere.step("restated", *RESTATED)
         elsewhere.step("corrected", *RERATED, *CORRECTED)
     unlike = {"discovered_at"}

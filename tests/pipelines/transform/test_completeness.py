@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
-from tests.pipelines.transform.test_exactness import inserts
+from tests.pipelines.transform.random_scenarios import inserts
 from tests.pipelines.transform.warehouse import Warehouse, d
 
 pytestmark = pytest.mark.thorough

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
-from tests.pipelines.transform.test_exactness import build, inserts
+from tests.pipelines.transform.random_scenarios import build, inserts
 from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d
 
 pytestmark = pytest.mark.thorough

@@ -3,7 +3,6 @@
 More examples: METERHOUSE_EXAMPLES=100 python -m pytest tests/pipelines/transform/test_invoice_lines.py
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, timedelta
@@ -14,12 +13,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.pipelines.transform.by_hand import Price, Scenario
 from tests.pipelines.transform.invoices import Charge, Invoice, Item, Line, Reconciliation, cents, statements
-from tests.pipelines.transform.test_exactness import SCENARIOS, build, named, prices_of_all, scenarios
+from tests.pipelines.transform.random_scenarios import SCENARIOS, build, examples, named, prices_of_all, scenarios
 from tests.pipelines.transform.warehouse import Warehouse, d
 
 pytestmark = pytest.mark.thorough
@@ -106,14 +105,7 @@ def charged_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
     return {charge_id: (invoice_id, number) for charge_id, invoice_id, number in warehouse.query(query)}
 
 
-@settings(
-    max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", "1")),
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-    print_blob=False,
-)
+@examples(1)
 @given(
     drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS),
     shared=prices_of_all(),

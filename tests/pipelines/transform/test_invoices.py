@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.invoices import Invoice, Line, statements
-from tests.pipelines.transform.test_exactness import inserts
+from tests.pipelines.transform.random_scenarios import inserts
 from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse
 
 pytestmark = pytest.mark.thorough

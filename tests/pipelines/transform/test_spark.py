@@ -22,7 +22,7 @@ from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
 from tests.pipelines.transform.invoices import statements
-from tests.pipelines.transform.test_exactness import SCHEMA, inserts, named, prices_of_all, scenarios
+from tests.pipelines.transform.random_scenarios import SCHEMA, inserts, named, prices_of_all, scenarios
 from tests.pipelines.transform.test_invoices import INVOICES, MATHPIX, NEVER
 from tests.pipelines.transform.warehouse import MARTS, MODELS_ONLY, PROJECT, duckdb_warehouse
 from tests.test_project import TOP
