@@ -21,7 +21,7 @@ billing_accounts as (
 
 ),
 
--- An account that is no longer loaded, for example of a provider that was switched off, has no charges to close.
+-- Accounts that are no longer loaded, such as those of a disabled provider, have no charges.
 loaded as (
 
     select distinct
@@ -35,7 +35,7 @@ final as (
 
     select
         events.provider,
-        cast(coalesce(nullif(billing_accounts.billing_account, ''), events.account) as {{ dbt.type_string() }})
+        cast(coalesce(billing_accounts.billing_account, events.account) as {{ dbt.type_string() }})
             as billing_account,
         events.account,
         events.meter,
