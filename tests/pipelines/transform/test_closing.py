@@ -14,7 +14,7 @@ import pytest
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.invoices import TABLES, TRACE
 from tests.pipelines.transform.random_scenarios import inserts
-from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse, postgres_warehouse
+from tests.pipelines.transform.warehouse import Warehouse, d, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -342,14 +342,12 @@ def test_a_disabled_provider_has_no_charges(builds: Builds) -> None:
     assert builds.frozen["on"] == builds.frozen["off"] == builds.frozen["later"]
 
 
-def test_postgresql_gives_the_same_charges(builds: Builds, tmp_path: Path, scratch: Path) -> None:
+def test_postgresql_gives_the_same_charges(builds: Builds, postgres: Warehouse) -> None:
     """Keys, corrections and quantities are the same as on DuckDB, in any session time zone."""
-    with postgres_warehouse(tmp_path, scratch) as server:
-        server.execute(["alter database postgres set timezone to 'Pacific/Kiritimati'"])
-        elsewhere = Builds(server)
-        elsewhere.step("billed", *inserts([SCENARIO]), *TABLES, *BILLED)
-        elsewhere.step("restated", *RESTATED)
-        elsewhere.step("corrected", *RERATED, *CORRECTED)
+    elsewhere = Builds(postgres)
+    elsewhere.step("billed", *inserts([SCENARIO]), *TABLES, *BILLED)
+    elsewhere.step("restated", *RESTATED)
+    elsewhere.step("corrected", *RERATED, *CORRECTED)
     unlike = {"discovered_at"}
     for step in ("billed", "restated", "corrected"):
         left, right = (

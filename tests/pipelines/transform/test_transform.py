@@ -18,7 +18,6 @@ from tests.pipelines.transform.warehouse import (
     Warehouse,
     d,
     duckdb_warehouse,
-    postgres_warehouse,
     usage,
 )
 
@@ -164,18 +163,17 @@ QUOTIENTS = {
 
 
 @pytest.mark.thorough
-def test_postgresql_computes_the_same_rows(built: Warehouse, tmp_path: Path, scratch: Path) -> None:
+def test_postgresql_computes_the_same_rows(built: Warehouse, postgres: Warehouse) -> None:
     """PostgreSQL gives the same rows and comments as DuckDB, and passes all tests, including unit tests."""
-    with postgres_warehouse(tmp_path, scratch) as elsewhere:
-        elsewhere.execute([*raw_rows(), "alter database postgres set timezone to 'Pacific/Kiritimati'"])
-        outcome = elsewhere.dbt("build")
-        assert outcome.having("error", "fail", "skipped") == []
-        assert outcome.having("warn") == ["assert_mathpix_groupings_agree"]  # as in `built`
-        assert elsewhere.marts() == built.marts()
-        assert elsewhere.query(BACKTEST) == built.query(BACKTEST) != []
-        assert elsewhere.comments() == built.comments()
-        for engine in (built, elsewhere):
-            assert engine.values(QUOTIENTS) == [d(exact) for exact in QUOTIENTS.values()], engine.target
+    postgres.execute(list(raw_rows()))
+    outcome = postgres.dbt("build")
+    assert outcome.having("error", "fail", "skipped") == []
+    assert outcome.having("warn") == ["assert_mathpix_groupings_agree"]  # as in `built`
+    assert postgres.marts() == built.marts()
+    assert postgres.query(BACKTEST) == built.query(BACKTEST) != []
+    assert postgres.comments() == built.comments()
+    for engine in (built, postgres):
+        assert engine.values(QUOTIENTS) == [d(exact) for exact in QUOTIENTS.values()], engine.target
 
 
 @pytest.mark.thorough
