@@ -3,7 +3,7 @@
 All examples share one database, each with its own billing account: a build takes as long for one example as for all.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -187,12 +187,17 @@ class Builds:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     frozen: dict[str, int] = field(default_factory=dict)
 
-    def step(self, name: str, *statements: str, variables: str = "{}") -> None:
+    def step(self, name: str, *statements: str, **variables: object) -> None:
         self.warehouse.execute(statements)
-        outcome = self.warehouse.dbt(
-            "build", "--select", "+int_usage__frozen", "--exclude-resource-type", "unit_test", "--vars", variables,
-            "--indirect-selection", "cautious",
-        )  # fmt: skip
+        outcome = replace(self.warehouse, variables=variables).dbt(
+            "build",
+            "--select",
+            "+int_usage__frozen",
+            "--exclude-resource-type",
+            "unit_test",
+            "--indirect-selection",
+            "cautious",
+        )
         assert outcome.having("error", "fail", "skipped") == [], name
         costs: dict[str, Costs] = {}
         for billing_account, month, charge_class, cost in self.warehouse.query("""
@@ -224,7 +229,7 @@ def builds(scratch: Path) -> Builds:
     builds.step("re-rated", *RERATED)
     builds.step("corrected", *CORRECTED)
     builds.step("later", *LATER)
-    builds.step("off", variables="{scopix_enabled: false}")
+    builds.step("off", scopix_enabled=False)
     builds.step("on")
     return builds
 
