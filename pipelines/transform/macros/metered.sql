@@ -5,18 +5,7 @@
     columns to keep.
 #}
 {% macro metered(usage, also=[]) %}
-    owned as (
-
-        select
-            {{ usage }}.*,
-            coalesce(billing_accounts.billing_account, {{ usage }}.account) as billing_account,
-            {{ billing_timezone(usage ~ '.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
-        from {{ usage }}
-        left join billing_accounts
-            on {{ usage }}.provider = billing_accounts.provider
-            and {{ usage }}.account = billing_accounts.account
-
-    ),
+    {{- owned(usage) }},
 
     -- Days, weeks and months are already calendar units of the vendor. A time zone must not shift them: the day would begin
     -- on the evening before, and the first of a month would be billed with the month before.
@@ -36,9 +25,9 @@
 
         select
             cast(dated.provider as {{ dbt.type_string() }}) as provider,
-            cast(dated.billing_account as {{ dbt.type_string() }}) as billing_account,
+            dated.billing_account,
             dated.account,
-            cast(dated.billing_timezone as {{ dbt.type_string() }}) as billing_timezone,
+            dated.billing_timezone,
             cast(dated.meter as {{ dbt.type_string() }}) as meter,
             cast(dated.timespan as {{ dbt.type_string() }}) as timespan,
             dated.bucket_start,

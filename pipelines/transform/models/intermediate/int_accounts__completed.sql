@@ -47,26 +47,15 @@ billing_accounts as (
 
 ),
 
-owned as (
-
-    select
-        accounts.*,
-        coalesce(billing_accounts.billing_account, accounts.account) as billing_account,
-        {{ billing_timezone('accounts.provider', 'billing_accounts.billing_timezone') }} as billing_timezone
-    from accounts
-    left join billing_accounts
-        on accounts.provider = billing_accounts.provider
-        and accounts.account = billing_accounts.account
-
-),
+{{ owned('accounts') }},
 
 final as (
 
     select
         cast(provider as {{ dbt.type_string() }}) as provider,
-        cast(billing_account as {{ dbt.type_string() }}) as billing_account,
+        billing_account,
         account,
-        cast(billing_timezone as {{ dbt.type_string() }}) as billing_timezone,
+        billing_timezone,
         complete_from,
         complete_until,
         {{ billing_date('complete_from', 'billing_timezone') }} as complete_from_billing_date,

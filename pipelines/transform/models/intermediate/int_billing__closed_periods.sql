@@ -31,28 +31,26 @@ loaded as (
 
 ),
 
+{{ owned('events') }},
+
 final as (
 
     select
-        events.provider,
-        cast(coalesce(billing_accounts.billing_account, events.account) as {{ dbt.type_string() }})
-            as billing_account,
-        events.account,
-        events.meter,
-        events.bucket_start,
-        events.bucket_end,
-        events.period_start,
-        events.period_end,
-        events.invoice_id,
-        events.closed_at
-    from events
+        owned.provider,
+        owned.billing_account,
+        owned.account,
+        owned.meter,
+        owned.bucket_start,
+        owned.bucket_end,
+        owned.period_start,
+        owned.period_end,
+        owned.invoice_id,
+        owned.closed_at
+    from owned
     inner join loaded
-        on events.provider = loaded.provider
-        and events.account = loaded.account
-    left join billing_accounts
-        on events.provider = billing_accounts.provider
-        and events.account = billing_accounts.account
-    where events.timespan = 'period'
+        on owned.provider = loaded.provider
+        and owned.account = loaded.account
+    where owned.timespan = 'period'
 
 )
 

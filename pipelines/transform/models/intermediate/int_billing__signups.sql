@@ -19,11 +19,11 @@ signed_up as (
 
     select
         provider,
-        coalesce(nullif(billing_account, ''), account) as billing_account,
+        billing_account,
         min(signed_up_on) as signed_up_on
     from billing_accounts
     where signed_up_on is not null
-    group by provider, coalesce(nullif(billing_account, ''), account)
+    group by provider, billing_account
 
 ),
 

@@ -36,25 +36,23 @@ known as (
 
 ),
 
+{{ owned('known', also=['plan', 'signed_up_on']) }},
+
 final as (
 
     select
-        cast(known.provider as {{ dbt.type_string() }}) as provider,
-        cast(known.account as {{ dbt.type_string() }}) as account,
-        cast(coalesce(billing_accounts.billing_account, known.account) as {{ dbt.type_string() }}) as billing_account,
-        cast({{ billing_timezone('known.provider', 'billing_accounts.billing_timezone') }} as {{ dbt.type_string() }})
-            as billing_timezone,
-        cast(nullif(billing_accounts.plan, '') as {{ dbt.type_string() }}) as plan,
-        billing_accounts.signed_up_on,
+        cast(owned.provider as {{ dbt.type_string() }}) as provider,
+        cast(owned.account as {{ dbt.type_string() }}) as account,
+        owned.billing_account,
+        owned.billing_timezone,
+        cast(nullif(owned.plan, '') as {{ dbt.type_string() }}) as plan,
+        owned.signed_up_on,
         completed.complete_from,
         completed.complete_until
-    from known
-    left join billing_accounts
-        on known.provider = billing_accounts.provider
-        and known.account = billing_accounts.account
+    from owned
     left join completed
-        on known.provider = completed.provider
-        and known.account = completed.account
+        on owned.provider = completed.provider
+        and owned.account = completed.account
 
 )
 

@@ -107,38 +107,37 @@ computed as (
 
 ),
 
+{{ owned('stated') }},
+
 compared as (
 
     select
-        stated.provider,
-        coalesce(billing_accounts.billing_account, stated.account) as billing_account,
-        stated.date,
-        stated.unit,
-        stated.period_start,
-        stated.used as vendor_used,
-        stated.quota as vendor_limit,
-        stated.remaining as vendor_remaining,
-        case when stated.period_start is not null then coalesce(computed.used, 0) end as used,
-        case when stated.period_start is not null then coalesce(computed.used_before, 0) end as used_before,
+        owned.provider,
+        owned.billing_account,
+        owned.date,
+        owned.unit,
+        owned.period_start,
+        owned.used as vendor_used,
+        owned.quota as vendor_limit,
+        owned.remaining as vendor_remaining,
+        case when owned.period_start is not null then coalesce(computed.used, 0) end as used,
+        case when owned.period_start is not null then coalesce(computed.used_before, 0) end as used_before,
         case
             when
-                cast(stated.period_start as {{ type_utc() }}) >= accounts.complete_from
-                and stated.date <= accounts.complete_before_date
+                cast(owned.period_start as {{ type_utc() }}) >= accounts.complete_from
+                and owned.date <= accounts.complete_before_date
                 then 1
             else 0
         end as is_loaded
-    from stated
+    from owned
     left join computed
-        on stated.provider = computed.provider
-        and stated.account = computed.account
-        and stated.date = computed.date
-        and stated.unit = computed.unit
+        on owned.provider = computed.provider
+        and owned.account = computed.account
+        and owned.date = computed.date
+        and owned.unit = computed.unit
     left join accounts
-        on stated.provider = accounts.provider
-        and stated.account = accounts.account
-    left join billing_accounts
-        on stated.provider = billing_accounts.provider
-        and stated.account = billing_accounts.account
+        on owned.provider = accounts.provider
+        and owned.account = accounts.account
 
 ),
 
