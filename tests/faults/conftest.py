@@ -28,7 +28,9 @@ class Driver:
     """The process of driver.py, which forks a process for each run."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
         assert self._process.stdin
         assert self._process.stdout
         self._orders, self.answers = self._process.stdin, self._process.stdout
