@@ -56,7 +56,7 @@ class BackgroundRun:
                 "at": at,
                 "action": action,
                 "environment": dict(os.environ),
-                "folder": os.getcwd(),  # noqa: PTH109 - a working directory may have been removed
+                "folder": str(Path.cwd()),
                 "stdout": str(self._stdout),
                 "stderr": str(self._stderr),
             }
@@ -92,18 +92,22 @@ class BackgroundRun:
 
     def wait(self) -> int:
         """The exit status; no run prints a traceback."""
-        assert self.has_ended(within=60), f"the run does not end: {self.stdout}{self.stderr}"
+        status = self.exit_status()
+        assert "Traceback" not in self.stdout + self.stderr, self.stdout + self.stderr
+        return status
+
+    def exit_status(self) -> int:
+        """The exit status, negative after a signal."""
+        assert self.has_ended(within=200), f"the run does not end: {self.stdout}{self.stderr}"
         if self._status is None:
             self._status = int(self._driver.answers.readline())
-        assert "Traceback" not in self.stdout + self.stderr, self.stdout + self.stderr
         return self._status
 
     def kill(self) -> None:
         """Ends the run if it has not ended."""
-        if self._status is None:
-            if not self.has_ended():
-                self.send_signal(signal.SIGKILL)
-            self._status = int(self._driver.answers.readline())
+        if not self.has_ended():
+            self.send_signal(signal.SIGKILL)
+        self.exit_status()
 
     @property
     def steps(self) -> int:

@@ -130,7 +130,11 @@ def test_a_new_field_becomes_a_new_column(table: Table, change_objects: ChangeOb
     assert count > 2
     for added in ({"7": 7}, {"7.5": Decimal("7.5"), "[2, null]": [2, None], "true": True}):
         values = cycle(added.values())
-        change_objects(table.fields.marker, lambda item, values=values: item | {"regionCode": next(values)})
+
+        def add(item: dict[str, Any], values: Iterator[Any] = values) -> dict[str, Any]:
+            return item | {"regionCode": next(values)}
+
+        change_objects(table.fields.marker, add)
         table.load()
         assert table.columns() == columns | {"region_code": "VARCHAR"}
         for stored in added:
