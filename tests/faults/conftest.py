@@ -1,10 +1,13 @@
 """Fixtures of the fault tests: runs in a process of their own, and a check that the database is complete."""
 
+import json
+import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,37 +24,90 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 START = TODAY - timedelta(days=3)
 
 
-class BackgroundRun:
-    """A run in a process of its own; `stdout` and `stderr` once it has ended."""
+class Driver:
+    """The process of driver.py, which forks a process for each run."""
 
-    def __init__(self, *arguments: str, at: int = 0, action: str = "kill") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER), str(at), action, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._orders, self.answers = self._process.stdin, self._process.stdout
+
+    def start(self, order: Mapping[str, Any]) -> int:
+        """The id of the new process; its exit status is the next answer."""
+        self._orders.write(json.dumps(order).encode() + b"\n")
+        return int(self.answers.readline())
+
+    def end(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+class BackgroundRun:
+    """A run in a process of its own; `stdout` and `stderr` are files."""
+
+    def __init__(self, driver: Driver, folder: Path, arguments: Sequence[str], at: int, action: str) -> None:
+        self._driver, self._stdout, self._stderr = driver, folder / "stdout", folder / "stderr"
+        self._status: int | None = None
+        self._process = driver.start(
+            {
+                "arguments": arguments,
+                "at": at,
+                "action": action,
+                "environment": dict(os.environ),
+                "folder": str(Path.cwd()),
+                "stdout": str(self._stdout),
+                "stderr": str(self._stderr),
+            }
         )
 
-    def wait_for_step(self) -> None:
-        """Returns when the run has announced its step."""
-        assert self.process.stdout
-        for line in self.process.stdout:
-            if line == "here\n":
-                return
-        pytest.fail(f"the run ended before that step: {self.process.stderr.read() if self.process.stderr else ''}")
+    @property
+    def stdout(self) -> str:
+        return self._stdout.read_text() if self._stdout.exists() else ""
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.read_text() if self._stderr.exists() else ""
+
+    def has_ended(self, within: float = 0) -> bool:
+        """Whether the process has ended, or ends within so many seconds."""
+        return self._status is not None or bool(select.select([self._driver.answers], [], [], within)[0])
+
+    def wait_for_step(self, number: int = 1) -> None:
+        """Returns when the run has announced so many steps."""
+        self._wait_until(lambda: self.stdout.count("here\n") >= number)
 
     def wait_for_request(self, sandbox: Sandbox) -> None:
         """Returns when the sandbox has received a request."""
-        while not sandbox.requests:
-            if self.process.poll() is not None:
-                pytest.fail(f"the run ended before its first request: {self.process.communicate()}")
-            time.sleep(0.01)
+        self._wait_until(lambda: bool(sandbox.requests))
+
+    def _wait_until(self, happened: Callable[[], bool]) -> None:
+        while not happened():
+            if self.has_ended(within=0.01) and not happened():
+                pytest.fail(f"the run ended too early: {self.stdout}{self.stderr}")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self._process, number)
 
     def wait(self) -> int:
         """The exit status; no run prints a traceback."""
-        self.stdout, self.stderr = self.process.communicate(timeout=60)
+        status = self.exit_status()
         assert "Traceback" not in self.stdout + self.stderr, self.stdout + self.stderr
-        return self.process.returncode
+        return status
+
+    def exit_status(self) -> int:
+        """The exit status, negative after a signal."""
+        assert self.has_ended(within=200), f"the run does not end: {self.stdout}{self.stderr}"
+        if self._status is None:
+            self._status = int(self._driver.answers.readline())
+        return self._status
+
+    def kill(self) -> None:
+        """Ends the run if it has not ended."""
+        if not self.has_ended():
+            self.send_signal(signal.SIGKILL)
+        self.exit_status()
 
     @property
     def steps(self) -> int:
@@ -59,29 +115,29 @@ class BackgroundRun:
         return int(self.stdout.splitlines()[-1])
 
 
+Start = Callable[..., BackgroundRun]
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Driver]:
+    """One process for all tests: its imports take longer than a run."""
+    started = Driver()
+    yield started
+    started.end()
+
+
 @pytest.fixture
-def start() -> Iterator[Any]:
-    """Starts runs in the background, and ends those that outlive the test."""
+def start(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts runs in the background, one at a time, and ends a run that outlives the test."""
     started: list[BackgroundRun] = []
 
     def begin(*arguments: str, at: int = 0, action: str = "kill") -> BackgroundRun:
-        started.append(BackgroundRun(*arguments, at=at, action=action))
+        started.append(BackgroundRun(driver, tmp_path_factory.mktemp("run"), arguments, at, action))
         return started[-1]
 
     yield begin
     for run in started:
-        if run.process.poll() is None:
-            run.process.kill()
-            run.process.communicate()
-
-
-@pytest.fixture(autouse=True)
-def own_dlt_data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """dlt's working directories of this test alone, which it may break."""
-    folder = tmp_path_factory.mktemp("own")
-    monkeypatch.setenv("DLT_DATA_DIR", str(folder))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+        run.kill()
 
 
 def require_complete(cli: Cli, sandbox: Sandbox, providers: Iterable[str]) -> None:
@@ -111,3 +167,35 @@ def recent_cli(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyP
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START.date().isoformat())
     return cli
+
+
+@pytest.fixture(scope="module")
+def first_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], Path]]:
+    """By providers, a folder with the database and dlt's folder after a first run, which one test makes."""
+    folders: dict[tuple[str, ...], Path] = {}
+    yield folders
+    for folder in folders.values():
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def loaded_cli(
+    recent_cli: Cli,
+    sandbox: Sandbox,
+    providers: tuple[str, ...],
+    dlt_data_dir: Path,
+    first_runs: dict[tuple[str, ...], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cli:
+    """`recent_cli` after a first run."""
+    pipelines, first = dlt_data_dir / "pipelines", first_runs.get(providers)
+    if first is None:
+        recent_cli(*LOAD)
+        first = first_runs[providers] = tmp_path_factory.mktemp("first")
+        shutil.copy(recent_cli.database, first)
+        shutil.copytree(pipelines, first / "pipelines", ignore=shutil.ignore_patterns("transform"))
+    else:
+        shutil.copy(first / recent_cli.database.name, recent_cli.database)
+        shutil.copytree(first / "pipelines", pipelines, dirs_exist_ok=True)
+    sandbox.requests.clear()
+    return recent_cli

@@ -1,9 +1,11 @@
-"""Runs `meterhouse` in a process of its own and interferes at the n-th step of its work.
+"""Runs `meterhouse` in processes of their own, and interferes at the n-th step of their work.
 
-    python driver.py STEP ACTION ARGUMENTS…
+This process imports what a run needs, which takes seconds, and then forks a process for each line of stdin, an `Order` as
+JSON. It prints the id of the process, and the exit status once the process has ended. It has a single thread, no connection
+and no open file, so that a forked process starts like a new one.
 
 Steps are the requests to a provider, the phases of dlt, each statement that dlt sends to DuckDB, and each node of dbt. At
-step STEP (0 for never), ACTION is one of
+step `at` (0 for never), `action` is one of
 
     kill            end the process as `kill -9` does
     announce        print "here" and go on
@@ -14,14 +16,16 @@ A run that survives prints its number of steps at the end.
 """
 
 import atexit
+import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from itertools import count
-from threading import Lock
-from typing import Any
+from typing import Any, TypedDict
 
 import dlt
 import duckdb
@@ -31,10 +35,62 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from meterhouse.pipelines import cli
 from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.sources.registry import PROVIDERS
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
-at, action = int(sys.argv.pop(1)), sys.argv.pop(1)
-steps, taken, lock = count(1), 0, Lock()
+IMPORTED_BY_A_RUN = (
+    "dlt.destinations.impl.duckdb.duck",
+    "meterhouse.pipelines.output.console",
+    "meterhouse.pipelines.output.progress",
+    "meterhouse.pipelines.output.summary",
+    "meterhouse.pipelines.run.orchestrate",
+    "meterhouse.pipelines.warehouse.resolve",
+    "pyarrow.dataset",
+    *(f"meterhouse.sources.{name}" for name in PROVIDERS),
+)
+
+
+class Order(TypedDict):
+    """A run: the command line, the step and the action, and the process around it."""
+
+    arguments: list[str]
+    at: int
+    action: str
+    environment: dict[str, str]
+    folder: str
+    stdout: str
+    stderr: str
+
+
+def next_order() -> Order:
+    """Forks a process for each order, one after the other. Returns only in the new processes."""
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            order: Order = json.loads(line)
+            return order
+        print(process, flush=True)  # noqa: T201 - the answer to the order
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+    sys.exit()
+
+
+def become(order: Order) -> None:
+    """Gives this process the environment, the folder, the files and the signals of a new one."""
+    for path, descriptor in ((os.devnull, 0), (order["stdout"], 1), (order["stderr"], 2)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    sys.argv[1:] = order["arguments"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+
+
+for module in IMPORTED_BY_A_RUN:
+    import_module(module)
+assert threading.active_count() == 1
+become(order := next_order())
+at, action = order["at"], order["action"]
+steps, taken, lock = count(1), 0, threading.Lock()
 
 
 def step() -> None:

@@ -1,14 +1,16 @@
 """No key or password is in any output, log, file or table, however a run fails."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
+from tests.faults.conftest import Start
 from tests.providers import DESCRIPTIONS
+
+Command = Callable[..., str]
 
 
 @pytest.fixture
@@ -26,17 +28,16 @@ def keys(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[st
     return found
 
 
-def command(*arguments: str, status: int = 1) -> str:
-    """All output of the command, which runs in a process of its own, with its log."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert finished.returncode == status, finished.stderr
-    return finished.stdout + finished.stderr
+@pytest.fixture
+def command(start: Start) -> Command:
+    """Runs the command in a process of its own, and returns all output, with its log."""
+
+    def run(*arguments: str, status: int = 1) -> str:
+        process = start(*arguments)
+        assert process.exit_status() == status, process.stderr
+        return process.stdout + process.stderr
+
+    return run
 
 
 def stored_values(cli: Cli) -> str:
@@ -58,7 +59,7 @@ def require_absent(secrets: dict[str, str], output: str, *folders: Path) -> None
 
 @pytest.mark.thorough
 def test_a_failing_run_prints_and_writes_no_key(
-    cli: Cli, sandbox: Sandbox, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, cli: Cli, sandbox: Sandbox, keys: dict[str, str], dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vendors repeat the key in an error, in HTML or in a redirect, or send nothing; then hosts are down."""
     for provider in DESCRIPTIONS.values():
@@ -85,7 +86,7 @@ def test_a_failing_run_prints_and_writes_no_key(
         monkeypatch.setenv(provider.setting("base_url"), "http://127.0.0.1:9")
     output += command("run", "--no-models")
     assert output.count("FAILED") > len(DESCRIPTIONS)
-    require_absent(keys, output + stored_values(cli), cli.folder, own_dlt_data_dir)
+    require_absent(keys, output + stored_values(cli), cli.folder, dlt_data_dir)
     assert cli.rows("select count(distinct provider) from meterhouse.runs where outcome = 'failed'") == [
         (len(DESCRIPTIONS),)
     ]
@@ -93,7 +94,7 @@ def test_a_failing_run_prints_and_writes_no_key(
 
 @pytest.mark.thorough
 def test_a_good_run_prints_writes_and_exports_no_key(
-    cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, cli: Cli, keys: dict[str, str], dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a webhook's address appear, and neither does any secret in the FOCUS file or the report."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
@@ -103,15 +104,15 @@ def test_a_good_run_prints_writes_and_exports_no_key(
     assert "alerts.webhook did not accept" in output
     output += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)
     secrets = keys | {"webhook": "webhook-of-somebody"}
-    require_absent(secrets, output + stored_values(cli), cli.folder, own_dlt_data_dir)
+    require_absent(secrets, output + stored_values(cli), cli.folder, dlt_data_dir)
 
 
 def test_a_failing_run_prints_and_writes_no_database_password(
-    cli: Cli, keys: dict[str, str], own_dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, cli: Cli, keys: dict[str, str], dlt_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver's error for an unreachable PostgreSQL names the host, and nothing names the password."""
     password = "pa55word-of-the-database"
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://loader:{password}@127.0.0.1:9/usage")
     output = command("run", "mathpix", "--no-models", "--destination", "postgres")
     assert "127.0.0.1" in output
-    require_absent(keys | {"database": password}, output, own_dlt_data_dir)
+    require_absent(keys | {"database": password}, output, dlt_data_dir)

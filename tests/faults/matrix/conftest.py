@@ -35,8 +35,6 @@ def scenario(
         for name, value in sandbox.variables().items():
             if name.startswith(provider.setting("")):
                 monkeypatch.setenv(name, value)
-        # Billing files are not the vendor's, and loading them takes a third of a run's time.
-        monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load_billing", lambda *_, **__: None)
         cli = Cli(empty_working_directory)
         scenario = Scenario(sandbox, provider, cli, Clock(traveller, monkeypatch), monkeypatch)
         scenario.set("initial_date", START.date().isoformat())

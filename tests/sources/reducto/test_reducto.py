@@ -1,9 +1,11 @@
 """The raw tables after runs of Reducto, on a real DuckDB file and over real HTTP."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -40,6 +42,23 @@ def sandbox_at_rest(sandbox: Sandbox) -> None:
     sandbox.reducto.usage.set(
         row for org_id in (HARBOUR, LEGAL, QUILL) for row in sandbox.reducto.usage.rows("2025-12-01", org_id=org_id)
     )
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database after a first run, which the first test that needs it makes."""
+    return tmp_path_factory.mktemp("first") / "meterhouse.duckdb"
+
+
+@pytest.fixture
+def loaded_cli(cli: Cli, sandbox: Sandbox, sandbox_at_rest: None, first_run: Path) -> Cli:
+    """`cli` after a first run, as on another machine: without dlt's working directory."""
+    if not first_run.exists():
+        cli(*LOAD)
+        shutil.copy(cli.database, first_run)
+    shutil.copy(first_run, cli.database)
+    sandbox.requests.clear()
+    return cli
 
 
 def table(grouping: str) -> str:
@@ -103,27 +122,25 @@ def test_a_first_run_equals_the_vendors_totals(cli: Cli, sandbox: Sandbox) -> No
 
 
 @pytest.mark.thorough
-def test_a_second_run_changes_no_row(cli: Cli) -> None:
+def test_a_second_run_changes_no_row(loaded_cli: Cli) -> None:
     """Even the time of fetching stays."""
-    cli(*LOAD)
-    before = {grouping: loaded(cli, grouping) for grouping in GROUPINGS}
-    cli(*LOAD)
-    assert {grouping: loaded(cli, grouping) for grouping in GROUPINGS} == before
+    before = {grouping: loaded(loaded_cli, grouping) for grouping in GROUPINGS}
+    loaded_cli(*LOAD)
+    assert {grouping: loaded(loaded_cli, grouping) for grouping in GROUPINGS} == before
 
 
 @pytest.mark.thorough
-def test_mirrors_restated_usage(cli: Cli, sandbox: Sandbox) -> None:
+def test_mirrors_restated_usage(loaded_cli: Cli, sandbox: Sandbox) -> None:
     """Changed credits, a vanished group and a vanished day; rows of another organisation and older days stay."""
-    cli(*LOAD)
     usage = sandbox.reducto.usage
     usage.restate("2026-03-18", factor="1.25", product="parse")
     usage.restate("2026-03-15", credits="0.25", product="split")
     usage.withdraw("2026-03-17", product="extract")
     usage.withdraw("2026-03-16")
-    cli(*LOAD)
-    assert totals(cli) == {usage.total("2026-03-01")}
-    assert not cli.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
-    assert not cli.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
+    loaded_cli(*LOAD)
+    assert totals(loaded_cli) == {usage.total("2026-03-01")}
+    assert not loaded_cli.rows(f"select * from {table('api_key')} where date = '2026-03-16'")
+    assert not loaded_cli.rows(f"select * from {table('product')} where date = '2026-03-17' and product = 'extract'")
 
 
 @pytest.mark.thorough
@@ -141,32 +158,30 @@ def test_a_later_run_requests_the_lookback_and_a_day_around_it(
 
 
 @pytest.mark.thorough
-def test_a_missing_today_is_not_taken_for_empty(cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
+def test_a_missing_today_is_not_taken_for_empty(loaded_cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller) -> None:
     """A response that ends before today leaves today's rows, and the next day's run completes them."""
-    cli(*LOAD)
     today = "date = '2026-03-20'"
-    before = total(cli, today)
+    before = total(loaded_cli, today)
     sandbox.reducto.options.end_date, sandbox.reducto.options.end_in_future = "excluded", "clamped"
     sandbox.reducto.usage.restate(TODAY, factor=3)
-    cli(*LOAD)
-    assert total(cli, today) == before
+    loaded_cli(*LOAD)
+    assert total(loaded_cli, today) == before
     clock.move_to(NOW + timedelta(days=1))
-    cli(*LOAD)
-    assert total(cli, today) == sandbox.reducto.usage.total(TODAY)
-    assert cli.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
+    loaded_cli(*LOAD)
+    assert total(loaded_cli, today) == sandbox.reducto.usage.total(TODAY)
+    assert loaded_cli.rows(f"select distinct is_complete from {table('product')} where {today}") == [(True,)]
 
 
 @pytest.mark.thorough
-def test_loads_every_organisation(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loads_every_organisation(loaded_cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own rows and cursor: one that is added later begins at initial_date."""
-    cli(*LOAD)
     monkeypatch.setenv("SOURCES__REDUCTO__ORG_IDS", f"{HARBOUR},{LEGAL}")
     sandbox.requests.clear()
-    cli(*LOAD)
+    loaded_cli(*LOAD)
     for org_id in (HARBOUR, LEGAL):
-        assert totals(cli, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
+        assert totals(loaded_cli, f"org_id = '{org_id}'") == {sandbox.reducto.usage.total("2026-03-01", org_id=org_id)}
     assert {request.query["orgId"][0] for request in sandbox.requests} == {HARBOUR, LEGAL}
-    assert cli.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
+    assert loaded_cli.rows("select distinct part from reducto.fetched_windows order by all") == [(HARBOUR,), (LEGAL,)]
 
 
 @pytest.mark.thorough
@@ -199,20 +214,19 @@ def test_an_organisation_that_fails_does_not_stop_the_others(
 
 
 @pytest.mark.thorough
-def test_a_backfill_changes_only_its_window(cli: Cli, sandbox: Sandbox) -> None:
+def test_a_backfill_changes_only_its_window(loaded_cli: Cli, sandbox: Sandbox) -> None:
     """It loads [since, until) exactly, and the next run sends the requests that it would have sent."""
-    cli(*LOAD)
-    rows = loaded(cli)
+    rows = loaded(loaded_cli)
     sandbox.reducto.usage.restate("2026-01-01", "2026-03-20", factor=2)
     sandbox.requests.clear()
-    cli(*LOAD, "--since", "2026-03-02", "--until", "2026-03-04")
+    loaded_cli(*LOAD, "--since", "2026-03-02", "--until", "2026-03-04")
     assert asked(sandbox) == [("2026-03-01", "2026-03-04")]
     inside = "date >= '2026-03-02' and date < '2026-03-04'"
-    assert totals(cli, inside) == {sandbox.reducto.usage.total("2026-03-02", "2026-03-04")}
-    outside = cli.rows(f"select * from {table('product')} where not ({inside}) order by all")
+    assert totals(loaded_cli, inside) == {sandbox.reducto.usage.total("2026-03-02", "2026-03-04")}
+    outside = loaded_cli.rows(f"select * from {table('product')} where not ({inside}) order by all")
     assert outside == [row for row in rows if not date(2026, 3, 2) <= row[2] < date(2026, 3, 4)]
     sandbox.requests.clear()
-    cli(*LOAD)
+    loaded_cli(*LOAD)
     assert asked(sandbox) == [("2026-02-28", "2026-03-21")]
 
 
