@@ -4,6 +4,7 @@
 -- weekday in the 8 weeks before. For a day that has begun it is that average or the cost billed so far, whichever is more.
 -- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
 -- of independent days would promise far more precision than the backtests of a year show.
+-- Longer than 200 lines: past months are forecast by the same steps as the running month, so that they can test it.
 
 {%- set days_needed = var('forecast_min_days') %}
 {%- set weekdays_needed = var('forecast_min_days_of_weekday') %}

@@ -1,5 +1,6 @@
 -- One row per scenario, provider, billing account, fee and period, or part of a period, for which the fee is charged.
 -- Only a minimum depends on usage, so only minimums have rows of other scenarios than `computed`.
+-- Longer than 200 lines: recurring fees, one-time fees and minimums share their versions and periods.
 
 with
 

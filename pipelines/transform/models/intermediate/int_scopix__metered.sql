@@ -4,6 +4,7 @@
 -- Days and hours are requested in one of two scopes: all API keys together (key ''), or key by key. After a change of the
 -- scope there may be rows of both, and the last rows of the former scope may cover half a day. The scope that was requested
 -- last is used wherever it was requested, the other one in the time before.
+-- Longer than 200 lines: it finds the requested scope before it reads days, hours and tokens.
 
 with
 

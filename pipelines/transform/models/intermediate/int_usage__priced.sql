@@ -1,6 +1,7 @@
 -- One row per scenario, part of a metered bucket, and tier of the list and contract price that it falls into.
 -- Each quantity is in exactly one row of its scenario. Where `is_priced` is false, neither a price nor a grant covers it.
 -- Such a row goes to `unpriced_usage` and every other row to `charges`, so that no usage is lost between the two.
+-- Longer than 200 lines: pools, list price, contract price and the price of a grant split each quantity together.
 
 with
 

@@ -3,6 +3,7 @@
 -- A requested day without usage is a zero; a day that no run requested is a gap. Gaps and running days are left out of every
 -- average, comparison and baseline. Every window spans one meter of one account. Averages, fractions and scores are rounded
 -- to 6 decimals, so that all engines agree.
+-- Longer than 200 lines: its averages and deviations need ten window functions.
 
 {%- set series = 'partition by provider, account, meter order by date' %}
 {%- set last_7 = series ~ ' rows between 6 preceding and current row' %}
