@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation, DestinationConnectionError
+from dlt.destinations.sql_client import SqlClientBase
 
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
 
@@ -116,6 +117,11 @@ def translated_errors(location: str) -> Iterator[None]:
         missing = " ".join(str(error).split("\n")[0].split())
         raise NotBuilt(f"{location} lacks a table ({missing})") from error
     except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
+        raise LoadError(describe_error(error, location)) from error
+    except Exception as error:
+        if not SqlClientBase.is_dbapi_exception(error):
+            raise
+        # dlt wraps the errors of a driver, except those of connecting.
         raise LoadError(describe_error(error, location)) from error
 
 
