@@ -24,8 +24,9 @@
     {%- else -%}
       {{ replace_table(target, compiled_code) }}
     {%- endif -%}
+    ;
+    {{ comments(target, model) }}
   {% endcall %}
-  {% do persist_docs(target, model) %}
   {{ run_hooks(post_hooks) }}
   {% do adapter.commit() %}
   {{ run_hooks(post_hooks, inside_transaction=False) }}
@@ -42,3 +43,22 @@
     create or replace table {{ relation }} as ({{ query }})
   {%- endif -%}
 {%- endmacro %}
+
+{# The statements that write the descriptions of a relation and its columns, if its configuration persists them. #}
+{% macro comments(relation, model) -%}
+  {%- if config.persist_relation_docs() and model.description -%}
+    comment on {{ relation.type }} {{ relation }} is {{ duckdb_escape_comment(model.description) }};
+  {%- endif -%}
+  {%- if config.persist_column_docs() -%}
+    {%- for column in model.columns.values() %}
+    comment on column {{ relation }}.{{ adapter.quote(column.name) if column.quote else column.name }}
+      is {{ duckdb_escape_comment(column.description) }};
+    {%- endfor -%}
+  {%- endif -%}
+{%- endmacro %}
+
+{# Of a seed: dbt-duckdb first asks the database twice for the columns that exist. #}
+{% macro duckdb__persist_docs(relation, model, for_relation, for_columns) %}
+  {% set statements = comments(relation, model) %}
+  {% if statements %}{% do run_query(statements) %}{% endif %}
+{% endmacro %}
