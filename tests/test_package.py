@@ -117,7 +117,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, cli: Cli, sandbox: Sandbo
 
     def run(*arguments: str, **variables: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
-        command = [python, "-I", "-m", "meterhouse.pipelines.cli", *arguments]
+        command = [str(python), "-I", "-m", "meterhouse.pipelines.cli", *arguments]
         finished = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout + finished.stderr
@@ -159,7 +159,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, cli: Cli, sandbox: Sandbo
 def test_the_wheel_has_the_billing_templates(installed: Path, tmp_path: Path) -> None:
     """`check --billing-templates` writes them in an environment that has only the wheel."""
     python = installed / "venv" / "bin" / "python"
-    command = [python, "-I", "-m", "meterhouse.pipelines.cli", "check", "--billing-templates", "billing"]
+    command = [str(python), "-I", "-m", "meterhouse.pipelines.cli", "check", "--billing-templates", "billing"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert len(list((tmp_path / "billing").glob("*.csv"))) == len(list((TOP / "sources/billing/templates").glob("*.csv")))
 

@@ -1,7 +1,7 @@
 """Compiles all models and tests for each target, without a connection, in the environment with the adapters.
 
-`compile.py PROJECT OUT TARGET …`: the SQL for a target is in OUT/TARGET/compiled. One process takes half the time of one for
-each target.
+`compile.py PROJECT OUT TARGET …`: the SQL for a target is in OUT/TARGET/compiled. One process for all targets imports dbt
+once.
 """
 
 import sys
@@ -15,15 +15,18 @@ DatabricksAdapter.has_capability = lambda *_: True
 
 project, out, *targets = sys.argv[1:]
 for target in targets:
-    folder = str(Path(out) / target)
-    result = dbtRunner().invoke(
-        [
-            *("--no-use-colors", "--no-version-check", "compile", "--project-dir", project),
-            *("--profiles-dir", str(Path(__file__).parent), "--target", target),
-            *("--target-path", folder, "--log-path", folder, "--no-introspect", "--no-populate-cache"),
-            *("--vars", "semantic_models: true", "--no-write-json", "--log-level-file", "none"),
-        ]
-    )
+    arguments = {
+        "project-dir": project,
+        "profiles-dir": str(Path(__file__).parent),
+        "target": target,
+        "target-path": str(Path(out) / target),
+        "log-path": str(Path(out) / target),
+        "log-level-file": "none",
+        "vars": "semantic_models: true",
+    }
+    options = [word for name, value in arguments.items() for word in (f"--{name}", value)]
+    flags = ("--no-use-colors", "--no-version-check", "--no-introspect", "--no-populate-cache", "--no-write-json")
+    result = dbtRunner().invoke(["compile", *flags, *options])
     if result.exception is not None:
         raise result.exception
     if not result.success:
