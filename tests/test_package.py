@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
-import duckdb
 import pytest
 
+from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources.registry import PROVIDERS
+from tests.conftest import Cli
 from tests.test_project import TOP, tracked
 
 INSTALLED = os.environ.get("METERHOUSE_INSTALLED")
@@ -87,29 +89,78 @@ def test_a_project_keeps_its_own_packages_beside_the_wheel(installed: Path, tmp_
     check_own_packages(installed / "venv" / "bin" / "python", tmp_path)
 
 
-def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    """In an environment that has only the wheel with the extra `demo`, and nothing of the checkout."""
+BILLS_IN_FOCUS = """
+    with bills as (
+        select "InvoiceId" as invoice_id, sum("BilledCost") as billed
+        from usage.focus_1_2_cost_and_usage
+        where "InvoiceId" is not null and "ProviderName" = 'Mathpix'
+        group by all
+    )
+
+    select invoice_id, billed, sum(net) as net, sum(computed) as computed, bool_and(status = 'matched') as is_matched
+    from bills
+    left join usage.invoice_reconciliation using (invoice_id)
+    group by all
+    order by all
+"""
+"""For each invoice, its billed cost in FOCUS, its amount, and the cost that the reconciliation computes."""
+
+
+@pytest.mark.thorough
+def test_the_demo_runs_from_the_wheel(installed: Path, cli: Cli, sandbox: Sandbox) -> None:
+    """In an environment that has only the wheel with the extra `demo`, and nothing of the checkout.
+
+    The demo ignores the configuration, sends no real key, and ends with a cost by month. Every query of the README has a
+    result in demo.duckdb. One line of its invoices differs from the computed cost.
+    """
     python = installed / "venv" / "bin" / "python"
-    home = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
-    def run(*arguments: str) -> str:
-        environment = home | {"DLT_DATA_DIR": str(tmp_path / "dlt")}
-        finished = subprocess.run(
-            [python, "-I", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+    def run(*arguments: str, **variables: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
+        command = [str(python), "-I", "-m", "meterhouse.pipelines.cli", *arguments]
+        finished = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
-        return finished.stdout
+        return finished.stdout + finished.stderr
 
-    meterhouse = ("-m", "meterhouse.pipelines.cli")
-    project = Path(run(*meterhouse, "models", "--path").strip())
+    project = Path(run("models", "--path").strip())
     assert project.is_relative_to(installed / "venv")
     before = {file for file in project.rglob("*") if file.suffix != ".pyc"}
-    run(*meterhouse, "demo")
-    with duckdb.connect(tmp_path / "demo.duckdb", read_only=True) as connection:
-        costs = connection.sql("select provider, sum(billed_cost) from usage.cost_monthly group by all").fetchall()
-    assert {provider for provider, cost in costs if cost > 0} == set(PROVIDERS)
+    output = run("demo", SOURCES__BILLING__PRICES="missing.csv")
     assert {file for file in project.rglob("*") if file.suffix != ".pyc"} == before
-    run(*meterhouse, "check", "--billing-templates", "billing")
+    assert "missing.csv" not in output
+    assert "cost by month" in output
+    assert len(sandbox.requests) == 0
+    assert not cli.database.exists()
+    assert output.count(" mathpix   default ") == 13
+    assert all(f"\n{provider}" in output for provider in PROVIDERS)
+    assert "UNPRICED" in output
+    assert "report  demo.html" in output
+    assert b"Usage and cost" in (cli.folder / "demo.html").read_bytes()
+
+    cli.database = cli.folder / "demo.duckdb"
+    costs = cli.rows("select provider, sum(billed_cost) from usage.cost_monthly group by all")
+    assert {provider for provider, cost in costs if cost > 0} == set(PROVIDERS)
+    readme = (TOP / "pipelines/transform/README.md").read_text()
+    queries = "".join(re.findall(r"^```sql\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).split(";")
+    assert len([query for query in queries if query.strip()]) == 10
+    for query in filter(str.strip, queries):
+        assert cli.rows(query), query
+    statuses = cli.rows("select status, count(*) from usage.invoice_reconciliation where provider = 'mathpix' group by 1")
+    assert {"matched": 32, "over": 1, "not invoiced yet": 3}.items() <= dict(statuses).items()
+    bills = cli.rows(BILLS_IN_FOCUS)
+    assert len(bills) == 11
+    assert all(billed == net > 0 for _, billed, net, _, is_matched in bills if is_matched)
+    ((billed, net, computed),) = [bill[1:4] for bill in bills if not bill[4]]
+    assert net - computed > 1
+    assert abs(billed - computed) <= 0.005  # FOCUS does not round a line that differs
+
+
+@pytest.mark.thorough
+def test_the_wheel_has_the_billing_templates(installed: Path, tmp_path: Path) -> None:
+    """`check --billing-templates` writes them in an environment that has only the wheel."""
+    python = installed / "venv" / "bin" / "python"
+    command = [str(python), "-I", "-m", "meterhouse.pipelines.cli", "check", "--billing-templates", "billing"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert len(list((tmp_path / "billing").glob("*.csv"))) == len(list((TOP / "sources/billing/templates").glob("*.csv")))
 
 

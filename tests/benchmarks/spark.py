@@ -48,7 +48,9 @@ def make_lake(folder: Path, accounts: int, apps: int) -> int:
 def main() -> None:
     """Builds the models on both, and compares them."""
     apps, accounts = [*map(int, sys.argv[1:]), *(960, 200)[len(sys.argv) - 1 :]]
-    environment = {"SPARK_MEMORY": "8g", "SPARK_PARTITIONS": "64", "SPARK_MARTS": "cost_monthly"} | dict(os.environ)
+    models = " ".join(path.stem for path in (PROJECT / "models").rglob("*.sql"))
+    settings = {"SPARK_MEMORY": "8g", "SPARK_PARTITIONS": "64", "SPARK_MARTS": "cost_monthly", "SPARK_PLANS": models}
+    environment = settings | dict(os.environ)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = make_lake(folder, accounts, apps)

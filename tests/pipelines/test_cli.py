@@ -261,57 +261,6 @@ def test_secrets_appear_in_no_output_file_or_table(cli: Cli, sandbox: Sandbox, d
             assert key not in str(rows)
 
 
-BILLS_IN_FOCUS = """
-    with bills as (
-        select "InvoiceId" as invoice_id, sum("BilledCost") as billed
-        from usage.focus_1_2_cost_and_usage
-        where "InvoiceId" is not null and "ProviderName" = 'Mathpix'
-        group by all
-    )
-
-    select invoice_id, billed, sum(net) as net, sum(computed) as computed, bool_and(status = 'matched') as is_matched
-    from bills
-    left join usage.invoice_reconciliation using (invoice_id)
-    group by all
-    order by all
-"""
-"""For each invoice, its billed cost in FOCUS, its amount, and the cost that the reconciliation computes."""
-
-
-@pytest.mark.thorough
-def test_demo_needs_no_configuration(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo ignores the configuration, sends no real key, and ends with a cost by month.
-
-    Every query of the README has a result in demo.duckdb. One line of its invoices differs from the computed cost.
-    """
-    monkeypatch.setenv("SOURCES__BILLING__PRICES", "missing.csv")
-    output = cli("demo")
-    assert "missing.csv" not in output
-    assert "cost by month" in output
-    assert len(sandbox.requests) == 0
-    assert not cli.database.exists()
-    assert (cli.folder / "demo.duckdb").exists()
-    assert output.count(" mathpix   default ") == 13
-    readme = (TOP / "pipelines/transform/README.md").read_text()
-    queries = "".join(re.findall(r"^```sql\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).split(";")
-    cli.database = cli.folder / "demo.duckdb"
-    assert len([query for query in queries if query.strip()]) == 10
-    for query in filter(str.strip, queries):
-        assert cli.rows(query), query
-    statuses = cli.rows("select status, count(*) from usage.invoice_reconciliation where provider = 'mathpix' group by 1")
-    assert "report  demo.html" in cli.output
-    assert b"Usage and cost" in (cli.folder / "demo.html").read_bytes()
-    assert {"matched": 32, "over": 1, "not invoiced yet": 3}.items() <= dict(statuses).items()
-    bills = cli.rows(BILLS_IN_FOCUS)
-    assert len(bills) == 11
-    assert all(billed == net > 0 for _, billed, net, _, is_matched in bills if is_matched)
-    ((billed, net, computed),) = [bill[1:4] for bill in bills if not bill[4]]
-    assert net - computed > 1
-    assert abs(billed - computed) <= 0.005  # FOCUS does not round a line that differs
-    assert all(f"\n{provider}" in output for provider in PROVIDERS)
-    assert "UNPRICED" in output
-
-
 @pytest.fixture
 def served(sandbox: Sandbox) -> Iterator[dict[str, str]]:
     """`meterhouse sandbox` in another process: the environment variables that it prints."""

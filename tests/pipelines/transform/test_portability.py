@@ -29,34 +29,23 @@ RESERVED = frozenset((FILES / "reserved.txt").read_text().split())
 """Words that must not be names without quotes, on any warehouse; sqlglot accepts most of them."""
 
 
-@pytest.fixture
-def adapters() -> str:
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each warehouse, with the SQL of every model and test."""
     if not ADAPTERS:
         pytest.skip("METERHOUSE_WAREHOUSE_ADAPTERS is not set: `.ci/warehouse-adapters FOLDER` prints its value")
-    return ADAPTERS
-
-
-def compiled(adapters: str, warehouse: str, folder: Path) -> dict[str, str]:
-    """The SQL of every model and test, by name."""
-    finished = subprocess.run(
-        [
-            *(adapters, str(FILES / "compile.py"), "--no-use-colors", "--no-version-check", "compile"),
-            *("--project-dir", str(PROJECT), "--profiles-dir", str(FILES), "--target", warehouse),
-            *("--no-introspect", "--no-populate-cache", "--target-path", str(folder), "--log-path", str(folder)),
-            *("--vars", "semantic_models: true", "--no-write-json", "--log-level-file", "none"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folder = tmp_path_factory.mktemp("compiled")
+    command = [ADAPTERS, str(FILES / "compile.py"), str(PROJECT), str(folder), *FOREIGN_TYPES]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    return {path.stem: path.read_text() for path in (folder / "compiled").rglob("*.sql") if path.is_file()}
+    return folder
 
 
 @pytest.mark.parametrize("warehouse", list(FOREIGN_TYPES))
-def test_models_compile_and_their_sql_parses(adapters: str, warehouse: str, tmp_path: Path) -> None:
+def test_models_compile_and_their_sql_parses(compiled: Path, warehouse: str) -> None:
     """All models and tests use types and time zone functions that the warehouse has, and no reserved name."""
-    queries = compiled(adapters, warehouse, tmp_path)
+    files = (compiled / warehouse / "compiled").rglob("*.sql")
+    queries = {path.stem: path.read_text() for path in files if path.is_file()}
     models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
     assert models < queries.keys()
     wrong = []

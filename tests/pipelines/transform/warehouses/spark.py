@@ -1,7 +1,8 @@
 """Builds the models with dbt-spark in a Spark session of this process, and writes the results as files.
 
 `spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for
-each mart (marts/NAME) and the physical plan of each model (plans/NAME.txt). Warnings of Spark are on stderr.
+each mart (marts/NAME) and the physical plan of each model that SPARK_PLANS names (plans/NAME.txt). Warnings of Spark are on
+stderr.
 """
 
 import os
@@ -17,9 +18,13 @@ large = "SPARK_PARTITIONS" in os.environ
 compiler = "" if large else "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
-    # Spark keeps the names of tables in Derby, and analyzes a recursion of many turns on the stack.
-    "spark.driver.extraJavaOptions": f"-Dderby.system.home={out} -Xss16m {compiler}",
+    # The analyzer keeps a recursion of many turns on the stack.
+    "spark.driver.extraJavaOptions": f"-Xss16m {compiler}",
     "spark.sql.codegen.wholeStage": str(large).lower(),
+    # It would merge the partitions of few rows into one.
+    "spark.sql.adaptive.enabled": str(large).lower(),
+    # Finding conditions that follow from others takes long in queries as nested as those of the credits.
+    "spark.sql.constraintPropagation.enabled": str(large).lower(),
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": os.environ.get("SPARK_MEMORY", "2g"),
@@ -28,7 +33,7 @@ settings = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-spark = SparkSession.builder.master("local[2]").config(map=settings).enableHiveSupport().getOrCreate()
+spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
 for table in sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*.parquet"))):
     spark.sql(f"create schema if not exists {table.parent.name}")
     spark.sql(f"create table if not exists {table.parent.name}.{table.name} using parquet location '{table}'")
@@ -49,6 +54,7 @@ for row in spark.sql("show tables in usage").collect():
         spark.table(f"usage.{row.tableName}").write.parquet(str(out / "marts" / row.tableName))
 (out / "plans").mkdir()
 for path in (out / "target" / "compiled").rglob("models/*/*.sql"):
-    (plan,) = spark.sql(f"explain formatted {path.read_text()}").first()
-    (out / "plans" / f"{path.stem}.txt").write_text(plan)
+    if path.stem in os.environ.get("SPARK_PLANS", "").split():
+        (plan,) = spark.sql(f"explain formatted {path.read_text()}").first()
+        (out / "plans" / f"{path.stem}.txt").write_text(plan)
 spark.stop()
