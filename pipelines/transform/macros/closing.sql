@@ -270,3 +270,13 @@
         else 'month'
     end
 {%- endmacro %}
+
+
+{# A condition: the unit of an invoice line is that of the computed quantity, in the singular or plural. #}
+{% macro is_same_unit(invoiced, computed) -%}
+    (
+            {{ invoiced }} is null
+            or {{ computed }} = 'fee'
+            or lower({{ invoiced }}) in (lower({{ computed }}), {{ dbt.concat(['lower(' ~ computed ~ ')', "'s'"]) }})
+        )
+{%- endmacro %}

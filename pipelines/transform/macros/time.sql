@@ -95,6 +95,16 @@
 {%- endmacro %}
 
 
+{# The first billing date that does not begin before an instant: east of UTC, that of a start at midnight UTC is the next day. #}
+{% macro first_whole_date(instant, timezone) -%}
+    case
+        when {{ start_of_date(billing_date(instant, timezone), timezone) }} < {{ instant }}
+            then cast({{ later('day', 1, billing_date(instant, timezone)) }} as date)
+        else {{ billing_date(instant, timezone) }}
+    end
+{%- endmacro %}
+
+
 {# The billing time zone of an account: its own, else that of its provider in `billing_timezones`, else UTC. #}
 {% macro billing_timezone(provider, own) -%}
     {%- set timezones = var('billing_timezones') -%}

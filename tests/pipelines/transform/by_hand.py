@@ -183,6 +183,12 @@ def month_of(day: date) -> date:
     return day.replace(day=1)
 
 
+def first_whole_day(instant: datetime, zone: ZoneInfo) -> date:
+    """The first day of the zone that does not begin before the instant."""
+    local = instant.astimezone(zone)
+    return local.date() if local.time() == datetime.min.time() else local.date() + timedelta(days=1)
+
+
 def next_month(day: date) -> date:
     """The first day of the month after."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
@@ -345,7 +351,7 @@ class Calculator:
         """From the first month with any data to the last loaded one."""
         zone = self._zone(provider, owner)
         accounts = self._accounts(provider, owner)
-        loaded = [a.loaded_from.astimezone(zone).date() for a in accounts]
+        loaded = [first_whole_day(a.loaded_from, zone) for a in accounts]
         mine = [self._day(use) for use in self.scenario.uses if self.owners[use.provider, use.account] in accounts]
         known = [g.starts_on for g in self.given if (g.provider, g.billing_account) == (provider, owner)]
         known += [f.valid_from for f in self.fees if (f.provider, f.billing_account) == (provider, owner)]
@@ -358,7 +364,7 @@ class Calculator:
     def _is_complete(self, provider: str, owner: str, month: date) -> bool:
         zone = self._zone(provider, owner)
         return all(
-            a.loaded_from.astimezone(zone).date() <= month and next_month(month) <= a.loaded_until.astimezone(zone).date()
+            first_whole_day(a.loaded_from, zone) <= month and next_month(month) <= a.loaded_until.astimezone(zone).date()
             for a in self._accounts(provider, owner)
         )
 

@@ -46,9 +46,11 @@ def invoice(name: str, first: str, end: str, total: str | None, number: str = ""
     )
 
 
-def line(name: str, first: str, category: str, sku: str, quantity: str, amount: str, number: int = 1) -> str:
+def line(
+    name: str, first: str, category: str, sku: str, quantity: str, amount: str, number: int = 1, *, invoice: str = ""
+) -> str:
     return (
-        f"insert into billing.invoice_lines values ('mathpix', '{name}', '{name}-{first}', {number}, '{category}', '{sku}',"
+        f"insert into billing.invoice_lines values ('mathpix', '{name}', '{name}-{first}{invoice}', {number}, '{category}', '{sku}',"
         f" null, {quantity}, null, {amount}, null, null, {TRACE})"
     )
 
@@ -72,7 +74,7 @@ def owner(name: str, payer: str) -> str:
 
 
 HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced", "short", "counted", "annual", "middle")
-ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two")
+ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two", "lines", "split")
 MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 
 SCENARIO = Scenario(
@@ -98,6 +100,9 @@ SCENARIO = Scenario(
         pages("tiers", "2026-03-10", 900_000), pages("tiers", "2026-03-20", 200_000),
         pages("minimum", "2026-03-10", 1_000), pages("gone", "2026-03-10", 1_000), pages("gone", "2026-04-10", 1_000),
         pages("two", "2026-03-05", 12_000), pages("two", "2026-03-20", 8_000),
+        pages("lines", "2026-01-10", 3_000),
+        pages("split", "2026-01-10", 1_000), pages("split", "2026-02-10", 1_000),
+        pages("split", "2026-02-10", 1_000, meter="image"),
         used("pack", "2026-01-10", "400"), used("pack", "2026-02-10", "600"), used("pack", "2026-03-10", "100"),
         used("off", "2026-01-10", "400"), used("off", "2026-02-10", "500"),
     ],
@@ -107,7 +112,10 @@ SCENARIO = Scenario(
         for name in ("pack", "off")
     ],
     grants=[Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD")],
-    fees=[Fee("mathpix", "minimum", "least", "minimum", Decimal(20), "USD", JANUARY, None, "")],
+    fees=[
+        Fee("mathpix", name, "least", "minimum", Decimal(20), "USD", JANUARY, valid_to, "")
+        for name, valid_to in (("minimum", None), ("lines", FEBRUARY))
+    ],
 )  # fmt: skip
 
 BILLED = [
@@ -133,6 +141,10 @@ BILLED = [
     invoice("gone", "2026-03-01", "2026-04-01", "5"),
     invoice("two", "2026-03-01", "2026-03-16", "60"),
     invoice("two", "2026-03-16", "2026-04-01", "40"),
+    invoice("lines", "2026-01-01", "2026-02-01", None),
+    line("lines", "2026-01-01", "Usage", "mathpix/pdf-page", "3000", "15"),
+    line("lines", "2026-01-01", "Adjustment", "mathpix/fee/least", "null", "5", 2),
+    invoice("split", "2026-01-01", "2026-02-01", "5"),
     invoice("pack", "2026-01-01", "2026-02-01", "10", provider="scopix"),
     invoice("pack", "2026-02-01", "2026-03-01", "0", provider="scopix"),
     invoice("off", "2026-01-01", "2026-02-01", "40", provider="scopix"),
@@ -154,9 +166,13 @@ RESTATED = [
     "delete from mathpix.ocr_usage_by_usage_type where account = 'gone'"
     " and cast(bucket_start at time zone 'UTC' as date) = '2026-03-10'",
     restate("two", "2026-03-05", 13_000),
+    restate("lines", "2026-01-10", 4_000),
+    restate("split", "2026-01-10", 3_000),
     "update scopix.usage_daily set total_credits = 500 where account = 'pack' and date = '2026-01-10'",
 ]
 RERATED = [
+    invoice("split", "2026-02-01", "2026-03-01", None, "images"),
+    line("split", "2026-02-01", "Usage", "mathpix/image", "1000", "2", invoice="images"),
     price("repriced", "mathpix/pdf-page", "0.0052"),
     price("contract", "mathpix/pdf-page", "0.0052"),
     owner("moved", "payer"),
@@ -170,6 +186,8 @@ RERATED = [
     price("unpriced", "mathpix/conversion", "0.5"),
 ]  # fmt: skip
 CORRECTED = [
+    invoice("split", "2026-02-01", "2026-03-01", None, "pages"),
+    line("split", "2026-02-01", "Usage", "mathpix/pdf-page", "3000", "15", invoice="pages"),
     invoice("sealed", "2026-02-01", "2026-03-01", "5007"),
     invoice("sealed", "2026-03-01", "2026-04-01", "5000"),
     invoice("may", "2026-06-01", "2026-07-01", "15"),
@@ -306,6 +324,20 @@ def test_an_invoice_closes_the_days_of_its_period(builds: Builds) -> None:
     (row,) = builds.corrections("restated", "middle")
     assert row["billed_on"] == date(2026, 2, 15)
     assert builds.costs["restated"]["two"] == {(MARCH, None): d("100"), (APRIL, "Correction"): d("5")}
+
+
+def test_a_month_closed_by_a_line_keeps_its_minimum(builds: Builds) -> None:
+    """The minimum has no line for usage. The restatement costs 5 more usage and 5 less of the minimum."""
+    assert builds.costs["billed"]["lines"] == {(JANUARY, None): d("20")}
+    assert builds.costs["on"]["lines"] == {(JANUARY, None): d("20"), (FEBRUARY, "Correction"): d("0")}
+    assert [row["billed_cost"] for row in builds.corrections("on", "lines")] in ([d("5"), d("-5")], [d("-5"), d("5")])
+
+
+def test_an_invoice_for_another_sku_moves_no_correction(builds: Builds) -> None:
+    """February's invoice for images leaves the correction of pages in February, where the invoice for pages covers it."""
+    expected = {(JANUARY, None): d("5"), (FEBRUARY, None): d("7"), (FEBRUARY, "Correction"): d("10")}
+    for step in ("restated", "re-rated", "corrected", "later", "off", "on"):
+        assert builds.costs[step]["split"] == expected, step
 
 
 def test_a_correction_is_the_difference_between_two_ratings(builds: Builds) -> None:

@@ -58,7 +58,7 @@ final as (
         billing_timezone,
         complete_from,
         complete_until,
-        {{ billing_date('complete_from', 'billing_timezone') }} as complete_from_billing_date,
+        {{ first_whole_date('complete_from', 'billing_timezone') }} as complete_from_billing_date,
         cast(complete_until as date) as complete_before_date,
         {{ billing_date('complete_until', 'billing_timezone') }} as complete_before_billing_date
     from owned

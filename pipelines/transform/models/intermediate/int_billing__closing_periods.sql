@@ -1,6 +1,6 @@
--- One row per period that this build closes. An invoice closes its periods in `int_billing__closable_periods` if none of
--- its lines for usage exceeds the computed usage by more than the tolerance. Otherwise usage may be missing, and the
--- invoice closes nothing.
+-- One row per period that this build closes. An invoice closes its periods in `int_billing__closable_periods` unless one of
+-- its lines for usage exceeds the computed usage by more than the tolerance. Then usage may be missing, and the invoice
+-- closes nothing.
 
 with
 
@@ -55,7 +55,7 @@ closable_lines as (
 
 ),
 
--- A credit note reduces the line that it credits.
+-- A credit note reduces the line that it credits. If it states no quantity, quantities cannot be compared.
 invoiced as (
 
     select
@@ -64,15 +64,15 @@ invoiced as (
         main_invoice_id as invoice_id,
         main_line_number as line_number,
         sum(amount) as amount,
-        sum(quantity) as quantity,
+        case when count(*) = count(quantity) then sum(quantity) end as quantity,
         max(nullif(unit, '')) as unit
     from invoice_lines
     group by provider, billing_account, main_invoice_id, main_line_number
 
 ),
 
--- Usage without a price counts where quantities are compared.
-unpriced as (
+-- Usage without a price, and usage that a grant covers, is not charged. It counts where quantities are compared.
+uncharged as (
 
     select
         closable_lines.provider,
@@ -88,7 +88,10 @@ unpriced as (
         and priced_usage.sku_id = closable_lines.sku_id
         and priced_usage.billing_date >= closable_lines.period_start
         and priced_usage.billing_date < closable_lines.period_end
-    where priced_usage.scenario = 'computed' and not priced_usage.is_priced and closable_lines.specificity = 3
+    where
+        priced_usage.scenario = 'computed'
+        and (not priced_usage.is_priced or priced_usage.grant_id is not null)
+        and closable_lines.specificity = 3
     group by
         closable_lines.provider, closable_lines.billing_account, closable_lines.invoice_id, closable_lines.line_number
 
@@ -115,17 +118,21 @@ compared as (
         closable_lines.billing_account,
         closable_lines.invoice_id,
         coalesce(computed.billed_cost, 0) as computed,
-        coalesce(computed.quantity, 0) + coalesce(unpriced.quantity, 0) as computed_quantity,
+        coalesce(computed.quantity, 0) + coalesce(uncharged.quantity, 0) as computed_quantity,
         invoiced.amount,
         case
             when
                 closable_lines.specificity = 3
-                and coalesce(invoiced.unit, computed.unit, unpriced.unit, '') = coalesce(computed.unit, unpriced.unit, '')
+                and {{ is_same_unit('invoiced.unit', 'coalesce(computed.unit, uncharged.unit)') }}
                 then invoiced.quantity
         end as quantity,
-        coalesce(in_another_currency.is_mismatched, false) as is_in_another_currency
+        coalesce(in_another_currency.is_mismatched, false) as is_in_another_currency,
+        greatest(
+            cast({{ var('reconciliation_tolerance') }} as numeric(28, 9)),
+            cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(coalesce(computed.billed_cost, 0))
+        ) as tolerance
     from closable_lines
-    {%- for side in ['invoiced', 'computed', 'unpriced', 'in_another_currency'] %}
+    {%- for side in ['invoiced', 'computed', 'uncharged', 'in_another_currency'] %}
     left join {{ side }}
         on closable_lines.provider = {{ side }}.provider
         and closable_lines.billing_account = {{ side }}.billing_account
@@ -149,12 +156,7 @@ short as (
                 quantity - computed_quantity
                 > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(computed_quantity)
             when is_in_another_currency then false
-            else
-                amount - computed
-                > greatest(
-                    cast({{ var('reconciliation_tolerance') }} as numeric(28, 9)),
-                    cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(computed)
-                )
+            else amount - computed > tolerance
         end
 
 ),

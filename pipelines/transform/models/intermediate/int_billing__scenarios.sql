@@ -12,7 +12,7 @@ restated as (
 
 ),
 
-periods as (
+closed_periods as (
 
     select * from {{ ref('int_billing__closed_periods') }}
 
@@ -105,6 +105,33 @@ affected as (
 
 ),
 
+restated_meters as (
+
+    select distinct
+        provider,
+        billing_account,
+        meter
+    from restated
+
+),
+
+-- A period that is closed for other meters keeps no correction from being billed in it.
+periods as (
+
+    select distinct
+        closed_periods.provider,
+        closed_periods.billing_account,
+        closed_periods.period_start,
+        closed_periods.period_end,
+        true as is_closed
+    from closed_periods
+    inner join restated_meters
+        on closed_periods.provider = restated_meters.provider
+        and closed_periods.billing_account = restated_meters.billing_account
+        and closed_periods.meter in ('', restated_meters.meter)
+
+),
+
 -- A correction is billed on the first open day after the closed month.
 days_to_land as (
 
@@ -143,7 +170,7 @@ open_days as (
         and days_to_land.billing_account = periods.billing_account
         and days_to_land.day >= periods.period_start
         and days_to_land.day < periods.period_end
-    where periods.closed_at is null
+    where periods.is_closed is null
     group by days_to_land.provider, days_to_land.billing_account, days_to_land.billing_month
 
 ),

@@ -38,6 +38,7 @@ restatable as (
 
 ),
 
+-- Minimums and credits have no meter. What is billed for them depends on all meters of the month, closed ones included.
 closed as (
 
     select distinct
@@ -48,7 +49,7 @@ closed as (
         on restatable.provider = periods.provider
         and restatable.billing_account = periods.billing_account
         and restatable.account in ('', periods.account)
-        and periods.meter in ('', restatable.meter)
+        and (periods.meter in ('', restatable.meter) or restatable.meter = '')
         and restatable.billed_on >= periods.period_start
         and restatable.billed_on < periods.period_end
 

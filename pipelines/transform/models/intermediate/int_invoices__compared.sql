@@ -90,11 +90,9 @@ rounded as (
         round(cast(billed_cost as numeric(28, 9)), 2) as computed,
         round(cast(cost_high as numeric(28, 9)), 2) as computed_high,
         -- Quantities in other units, such as thousands of pages, cannot be compared.
-        invoiced_quantity is not null and computed_quantity is not null and (
-            unit is null
-            or computed_unit = 'fee'
-            or lower(unit) in (lower(computed_unit), {{ dbt.concat(['lower(computed_unit)', "'s'"]) }})
-        ) as has_quantities
+        invoiced_quantity is not null
+        and computed_quantity is not null
+        and {{ is_same_unit('unit', 'computed_unit') }} as has_quantities
     from invoiced
 
 ),

@@ -14,9 +14,9 @@ claims as (
 
 ),
 
-priced_usage as (
+additional_costs as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_cost__additional') }}
 
 ),
 
@@ -41,19 +41,18 @@ charged as (
 ),
 
 -- The highest cost that usage may have, such as that of images with more than 12 rows of text.
-highest_costs as (
+additional as (
 
     select
         provider,
         billing_account,
         currency,
-        counted_sku_id as sku_id,
+        sku_id,
         'Usage' as charge_category,
         billing_date as billed_on,
-        sum(billed_cost) as cost_high
-    from priced_usage
-    where scenario = 'high' and is_priced
-    group by provider, billing_account, currency, counted_sku_id, billing_date
+        sum(additional_cost) as additional_cost
+    from additional_costs
+    group by provider, billing_account, currency, sku_id, billing_date
 
 ),
 
@@ -86,10 +85,10 @@ assigned as (
         covered.line_number,
         case when covered.invoice_id is null then charged.billing_month end as open_month,
         case when covered.invoice_id is null then charged.sku_id end as open_sku_id,
-        coalesce(highest_costs.cost_high, charged.billed_cost) as cost_high,
+        charged.billed_cost + coalesce(additional.additional_cost, 0) as cost_high,
         mismatched.billed_on is not null as is_mismatched
     from charged
-    {%- for side in ['covered', 'highest_costs', 'mismatched'] %}
+    {%- for side in ['covered', 'additional', 'mismatched'] %}
     left join {{ side }}
         on charged.provider = {{ side }}.provider
         and charged.billing_account = {{ side }}.billing_account

@@ -1,7 +1,7 @@
 -- One row per scenario, billed bucket of usage, and credit grant that covers part of it; the part without a grant has a row
 -- without one.
 -- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not report.
--- It holds only the SKUs whose price depends on that condition, with the quantities of the scenario `computed`.
+-- It holds only the SKUs whose price depends on that condition, with the quantities that the month is billed with.
 
 with
 
@@ -14,6 +14,13 @@ usage as (
 drawn as (
 
     select * from {{ ref('int_credits__drawn') }}
+
+),
+
+billed_scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where is_billed
 
 ),
 
@@ -139,7 +146,11 @@ high as (
     inner join conditional_skus
         on rated.provider = conditional_skus.provider
         and rated.dearest_sku_id = conditional_skus.dearest_sku_id
-    where rated.scenario = 'computed'
+    left join billed_scenarios
+        on rated.provider = billed_scenarios.provider
+        and rated.billing_account = billed_scenarios.billing_account
+        and rated.billing_month = billed_scenarios.billing_month
+    where rated.scenario = coalesce(billed_scenarios.scenario, 'computed')
 
 ),
 

@@ -12,9 +12,9 @@ charges as (
 
 ),
 
-priced_usage as (
+additional_costs as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_cost__additional') }}
 
 ),
 
@@ -48,22 +48,20 @@ daily as (
 
 ),
 
--- The additional cost of the SKU in the scenario `high`, before monetary credits.
-high as (
+additional as (
 
     select
         provider,
         billing_account,
         account,
-        counted_sku_id as sku_id,
-        cast(bucket_start as date) as date,
+        sku_id,
+        date,
         unit,
         currency,
-        sum(case when scenario = 'high' then billed_cost else -billed_cost end) as additional_cost
-    from priced_usage
-    where scenario in ('high', 'computed') and is_priced and timespan in ('hour', 'day')
-    group by provider, billing_account, account, counted_sku_id, cast(bucket_start as date), unit, currency
-    having count(case when scenario = 'high' then 1 end) > 0
+        sum(additional_cost) as additional_cost
+    from additional_costs
+    where timespan in ('hour', 'day')
+    group by provider, billing_account, account, sku_id, date, unit, currency
 
 ),
 
@@ -82,20 +80,20 @@ final as (
         cast(daily.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(daily.billed_cost + greatest(coalesce(high.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
+        cast(daily.billed_cost + greatest(coalesce(additional.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
             cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
         ) as is_complete
     from daily
-    left join high
-        on daily.provider = high.provider
-        and daily.billing_account = high.billing_account
-        and daily.account = high.account
-        and daily.sku_id = high.sku_id
-        and daily.date = high.date
-        and daily.unit = high.unit
-        and daily.currency = high.currency
+    left join additional
+        on daily.provider = additional.provider
+        and daily.billing_account = additional.billing_account
+        and daily.account = additional.account
+        and daily.sku_id = additional.sku_id
+        and daily.date = additional.date
+        and daily.unit = additional.unit
+        and daily.currency = additional.currency
         and daily.charge_category = 'Usage'
     left join accounts
         on daily.provider = accounts.provider

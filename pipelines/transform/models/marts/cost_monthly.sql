@@ -8,9 +8,9 @@ charges as (
 
 ),
 
-priced_usage as (
+additional_costs as (
 
-    select * from {{ ref('int_usage__priced') }}
+    select * from {{ ref('int_cost__additional') }}
 
 ),
 
@@ -42,22 +42,19 @@ monthly as (
 
 ),
 
--- The additional cost of the SKU in the scenario `high`, before monetary credits.
-high as (
+additional as (
 
     select
         provider,
         billing_account,
         account,
-        counted_sku_id as sku_id,
+        sku_id,
         billing_month,
         unit,
         currency,
-        sum(case when scenario = 'high' then billed_cost else -billed_cost end) as additional_cost
-    from priced_usage
-    where scenario in ('high', 'computed') and is_priced
-    group by provider, billing_account, account, counted_sku_id, billing_month, unit, currency
-    having count(case when scenario = 'high' then 1 end) > 0
+        sum(additional_cost) as additional_cost
+    from additional_costs
+    group by provider, billing_account, account, sku_id, billing_month, unit, currency
 
 ),
 
@@ -76,18 +73,18 @@ final as (
         cast(monthly.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(monthly.billed_cost as numeric(28, 9)) as billed_cost,
         cast(monthly.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(monthly.billed_cost + greatest(coalesce(high.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
+        cast(monthly.billed_cost + greatest(coalesce(additional.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         monthly.currency,
         monthly.has_complete_charges and coalesce(months.is_complete, false) as is_complete
     from monthly
-    left join high
-        on monthly.provider = high.provider
-        and monthly.billing_account = high.billing_account
-        and monthly.account = high.account
-        and monthly.sku_id = high.sku_id
-        and monthly.billing_month = high.billing_month
-        and monthly.unit = high.unit
-        and monthly.currency = high.currency
+    left join additional
+        on monthly.provider = additional.provider
+        and monthly.billing_account = additional.billing_account
+        and monthly.account = additional.account
+        and monthly.sku_id = additional.sku_id
+        and monthly.billing_month = additional.billing_month
+        and monthly.unit = additional.unit
+        and monthly.currency = additional.currency
         and monthly.charge_category = 'Usage'
     left join months
         on monthly.provider = months.provider

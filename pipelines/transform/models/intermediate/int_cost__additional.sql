@@ -1,0 +1,58 @@
+-- One row per provider, billing account, account, SKU, unit, currency, timespan, billing date and UTC date of usage that the
+-- vendor may charge as a more expensive SKU, with the additional cost in that case, before monetary credits.
+-- It may be negative: fewer units may cost less in the tiers of the other SKU.
+
+with
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
+    where is_priced
+
+),
+
+billed_scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where is_billed
+
+),
+
+-- The scenario `high` has the quantities that the month is billed with.
+compared as (
+
+    select priced_usage.*
+    from priced_usage
+    left join billed_scenarios
+        on priced_usage.provider = billed_scenarios.provider
+        and priced_usage.billing_account = billed_scenarios.billing_account
+        and priced_usage.billing_month = billed_scenarios.billing_month
+    where priced_usage.scenario in ('high', coalesce(billed_scenarios.scenario, 'computed'))
+
+),
+
+final as (
+
+    select
+        provider,
+        billing_account,
+        account,
+        counted_sku_id as sku_id,
+        unit,
+        currency,
+        timespan,
+        billing_month,
+        billing_date,
+        cast(bucket_start as date) as date,
+        cast(
+            sum(case when scenario = 'high' then billed_cost else -billed_cost end) as numeric(28, 9)
+        ) as additional_cost
+    from compared
+    group by
+        provider, billing_account, account, counted_sku_id, unit, currency, timespan, billing_month, billing_date,
+        cast(bucket_start as date)
+    having count(case when scenario = 'high' then 1 end) > 0
+
+)
+
+select * from final
