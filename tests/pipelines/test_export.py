@@ -94,6 +94,41 @@ def test_csv_has_a_portable_format(year: Exported) -> None:
         assert rows[key]["SkuPriceDetails"] == (row["SkuPriceDetails"] or "")
 
 
+@pytest.mark.parametrize(
+    ("version", "dataset", "count"),
+    [
+        ("1.2", "cost-and-usage", 57),
+        ("1.4", "cost-and-usage", 65),
+        ("1.4", "billing-period", 6),
+        ("1.4", "invoice-detail", 22),
+    ],
+)
+def test_all_columns_adds_the_unused_columns_as_nulls(
+    year: Exported, tmp_path: Path, version: str, dataset: str, count: int
+) -> None:
+    """The file then has each column of the version, as many as the specification lists; other columns are the same."""
+    plain = year.file(version, "parquet", dataset)
+    file = year.to(tmp_path / "all.parquet", "--version", version, "--dataset", dataset, "--all-columns")
+    before, names = pq.read_schema(plain).names, pq.read_schema(file).names
+    assert len([name for name in names if not name.startswith("x_")]) == count
+    assert names == sorted(names, key=lambda name: (name.startswith("x_"), name))
+    table = pq.read_table(file)
+    assert all(table[name].null_count == table.num_rows for name in names if name not in before)
+    assert {str(table[name].type) for name in names if name not in before} <= {"string", "decimal128(28, 9)"}
+    shared = ", ".join(f'"{name}"' for name in before)
+    assert table.num_rows == pq.read_metadata(plain).num_rows
+    assert duckdb.execute(f"select {shared} from '{plain}' except all select {shared} from '{file}'").fetchall() == []
+
+
+def test_all_columns_are_empty_in_csv(year: Exported, tmp_path: Path) -> None:
+    """A column without values has a name in the header and no text in any row."""
+    options = ("--version", "1.4", "--dataset", "invoice-detail", "--all-columns")
+    with year.to(tmp_path / "all.csv", *options).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["PaymentCurrencyBilledCost"] + row["PurchaseOrderNumber"] for row in rows} == {""}
+    assert all(row["InvoiceDetailId"] for row in rows)
+
+
 @pytest.mark.thorough
 def test_prepaid_credits_are_a_virtual_currency(year: Exported) -> None:
     """The purchase has a billed cost and no effective cost; usage has an effective cost and no billed cost."""
