@@ -67,6 +67,8 @@ CHARGES = (
     "'package', 'reducto', 'acme', '', '', 'reducto/credits/P-1', null, null, null, 'Purchase', null, 'One-Time',"
     " '30,000 credits', '2026-04-01', '2027-04-01', '2026-04-01', 30000, 'credit', 0.015, 0.01, 450, 300, 300, 0,"
     " 'USD', true",
+    "'trial', 'reducto', 'acme', '', '', 'reducto/credits/P-0', null, null, null, 'Purchase', null, 'One-Time',"
+    " '100 credits', '2026-04-01', '2026-05-01', '2026-04-01', 100, 'credit', 0.015, 0.01, 1.5, 1, 1, 0, 'USD', true",
     "'thirds', 'reducto', 'acme', '', '', 'reducto/credits/P-2', null, null, null, 'Purchase', null, 'One-Time',"
     " 'Credits at three to the dollar', '2026-04-01', '2027-04-01', '2026-04-01', 3, 'credit', null, null, 1, 1, 1, 0,"
     " 'USD', true",
