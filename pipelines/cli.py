@@ -292,6 +292,9 @@ def focus(
     version: Annotated[Version, typer.Option("--version", help="The version of FOCUS.")] = Version.V1_2,
     file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
     dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
+    all_columns: Annotated[
+        bool, typer.Option("--all-columns", help="Add the columns of the version that have no values, as nulls.")
+    ] = False,
     destination: DestinationName = None,
 ) -> None:
     """Write a dataset of FOCUS, the FinOps Open Cost and Usage Specification, as Parquet or CSV."""
@@ -301,7 +304,7 @@ def focus(
 
     with command_output("export") as out:
         target = resolve_destination(destination)
-        rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format)
+        rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from meterhouse.pipelines.export.focus import Dataset, Format, Version
+from meterhouse.pipelines.export.focus import UNUSED_COLUMNS, Dataset, Format, Version
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
@@ -23,9 +23,17 @@ CHUNK = 20_000
 
 
 def export_focus(
-    destination: Destination, file: Path, *, version: Version, dataset: Dataset, file_format: Format | None
+    destination: Destination,
+    file: Path,
+    *,
+    version: Version,
+    dataset: Dataset,
+    file_format: Format | None,
+    all_columns: bool = False,
 ) -> int:
     """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
+
+    With `all_columns`, it has every column of the version: those without values are null.
 
     Raises:
         ConfigurationError: the version has no such dataset, `file` cannot be a file, or its ending does not show the format.
@@ -44,6 +52,8 @@ def export_focus(
             reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
             _replacing(file) as unfinished,
         ):
+            if all_columns:
+                schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
             return write(unfinished, schema, tables)
     except OSError as error:
         raise LoadError(f"{file} cannot be written ({error.strerror or error})") from None
@@ -65,6 +75,20 @@ def _type_of(column: str) -> pa.DataType:
     if column.endswith(("Start", "End", "Created", "LastUpdated", "Date")):
         return pa.timestamp("us", tz="UTC")
     return pa.bool_() if column.startswith("x_Is") else pa.string()
+
+
+def _with_nulls(
+    schema: pa.Schema, tables: Iterable[pa.Table], missing: Sequence[str]
+) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The tables with further columns of nulls, in the order of the views: by name, custom columns last."""
+    names = sorted([*schema.names, *missing], key=lambda name: (name.startswith("x_"), name))
+    wider = pa.schema([(name, _type_of(name)) for name in names])
+
+    def widened(table: pa.Table) -> pa.Table:
+        nulls = {name: pa.nulls(table.num_rows, _type_of(name)) for name in missing}
+        return pa.table([nulls[name] if name in nulls else table.column(name) for name in names], schema=wider)
+
+    return wider, map(widened, tables)
 
 
 @contextmanager

