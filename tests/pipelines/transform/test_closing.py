@@ -50,8 +50,8 @@ def line(
     name: str, first: str, category: str, sku: str, quantity: str, amount: str, number: int = 1, *, invoice: str = ""
 ) -> str:
     return (
-        f"insert into billing.invoice_lines values ('mathpix', '{name}', '{name}-{first}{invoice}', {number}, '{category}', '{sku}',"
-        f" null, {quantity}, null, {amount}, null, null, {TRACE})"
+        f"insert into billing.invoice_lines values ('mathpix', '{name}', '{name}-{first}{invoice}', {number}, '{category}',"
+        f" '{sku}', null, {quantity}, null, {amount}, null, null, {TRACE})"
     )
 
 
