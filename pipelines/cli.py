@@ -293,7 +293,7 @@ def focus(
     file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
     dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
     all_columns: Annotated[
-        bool, typer.Option("--all-columns", help="Add the columns of the version that have no values, as nulls.")
+        bool, typer.Option("--all-columns", help="Add the columns for which the vendors have no values, as nulls.")
     ] = False,
     destination: DestinationName = None,
 ) -> None:

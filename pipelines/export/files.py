@@ -33,7 +33,7 @@ def export_focus(
 ) -> int:
     """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
 
-    With `all_columns`, it has every column of the version: those without values are null.
+    With `all_columns`, the file has every column of the version; those without values are null.
 
     Raises:
         ConfigurationError: the version has no such dataset, `file` cannot be a file, or its ending does not show the format.
@@ -80,7 +80,7 @@ def _type_of(column: str) -> pa.DataType:
 def _with_nulls(
     schema: pa.Schema, tables: Iterable[pa.Table], missing: Sequence[str]
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The tables with further columns of nulls, in the order of the views: by name, custom columns last."""
+    """Adds columns of nulls to the tables. The order is that of the views: by name, custom columns last."""
     names = sorted([*schema.names, *missing], key=lambda name: (name.startswith("x_"), name))
     wider = pa.schema([(name, _type_of(name)) for name in names])
 

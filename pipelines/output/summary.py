@@ -80,20 +80,22 @@ def loaded_table(loaded: Sequence[WindowFetched]) -> Table:
 
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The billed cost of each month and account."""
-    table = make_table("cost by month", "month", "provider", "account", "billed")
-    months = sorted({row["billing_month"] for row in rows})[-MONTHS_SHOWN:]
+    all_months = sorted({row["billing_month"] for row in rows})
+    months = all_months[-MONTHS_SHOWN:]
+    earlier = "" if months == all_months else " (earlier months: usage.cost_monthly)"
+    table = make_table(f"cost by month{earlier}", "month", "provider", "account", "billed")
     totals: dict[tuple[Any, ...], list[Decimal]] = {}
     incomplete = {row["billing_month"] for row in rows if not row["is_complete"]}
     latest = months[-1]
     for row in rows:
         if row["billing_month"] in months:
             key = (row["billing_month"], row["provider"], row["account"], row["currency"])
-            totals.setdefault(key, []).append(_cents(row["billed_cost"]))  # as on an invoice: rounded lines are added up
+            totals.setdefault(key, []).append(row["billed_cost"])
     previous = None
     for (month, provider, account, currency), amounts in totals.items():
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
         shown = f"{month:%Y-%m}{mark}" if month != previous else ""
-        table.add_row(shown, provider, escape(account), f"{sum(amounts):,} {currency}")
+        table.add_row(shown, provider, escape(account), f"{_cents(sum(amounts, Decimal(0))):,} {currency}")
         previous = month
     return table
 

@@ -121,7 +121,7 @@ def translated_errors(location: str) -> Iterator[None]:
     except Exception as error:
         if not SqlClientBase.is_dbapi_exception(error):
             raise
-        # dlt wraps the errors of a driver, except those of connecting.
+        # dlt wraps a driver's errors, except those raised on connecting.
         raise LoadError(describe_error(error, location)) from error
 
 

@@ -33,19 +33,19 @@ class Driver:
         )
         assert self._process.stdin
         assert self._process.stdout
-        self._orders, self.answers = self._process.stdin, self._process.stdout
+        self._jobs, self.responses = self._process.stdin, self._process.stdout
 
-    def start(self, order: Mapping[str, Any]) -> int:
-        """The id of the new process; its exit status is the next answer."""
-        self._orders.write(json.dumps(order).encode() + b"\n")
-        return int(self.answers.readline())
+    def start(self, job: Mapping[str, Any]) -> int:
+        """The id of the new process; its exit status is the next response."""
+        self._jobs.write(json.dumps(job).encode() + b"\n")
+        return int(self.responses.readline())
 
     def end(self) -> None:
         self._process.communicate(timeout=60)
 
 
 class BackgroundRun:
-    """A run in a process of its own; `stdout` and `stderr` are files."""
+    """A run in a process of its own. `stdout` and `stderr` are its output so far."""
 
     def __init__(self, driver: Driver, folder: Path, arguments: Sequence[str], at: int, action: str) -> None:
         self._driver, self._stdout, self._stderr = driver, folder / "stdout", folder / "stderr"
@@ -71,11 +71,11 @@ class BackgroundRun:
         return self._stderr.read_text() if self._stderr.exists() else ""
 
     def has_ended(self, within: float = 0) -> bool:
-        """Whether the process has ended, or ends within so many seconds."""
-        return self._status is not None or bool(select.select([self._driver.answers], [], [], within)[0])
+        """Whether the process has ended, or ends within the given seconds."""
+        return self._status is not None or bool(select.select([self._driver.responses], [], [], within)[0])
 
     def wait_for_step(self, number: int = 1) -> None:
-        """Returns when the run has announced so many steps."""
+        """Returns when the run has announced `number` steps."""
         self._wait_until(lambda: self.stdout.count("here\n") >= number)
 
     def wait_for_request(self, sandbox: Sandbox) -> None:
@@ -100,7 +100,7 @@ class BackgroundRun:
         """The exit status, negative after a signal."""
         assert self.has_ended(within=200), f"the run does not end: {self.stdout}{self.stderr}"
         if self._status is None:
-            self._status = int(self._driver.answers.readline())
+            self._status = int(self._driver.responses.readline())
         return self._status
 
     def kill(self) -> None:
@@ -171,7 +171,7 @@ def recent_cli(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def first_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], Path]]:
-    """By providers, a folder with the database and dlt's folder after a first run, which one test makes."""
+    """For each set of providers, a folder with the database and dlt's folder after a first run. The first test fills it."""
     folders: dict[tuple[str, ...], Path] = {}
     yield folders
     for folder in folders.values():

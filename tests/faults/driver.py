@@ -1,8 +1,8 @@
 """Runs `meterhouse` in processes of their own, and interferes at the n-th step of their work.
 
-This process imports what a run needs, which takes seconds, and then forks a process for each line of stdin, an `Order` as
-JSON. It prints the id of the process, and the exit status once the process has ended. It has a single thread, no connection
-and no open file, so that a forked process starts like a new one.
+The driver imports what a run needs, which takes seconds. It then reads one `Job` per line of stdin, as JSON, and forks a
+child for each. It prints the child's process id, and its exit status once the child has ended. The driver has a single
+thread, no connection and no open file, so that a child starts like a new process.
 
 Steps are the requests to a provider, the phases of dlt, each statement that dlt sends to DuckDB, and each node of dbt. At
 step `at` (0 for never), `action` is one of
@@ -49,8 +49,8 @@ IMPORTED_BY_A_RUN = (
 )
 
 
-class Order(TypedDict):
-    """A run: the command line, the step and the action, and the process around it."""
+class Job(TypedDict):
+    """A run: the command line, the step, the action, and the environment of the process."""
 
     arguments: list[str]
     at: int
@@ -61,35 +61,35 @@ class Order(TypedDict):
     stderr: str
 
 
-def next_order() -> Order:
-    """Forks a process for each order, one after the other. Returns only in the new processes."""
+def next_job() -> Job:
+    """Forks a child for each job, one after the other. Returns only in the children."""
     for line in sys.stdin:
         process = os.fork()
         if not process:
-            order: Order = json.loads(line)
-            return order
-        print(process, flush=True)  # noqa: T201 - the answer to the order
+            job: Job = json.loads(line)
+            return job
+        print(process, flush=True)  # noqa: T201 - the response to the job
         _, status = os.waitpid(process, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
     sys.exit()
 
 
-def become(order: Order) -> None:
-    """Gives this process the environment, the folder, the files and the signals of a new one."""
-    for path, descriptor in ((os.devnull, 0), (order["stdout"], 1), (order["stderr"], 2)):
+def set_up_process(job: Job) -> None:
+    """Sets the environment, working directory, standard streams and SIGINT handler of this process for the job."""
+    for path, descriptor in ((os.devnull, 0), (job["stdout"], 1), (job["stderr"], 2)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
     os.environ.clear()
-    os.environ.update(order["environment"])
-    os.chdir(order["folder"])
-    sys.argv[1:] = order["arguments"]
+    os.environ.update(job["environment"])
+    os.chdir(job["folder"])
+    sys.argv[1:] = job["arguments"]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 
 
 for module in IMPORTED_BY_A_RUN:
     import_module(module)
 assert threading.active_count() == 1
-become(order := next_order())
-at, action = order["at"], order["action"]
+set_up_process(job := next_job())
+at, action = job["at"], job["action"]
 steps, taken, lock = count(1), 0, threading.Lock()
 
 

@@ -63,7 +63,7 @@ def test_a_run_has_as_many_steps_as_the_kill_points_assume(recent_cli: Cli, sand
 def test_the_next_run_repairs_a_first_run_killed_at_any_point(
     recent_cli: Cli, sandbox: Sandbox, start: Start, tenth: int
 ) -> None:
-    """While it requests, creates tables, loads rows, and records the run."""
+    """The kill comes while the run sends requests, creates tables, loads rows, or records itself."""
     assert start(*LOAD, at=STEPS_OF_A_FIRST_RUN * tenth // 10).wait() == -signal.SIGKILL
     recent_cli(*LOAD)
     require_complete(recent_cli, sandbox, TWO)
@@ -84,7 +84,7 @@ def test_the_next_run_repairs_a_first_run_killed_at_any_point(
 def test_the_next_run_repairs_a_later_run_killed_at_any_point(
     loaded_cli: Cli, sandbox: Sandbox, start: Start, tenth: int
 ) -> None:
-    """While it requests, replaces rows, and records the run."""
+    """The kill comes while the run sends requests, replaces rows, or records itself."""
     restate(sandbox, TWO)
     assert start(*LOAD, at=1 + STEPS_OF_A_LATER_RUN * tenth // 10).wait() == -signal.SIGKILL
     loaded_cli(*LOAD)
@@ -193,7 +193,7 @@ def test_a_full_disk_is_reported_and_the_next_run_repairs_it(
 
 
 def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sandbox, start: Start) -> None:
-    """With one line and status 1, before any request; the first run goes on, and after its end another one may run."""
+    """It fails with one line and status 1 before any request. The first run continues; after it, a new run succeeds."""
     first, second = TWO
     sandbox.faults.add(Fault(path=FIRST.prefix, times=1, delay=2))
     run = start("run", first, "--no-models")

@@ -104,7 +104,7 @@ class Table:
 
 @pytest.fixture(scope="module")
 def first_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the database after a first run of each table, which the first test of the table makes."""
+    """A folder with a database per table after a first run. The first test of the table creates it."""
     return tmp_path_factory.mktemp("first")
 
 

@@ -167,7 +167,7 @@ class Exported:
 
     @cached_property
     def charge_ids(self) -> dict[str, str]:
-        """The charge of each name in `CHARGES`."""
+        """The id of each charge in `CHARGES`, by name."""
         found = {name: self.rows(f"select charge_id from usage.charges where {where}") for name, where in CHARGES.items()}
         assert {name: len(rows) for name, rows in found.items() if len(rows) != 1} == {}
         return {name: str(charge_id) for name, ((charge_id,),) in found.items()}

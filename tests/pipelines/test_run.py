@@ -29,7 +29,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database after a first run at NOW, which the first test that needs it makes."""
+    """The database after a first run at NOW. The first test that needs it creates it."""
     return tmp_path_factory.mktemp("first") / "meterhouse.duckdb"
 
 

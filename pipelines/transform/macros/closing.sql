@@ -1,4 +1,4 @@
-{# The columns of a charge that say what it is for, and those that add up. #}
+{# The columns that identify a charge. #}
 {% macro charge_identity() %}
     {{- return([
         'provider', 'billing_account', 'account', 'meter', 'sku_id', 'sku_price_id', 'tier_no', 'grant_id', 'charge_category',
@@ -6,6 +6,7 @@
     ]) -}}
 {% endmacro %}
 
+{# The columns of a charge that are added up. #}
 {% macro charge_measures() %}
     {{- return(['quantity', 'list_cost', 'contracted_cost', 'billed_cost', 'effective_cost']) -}}
 {% endmacro %}
@@ -272,7 +273,7 @@
 {%- endmacro %}
 
 
-{# A condition: the unit of an invoice line is that of the computed quantity, in the singular or plural. #}
+{# True if an invoice line has the unit of the computed quantity, singular or plural, or no unit. Fees match any unit. #}
 {% macro is_same_unit(invoiced, computed) -%}
     (
             {{ invoiced }} is null

@@ -25,7 +25,7 @@
       {{ replace_table(target, compiled_code) }}
     {%- endif -%}
     ;
-    {{ comments(target, model) }}
+    {{ comment_statements(target, model) }}
   {% endcall %}
   {{ run_hooks(post_hooks) }}
   {% do adapter.commit() %}
@@ -45,7 +45,7 @@
 {%- endmacro %}
 
 {# The statements that write the descriptions of a relation and its columns, if its configuration persists them. #}
-{% macro comments(relation, model) -%}
+{% macro comment_statements(relation, model) -%}
   {%- if config.persist_relation_docs() and model.description -%}
     comment on {{ relation.type }} {{ relation }} is {{ duckdb_escape_comment(model.description) }};
   {%- endif -%}
@@ -57,8 +57,8 @@
   {%- endif -%}
 {%- endmacro %}
 
-{# Of a seed: dbt-duckdb first asks the database twice for the columns that exist. #}
+{# Overrides the macro that dbt uses for seeds. It would query the existing columns twice before it writes comments. #}
 {% macro duckdb__persist_docs(relation, model, for_relation, for_columns) %}
-  {% set statements = comments(relation, model) %}
+  {% set statements = comment_statements(relation, model) %}
   {% if statements %}{% do run_query(statements) %}{% endif %}
 {% endmacro %}

@@ -1,7 +1,7 @@
 {#
-    The CTE `owned`: the rows of a CTE by provider and account, with their billing account and its time zone. It reads the CTE
-    `billing_accounts`. An account without an entry there is a billing account of its own. `also` names further columns of the
-    entry.
+    The CTE `owned`: adds to `rows`, a CTE with a provider and an account, the billing account and its time zone. The model must
+    define the CTE `billing_accounts`. An account without an entry there is its own billing account. `also` names further
+    columns of the entry.
 #}
 {% macro owned(rows, also=[]) %}
     owned as (

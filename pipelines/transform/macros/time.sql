@@ -95,7 +95,7 @@
 {%- endmacro %}
 
 
-{# The first billing date that does not begin before an instant: east of UTC, that of a start at midnight UTC is the next day. #}
+{# The first billing date that begins at or after an instant. A date that has already begun at the instant does not count. #}
 {% macro first_whole_date(instant, timezone) -%}
     case
         when {{ start_of_date(billing_date(instant, timezone), timezone) }} < {{ instant }}

@@ -20,7 +20,7 @@ Act = Callable[[Scenario], object]
 
 
 class Kind(Enum):
-    """What a fault is about. The core meets the first six for every provider alike; the others meet its own code."""
+    """What a fault affects. The core handles the first six for all providers; each provider's own code handles the rest."""
 
     STATUS = "status"
     CONNECTION = "connection"
@@ -320,8 +320,8 @@ def bodies() -> Iterator[Case]:
     yield Case(kind, "HTML with status 200, for ever", fault(body=html), status=1)
     yield Case(kind, "empty body, twice", fault(body="", times=2))
     yield Case(kind, "empty body, for ever", fault(body=""), status=1)
-    yield Case(kind, "a key twice in an object, twice", text(repeat_a_key, times=2))
-    yield Case(kind, "a key twice in an object, for ever", text(repeat_a_key), status=1)
+    yield Case(kind, "duplicate key in an object, twice", text(repeat_a_key, times=2))
+    yield Case(kind, "duplicate key in an object, for ever", text(repeat_a_key), status=1)
     large = together(EIGHT_MEGABYTES, fault(size=2**30))
     yield Case(Kind.SIZE, "a response of 1 GB", large, status=1, then=has_bounded_memory)
     bomb = together(EIGHT_MEGABYTES, fault(size=2**30, gzip=True))
@@ -364,7 +364,7 @@ def envelopes() -> Iterator[Case]:
 
 def numbers() -> Iterator[Case]:
     kind = Kind.NUMBER
-    yield Case(kind, "a text instead of a number", whole_numbers(lambda _: "many"), status=1)
+    yield Case(kind, "a string instead of a number", whole_numbers(lambda _: "many"), status=1)
     yield Case(kind, "5 becomes 5.0", whole_numbers(float))
     yield Case(kind, "5 becomes 5.5", whole_numbers(lambda number: number + 0.5), status=1, represents=True)
     yield Case(kind, "`NaN`", whole_numbers(lambda _: float("nan")), status=1)

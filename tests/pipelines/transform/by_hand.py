@@ -184,7 +184,7 @@ def month_of(day: date) -> date:
 
 
 def first_whole_day(instant: datetime, zone: ZoneInfo) -> date:
-    """The first day of the zone that does not begin before the instant."""
+    """The first day of the zone that begins at or after the instant."""
     local = instant.astimezone(zone)
     return local.date() if local.time() == datetime.min.time() else local.date() + timedelta(days=1)
 
@@ -455,19 +455,19 @@ class Calculator:
                         prepaid_cost += grant_balance.passed_on() - before
                     else:
                         credited += taken
-                        spent[grant_balance.grant.key, month_of(day)] += taken
+                        spent[grant_balance.grant.key, day] += taken
             if not cost:
                 continue
             self._share(charges, credited, prepaid, prepaid_cost)
         by_key = {grant_balance.grant.key: grant_balance.grant for grant_balance in self.grant_balances[provider, owner]}
-        for (key, month), amount in spent.items():
+        for (key, day), amount in spent.items():
             grant = by_key[key]
             sku = f"{provider}/credits/{grant.grant_id}"
-            period = self._period(provider, owner, month)
+            period = self._between(provider, owner, day, day + timedelta(days=1))
             costs_ = (-amount,) * 4
             if amount:
                 yield Charge(
-                    *(provider, owner, "", "", sku, None, grant.grant_id, "Credit", *period, month),
+                    *(provider, owner, "", "", sku, None, grant.grant_id, "Credit", *period, month_of(day)),
                     *(Decimal(1), "credit", None, None, *costs_, grant.unit),
                 )
 
@@ -889,8 +889,15 @@ class ClosedPeriods:
         if charge.account:
             day, accounts = self.computed._day_of(charge), [charge.account]
         else:
-            is_of_day = charge.charge_category == "Usage"  # credits that expire
-            day = charge.charge_period_start.date() if is_of_day else charge.billing_month
+            zone = self.computed._zone(charge.provider, charge.billing_account)
+            start = charge.charge_period_start
+            match charge.charge_category:
+                case "Usage":  # credits that expire
+                    day = start.date()
+                case "Credit":
+                    day = start.astimezone(zone).date()
+                case _:
+                    day = charge.billing_month
             accounts = self._accounts_of(charge)
         periods = [period for account in accounts for period in self.closed.get((charge.provider, account), [])]
         return any(start <= day < end for start, end in periods)

@@ -290,7 +290,7 @@ def build(folder: Path, scratch: Path, scenarios_: list[Scenario]) -> Warehouse:
 
 
 def examples(default: int) -> settings:
-    """How many random examples a test draws: METERHOUSE_EXAMPLES, or the default."""
+    """Settings that draw METERHOUSE_EXAMPLES random examples, or the default."""
     return settings(
         max_examples=int(os.environ.get("METERHOUSE_EXAMPLES", str(default))),
         deadline=None,

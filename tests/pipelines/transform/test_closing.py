@@ -327,7 +327,7 @@ def test_an_invoice_closes_the_days_of_its_period(builds: Builds) -> None:
 
 
 def test_a_month_closed_by_a_line_keeps_its_minimum(builds: Builds) -> None:
-    """The minimum has no line for usage. The restatement costs 5 more usage and 5 less of the minimum."""
+    """The usage line closes January. The restatement adds 5 of usage and takes 5 off the minimum: a correction of 0."""
     assert builds.costs["billed"]["lines"] == {(JANUARY, None): d("20")}
     assert builds.costs["on"]["lines"] == {(JANUARY, None): d("20"), (FEBRUARY, "Correction"): d("0")}
     assert [row["billed_cost"] for row in builds.corrections("on", "lines")] in ([d("5"), d("-5")], [d("-5"), d("5")])

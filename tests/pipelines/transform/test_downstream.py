@@ -112,7 +112,7 @@ def test_downstream_project_builds_with_the_package(downstream: Downstream) -> N
 
 @pytest.mark.thorough
 def test_private_models_cannot_be_referenced(downstream: Downstream) -> None:
-    """dbt refuses a reference to a private model, which every model but the marts is."""
+    """dbt refuses a reference to a private model. Every model except the marts is private."""
     private = "stg_mathpix__ocr_usage"
     model = downstream.folder / "models" / "spend_by_quarter.sql"
     before = model.read_text()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.pipelines.transform.by_hand import Price, Scenario
+from tests.pipelines.transform.by_hand import Price, Scenario, first_whole_day
 from tests.pipelines.transform.invoices import Charge, Invoice, Item, Line, Reconciliation, cents, statements
 from tests.pipelines.transform.random_scenarios import SCENARIOS, build, examples, named, prices_of_all, scenarios
 from tests.pipelines.transform.warehouse import Warehouse, d
@@ -37,7 +37,7 @@ def loaded_days(scenarios_: Sequence[Scenario]) -> dict[Owner, tuple[date, date]
     found: dict[Owner, tuple[date, date]] = {}
     for account in (account for scenario in scenarios_ for account in scenario.accounts):
         zone = ZoneInfo(account.timezone)
-        span = (account.loaded_from.astimezone(zone).date(), account.loaded_until.astimezone(zone).date())
+        span = (first_whole_day(account.loaded_from, zone), account.loaded_until.astimezone(zone).date())
         owner = (account.provider, account.billing_account)
         first, last = found.get(owner, span)
         found[owner] = (max(first, span[0]), min(last, span[1]))

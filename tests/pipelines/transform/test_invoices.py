@@ -62,6 +62,8 @@ PERIODS = (
         pages("annual", "2026-02-10", 10_000),
         pages("halves", "2026-01-05", 12_000),
         pages("halves", "2026-01-20", 8_000),
+        pages("halves-credited", "2026-01-05", 4_000),
+        pages("halves-credited", "2026-01-20", 10_000),
         # The line of a SKU takes precedence over that of its category, and both over a total.
         pages("scopes", "2026-01-05", 10_000),
         pages("scopes", "2026-01-05", 1_000, meter="image"),
@@ -78,6 +80,8 @@ PERIODS = (
         invoice("annual", JANUARY, date(2027, 1, 1), None, line("Purchase", "mathpix/fee/plan", "588")),
         invoice("halves", JANUARY, date(2026, 1, 16), "60", number="-1"),
         invoice("halves", date(2026, 1, 16), FEBRUARY, "40", number="-2"),
+        invoice("halves-credited", JANUARY, date(2026, 1, 16), "0", number="-1"),
+        invoice("halves-credited", date(2026, 1, 16), FEBRUARY, "25", number="-2"),
         invoice("scopes", JANUARY, FEBRUARY, None, line("Usage", PAGE, "50"), line("Usage", "", "2"), number="-1"),
         invoice("scopes", JANUARY, FEBRUARY, "10", number="-2"),
         invoice(
@@ -168,7 +172,10 @@ NAMES = ({use.account for use in USES} | {invoice.billing_account for invoice in
 MATHPIX = Scenario(
     [*(account(name, *SPANS.get(name, LOADED)) for name in sorted(NAMES)), account("zone", zone="America/New_York")],
     USES,
-    grants=[Grant("mathpix", "gift", "gift", "promotional", "USD", d("29"), JANUARY)],
+    grants=[
+        Grant("mathpix", "gift", "gift", "promotional", "USD", d("29"), JANUARY),
+        Grant("mathpix", "halves-credited", "gift", "promotional", "USD", d("45"), JANUARY),
+    ],
     fees=[
         Fee("mathpix", "annual", "plan", "yearly", d("588"), "USD", JANUARY, None, ""),
         Fee("mathpix", "waiting", "seat", "monthly", d("10"), "USD", APRIL, None, ""),
@@ -252,6 +259,15 @@ def test_two_invoices_in_a_month_cover_their_own_days(built: Warehouse) -> None:
         ("halves-2", "total", d("40"), d("40"), "matched"),
     ]
     assert in_focus(built, "halves") == {"halves-1": d("60"), "halves-2": d("40")}
+
+
+def test_a_free_credit_belongs_to_the_days_that_draw_on_it(built: Warehouse) -> None:
+    """The credit of 45 pays 20 in the first half of the month and 25 in the second, so both invoices match."""
+    assert compared(built, "halves-credited") == [
+        ("halves-credited-1", "total", d("0"), d("0"), "matched"),
+        ("halves-credited-2", "total", d("25"), d("25"), "matched"),
+    ]
+    assert in_focus(built, "halves-credited") == {"halves-credited-1": d("0"), "halves-credited-2": d("25")}
 
 
 def test_the_most_specific_line_covers_a_charge(built: Warehouse) -> None:

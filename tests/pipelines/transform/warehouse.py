@@ -151,7 +151,7 @@ class Warehouse:
                     [
                         *("--quiet", "--no-use-colors", *command.split()),
                         *("--project-dir", str(self.project), "--profiles-dir", str(self.profiles), "--target", self.target),
-                        *("--threads", "1"),  # on small tables, a second thread mostly waits for Python's lock
+                        *("--threads", "1"),  # on small tables, a second thread mostly waits for the GIL
                         *("--target-path", str(self.target_path), "--log-path", str(self.scratch / "logs")),
                         *(() if artifacts else QUIET),
                         *(("--vars", json.dumps(self.variables)) if self.variables else ()),

@@ -46,7 +46,7 @@ def sandbox_at_rest(sandbox: Sandbox) -> None:
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database after a first run, which the first test that needs it makes."""
+    """The database after a first run. The first test that needs it creates it."""
     return tmp_path_factory.mktemp("first") / "meterhouse.duckdb"
 
 

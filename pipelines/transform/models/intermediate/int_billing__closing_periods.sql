@@ -1,6 +1,6 @@
--- One row per period that this build closes. An invoice closes its periods in `int_billing__closable_periods` unless one of
--- its lines for usage exceeds the computed usage by more than the tolerance. Then usage may be missing, and the invoice
--- closes nothing.
+-- One row per period that this build closes. If a usage line of an invoice exceeds the computed usage by more than the
+-- tolerance, usage may be missing, and the invoice closes nothing. Otherwise the invoice closes all its periods in
+-- `int_billing__closable_periods`.
 
 with
 
@@ -55,7 +55,7 @@ closable_lines as (
 
 ),
 
--- A credit note reduces the line that it credits. If it states no quantity, quantities cannot be compared.
+-- A credit note reduces the line that it credits. If either states no quantity, their amounts are compared.
 invoiced as (
 
     select
@@ -71,8 +71,8 @@ invoiced as (
 
 ),
 
--- Usage without a price, and usage that a grant covers, is not charged. It counts where quantities are compared.
-uncharged as (
+-- `computed` omits usage without a price and usage that a grant covers. An invoice line may state that usage, so it is added.
+omitted_usage as (
 
     select
         closable_lines.provider,
@@ -118,12 +118,12 @@ compared as (
         closable_lines.billing_account,
         closable_lines.invoice_id,
         coalesce(computed.billed_cost, 0) as computed,
-        coalesce(computed.quantity, 0) + coalesce(uncharged.quantity, 0) as computed_quantity,
+        coalesce(computed.quantity, 0) + coalesce(omitted_usage.quantity, 0) as computed_quantity,
         invoiced.amount,
         case
             when
                 closable_lines.specificity = 3
-                and {{ is_same_unit('invoiced.unit', 'coalesce(computed.unit, uncharged.unit)') }}
+                and {{ is_same_unit('invoiced.unit', 'coalesce(computed.unit, omitted_usage.unit)') }}
                 then invoiced.quantity
         end as quantity,
         coalesce(in_another_currency.is_mismatched, false) as is_in_another_currency,
@@ -132,7 +132,7 @@ compared as (
             cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(coalesce(computed.billed_cost, 0))
         ) as tolerance
     from closable_lines
-    {%- for side in ['invoiced', 'computed', 'uncharged', 'in_another_currency'] %}
+    {%- for side in ['invoiced', 'computed', 'omitted_usage', 'in_another_currency'] %}
     left join {{ side }}
         on closable_lines.provider = {{ side }}.provider
         and closable_lines.billing_account = {{ side }}.billing_account

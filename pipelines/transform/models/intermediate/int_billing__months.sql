@@ -33,6 +33,12 @@ invoices as (
 
 ),
 
+invoice_lines as (
+
+    select * from {{ ref('stg_billing__invoice_lines') }}
+
+),
+
 signups as (
 
     select * from {{ ref('int_billing__signups') }}
@@ -131,6 +137,19 @@ bounded as (
 
 ),
 
+-- An invoice with purchases only, such as an annual plan, does not invoice the usage of its months.
+purchases as (
+
+    select
+        provider,
+        billing_account,
+        invoice_id
+    from invoice_lines
+    group by provider, billing_account, invoice_id
+    having min(charge_category) = 'Purchase' and max(charge_category) = 'Purchase'
+
+),
+
 issued as (
 
     select distinct
@@ -144,6 +163,11 @@ issued as (
         and invoices.status = 'issued'
         and invoices.period_start < bounded.next_month
         and invoices.period_end > bounded.billing_month
+    left join purchases
+        on invoices.provider = purchases.provider
+        and invoices.billing_account = purchases.billing_account
+        and invoices.invoice_id = purchases.invoice_id
+    where purchases.invoice_id is null
 
 ),
 
@@ -157,7 +181,7 @@ final as (
         bounded.billing_timezone,
         {{ start_of_date('bounded.billing_month', 'bounded.billing_timezone') }} as month_start,
         {{ start_of_date('bounded.next_month', 'bounded.billing_timezone') }} as month_end,
-        issued.billing_month is not null as is_closed,
+        issued.billing_month is not null as is_invoiced,
         coalesce(
             bounded.billing_month >= bounded.complete_from and bounded.next_month <= bounded.complete_before, false
         ) as is_complete

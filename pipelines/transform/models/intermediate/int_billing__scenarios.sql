@@ -115,7 +115,7 @@ restated_meters as (
 
 ),
 
--- A period that is closed for other meters keeps no correction from being billed in it.
+-- A correction may be billed in a period that is closed only for other meters.
 periods as (
 
     select distinct

@@ -38,7 +38,7 @@ restatable as (
 
 ),
 
--- Minimums and credits have no meter. What is billed for them depends on all meters of the month, closed ones included.
+-- Minimums and credits have no meter: they depend on all meters of the month. A period closed for any meter closes them.
 closed as (
 
     select distinct

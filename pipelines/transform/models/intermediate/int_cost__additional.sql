@@ -1,6 +1,6 @@
 -- One row per provider, billing account, account, SKU, unit, currency, timespan, billing date and UTC date of usage that the
 -- vendor may charge as a more expensive SKU, with the additional cost in that case, before monetary credits.
--- It may be negative: fewer units may cost less in the tiers of the other SKU.
+-- The additional cost may be negative: the units of both SKUs share the tiers of the other SKU, and may reach a cheaper one.
 
 with
 
@@ -18,7 +18,7 @@ billed_scenarios as (
 
 ),
 
--- The scenario `high` has the quantities that the month is billed with.
+-- `high` has the billed quantities of a month, so the other side must have them, too.
 compared as (
 
     select priced_usage.*

@@ -1,4 +1,4 @@
--- One row per scenario and charge for credits: a purchase, credits that expire unused, or a month's use of a free monetary
+-- One row per scenario and charge for credits: a purchase, credits that expire unused, or a day's use of a free monetary
 -- credit.
 -- A purchase does not depend on usage and has only the scenario `computed`.
 
@@ -114,14 +114,16 @@ unused as (
 
 ),
 
--- A monetary credit is one charge per month that draws on it. A month that returns all that it drew has no charge.
-monthly_discounts as (
+-- A free monetary credit has one charge per day on which usage draws on it, so that an invoice for part of a month covers its
+-- own days.
+daily_discounts as (
 
     select
         scenario,
         provider,
         billing_account,
         billing_month,
+        billing_date,
         grant_id,
         grant_key,
         kind,
@@ -130,7 +132,7 @@ monthly_discounts as (
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
     from discounts
     where not is_prepaid
-    group by scenario, provider, billing_account, billing_month, grant_id, grant_key, kind, currency
+    group by scenario, provider, billing_account, billing_month, billing_date, grant_id, grant_key, kind, currency
     having sum(amount) <> 0
 
 ),
@@ -148,10 +150,10 @@ credits as (
         'Credit' as charge_category,
         'One-Time' as charge_frequency,
         {{ dbt.concat(['discounts.kind', "' credit '", 'discounts.grant_id']) }} as charge_description,
-        months.month_start as charge_period_start,
-        months.month_end as charge_period_end,
+        {{ start_of_date('discounts.billing_date', 'months.billing_timezone') }} as charge_period_start,
+        {{ start_of_date(later('day', 1, 'discounts.billing_date'), 'months.billing_timezone') }} as charge_period_end,
         discounts.billing_month,
-        discounts.billing_month as billed_on,
+        discounts.billing_date as billed_on,
         1 as quantity,
         'credit' as unit,
         cast(null as numeric(28, 9)) as list_unit_price,
@@ -162,7 +164,7 @@ credits as (
         -discounts.amount as effective_cost,
         discounts.currency,
         discounts.is_complete
-    from monthly_discounts as discounts
+    from daily_discounts as discounts
     inner join months
         on discounts.provider = months.provider
         and discounts.billing_account = months.billing_account

@@ -3,7 +3,7 @@
 -- `turn` is the order in which usage draws on the grants of a unit: by priority, then by the earliest expiry. Grants that
 -- are never valid on the same day, such as those of two periods, may share a turn, which keeps years of renewals from
 -- becoming a long sequence.
--- Longer than 200 lines: one-time, renewing and sign-up grants take their turns together.
+-- Longer than 200 lines: one-time, renewing and sign-up grants are numbered in one sequence.
 
 with
 

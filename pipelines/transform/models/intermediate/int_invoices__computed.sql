@@ -40,8 +40,8 @@ charged as (
 
 ),
 
--- The highest cost that usage may have, such as that of images with more than 12 rows of text.
-additional as (
+-- The additional cost that usage may have, such as images with more than 12 rows of text.
+additional_by_day as (
 
     select
         provider,
@@ -85,10 +85,10 @@ assigned as (
         covered.line_number,
         case when covered.invoice_id is null then charged.billing_month end as open_month,
         case when covered.invoice_id is null then charged.sku_id end as open_sku_id,
-        charged.billed_cost + coalesce(additional.additional_cost, 0) as cost_high,
+        charged.billed_cost + coalesce(additional_by_day.additional_cost, 0) as cost_high,
         mismatched.billed_on is not null as is_mismatched
     from charged
-    {%- for side in ['covered', 'additional', 'mismatched'] %}
+    {%- for side in ['covered', 'additional_by_day', 'mismatched'] %}
     left join {{ side }}
         on charged.provider = {{ side }}.provider
         and charged.billing_account = {{ side }}.billing_account

@@ -1,6 +1,6 @@
 -- One row per usage bucket of a closed period and restatement of its quantity by the vendor.
 -- `corrected_on` is the day on which the correction was billed; it is null while no issued invoice covers the correction.
--- Longer than 200 lines: usage may be missing among the frozen quantities or among the current ones.
+-- Longer than 200 lines: a bucket may be missing from the frozen quantities or from the current ones.
 
 {%- set usage = usage_columns() %}
 

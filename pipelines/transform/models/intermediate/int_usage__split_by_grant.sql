@@ -1,7 +1,7 @@
 -- One row per scenario, billed bucket of usage, and credit grant that covers part of it; the part without a grant has a row
 -- without one.
 -- The scenario `high` prices usage as the SKU that the vendor charges under a condition which the usage API does not report.
--- It holds only the SKUs whose price depends on that condition, with the quantities that the month is billed with.
+-- It holds only the SKUs whose price depends on that condition, with the billed quantities of the month.
 
 with
 

@@ -18,7 +18,7 @@ final as (
         month_start as period_start,
         month_end as period_end,
         is_complete,
-        is_closed as is_invoiced
+        is_invoiced
     from months
 
 )

@@ -48,7 +48,7 @@ daily as (
 
 ),
 
-additional as (
+additional_by_day as (
 
     select
         provider,
@@ -80,20 +80,20 @@ final as (
         cast(daily.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(daily.billed_cost as numeric(28, 9)) as billed_cost,
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(daily.billed_cost + greatest(coalesce(additional.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
+        cast(daily.billed_cost + greatest(coalesce(additional_by_day.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         daily.currency,
         daily.has_complete_charges and coalesce(
             cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
         ) as is_complete
     from daily
-    left join additional
-        on daily.provider = additional.provider
-        and daily.billing_account = additional.billing_account
-        and daily.account = additional.account
-        and daily.sku_id = additional.sku_id
-        and daily.date = additional.date
-        and daily.unit = additional.unit
-        and daily.currency = additional.currency
+    left join additional_by_day
+        on daily.provider = additional_by_day.provider
+        and daily.billing_account = additional_by_day.billing_account
+        and daily.account = additional_by_day.account
+        and daily.sku_id = additional_by_day.sku_id
+        and daily.date = additional_by_day.date
+        and daily.unit = additional_by_day.unit
+        and daily.currency = additional_by_day.currency
         and daily.charge_category = 'Usage'
     left join accounts
         on daily.provider = accounts.provider

@@ -42,7 +42,7 @@ monthly as (
 
 ),
 
-additional as (
+additional_by_month as (
 
     select
         provider,
@@ -73,18 +73,18 @@ final as (
         cast(monthly.contracted_cost as numeric(28, 9)) as contracted_cost,
         cast(monthly.billed_cost as numeric(28, 9)) as billed_cost,
         cast(monthly.effective_cost as numeric(28, 9)) as effective_cost,
-        cast(monthly.billed_cost + greatest(coalesce(additional.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
+        cast(monthly.billed_cost + greatest(coalesce(additional_by_month.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         monthly.currency,
         monthly.has_complete_charges and coalesce(months.is_complete, false) as is_complete
     from monthly
-    left join additional
-        on monthly.provider = additional.provider
-        and monthly.billing_account = additional.billing_account
-        and monthly.account = additional.account
-        and monthly.sku_id = additional.sku_id
-        and monthly.billing_month = additional.billing_month
-        and monthly.unit = additional.unit
-        and monthly.currency = additional.currency
+    left join additional_by_month
+        on monthly.provider = additional_by_month.provider
+        and monthly.billing_account = additional_by_month.billing_account
+        and monthly.account = additional_by_month.account
+        and monthly.sku_id = additional_by_month.sku_id
+        and monthly.billing_month = additional_by_month.billing_month
+        and monthly.unit = additional_by_month.unit
+        and monthly.currency = additional_by_month.currency
         and monthly.charge_category = 'Usage'
     left join months
         on monthly.provider = months.provider

@@ -2,7 +2,7 @@
 -- The vendor's balance is a snapshot taken within the day. So its used amount should lie between our usage before the day and
 -- our usage including it. The difference is how far it lies outside this range.
 -- Grants belong to the billing account, so they are compared only if the vendor states a balance for all of its accounts.
--- Longer than 200 lines: the balances of all providers, our usage and our grants meet here.
+-- Longer than 200 lines: it compares the balances of all providers with our usage and our grants.
 
 {%- set providers = providers_with('balance_model') %}
 

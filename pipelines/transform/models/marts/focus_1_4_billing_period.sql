@@ -28,7 +28,7 @@ periods as (
         months.provider,
         months.month_start,
         months.month_end,
-        min(case when months.is_closed then 1 else 0 end) = 1 as is_closed,
+        min(case when months.is_invoiced then 1 else 0 end) = 1 as is_invoiced,
         max(coalesce(invoices.issued_on, invoices.period_end)) as last_invoiced_on
     from months
     left join invoices
@@ -47,7 +47,7 @@ final as (
         periods.month_end as {{ adapter.quote('BillingPeriodEnd') }},
         coalesce(cast(periods.last_invoiced_on as {{ type_utc() }}), periods.month_start) as {{ adapter.quote('BillingPeriodLastUpdated') }},
         periods.month_start as {{ adapter.quote('BillingPeriodStart') }},
-        cast(case when periods.is_closed then 'Closed' else 'Open' end as {{ dbt.type_string() }}) as {{ adapter.quote('BillingPeriodStatus') }},
+        cast(case when periods.is_invoiced then 'Closed' else 'Open' end as {{ dbt.type_string() }}) as {{ adapter.quote('BillingPeriodStatus') }},
         coalesce(services.provider_name, periods.provider) as {{ adapter.quote('InvoiceIssuerName') }}
     from periods
     left join services

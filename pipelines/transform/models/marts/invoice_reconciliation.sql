@@ -16,6 +16,36 @@ swapped as (
 
 ),
 
+charges as (
+
+    select * from {{ ref('charges') }}
+
+),
+
+-- Corrections of usage that the vendor restated after the period of the line closed. They are billed in a later month, unless
+-- the vendor credited the line or reissued the invoice.
+restated as (
+
+    select
+        reconciled.provider,
+        reconciled.billing_account,
+        reconciled.invoice_id,
+        reconciled.line_number,
+        sum(charges.billed_cost) as correction_cost
+    from reconciled
+    inner join charges
+        on reconciled.provider = charges.provider
+        and reconciled.billing_account = charges.billing_account
+        and reconciled.currency = charges.currency
+        and reconciled.line in ('Usage', 'total', charges.sku_id)
+        and charges.charge_class = 'Correction'
+        and charges.corrects_month >= reconciled.billing_month
+        and charges.corrects_month < reconciled.period_end
+    where reconciled.status in ('over', 'under') and reconciled.invoice_id is not null
+    group by reconciled.provider, reconciled.billing_account, reconciled.invoice_id, reconciled.line_number
+
+),
+
 {%- set reload = dbt.concat([
     "'run `meterhouse run '", 'reconciled.provider', "' --since DATE` with the date of period_start'",
 ]) %}
@@ -27,6 +57,9 @@ corrections as (
         swapped.comparison,
         coalesce(swapped.is_explained, false) as is_explained,
         coalesce(
+            restated.correction_cost <> 0 and abs(reconciled.difference - restated.correction_cost) <= reconciled.tolerance, false
+        ) as includes_restatement,
+        coalesce(
             reconciled.invoice_id <> reconciled.main_invoice_id
             or reconciled.line_number <> reconciled.main_line_number,
             false
@@ -36,6 +69,10 @@ corrections as (
             'reconciled.main_invoice_id',
         ]) }} as main_line,
         {{ reload }} as reload,
+        {{ dbt.concat([
+            "'run `meterhouse reopen '", 'reconciled.provider', "' '", 'reconciled.billing_account', "' '",
+            'substring(' ~ date_text('reconciled.billing_month') ~ ', 1, 7)', "'`'",
+        ]) }} as reopen,
         case
             when reconciled.charge_category = 'Credit' then 'Correct the amount of the credit in credit_grants.csv.'
             when reconciled.charge_category = 'Adjustment' then 'Correct the minimum in fees.csv.'
@@ -59,6 +96,11 @@ corrections as (
         and reconciled.billing_account = swapped.billing_account
         and reconciled.invoice_id = swapped.invoice_id
         and reconciled.line_number = swapped.line_number
+    left join restated
+        on reconciled.provider = restated.provider
+        and reconciled.billing_account = restated.billing_account
+        and reconciled.invoice_id = restated.invoice_id
+        and reconciled.line_number = restated.line_number
 
 ),
 
@@ -115,6 +157,8 @@ final as (
                 then 'Configure the key or organisation that used it, and add it to accounts.csv.'
             when computed is null
                 then 'In invoice_lines.csv, give the credit note the sku_id and period of the line that it credits.'
+            when includes_restatement
+                then {{ dbt.concat(["'The invoice includes the restatement of the closed month: '", 'reopen', "'.'"]) }}
             when is_explained
                 then {{ dbt.concat(['comparison', "' This explains both differences: ask the vendor for the quantity.'"]) }}
             when comparison is not null then {{ dbt.concat(['comparison', "' The rest: '", 'correction']) }}

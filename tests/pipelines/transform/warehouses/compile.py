@@ -1,7 +1,7 @@
 """Compiles all models and tests for each target, without a connection, in the environment with the adapters.
 
-`compile.py PROJECT OUT TARGET …`: the SQL for a target is in OUT/TARGET/compiled. One process for all targets imports dbt
-once.
+`compile.py PROJECT OUT TARGET …`: the SQL for a target is in OUT/TARGET/compiled. One process
+compiles all targets, so that dbt is imported only once.
 """
 
 import sys

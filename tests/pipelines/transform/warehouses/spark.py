@@ -18,12 +18,12 @@ large = "SPARK_PARTITIONS" in os.environ
 compiler = "" if large else "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
-    # The analyzer keeps a recursion of many turns on the stack.
+    # The analyzer needs a deep stack for a recursion of many turns.
     "spark.driver.extraJavaOptions": f"-Xss16m {compiler}",
     "spark.sql.codegen.wholeStage": str(large).lower(),
-    # It would merge the partitions of few rows into one.
+    # Adaptive execution would merge small partitions into one.
     "spark.sql.adaptive.enabled": str(large).lower(),
-    # Finding conditions that follow from others takes long in queries as nested as those of the credits.
+    # Constraint propagation is slow on queries as deeply nested as those of the credit models.
     "spark.sql.constraintPropagation.enabled": str(large).lower(),
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
