@@ -28,7 +28,7 @@ settings = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": os.environ.get("SPARK_MEMORY", "2g"),
-    "spark.sql.shuffle.partitions": os.environ.get("SPARK_PARTITIONS", "2"),
+    "spark.sql.shuffle.partitions": os.environ.get("SPARK_PARTITIONS", "1"),
     "spark.sql.session.timeZone": "America/New_York",  # the models give the same results in any
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
