@@ -281,3 +281,12 @@
             or lower({{ invoiced }}) in (lower({{ computed }}), {{ dbt.concat(['lower(' ~ computed ~ ')', "'s'"]) }})
         )
 {%- endmacro %}
+
+
+{# The largest difference between an invoiced and a computed amount that still agrees. #}
+{% macro reconciliation_tolerance(computed) -%}
+    greatest(
+            cast({{ var('reconciliation_tolerance') }} as numeric(28, 9)),
+            cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(coalesce({{ computed }}, 0))
+        )
+{%- endmacro %}

@@ -127,10 +127,7 @@ compared as (
                 then invoiced.quantity
         end as quantity,
         coalesce(in_another_currency.is_mismatched, false) as is_in_another_currency,
-        greatest(
-            cast({{ var('reconciliation_tolerance') }} as numeric(28, 9)),
-            cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(coalesce(computed.billed_cost, 0))
-        ) as tolerance
+        {{ reconciliation_tolerance('computed.billed_cost') }} as tolerance
     from closable_lines
     {%- for side in ['invoiced', 'computed', 'omitted_usage', 'in_another_currency'] %}
     left join {{ side }}

@@ -99,10 +99,7 @@ measured as (
                 unioned.currency
         ) as row_key,
         unioned.net - unioned.computed as difference,
-        greatest(
-            cast({{ var('reconciliation_tolerance') }} as numeric(28, 9)),
-            cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(coalesce(unioned.computed, 0))
-        ) as tolerance,
+        {{ reconciliation_tolerance('unioned.computed') }} as tolerance,
         loaded.provider is not null as is_loaded,
         coalesce(
             loaded.complete_from <= unioned.period_start and loaded.complete_before >= unioned.period_end, false
