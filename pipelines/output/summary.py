@@ -84,18 +84,18 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     months = all_months[-MONTHS_SHOWN:]
     earlier = "" if months == all_months else " (earlier months: usage.cost_monthly)"
     table = make_table(f"cost by month{earlier}", "month", "provider", "account", "billed")
-    totals: dict[tuple[Any, ...], list[Decimal]] = {}
+    totals: dict[tuple[Any, ...], Decimal] = {}
     incomplete = {row["billing_month"] for row in rows if not row["is_complete"]}
     latest = months[-1]
     for row in rows:
         if row["billing_month"] in months:
             key = (row["billing_month"], row["provider"], row["account"], row["currency"])
-            totals.setdefault(key, []).append(row["billed_cost"])
+            totals[key] = totals.get(key, Decimal(0)) + row["billed_cost"]
     previous = None
-    for (month, provider, account, currency), amounts in totals.items():
+    for (month, provider, account, currency), billed in totals.items():
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
         shown = f"{month:%Y-%m}{mark}" if month != previous else ""
-        table.add_row(shown, provider, escape(account), f"{_cents(sum(amounts, Decimal(0))):,} {currency}")
+        table.add_row(shown, provider, escape(account), f"{_cents(billed):,} {currency}")
         previous = month
     return table
 

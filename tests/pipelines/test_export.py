@@ -63,7 +63,7 @@ def test_exports_every_charge_once(year: Exported, version: str) -> None:
 def test_focus_agrees_with_cost_monthly(year: Exported) -> None:
     """Costs are equal for each month and SKU, and so are the quantities of usage."""
     file = year.file("1.2", "parquet")
-    # Twelve hours after its start, a period is in its own month in UTC, whatever its time zone.
+    # A period starts at midnight in its time zone. In the zones used here, UTC is in the same month twelve hours later.
     month = "cast(date_trunc('month', (\"BillingPeriodStart\" at time zone 'UTC') + interval 12 hour) as date)"
     assert duckdb.execute(
         f'select {month}, "SkuId", sum("BilledCost"), sum("EffectiveCost"), sum("ConsumedQuantity")'

@@ -106,7 +106,7 @@ def fetched_window(
 
 
 def trend_rows() -> Iterator[str]:
-    """Five months of all providers. One Mathpix account has a gap of three days; a table of another is no longer loaded."""
+    """Five months of all providers. One Mathpix account has a gap of three days; another lacks new rows in one table."""
     stamp = {"fetched_at": f"{NOW}+00", "row_version": "v"}
     for day in dates(FIRST, TODAY):
         done = {"is_complete": day < TODAY} | stamp

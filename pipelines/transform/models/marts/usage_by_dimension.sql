@@ -3,7 +3,7 @@
 -- or exceed, so that each dimension adds up to the total: in quantity and, to the last decimal, in cost. If rows of a day
 -- have no meter, all meters of that day are one total with the unit 'mixed'. Rows with a meter take their share of that
 -- meter's cost first; the others share the rest.
--- Longer than 200 lines: rows with a meter take their share first, and rows without one divide what is left.
+-- Longer than 200 lines: rows with a meter and rows without one are allocated in two steps.
 
 {%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
 
