@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ MODELS = (
 ELSEWHERE = ("transform/test_downstream.", "transform/test_portability.", "transform/test_spark.")
 """Tests of the models that dbt builds in processes of their own: any process may run them."""
 
+LONGEST = (
+    "tests/pipelines/transform/test_spark.py",
+    "models",
+    "tests/faults/matrix/test_matrix.py",
+    "tests/examples/test_examples.py",
+    "tests/test_new_provider.py",
+    "tests/test_package.py",
+    "tests/faults/test_process.py",
+    "tests/pipelines/transform/test_portability.py",
+)
+"""What the processes begin with, so that none works on it alone when all else is done."""
+
 FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
 """Prefixes of environment variables that would configure the tests from outside."""
 
@@ -42,14 +55,20 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Deals whole files to processes, so that a fixture of a module is made once, and all that build models to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        name = file.removeprefix("tests/pipelines/")
-        return "models" if name.startswith(MODELS) and not name.startswith(ELSEWHERE) else file
+        return scope(nodeid)
+
+
+def scope(nodeid: str) -> str:
+    """What one process runs: a file, or all tests that build the models."""
+    file = nodeid.partition("::")[0]
+    name = file.removeprefix("tests/pipelines/")
+    return "models" if name.startswith(MODELS) and not name.startswith(ELSEWHERE) else file
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Deals the tests to the processes of `-n 2`."""
+    """Deals the tests to the processes of `-n 2`, in the order of `pytest_collection_modifyitems`."""
+    config.option.loadscopereorder = False
     return ByFile(config, log)
 
 
@@ -66,7 +85,13 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects thorough tests, unless REQUIRE_ALL=1 is set or files, `-k` or `-m` are given."""
+    """Puts the longest scopes first, then those with most tests.
+
+    Deselects thorough tests, unless REQUIRE_ALL=1 is set or files, `-k` or `-m` are given.
+    """
+    tests = Counter(scope(item.nodeid) for item in items)
+    order = {name: rank for rank, name in enumerate(dict.fromkeys([*LONGEST, *(name for name, _ in tests.most_common())]))}
+    items.sort(key=lambda item: order[scope(item.nodeid)])
     if os.environ.get("REQUIRE_ALL") == "1" or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
     if config.option.markexpr or config.option.keyword:
