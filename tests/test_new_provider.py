@@ -24,8 +24,8 @@ from meterhouse.pipelines.sandbox import Sandbox
 
 with Sandbox(seed=7) as sandbox:
     acme = {name: value for name, value in sandbox.variables().items() if name.startswith("SOURCES__ACME__")}
-    for arguments in (["run"], ["report", "-o", "report.html"]):
-        command = [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments]
+    for arguments in sys.argv[1:]:
+        command = [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments.split()]
         subprocess.run(command, env=os.environ | acme, check=True)
 """
 
@@ -80,16 +80,17 @@ class Checkout:
             with (self.packages / "pipelines" / "transform" / "seeds" / rows.name).open("a") as seed:
                 seed.write(rows.read_text())
 
-    def run(self) -> str:
-        """Loads Acme's last days from the sandbox, builds the models and writes the report; returns the output."""
+    def __call__(self, *commands: str) -> str:
+        """Runs these commands of meterhouse beside a sandbox with Acme's usage of the last days; returns the output."""
         environment = os.environ | {
             "PYTHONPATH": str(self.packages.parent),
             "DLT_DATA_DIR": str(self.work_dir / "dlt"),
             "SOURCES__ACME__INITIAL_DATE": str(first_day()),
         }
         finished = subprocess.run(
-            [sys.executable, "-c", COMMANDS], cwd=self.work_dir, env=environment, capture_output=True, text=True, check=False
-        )
+            [sys.executable, "-c", COMMANDS, *commands],
+            cwd=self.work_dir, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout + finished.stderr
 
@@ -115,7 +116,7 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     With its source alone, what it has loaded is listed as unpriced, and the run says so.
     """
     checkout.add_source()
-    assert "UNPRICED  acme default" in checkout.run()
+    assert "UNPRICED  acme default" in checkout("run")
     assert checkout.rows("select count(*) > 0 from usage.unpriced_usage where provider = 'acme'") == [(True,)]
     checkout.add_models()
     checkout.add_seeds()
@@ -126,7 +127,7 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     seeds = {f"pipelines/transform/seeds/{name}.csv" for name in ("price_list", "sku_map", "focus_services")}
     others = {"sources/registry.py", "pipelines/transform/dbt_project.yml"}
     assert checkout.changed() == {"sources/acme", "pipelines/sandbox/acme", *models, *seeds, *others}
-    checkout.run()
+    checkout("run", "report -o report.html")
     requests = checkout.rows("select api_key, sum(requests), count(*) from acme.usage_daily group by 1 order by 1")
     days = (datetime.now(UTC).date() - first_day()).days + 1
     assert requests == [(key, days * number, days) for key, number in sorted(REQUESTS_PER_DAY.items())]
