@@ -22,6 +22,12 @@ months as (
 
 ),
 
+closed_periods as (
+
+    select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
@@ -185,6 +191,23 @@ recurring as (
 
 ),
 
+-- A month whose end is closed was loaded whole at that time. An account that is added later does not change that.
+closed_months as (
+
+    select distinct
+        months.provider,
+        months.billing_account,
+        months.billing_month,
+        true as is_closed
+    from months
+    inner join closed_periods
+        on months.provider = closed_periods.provider
+        and months.billing_account = closed_periods.billing_account
+        and closed_periods.period_start < months.next_month
+        and closed_periods.period_end >= months.next_month
+
+),
+
 in_month as (
 
     select
@@ -192,13 +215,17 @@ in_month as (
         months.billing_month,
         months.month_start,
         months.month_end,
-        months.is_complete
+        months.is_complete or coalesce(closed_months.is_closed, false) as is_complete
     from all_fees
     inner join months
         on all_fees.provider = months.provider
         and all_fees.billing_account = months.billing_account
         and all_fees.valid_from < months.next_month
         and (all_fees.valid_to > months.billing_month or all_fees.valid_to is null)
+    left join closed_months
+        on months.provider = closed_months.provider
+        and months.billing_account = closed_months.billing_account
+        and months.billing_month = closed_months.billing_month
 
 ),
 
