@@ -10,22 +10,9 @@ closable as (
 
 ),
 
-invoice_lines as (
+compared as (
 
-    select * from {{ ref('int_invoices__lines') }}
-    where status = 'issued'
-
-),
-
-claims as (
-
-    select * from {{ ref('int_invoices__claims') }}
-
-),
-
-computed as (
-
-    select * from {{ ref('int_invoices__computed') }}
+    select * from {{ ref('int_invoices__compared') }}
 
 ),
 
@@ -38,107 +25,67 @@ priced_usage as (
 closable_lines as (
 
     select distinct
-        closable.provider,
-        closable.billing_account,
-        closable.invoice_id,
-        closable.line_number,
-        invoice_lines.sku_id,
-        invoice_lines.specificity,
-        invoice_lines.period_start,
-        invoice_lines.period_end
-    from closable
-    inner join invoice_lines
-        on closable.provider = invoice_lines.provider
-        and closable.billing_account = invoice_lines.billing_account
-        and closable.invoice_id = invoice_lines.invoice_id
-        and closable.line_number = invoice_lines.line_number
-
-),
-
--- A credit note reduces the line that it credits. If either states no quantity, their amounts are compared.
-invoiced as (
-
-    select
-        provider,
-        billing_account,
-        main_invoice_id as invoice_id,
-        main_line_number as line_number,
-        sum(amount) as amount,
-        case when count(*) = count(quantity) then sum(quantity) end as quantity,
-        max(nullif(unit, '')) as unit
-    from invoice_lines
-    group by provider, billing_account, main_invoice_id, main_line_number
-
-),
-
--- `computed` omits usage without a price and usage that a grant covers. An invoice line may state that usage, so it is added.
-omitted_usage as (
-
-    select
-        closable_lines.provider,
-        closable_lines.billing_account,
-        closable_lines.invoice_id,
-        closable_lines.line_number,
-        sum(priced_usage.quantity) as quantity,
-        max(priced_usage.unit) as unit
-    from priced_usage
-    inner join closable_lines
-        on priced_usage.provider = closable_lines.provider
-        and priced_usage.billing_account = closable_lines.billing_account
-        and priced_usage.sku_id = closable_lines.sku_id
-        and priced_usage.billing_date >= closable_lines.period_start
-        and priced_usage.billing_date < closable_lines.period_end
-    where
-        priced_usage.scenario = 'computed'
-        and (not priced_usage.is_priced or priced_usage.grant_id is not null)
-        and closable_lines.specificity = 3
-    group by
-        closable_lines.provider, closable_lines.billing_account, closable_lines.invoice_id, closable_lines.line_number
-
-),
-
--- Amounts in two currencies cannot be compared. A wrong currency in a file must not leave a month open.
-in_another_currency as (
-
-    select distinct
         provider,
         billing_account,
         invoice_id,
-        line_number,
-        is_mismatched
-    from claims
-    where is_mismatched
+        line_number
+    from closable
 
 ),
 
-compared as (
+lines as (
+
+    select compared.*
+    from compared
+    inner join closable_lines
+        on compared.provider = closable_lines.provider
+        and compared.billing_account = closable_lines.billing_account
+        and compared.invoice_id = closable_lines.invoice_id
+        and compared.line_number = closable_lines.line_number
+
+),
+
+-- The comparison omits usage without a price and usage that a grant covers. A line may state that usage, so it is added.
+omitted_usage as (
 
     select
-        closable_lines.provider,
-        closable_lines.billing_account,
-        closable_lines.invoice_id,
-        coalesce(computed.billed_cost, 0) as computed,
-        coalesce(computed.quantity, 0) + coalesce(omitted_usage.quantity, 0) as computed_quantity,
-        invoiced.amount,
-        case
-            when
-                closable_lines.specificity = 3
-                and {{ is_same_unit('invoiced.unit', 'coalesce(computed.unit, omitted_usage.unit)') }}
-                then invoiced.quantity
-        end as quantity,
-        coalesce(in_another_currency.is_mismatched, false) as is_in_another_currency,
-        {{ reconciliation_tolerance('computed.billed_cost') }} as tolerance
-    from closable_lines
-    {%- for side in ['invoiced', 'computed', 'omitted_usage', 'in_another_currency'] %}
-    left join {{ side }}
-        on closable_lines.provider = {{ side }}.provider
-        and closable_lines.billing_account = {{ side }}.billing_account
-        and closable_lines.invoice_id = {{ side }}.invoice_id
-        and closable_lines.line_number = {{ side }}.line_number
-    {%- endfor %}
+        lines.provider,
+        lines.billing_account,
+        lines.invoice_id,
+        lines.line_number,
+        sum(priced_usage.quantity) as quantity,
+        max(priced_usage.unit) as unit
+    from priced_usage
+    inner join lines
+        on priced_usage.provider = lines.provider
+        and priced_usage.billing_account = lines.billing_account
+        and priced_usage.sku_id = lines.sku_id
+        and priced_usage.billing_date >= lines.period_start
+        and priced_usage.billing_date < lines.period_end
+    where
+        priced_usage.scenario = 'computed'
+        and (not priced_usage.is_priced or priced_usage.grant_id is not null)
+    group by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
 
 ),
 
+used as (
+
+    select
+        lines.*,
+        coalesce(lines.computed_quantity, 0) + coalesce(omitted_usage.quantity, 0) as used_quantity,
+        coalesce(lines.computed_unit, omitted_usage.unit) as used_unit
+    from lines
+    left join omitted_usage
+        on lines.provider = omitted_usage.provider
+        and lines.billing_account = omitted_usage.billing_account
+        and lines.invoice_id = omitted_usage.invoice_id
+        and lines.line_number = omitted_usage.line_number
+
+),
+
+-- If the line or its credit note states no quantity, the amounts are compared. Amounts in two currencies cannot be compared:
+-- a wrong currency in a file must not leave a month open.
 short as (
 
     select distinct
@@ -146,14 +93,14 @@ short as (
         billing_account,
         invoice_id,
         true as is_short
-    from compared
+    from used
     where
         case
-            when quantity is not null then
-                quantity - computed_quantity
-                > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(computed_quantity)
-            when is_in_another_currency then false
-            else amount - computed > tolerance
+            when sku_id <> '' and has_net_quantity and {{ is_same_unit('unit', 'used_unit') }} then
+                invoiced_quantity - used_quantity
+                > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(used_quantity)
+            when is_mismatched then false
+            else net - coalesce(billed_cost, 0) > {{ reconciliation_tolerance('billed_cost') }}
         end
 
 ),

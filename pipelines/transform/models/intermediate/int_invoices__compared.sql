@@ -41,7 +41,8 @@ netted as (
         main_invoice_id,
         main_line_number,
         sum(amount) as net,
-        sum(quantity) as quantity
+        sum(quantity) as quantity,
+        count(*) = count(quantity) as has_quantity
     from lines
     where charge_category is null or charge_category <> 'Tax'
     group by provider, billing_account, main_invoice_id, main_line_number
@@ -55,6 +56,7 @@ invoiced as (
         lines.amount + case when lines.specificity = 1 then lines.tax else 0 end as invoiced,
         case when lines.covers_charges then netted.net else 0 end as net,
         case when lines.covers_charges and lines.quantity is not null then netted.quantity end as invoiced_quantity,
+        coalesce(netted.has_quantity, false) as has_net_quantity,
         computed.billed_cost,
         computed.cost_high,
         computed.quantity as computed_quantity,
@@ -123,7 +125,9 @@ final as (
         main_line_number,
         status as invoice_status,
         charge_category,
+        sku_id,
         line,
+        specificity,
         billing_month,
         period_start,
         period_end,
@@ -135,7 +139,10 @@ final as (
         cast(computed as numeric(28, 9)) as computed,
         cast(computed_high as numeric(28, 9)) as computed_high,
         cast(invoiced_quantity as numeric(28, 9)) as invoiced_quantity,
+        unit,
+        has_net_quantity,
         computed_quantity,
+        computed_unit,
         cast(net - computed_at_invoiced_price as numeric(28, 9)) as quantity_variance,
         cast(computed_at_invoiced_price - computed as numeric(28, 9)) as price_variance,
         currency,
