@@ -74,9 +74,10 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             side = "above" if row["anomaly_score"] > 0 else "below"
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
-        rest = f"for {row['days_left']:,.0f} days" if row["days_left"] is not None else "at an unknown rate"
         unit = "credits" if row["unit"] == "credit" else row["unit"]
-        yield f"credits: {row['provider']} {row['billing_account']} has {row['remaining']:,.0f} {unit} left, {rest}"
+        left = f"{row['remaining']:,.0f} {unit} left" if row["remaining"] else f"no {unit} left"
+        rest = f", enough for {row['days_left']:,.0f} days" if row["remaining"] and row["days_left"] is not None else ""
+        yield f"credits: {row['provider']} {row['billing_account']} has {left}{rest}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"
