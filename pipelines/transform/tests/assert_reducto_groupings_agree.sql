@@ -15,7 +15,8 @@ usage as (
 
 fetched_windows as (
 
-    select * from {{ ref('stg_reducto__fetched_windows') }}
+    select * from {{ ref('stg_providers__fetched_windows') }}
+    where provider = 'reducto'
 
 ),
 

@@ -101,8 +101,14 @@ def priced(random: Random, invoices: Sequence[Invoice], charges: Sequence[Charge
 
 def charged_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
     """The invoice line of each charge."""
-    query = "select charge_id, invoice_id, line_number from usage_intermediate.int_charges__invoiced"
-    return {charge_id: (invoice_id, number) for charge_id, invoice_id, number in warehouse.query(query)}
+    rows = warehouse.query("""
+        select charge_id, invoice_id, line_number
+        from usage.charges
+        inner join usage_intermediate.int_invoices__claims
+            using (provider, billing_account, currency, sku_id, charge_category, billed_on)
+        where is_covered
+    """)
+    return {charge_id: (invoice_id, number) for charge_id, invoice_id, number in rows}
 
 
 @examples(1)

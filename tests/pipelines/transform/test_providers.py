@@ -14,8 +14,8 @@ pytestmark = pytest.mark.thorough
 ACME = TOP / "tests" / "example_provider" / "transform"
 """The dbt part of the worked example: models, rows in the seeds, the entry in `providers`, and raw tables to build on."""
 
-OF_ALL_PROVIDERS = ("int_usage__metered", "int_windows__fetched", "int_accounts__completed")
-"""Models that read every provider's models and have unit tests."""
+OF_ALL_PROVIDERS = ("int_usage__metered", "stg_providers__fetched_windows", "int_accounts__completed")
+"""Models that read all providers and have unit tests."""
 
 NO_UNIT_TESTS = ("--indirect-selection", "cautious", "--exclude-resource-type", "unit_test")
 REGISTERED = {"registered_providers": ["mathpix", "acme"]}

@@ -11,25 +11,13 @@ priced_usage as (
 
 ),
 
-billed_scenarios as (
+scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where is_billed
 
 ),
 
--- `high` has the billed quantities of a month, so the other side must have them, too.
-compared as (
-
-    select priced_usage.*
-    from priced_usage
-    left join billed_scenarios
-        on priced_usage.provider = billed_scenarios.provider
-        and priced_usage.billing_account = billed_scenarios.billing_account
-        and priced_usage.billing_month = billed_scenarios.billing_month
-    where priced_usage.scenario in ('high', coalesce(billed_scenarios.scenario, 'computed'))
-
-),
+{{ of_billed_scenario('priced_usage') }},
 
 final as (
 
@@ -47,7 +35,7 @@ final as (
         cast(
             sum(case when scenario = 'high' then billed_cost else -billed_cost end) as numeric(28, 9)
         ) as additional_cost
-    from compared
+    from of_billed_scenario
     group by
         provider, billing_account, account, counted_sku_id, unit, currency, timespan, billing_month, billing_date,
         cast(bucket_start as date)

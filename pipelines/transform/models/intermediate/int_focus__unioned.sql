@@ -8,10 +8,10 @@ charges as (
 
 ),
 
-invoiced as (
+covered as (
 
-    select * from {{ ref('int_charges__invoiced') }}
-    where status = 'issued'
+    select * from {{ ref('int_invoices__claims') }}
+    where is_covered and status = 'issued'
 
 ),
 
@@ -43,14 +43,19 @@ final as (
         charges.charge_period_end,
         charges.billing_month,
         charges.currency,
-        invoiced.invoice_id,
-        invoiced.line_number,
+        covered.invoice_id,
+        covered.line_number,
         {%- for column, _ in columns %}
         charges.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     from charges
-    left join invoiced
-        on charges.charge_id = invoiced.charge_id
+    left join covered
+        on charges.provider = covered.provider
+        and charges.billing_account = covered.billing_account
+        and charges.currency = covered.currency
+        and charges.sku_id = covered.sku_id
+        and charges.charge_category = covered.charge_category
+        and charges.billed_on = covered.billed_on
 
     union all
 

@@ -14,7 +14,8 @@ usage_activity as (
 
 fetched_windows as (
 
-    select * from {{ ref('stg_onepin__fetched_windows') }}
+    select * from {{ ref('stg_providers__fetched_windows') }}
+    where provider = 'onepin'
 
 ),
 

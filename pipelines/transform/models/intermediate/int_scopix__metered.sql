@@ -28,7 +28,8 @@ tokens_daily as (
 
 fetched_windows as (
 
-    select * from {{ ref('stg_scopix__fetched_windows') }}
+    select * from {{ ref('stg_providers__fetched_windows') }}
+    where provider = 'scopix'
 
 ),
 

@@ -17,10 +17,9 @@ drawn as (
 
 ),
 
-billed_scenarios as (
+scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where is_billed
 
 ),
 
@@ -118,39 +117,36 @@ conditional_skus as (
 
 ),
 
+{{ of_billed_scenario('rated') }},
+
 high as (
 
     select
         'high' as scenario,
-        rated.provider,
-        rated.billing_account,
-        rated.account,
-        rated.meter,
-        rated.timespan,
-        rated.bucket_start,
-        rated.bucket_end,
-        rated.billing_date,
-        rated.billing_month,
-        rated.dearest_sku_id as sku_id,
-        rated.counted_sku_id,
-        rated.dearest_sku_id,
-        rated.unit,
-        rated.is_complete,
-        rated.grant_key,
-        rated.grant_id,
-        rated.quantity,
-        rated.grant_cost,
-        rated.grant_unit_cost,
-        rated.grant_currency
-    from rated
+        billed.provider,
+        billed.billing_account,
+        billed.account,
+        billed.meter,
+        billed.timespan,
+        billed.bucket_start,
+        billed.bucket_end,
+        billed.billing_date,
+        billed.billing_month,
+        billed.dearest_sku_id as sku_id,
+        billed.counted_sku_id,
+        billed.dearest_sku_id,
+        billed.unit,
+        billed.is_complete,
+        billed.grant_key,
+        billed.grant_id,
+        billed.quantity,
+        billed.grant_cost,
+        billed.grant_unit_cost,
+        billed.grant_currency
+    from of_billed_scenario as billed
     inner join conditional_skus
-        on rated.provider = conditional_skus.provider
-        and rated.dearest_sku_id = conditional_skus.dearest_sku_id
-    left join billed_scenarios
-        on rated.provider = billed_scenarios.provider
-        and rated.billing_account = billed_scenarios.billing_account
-        and rated.billing_month = billed_scenarios.billing_month
-    where rated.scenario = coalesce(billed_scenarios.scenario, 'computed')
+        on billed.provider = conditional_skus.provider
+        and billed.dearest_sku_id = conditional_skus.dearest_sku_id
 
 ),
 

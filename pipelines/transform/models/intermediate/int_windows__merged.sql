@@ -6,7 +6,7 @@ with
 
 windows as (
 
-    select * from {{ ref('int_windows__fetched') }}
+    select * from {{ ref('stg_providers__fetched_windows') }}
 
 ),
 

@@ -5,13 +5,24 @@ with
 
 windows as (
 
-    select * from {{ ref('int_windows__fetched') }}
+    select * from {{ ref('stg_providers__fetched_windows') }}
 
 ),
 
 counted as (
 
-    select * from {{ ref('int_tables__row_counts') }}
+    {% for table in staged_tables() -%}
+    select
+        '{{ table.provider }}' as provider,
+        account,
+        {{ table.name }} as resource,
+        count(*) as row_count
+    from {{ ref(table.model) }}
+    group by account{{ ', grouped_by' if table.is_grouped }}
+    {%- if not loop.last %}
+    union all
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
@@ -96,7 +107,7 @@ final as (
         measured.loaded_from,
         measured.complete_until,
         measured.last_fetched_at,
-        coalesce(counted.row_count, 0) as row_count,
+        cast(coalesce(counted.row_count, 0) as bigint) as row_count,
         cast(measured.hours_behind as integer) as hours_behind,
         cast(measured.account_hours_behind as integer) as account_hours_behind,
         case

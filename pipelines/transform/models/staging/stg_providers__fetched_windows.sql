@@ -2,6 +2,8 @@
 -- A partition, such as an organisation, that no run requested in the week before the table's latest fetch is no longer
 -- configured. It is not current: it would otherwise hold its account back for ever.
 
+{{ config(materialized='table') }}
+
 {%- set providers = provider_names() %}
 
 with
@@ -9,7 +11,7 @@ with
 {% for provider in providers -%}
 {{ provider }} as (
 
-    select * from {{ ref('stg_' ~ provider ~ '__fetched_windows') }}
+    select * from {{ raw_table(provider, 'fetched_windows') }}
 
 ),
 
@@ -23,11 +25,11 @@ unioned as (
         account,
         resource,
         coalesce(part, '') as part,
-        window_start,
-        window_end,
-        complete_until,
-        row_count,
-        fetched_at
+        {{ to_utc('window_start') }} as window_start,
+        {{ to_utc('window_end') }} as window_end,
+        {{ to_utc('complete_until') }} as complete_until,
+        cast(row_count as bigint) as row_count,
+        {{ to_utc('fetched_at') }} as fetched_at
     from {{ provider }}
     {%- if not loop.last %}
 

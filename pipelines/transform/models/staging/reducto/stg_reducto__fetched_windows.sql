@@ -1,3 +1,0 @@
--- One row per fetch of a window, for a resource, an account and an organisation.
-
-{{ fetched_windows('reducto') }}

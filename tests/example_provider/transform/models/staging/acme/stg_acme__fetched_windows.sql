@@ -1,3 +1,0 @@
--- One row per fetch of a window, for a resource and an account.
-
-{{ fetched_windows('acme') }}
