@@ -7,24 +7,20 @@ stderr.
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from pyspark.sql import SparkSession
 
 lake, out, project = (Path(argument).resolve() for argument in sys.argv[1:4])
-# The benchmark has large tables. Otherwise most statements run once and on few rows, so that compiling them takes the time.
+# The benchmark has large tables. Otherwise most statements run once and on few rows, so that compiling and planning them takes
+# the time.
 large = "SPARK_PARTITIONS" in os.environ
-compiler = "" if large else "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
     # The analyzer needs a deep stack for a recursion of many turns.
-    "spark.driver.extraJavaOptions": f"-Xss16m {compiler}",
-    "spark.sql.codegen.wholeStage": str(large).lower(),
-    # Adaptive execution would merge small partitions into one.
-    "spark.sql.adaptive.enabled": str(large).lower(),
-    # Constraint propagation is slow on queries as deeply nested as those of the credit models.
-    "spark.sql.constraintPropagation.enabled": str(large).lower(),
+    "spark.driver.extraJavaOptions": "-Xss16m",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": os.environ.get("SPARK_MEMORY", "2g"),
@@ -33,10 +29,59 @@ settings = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
-for table in sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*.parquet"))):
-    spark.sql(f"create schema if not exists {table.parent.name}")
-    spark.sql(f"create table if not exists {table.parent.name}.{table.name} using parquet location '{table}'")
+compiler = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:ReservedCodeCacheSize=256m",
+    # A collection copies the trees of the query that is being planned: the fewer collections, the better.
+    "-XX:+UseSerialGC",
+    "-Xms2g",
+    "-Xmn1400m",
+    "-XX:MetaspaceSize=512m",
+    # The classes of Spark's own jars need no check.
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-BytecodeVerificationRemote",
+)
+if not large:
+    settings |= {
+        "spark.driver.extraJavaOptions": " ".join(("-Xss16m", *compiler)),
+        # Expressions are interpreted: compiling them would take longer than evaluating them for so few rows.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        # Adaptive execution would merge small partitions into one.
+        "spark.sql.adaptive.enabled": "false",
+        # Constraint propagation is slow on queries as deeply nested as those of the credit models.
+        "spark.sql.constraintPropagation.enabled": "false",
+        # One task reads a table, and one the rows of a query: there would be one for each core.
+        "spark.sql.files.minPartitionNum": "1",
+        "spark.sql.leafNodeDefaultParallelism": "1",
+        # For each new file or folder, Hadoop starts `chmod`. The checksums and the marks of success are such files.
+        "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+        # Buffers are allocated at these sizes, 64 MB and 4 MB by default, however few rows they hold.
+        "spark.buffer.pageSize": "1m",
+        "spark.broadcast.blockSize": "128k",
+        "spark.broadcast.compress": "false",
+        "spark.shuffle.compress": "false",
+        "spark.sql.parquet.compression.codec": "uncompressed",
+        # The history of queries, which nobody reads: a short form, and not kept.
+        "spark.sql.ui.explainMode": "simple",
+        "spark.sql.ui.retainedExecutions": "1",
+        "spark.ui.retainedJobs": "1",
+        "spark.ui.retainedStages": "1",
+        "spark.ui.retainedTasks": "1",
+    }
+
+
+def connected() -> SparkSession:
+    """A session with the tables of the lake."""
+    session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    tables = sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*.parquet")))
+    for schema in sorted({table.parent.name for table in tables}):
+        session.sql(f"create schema if not exists {schema}")
+    for table in tables:
+        session.sql(f"create table {table.parent.name}.{table.name} using parquet location '{table}'")
+    return session
+
 
 folders = {
     "project-dir": project,
@@ -44,14 +89,26 @@ folders = {
     "target-path": out / "target",
     "log-path": out / "logs",
 }
-options = [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
-result = dbtRunner().invoke(["--no-use-colors", "--no-version-check", "build", "--target", "spark", *options, *sys.argv[4:]])
+options = ["--target", "spark", *(word for name, folder in folders.items() for word in (f"--{name}", str(folder)))]
+flags = ["--no-use-colors", "--no-version-check"]
+with ThreadPoolExecutor() as pool:  # dbt parses the project while Spark starts
+    starting = pool.submit(connected)
+    parsed = dbtRunner().invoke([*flags, "parse", "--no-write-json", "--log-level-file", "none", *options])
+    spark = starting.result()
+if not parsed.success:
+    sys.exit(1)
+result = dbtRunner(manifest=parsed.result).invoke([*flags, "build", *options, *sys.argv[4:]])
 if not result.success:
     sys.exit(1)
 
+(out / "marts").mkdir()
 for row in spark.sql("show tables in usage").collect():
     if row.tableName in os.environ.get("SPARK_MARTS", row.tableName).split():
-        spark.table(f"usage.{row.tableName}").write.parquet(str(out / "marts" / row.tableName))
+        written = out / "warehouse" / "usage.db" / row.tableName
+        if written.exists():  # a table, whose files are Parquet
+            (out / "marts" / row.tableName).symlink_to(written)
+        else:
+            spark.table(f"usage.{row.tableName}").write.parquet(str(out / "marts" / row.tableName))
 (out / "plans").mkdir()
 for path in (out / "target" / "compiled").rglob("models/*/*.sql"):
     if path.stem in os.environ.get("SPARK_PLANS", "").split():
