@@ -43,7 +43,7 @@ def raw_tables(provider: str):  # noqa: ANN201 - dagster-dlt defines the return 
 
 @dbt_assets(manifest=TARGET / "manifest.json")
 def models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
-    """Seeds, models and tests. If you materialize some of the models, only the tests that need no other model run."""
+    """Seeds, models and tests. If you select models, dbt runs only the tests whose parents are all selected."""
     build = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "cautious"]
     yield from dbt.cli(build, context=context, target_path=TARGET).stream()
 

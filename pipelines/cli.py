@@ -366,7 +366,7 @@ def main() -> None:
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     # Arrow's own memory pool keeps freed memory: 170 MB of the 580 MB that two years of hours take.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # The process ends soon and has few cycles: at the default threshold, garbage collection takes a tenth of a build.
+    # At the default thresholds, garbage collection takes a tenth of a build and finds little to free.
     gc.set_threshold(100_000, 50, 50)
     with exit_on_signals(as_json="--json" in sys.argv), exit_quickly():
         app()

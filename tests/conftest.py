@@ -45,21 +45,21 @@ LONGEST = (
     "tests/faults/test_process.py",
     "tests/pipelines/transform/test_portability.py",
 )
-"""What the processes begin with, so that none works on it alone when all else is done."""
+"""Scopes to start first: started late, one of them would still run after all others have finished."""
 
 FOREIGN = ("SOURCES__", "DESTINATION__", "METERHOUSE_", "DLT_INTERVAL_")
 """Prefixes of environment variables that would configure the tests from outside."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Deals whole files to processes, so that a fixture of a module is made once, and all that build models to one."""
+    """Runs each file on one worker, so that module fixtures are created once, and all tests that build the models on one."""
 
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
 
 
 def scope(nodeid: str) -> str:
-    """What one process runs: a file, or all tests that build the models."""
+    """The xdist scope of a test: its file, or `models` for the tests that share one dbt project."""
     file = nodeid.partition("::")[0]
     name = file.removeprefix("tests/pipelines/")
     return "models" if name.startswith(MODELS) and not name.startswith(ELSEWHERE) else file
@@ -67,7 +67,7 @@ def scope(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Deals the tests to the processes of `-n 2`, in the order of `pytest_collection_modifyitems`."""
+    """Distributes the tests to the workers of `-n 2`, in the order of `pytest_collection_modifyitems`."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
 
@@ -85,7 +85,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts the longest scopes first, then those with most tests.
+    """Orders scopes: the longest first, then by number of tests, descending.
 
     Deselects thorough tests, unless REQUIRE_ALL=1 is set or files, `-k` or `-m` are given.
     """
@@ -101,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Collects garbage less often: that would take a tenth of the time of all tests."""
+    """Collects garbage less often: at the default thresholds, that takes a tenth of the time of all tests."""
     gc.set_threshold(100_000, 50, 50)
 
 

@@ -18,7 +18,7 @@ from tests.test_project import TOP
 EXAMPLE = TOP / "tests" / "example_provider"
 LAST_LINE_OF_REGISTRY = '            Provider("scopix", "Scopix"),\n'
 FIRST_LINE_OF_PROVIDERS = "\n  providers:\n"
-COMMANDS = """
+SCRIPT = """
 import os, subprocess, sys
 from meterhouse.pipelines.sandbox import Sandbox
 
@@ -80,15 +80,15 @@ class Checkout:
             with (self.packages / "pipelines" / "transform" / "seeds" / rows.name).open("a") as seed:
                 seed.write(rows.read_text())
 
-    def __call__(self, *commands: str) -> str:
-        """Runs these commands of meterhouse beside a sandbox with Acme's usage of the last days; returns the output."""
+    def run_cli(self, *commands: str) -> str:
+        """Runs commands of meterhouse against a sandbox with Acme's usage since `first_day()`; returns their output."""
         environment = os.environ | {
             "PYTHONPATH": str(self.packages.parent),
             "DLT_DATA_DIR": str(self.work_dir / "dlt"),
             "SOURCES__ACME__INITIAL_DATE": str(first_day()),
         }
         finished = subprocess.run(
-            [sys.executable, "-c", COMMANDS, *commands],
+            [sys.executable, "-c", SCRIPT, *commands],
             cwd=self.work_dir, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -116,7 +116,7 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     With its source alone, what it has loaded is listed as unpriced, and the run says so.
     """
     checkout.add_source()
-    assert "UNPRICED  acme default" in checkout("run")
+    assert "UNPRICED  acme default" in checkout.run_cli("run")
     assert checkout.rows("select count(*) > 0 from usage.unpriced_usage where provider = 'acme'") == [(True,)]
     checkout.add_models()
     checkout.add_seeds()
@@ -127,7 +127,7 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     seeds = {f"pipelines/transform/seeds/{name}.csv" for name in ("price_list", "sku_map", "focus_services")}
     others = {"sources/registry.py", "pipelines/transform/dbt_project.yml"}
     assert checkout.changed() == {"sources/acme", "pipelines/sandbox/acme", *models, *seeds, *others}
-    checkout("run", "report -o report.html")
+    checkout.run_cli("run", "report -o report.html")
     requests = checkout.rows("select api_key, sum(requests), count(*) from acme.usage_daily group by 1 order by 1")
     days = (datetime.now(UTC).date() - first_day()).days + 1
     assert requests == [(key, days * number, days) for key, number in sorted(REQUESTS_PER_DAY.items())]

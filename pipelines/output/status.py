@@ -75,9 +75,10 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
         unit = "credits" if row["unit"] == "credit" else row["unit"]
-        left = f"{row['remaining']:,.0f} {unit} left" if row["remaining"] else f"no {unit} left"
-        rest = f", enough for {row['days_left']:,.0f} days" if row["remaining"] and row["days_left"] is not None else ""
-        yield f"credits: {row['provider']} {row['billing_account']} has {left}{rest}"
+        days = round(row["days_left"] or 0)
+        left = f"{row['remaining']:,.0f} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
+        left = left if row["remaining"] >= 1 else f"no {unit} left"
+        yield f"credits: {row['provider']} {row['billing_account']} has {left}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"

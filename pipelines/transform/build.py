@@ -10,7 +10,7 @@ from typing import Any
 
 from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
-from meterhouse.pipelines.transform.dbt_compat import lazy_debug_events
+from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
@@ -87,7 +87,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
             on_node(getattr(getattr(event, "data", None), "name", ""))
 
     try:
-        with _environment(destination.dbt_variables()), lazy_debug_events():
+        with _environment(destination.dbt_variables()), without_debug_events():
             result = dbtRunner(callbacks=[on_dbt_event]).invoke(arguments)
     finally:
         _release(destination)

@@ -1,4 +1,7 @@
-"""What meterhouse changes in dbt. tests/pipelines/transform/test_dbt_compat.py fails when dbt changes these parts."""
+"""Every patch of dbt's internals, with its reason.
+
+`tests/pipelines/transform/test_dbt_compat.py` fails if dbt changes what a patch relies on.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +10,11 @@ from unittest.mock import patch
 
 
 @contextmanager
-def lazy_debug_events() -> Iterator[None]:
-    """Within the block, dbt creates the message of a debug event only if somebody reads it.
+def without_debug_events() -> Iterator[None]:
+    """Within the block, dbt delivers no debug event to loggers or callbacks.
 
-    dbt fires about twenty debug events for each node and turns each into two protobuf messages, whatever the log level is.
-    That takes a sixth of a build. No logger or callback gets these events within the block.
+    dbt fires about twenty debug events per node and builds two protobuf messages for each, at any log level, which takes a
+    sixth of the build time. Within the block, it builds the message of a `DebugLevel` event only on first access.
     """
     from dbt_common.events.base_types import BaseEvent, DebugLevel, EventLevel
     from dbt_common.events.event_manager import EventManager
@@ -21,13 +24,13 @@ def lazy_debug_events() -> Iterator[None]:
     def keep_arguments(event: Any, *args: Any, **kwargs: Any) -> None:
         vars(event)["_arguments"] = args, kwargs
 
-    def message(event: Any) -> Any:
+    def get_pb_msg(event: Any) -> Any:
         if "pb_msg" not in vars(event):
             args, kwargs = vars(event)["_arguments"]
             BaseEvent.__init__(event, *args, **kwargs)  # sets pb_msg
         return vars(event)["pb_msg"]
 
-    def set_message(event: Any, value: Any) -> None:
+    def set_pb_msg(event: Any, value: Any) -> None:
         vars(event)["pb_msg"] = value
 
     def fire_unless_debug(manager: Any, e: Any, level: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -36,7 +39,7 @@ def lazy_debug_events() -> Iterator[None]:
 
     with (
         patch.object(DebugLevel, "__init__", keep_arguments),
-        patch.object(DebugLevel, "pb_msg", property(message, set_message), create=True),
+        patch.object(DebugLevel, "pb_msg", property(get_pb_msg, set_pb_msg), create=True),
         patch.object(EventManager, "fire_event", fire_unless_debug),
     ):
         yield

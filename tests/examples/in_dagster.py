@@ -1,4 +1,7 @@
-"""Materializes one day and then the daily models in Dagster's environment, and prints whether each succeeded."""
+"""Materializes one day, then `usage_daily`, `cost_daily` and their upstream models, in Dagster's environment.
+
+Prints whether each step succeeded.
+"""
 
 import json
 import runpy

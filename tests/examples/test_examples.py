@@ -143,8 +143,8 @@ def test_prefect_builds_the_models_after_a_failure(schedulers: Path, calls: Path
     ]
 
 
-def test_dagster_loads_exactly_one_partition(schedulers: Path, cli: Cli) -> None:
-    """A partition of the provider's assets has exactly its day, and some of the models are built from it."""
+def test_dagster_loads_one_partition_and_builds_the_selected_models(schedulers: Path, cli: Cli) -> None:
+    """A partition of the provider's assets loads exactly its day, and `usage_daily` and `cost_daily` are built from it."""
     day = utc_now().subtract(days=2).to_date_string()
     result = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
                folder=cli.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(cli.database),

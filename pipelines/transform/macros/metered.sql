@@ -35,7 +35,7 @@
             dated.billing_date,
             cast({{ dbt.date_trunc('month', 'dated.billing_date') }} as date) as billing_month,
             case when skus.is_billed then skus.sku_id end as sku_id,
-            case when skus.is_billed then skus.dearest_sku_id end as dearest_sku_id,
+            case when skus.is_billed then skus.highest_priced_sku_id end as highest_priced_sku_id,
             skus.unit,
             cast(dated.quantity as numeric(28, 9)) as quantity,
             cast(dated.request_count as bigint) as request_count,

@@ -269,9 +269,9 @@ def meters_with(skus: Iterable[Sku]) -> dict[tuple[str, str], dict[str, str]]:
     meters = dict(METERS)
     for own in skus:
         shipped = METERS.get((own.provider, own.meter), {"sku_id": ""})
-        dearest = shipped["dearest_sku_id"] if own.sku_id and own.sku_id == shipped["sku_id"] else own.sku_id
+        highest_priced = shipped["highest_priced_sku_id"] if own.sku_id and own.sku_id == shipped["sku_id"] else own.sku_id
         is_billed = "true" if own.sku_id else "false"
-        mapped = {"sku_id": own.sku_id, "dearest_sku_id": dearest, "unit": own.unit, "is_billed": is_billed}
+        mapped = {"sku_id": own.sku_id, "highest_priced_sku_id": highest_priced, "unit": own.unit, "is_billed": is_billed}
         meters[own.provider, own.meter] = mapped
     return meters
 
@@ -507,7 +507,7 @@ class Calculator:
         for part in parts:
             meter = self.meters.get((part.use.provider, part.use.meter))
             counted = meter["sku_id"] if meter else ""
-            sku = (meter["dearest_sku_id"] or counted) if meter and high else counted
+            sku = (meter["highest_priced_sku_id"] or counted) if meter and high else counted
             key = (part.use.provider, part.owner, sku, month_of(part.date), part.grant is not None)
             pools[key].append((part, sku, counted))
         charges = []
@@ -776,10 +776,12 @@ class Calculator:
             )  # fmt: skip
             costs = (c.quantity, c.list_cost, c.contracted_cost, c.billed_cost, c.effective_cost, c.billed_cost)
             sums[key] = [total + cost for total, cost in zip(sums[key], costs, strict=True)]
-        dearer = {row["dearest_sku_id"] for row in self.meters.values() if row["dearest_sku_id"] != row["sku_id"]} - {""}
+        higher_priced = {
+            row["highest_priced_sku_id"] for row in self.meters.values() if row["highest_priced_sku_id"] != row["sku_id"]
+        } - {""}
         high: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
         usual: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
-        for found, priced in ((high, [c for c in self.high if c.sku_id in dearer]), (usual, self.usage)):
+        for found, priced in ((high, [c for c in self.high if c.sku_id in higher_priced]), (usual, self.usage)):
             for c in priced:
                 if c.currency:
                     found[

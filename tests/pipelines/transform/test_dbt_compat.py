@@ -1,4 +1,4 @@
-"""What meterhouse changes in dbt, tested so that a new version of dbt that changes it fails here."""
+"""Tests of the patches of dbt; they fail if a new version of dbt changes the patched internals."""
 
 import pytest
 from dbt_common.events import functions
@@ -6,40 +6,40 @@ from dbt_common.events.base_types import DebugLevel, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.types import Note, SystemExecutingCmd
 
-from meterhouse.pipelines.transform.dbt_compat import lazy_debug_events
+from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 
 
 @pytest.fixture
-def fired(monkeypatch: pytest.MonkeyPatch) -> list[EventMsg]:
-    """What a callback of dbt receives."""
-    manager, received = EventManager(), list[EventMsg]()
-    manager.add_callback(received.append)
+def received(monkeypatch: pytest.MonkeyPatch) -> list[EventMsg]:
+    """Events that a callback of dbt receives."""
+    manager, events = EventManager(), list[EventMsg]()
+    manager.add_callback(events.append)
     monkeypatch.setattr(functions, "get_event_manager", lambda: manager)
-    return received
+    return events
 
 
-def test_debug_events_reach_nobody_and_all_others_do(fired: list[EventMsg]) -> None:
-    """An event has the level with which dbt fires it."""
-    with lazy_debug_events():
+def test_callbacks_receive_all_events_except_debug(received: list[EventMsg]) -> None:
+    """The level passed to `fire_event` takes precedence over the level of the event's class."""
+    with without_debug_events():
         functions.fire_event(SystemExecutingCmd(cmd=["git"]))
         functions.fire_event(Note(msg="information"), level=EventLevel.INFO)
         functions.fire_event(Note(msg="warning"), level=EventLevel.WARN)
-    assert [(event.info.level, event.data.msg) for event in fired] == [("info", "information"), ("warn", "warning")]
+    assert [(event.info.level, event.data.msg) for event in received] == [("info", "information"), ("warn", "warning")]
 
 
-def test_a_debug_event_has_its_message_when_it_is_read() -> None:
-    """Its fields are those with which it was created."""
-    with lazy_debug_events():
+def test_a_debug_event_builds_its_message_on_first_access() -> None:
+    """The message has the arguments of the constructor."""
+    with without_debug_events():
         event = SystemExecutingCmd(cmd=["git", "status"])
         assert "git status" in event.message()
         assert list(event.cmd) == ["git", "status"]
 
 
-def test_dbt_is_unchanged_afterwards(fired: list[EventMsg]) -> None:
-    """Debug events reach the callback again."""
+def test_dbt_is_unchanged_afterwards(received: list[EventMsg]) -> None:
+    """After the block, a callback receives debug events."""
     before = vars(DebugLevel).keys()
-    with lazy_debug_events():
+    with without_debug_events():
         pass
     functions.fire_event(SystemExecutingCmd(cmd=["git"]))
-    assert [event.info.name for event in fired] == ["SystemExecutingCmd"]
+    assert [event.info.name for event in received] == ["SystemExecutingCmd"]
     assert vars(DebugLevel).keys() == before

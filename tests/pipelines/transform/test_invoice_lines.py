@@ -99,8 +99,8 @@ def priced(random: Random, invoices: Sequence[Invoice], charges: Sequence[Charge
     return found
 
 
-def charged_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
-    """The invoice line of each charge."""
+def covering_lines(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
+    """The invoice line that covers each charge, by `charge_id`; charges on no invoice are omitted."""
     rows = warehouse.query("""
         select charge_id, invoice_id, line_number
         from usage.charges
@@ -155,7 +155,7 @@ def test_invoices_agree_with_a_calculation_by_hand(
                 bills.setdefault(item.invoice.invoice_id, []).append(
                     known + tax + (item.tax if result == "not computed" else 0)
                 )
-    assert charged_lines(warehouse) == covered
+    assert covering_lines(warehouse) == covered
     found = warehouse.query("""
         select invoice_id, line_number, computed, net, tax, status
         from usage.invoice_reconciliation where invoice_id is not null

@@ -33,7 +33,7 @@ closable_lines as (
 
 ),
 
-lines as (
+compared_lines as (
 
     select compared.*
     from compared
@@ -45,60 +45,62 @@ lines as (
 
 ),
 
--- The comparison omits usage without a price and usage that a grant covers. A line may state that usage, so it is added.
+-- `computed_quantity` excludes usage without a price and usage that a grant covers. An invoice may state both, so they are
+-- added.
 omitted_usage as (
 
     select
-        lines.provider,
-        lines.billing_account,
-        lines.invoice_id,
-        lines.line_number,
+        compared_lines.provider,
+        compared_lines.billing_account,
+        compared_lines.invoice_id,
+        compared_lines.line_number,
         sum(priced_usage.quantity) as quantity,
         max(priced_usage.unit) as unit
     from priced_usage
-    inner join lines
-        on priced_usage.provider = lines.provider
-        and priced_usage.billing_account = lines.billing_account
-        and priced_usage.sku_id = lines.sku_id
-        and priced_usage.billing_date >= lines.period_start
-        and priced_usage.billing_date < lines.period_end
+    inner join compared_lines
+        on priced_usage.provider = compared_lines.provider
+        and priced_usage.billing_account = compared_lines.billing_account
+        and priced_usage.sku_id = compared_lines.sku_id
+        and priced_usage.billing_date >= compared_lines.period_start
+        and priced_usage.billing_date < compared_lines.period_end
     where
         priced_usage.scenario = 'computed'
         and (not priced_usage.is_priced or priced_usage.grant_id is not null)
-    group by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
+    group by compared_lines.provider, compared_lines.billing_account, compared_lines.invoice_id, compared_lines.line_number
 
 ),
 
-used as (
+with_omitted_usage as (
 
     select
-        lines.*,
-        coalesce(lines.computed_quantity, 0) + coalesce(omitted_usage.quantity, 0) as used_quantity,
-        coalesce(lines.computed_unit, omitted_usage.unit) as used_unit
-    from lines
+        compared_lines.*,
+        coalesce(compared_lines.computed_quantity, 0) + coalesce(omitted_usage.quantity, 0) as total_quantity,
+        coalesce(compared_lines.computed_unit, omitted_usage.unit) as total_unit
+    from compared_lines
     left join omitted_usage
-        on lines.provider = omitted_usage.provider
-        and lines.billing_account = omitted_usage.billing_account
-        and lines.invoice_id = omitted_usage.invoice_id
-        and lines.line_number = omitted_usage.line_number
+        on compared_lines.provider = omitted_usage.provider
+        and compared_lines.billing_account = omitted_usage.billing_account
+        and compared_lines.invoice_id = omitted_usage.invoice_id
+        and compared_lines.line_number = omitted_usage.line_number
 
 ),
 
--- If the line or its credit note states no quantity, the amounts are compared. Amounts in two currencies cannot be compared:
--- a wrong currency in a file must not leave a month open.
-short as (
+-- Quantities are compared if the line names a SKU, the line and its parts all state a quantity, and the units agree; otherwise
+-- amounts. A line in another currency than its charges is never short, so that a wrong currency in a file does not keep a
+-- month open.
+short_invoices as (
 
     select distinct
         provider,
         billing_account,
         invoice_id,
         true as is_short
-    from used
+    from with_omitted_usage
     where
         case
-            when sku_id <> '' and has_net_quantity and {{ is_same_unit('unit', 'used_unit') }} then
-                invoiced_quantity - used_quantity
-                > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(used_quantity)
+            when sku_id <> '' and is_quantity_stated and {{ is_same_unit('unit', 'total_unit') }} then
+                invoiced_quantity - total_quantity
+                > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(total_quantity)
             when is_mismatched then false
             else net - coalesce(billed_cost, 0) > {{ reconciliation_tolerance('billed_cost') }}
         end
@@ -109,11 +111,11 @@ final as (
 
     select closable.*
     from closable
-    left join short
-        on closable.provider = short.provider
-        and closable.billing_account = short.billing_account
-        and closable.invoice_id = short.invoice_id
-    where short.is_short is null
+    left join short_invoices
+        on closable.provider = short_invoices.provider
+        and closable.billing_account = short_invoices.billing_account
+        and closable.invoice_id = short_invoices.invoice_id
+    where short_invoices.is_short is null
 
 )
 

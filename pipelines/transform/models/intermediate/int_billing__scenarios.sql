@@ -3,7 +3,7 @@
 -- correction of that day. The charges of a closed month are those of the scenario in which it was billed (`is_billed`). A
 -- correction is the difference between two scenarios: it adds the scenario that has its day in `adds_on`, and subtracts the
 -- scenario that has its day in `subtracts_on`.
--- Longer than 200 lines: it finds the months that a correction changes, and the first open day after each of them.
+-- Longer than 200 lines: the months that a correction changes and the day on which it is billed depend on the same scenarios.
 
 with
 

@@ -17,7 +17,7 @@ scenarios as (
 
 ),
 
-{{ of_billed_scenario('priced_usage') }},
+{{ usage_as_billed('priced_usage') }},
 
 final as (
 
@@ -35,7 +35,7 @@ final as (
         cast(
             sum(case when scenario = 'high' then billed_cost else -billed_cost end) as numeric(28, 9)
         ) as additional_cost
-    from of_billed_scenario
+    from usage_as_billed
     group by
         provider, billing_account, account, counted_sku_id, unit, currency, timespan, billing_month, billing_date,
         cast(bucket_start as date)

@@ -191,14 +191,14 @@ recurring as (
 
 ),
 
--- A month whose end is closed was loaded whole at that time. An account that is added later does not change that.
+-- A month counts as complete once a period that contains its last day is closed. An account that is added later, with a shorter
+-- history, does not make it incomplete.
 closed_months as (
 
     select distinct
         months.provider,
         months.billing_account,
-        months.billing_month,
-        true as is_closed
+        months.billing_month
     from months
     inner join closed_periods
         on months.provider = closed_periods.provider
@@ -215,7 +215,7 @@ in_month as (
         months.billing_month,
         months.month_start,
         months.month_end,
-        months.is_complete or coalesce(closed_months.is_closed, false) as is_complete
+        months.is_complete or closed_months.billing_month is not null as is_complete
     from all_fees
     inner join months
         on all_fees.provider = months.provider

@@ -42,7 +42,7 @@ netted as (
         main_line_number,
         sum(amount) as net,
         sum(quantity) as quantity,
-        count(*) = count(quantity) as has_quantity
+        count(*) = count(quantity) as all_state_quantity
     from lines
     where charge_category is null or charge_category <> 'Tax'
     group by provider, billing_account, main_invoice_id, main_line_number
@@ -56,7 +56,7 @@ invoiced as (
         lines.amount + case when lines.specificity = 1 then lines.tax else 0 end as invoiced,
         case when lines.covers_charges then netted.net else 0 end as net,
         case when lines.covers_charges and lines.quantity is not null then netted.quantity end as invoiced_quantity,
-        coalesce(netted.has_quantity, false) as has_net_quantity,
+        coalesce(netted.all_state_quantity, false) as is_quantity_stated,
         computed.billed_cost,
         computed.cost_high,
         computed.quantity as computed_quantity,
@@ -94,7 +94,7 @@ rounded as (
         -- Quantities in other units, such as thousands of pages, cannot be compared.
         invoiced_quantity is not null
         and computed_quantity is not null
-        and {{ is_same_unit('unit', 'computed_unit') }} as has_quantities
+        and {{ is_same_unit('unit', 'computed_unit') }} as are_quantities_comparable
     from invoiced
 
 ),
@@ -106,7 +106,7 @@ varied as (
     select
         *,
         case
-            when not has_quantities then null
+            when not are_quantities_comparable then null
             when invoiced_quantity = 0 then computed
             else {{ allocated('net', 'computed_quantity', 'invoiced_quantity') }}
         end as computed_at_invoiced_price
@@ -127,7 +127,6 @@ final as (
         charge_category,
         sku_id,
         line,
-        specificity,
         billing_month,
         period_start,
         period_end,
@@ -140,7 +139,7 @@ final as (
         cast(computed_high as numeric(28, 9)) as computed_high,
         cast(invoiced_quantity as numeric(28, 9)) as invoiced_quantity,
         unit,
-        has_net_quantity,
+        is_quantity_stated,
         computed_quantity,
         computed_unit,
         cast(net - computed_at_invoiced_price as numeric(28, 9)) as quantity_variance,

@@ -20,7 +20,7 @@ additional_costs as (
 
 ),
 
--- Invoices omit usage that a grant covers, so its quantity does not count.
+-- Most invoices omit usage that a grant covers, so its quantity is not counted.
 charged as (
 
     select

@@ -21,9 +21,9 @@ alternatives as (
     select distinct
         provider,
         sku_id,
-        dearest_sku_id
+        highest_priced_sku_id
     from skus
-    where sku_id <> dearest_sku_id
+    where sku_id <> highest_priced_sku_id
 
 ),
 
@@ -49,7 +49,7 @@ swapped as (
         and counted.billing_account = alternative.billing_account
         and counted.invoice_id = alternative.invoice_id
         and counted.period_start = alternative.period_start
-        and alternatives.dearest_sku_id = alternative.line
+        and alternatives.highest_priced_sku_id = alternative.line
     where counted.difference * alternative.difference < 0
 
 ),

@@ -15,7 +15,7 @@ shipped as (
         provider,
         meter,
         case when is_billed then sku_id end as sku_id,
-        case when is_billed then dearest_sku_id end as dearest_sku_id,
+        case when is_billed then highest_priced_sku_id end as highest_priced_sku_id,
         unit,
         is_billed
     from {{ ref('sku_map') }}
@@ -30,9 +30,9 @@ final as (
         case when own.provider is null then shipped.sku_id else own.sku_id end as sku_id,
         -- The condition under which the vendor charges another SKU applies only to the shipped mapping.
         case
-            when own.provider is null or own.sku_id = shipped.sku_id then shipped.dearest_sku_id
+            when own.provider is null or own.sku_id = shipped.sku_id then shipped.highest_priced_sku_id
             else own.sku_id
-        end as dearest_sku_id,
+        end as highest_priced_sku_id,
         coalesce(own.unit, shipped.unit) as unit,
         coalesce(own.is_billed, shipped.is_billed) as is_billed
     from own

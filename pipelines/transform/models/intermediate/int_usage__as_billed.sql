@@ -3,7 +3,7 @@
 
 {%- set columns = [
     'provider', 'billing_account', 'account', 'billing_timezone', 'meter', 'timespan', 'bucket_start', 'bucket_end',
-    'billing_date', 'billing_month', 'sku_id', 'dearest_sku_id', 'unit', 'is_billed',
+    'billing_date', 'billing_month', 'sku_id', 'highest_priced_sku_id', 'unit', 'is_billed',
 ] %}
 
 with

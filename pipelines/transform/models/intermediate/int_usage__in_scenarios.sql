@@ -5,7 +5,7 @@
 
 {%- set columns = [
     'provider', 'billing_account', 'account', 'meter', 'timespan', 'bucket_start', 'bucket_end', 'billing_date',
-    'billing_month', 'sku_id', 'dearest_sku_id', 'unit', 'quantity', 'is_billed', 'is_complete',
+    'billing_month', 'sku_id', 'highest_priced_sku_id', 'unit', 'quantity', 'is_billed', 'is_complete',
 ] %}
 
 with

@@ -94,7 +94,7 @@ rated as (
         billing_month,
         sku_id,
         sku_id as counted_sku_id,
-        dearest_sku_id,
+        highest_priced_sku_id,
         unit,
         is_complete,
         grant_key,
@@ -111,13 +111,13 @@ conditional_skus as (
 
     select distinct
         provider,
-        dearest_sku_id
+        highest_priced_sku_id
     from rated
-    where dearest_sku_id <> sku_id
+    where highest_priced_sku_id <> sku_id
 
 ),
 
-{{ of_billed_scenario('rated') }},
+{{ usage_as_billed('rated') }},
 
 high as (
 
@@ -132,9 +132,9 @@ high as (
         billed.bucket_end,
         billed.billing_date,
         billed.billing_month,
-        billed.dearest_sku_id as sku_id,
+        billed.highest_priced_sku_id as sku_id,
         billed.counted_sku_id,
-        billed.dearest_sku_id,
+        billed.highest_priced_sku_id,
         billed.unit,
         billed.is_complete,
         billed.grant_key,
@@ -143,10 +143,10 @@ high as (
         billed.grant_cost,
         billed.grant_unit_cost,
         billed.grant_currency
-    from of_billed_scenario as billed
+    from usage_as_billed as billed
     inner join conditional_skus
         on billed.provider = conditional_skus.provider
-        and billed.dearest_sku_id = conditional_skus.dearest_sku_id
+        and billed.highest_priced_sku_id = conditional_skus.highest_priced_sku_id
 
 ),
 

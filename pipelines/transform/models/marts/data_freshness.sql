@@ -9,7 +9,7 @@ windows as (
 
 ),
 
-counted as (
+row_counts as (
 
     {% for table in staged_tables() -%}
     select
@@ -107,7 +107,7 @@ final as (
         measured.loaded_from,
         measured.complete_until,
         measured.last_fetched_at,
-        cast(coalesce(counted.row_count, 0) as bigint) as row_count,
+        cast(coalesce(row_counts.row_count, 0) as bigint) as row_count,
         cast(measured.hours_behind as integer) as hours_behind,
         cast(measured.account_hours_behind as integer) as account_hours_behind,
         case
@@ -117,10 +117,10 @@ final as (
             else 'fresh'
         end as status
     from measured
-    left join counted
-        on measured.provider = counted.provider
-        and measured.account = counted.account
-        and measured.resource = counted.resource
+    left join row_counts
+        on measured.provider = row_counts.provider
+        and measured.account = row_counts.account
+        and measured.resource = row_counts.resource
 
 )
 

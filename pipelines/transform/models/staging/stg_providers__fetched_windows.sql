@@ -1,6 +1,6 @@
--- One row per provider and fetch of a window, for a table, an account and a partition of it (column `part`).
--- A partition, such as an organisation, that no run requested in the week before the table's latest fetch is no longer
--- configured. It is not current: it would otherwise hold its account back for ever.
+-- One row per provider, account, raw table, partition (column `part`) and fetch of a window.
+-- A partition, such as an organisation, that no run requested in the week before the table's latest fetch is not current: it is
+-- no longer configured, and would otherwise delay its account forever. The model is a table, because many models read it.
 
 {{ config(materialized='table') }}
 

@@ -1,8 +1,8 @@
 """Builds the models with dbt-spark in a Spark session of this process, and writes the results as files.
 
 `spark.py LAKE OUT PROJECT [DBT ARGUMENT …]`: the tables are the folders LAKE/schema/table; OUT gets a folder of Parquet for
-each mart (marts/NAME) and the physical plan of each model that SPARK_PLANS names (plans/NAME.txt). Warnings of Spark are on
-stderr.
+each mart, or a link to one (marts/NAME), and the physical plan of each model that SPARK_PLANS names (plans/NAME.txt).
+Warnings of Spark are on stderr.
 """
 
 import os
@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 from pyspark.sql import SparkSession
 
 lake, out, project = (Path(argument).resolve() for argument in sys.argv[1:4])
-# The benchmark has large tables. Otherwise most statements run once and on few rows, so that compiling and planning them takes
-# the time.
+# The benchmark has large tables. Otherwise most statements run once and on few rows: planning and compiling take the time.
 large = "SPARK_PARTITIONS" in os.environ
 settings = {
     "spark.sql.warehouse.dir": str(out / "warehouse"),
@@ -29,21 +29,22 @@ settings = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-compiler = (
+jvm_options = (
+    # The second compiler would take longer than its code saves.
     "-XX:TieredStopAtLevel=1",
     "-XX:ReservedCodeCacheSize=256m",
-    # A collection copies the trees of the query that is being planned: the fewer collections, the better.
+    # A large heap from the start, mostly for new objects: few collections, and hardly any of old objects.
     "-XX:+UseSerialGC",
     "-Xms2g",
     "-Xmn1400m",
     "-XX:MetaspaceSize=512m",
-    # The classes of Spark's own jars need no check.
+    # The classes of Spark need no verification.
     "-XX:+UnlockDiagnosticVMOptions",
     "-XX:-BytecodeVerificationRemote",
 )
 if not large:
     settings |= {
-        "spark.driver.extraJavaOptions": " ".join(("-Xss16m", *compiler)),
+        "spark.driver.extraJavaOptions": " ".join(("-Xss16m", *jvm_options)),
         # Expressions are interpreted: compiling them would take longer than evaluating them for so few rows.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -51,29 +52,20 @@ if not large:
         "spark.sql.adaptive.enabled": "false",
         # Constraint propagation is slow on queries as deeply nested as those of the credit models.
         "spark.sql.constraintPropagation.enabled": "false",
-        # One task reads a table, and one the rows of a query: there would be one for each core.
+        # One task reads a small table, not one per core.
         "spark.sql.files.minPartitionNum": "1",
         "spark.sql.leafNodeDefaultParallelism": "1",
-        # For each new file or folder, Hadoop starts `chmod`. The checksums and the marks of success are such files.
+        # Hadoop starts the program `chmod` for each new file. This omits files of checksums and of marks of success.
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        # Buffers are allocated at these sizes, 64 MB and 4 MB by default, however few rows they hold.
+        # Aggregations, sorts and broadcasts allocate blocks of this size, by default tens of megabytes and 4 MB.
         "spark.buffer.pageSize": "1m",
         "spark.broadcast.blockSize": "128k",
-        "spark.broadcast.compress": "false",
-        "spark.shuffle.compress": "false",
-        "spark.sql.parquet.compression.codec": "uncompressed",
-        # The history of queries, which nobody reads: a short form, and not kept.
-        "spark.sql.ui.explainMode": "simple",
-        "spark.sql.ui.retainedExecutions": "1",
-        "spark.ui.retainedJobs": "1",
-        "spark.ui.retainedStages": "1",
-        "spark.ui.retainedTasks": "1",
     }
 
 
-def connected() -> SparkSession:
-    """A session with the tables of the lake."""
+def started_session() -> SparkSession:
+    """A new session with the tables of the lake."""
     session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
     tables = sorted(path for path in lake.glob("*/[!_]*") if any(path.glob("**/*.parquet")))
     for schema in sorted({table.parent.name for table in tables}):
@@ -92,10 +84,10 @@ folders = {
 options = ["--target", "spark", *(word for name, folder in folders.items() for word in (f"--{name}", str(folder)))]
 flags = ["--no-use-colors", "--no-version-check"]
 with ThreadPoolExecutor() as pool:  # dbt parses the project while Spark starts
-    starting = pool.submit(connected)
+    starting = pool.submit(started_session)
     parsed = dbtRunner().invoke([*flags, "parse", "--no-write-json", "--log-level-file", "none", *options])
     spark = starting.result()
-if not parsed.success:
+if not isinstance(parsed.result, Manifest):
     sys.exit(1)
 result = dbtRunner(manifest=parsed.result).invoke([*flags, "build", *options, *sys.argv[4:]])
 if not result.success:
