@@ -5,16 +5,16 @@
     `grants`: provider, billing_account, unit, grant_key, amount, starts_on, expires_on (excluded, null for never) and
     `turn`, their order from 1 within provider, billing_account and unit. No two grants of a turn are valid on the same day.
     `stream`: scenario, provider, billing_account, unit, row_key, row_order (unique, in the order of use), date and quantity.
-    `granted`: the relation that the grants come from.
+    `granted`: the relation that the grants come from. `only`: a condition for those of the stream's units.
 
     A row takes from the first grant, in their order, that is valid on its date and has something left. The order does not
     depend on time, so the result is the same if one grant after the other draws all it can from what the grants before it
     left: turn by turn. A negative row gives back what was drawn before it.
 
     DuckDB and PostgreSQL take turns by recursion. Spark, Snowflake, BigQuery and others allow no window function in a
-    recursive query, so each turn is a CTE there: as many as `granted` has when the model is compiled.
+    recursive query, so each turn is a CTE there: as many as those grants have when the model is compiled.
 #}
-{% macro drawn_down(stream, grants, granted) %}
+{% macro drawn_down(stream, grants, granted, only) %}
     before_turns as (
 
         select
@@ -33,7 +33,7 @@
 
     ),
 
-    {{ turns_taken(grants, granted) }},
+    {{ turns_taken(grants, granted, only) }},
 
     drawn as (
 
@@ -57,20 +57,20 @@
     CTEs that end in `turns`: the rows of `before_turns` after all turns, and the amount that each of them drew from each
     grant.
 #}
-{% macro turns_taken(grants, granted) %}
-    {{- return(adapter.dispatch('turns_taken', 'meterhouse')(grants, granted)) -}}
+{% macro turns_taken(grants, granted, only) %}
+    {{- return(adapter.dispatch('turns_taken', 'meterhouse')(grants, granted, only)) -}}
 {% endmacro %}
 
-{% macro duckdb__turns_taken(grants, granted) -%}
+{% macro duckdb__turns_taken(grants, granted, only) -%}
     {{ turns_taken_by_recursion(grants) }}
 {%- endmacro %}
 
-{% macro postgres__turns_taken(grants, granted) -%}
+{% macro postgres__turns_taken(grants, granted, only) -%}
     {{ turns_taken_by_recursion(grants) }}
 {%- endmacro %}
 
-{% macro redshift__turns_taken(grants, granted) -%}
-    {{ meterhouse.default__turns_taken(grants, granted) }}
+{% macro redshift__turns_taken(grants, granted, only) -%}
+    {{ meterhouse.default__turns_taken(grants, granted, only) }}
 {%- endmacro %}
 
 
@@ -134,8 +134,8 @@
     the amounts drawn in the turns so far. Nothing is left over in the latter, so they draw nothing and leave the sums
     unchanged.
 #}
-{% macro default__turns_taken(grants, granted) %}
-    {%- set turns = most_turns(granted) %}
+{% macro default__turns_taken(grants, granted, only) %}
+    {%- set turns = most_turns(granted, only) %}
     halves as (
 
         select 1 as half
@@ -225,15 +225,16 @@
 
 
 {#
-    The highest turn. It is 1 if dbt may not query the database (`--no-introspect`), if the table does not exist yet, and in
-    a unit test. Unit tests with more turns therefore pass on DuckDB and PostgreSQL only.
+    The highest turn of these grants. It is 1 if dbt may not query the database (`--no-introspect`), if the table does not exist
+    yet, and in a unit test. Unit tests with more turns therefore pass on DuckDB and PostgreSQL only.
 #}
-{% macro most_turns(granted) %}
+{% macro most_turns(granted, only) %}
     {%- if not execute or not flags.INTROSPECT
         or adapter.get_relation(granted.database, granted.schema, granted.identifier) is none -%}
         {{- return(1) -}}
     {%- endif -%}
-    {{- return(run_query('select coalesce(max(turn), 0) as turns from ' ~ granted).columns[0].values()[0] | int) -}}
+    {%- set highest = run_query('select coalesce(max(turn), 0) as turns from ' ~ granted ~ ' where ' ~ only) -%}
+    {{- return(highest.columns[0].values()[0] | int) -}}
 {% endmacro %}
 
 

@@ -46,7 +46,7 @@ stream as (
 
 ),
 
-{{ drawn_down('stream', 'granted', ref('int_credits__granted')) }},
+{{ drawn_down('stream', 'granted', ref('int_credits__granted'), "unit <> 'credit'") }},
 
 final as (
 

@@ -82,6 +82,8 @@ folders = {
     "log-path": out / "logs",
 }
 options = ["--target", "spark", *(word for name, folder in folders.items() for word in (f"--{name}", str(folder)))]
+# A second thread of dbt would wait for the first one, except on large tables.
+options += () if large else ("--threads", "1")
 flags = ["--no-use-colors", "--no-version-check"]
 with ThreadPoolExecutor() as pool:  # dbt parses the project while Spark starts
     starting = pool.submit(started_session)
