@@ -75,10 +75,13 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
         unit = "credits" if row["unit"] == "credit" else row["unit"]
-        days = round(row["days_left"] or 0)
-        left = f"{row['remaining']:,.0f} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
-        left = left if row["remaining"] >= 1 else f"no {unit} left"
-        yield f"credits: {row['provider']} {row['billing_account']} has {left}"
+        amount, days = f"{row['remaining']:,.2f}".removesuffix(".00"), round(row["days_left"] or 0)
+        rest = (
+            f"{amount} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
+            if row["remaining"]
+            else f"no {unit} left"
+        )
+        yield f"credits: {row['provider']} {row['billing_account']} has {rest}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, project_digest, remember
 from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
@@ -74,6 +75,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     if destination.file is not None:
         forget(destination.file)
     work = destination.working_dir / "transform"
+    forget_parse_of_other_files(work / "target", PROJECT)
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
     arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--no-use-colors", "--no-version-check"]
@@ -105,6 +107,19 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     if result.success and destination.file is not None:
         remember(destination.file, PROJECT, CachedBuild(built.built, built.tested, built.warnings))
     return built
+
+
+def forget_parse_of_other_files(target: Path, project: Path) -> None:
+    """Removes what dbt keeps of the parsed project in its target folder, if the project's files have changed since.
+
+    After a macro has changed, as in a new version of meterhouse, dbt's partial parsing loses the descriptions of some data
+    tests, which explain their failures.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    parsed_from, digest = target / "parsed_from", project_digest(project)
+    if not parsed_from.exists() or parsed_from.read_text() != digest:
+        (target / "partial_parse.msgpack").unlink(missing_ok=True)
+        parsed_from.write_text(digest)
 
 
 @contextmanager

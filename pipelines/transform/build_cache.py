@@ -92,14 +92,21 @@ def _inputs(connection: duckdb.DuckDBPyConnection, project: Path) -> str:
     for name in sorted(os.environ):
         if name.startswith(("DBT_", "METERHOUSE_")):
             digest.update(f"{name}={os.environ[name]}\n".encode())
-    for file in sorted(project.rglob("*")):
-        if file.suffix in {".sql", ".yml", ".csv", ".py"}:
-            digest.update(f"{file.relative_to(project)}\n".encode())
-            digest.update(file.read_bytes())
+    digest.update(project_digest(project).encode())
     for schema, table, sql in _relations(connection, INPUT_SCHEMAS):
         if not table.startswith("_dlt_"):
             values = connection.execute(f"select count(*), sum(hash(t)) from {_rows(schema, table, sql)} as t").fetchone()  # noqa: S608
             digest.update(f"{schema}.{table} {sql} {values}\n".encode())
+    return digest.hexdigest()
+
+
+def project_digest(project: Path) -> str:
+    """A digest of the files of the dbt project."""
+    digest = hashlib.sha256()
+    for file in sorted(project.rglob("*")):
+        if file.suffix in {".sql", ".yml", ".csv", ".py"}:
+            digest.update(f"{file.relative_to(project)}\n".encode())
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

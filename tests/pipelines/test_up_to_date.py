@@ -10,7 +10,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.transform.build import BuildResult, build
+from meterhouse.pipelines.transform.build import BuildResult, build, forget_parse_of_other_files
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
@@ -168,3 +168,15 @@ def test_a_run_without_news_skips_the_build(
         assert build(resolve_destination()).failures
     assert cli.rows(marks) == [(0,)]
     assert last_build(cli.database, PROJECT) is None
+
+
+def test_dbt_parses_a_changed_project_anew(tmp_path: Path) -> None:
+    """dbt's partial parsing would lose the descriptions of data tests after a macro has changed."""
+    project, target = tmp_path / "project", tmp_path / "target"
+    project.mkdir()
+    macro, parsed = project / "macro.sql", target / "partial_parse.msgpack"
+    for text, is_kept in (("one", False), ("one", True), ("two", False), ("two", True)):
+        macro.write_text(text)
+        forget_parse_of_other_files(target, project)
+        assert parsed.exists() == is_kept
+        parsed.touch()

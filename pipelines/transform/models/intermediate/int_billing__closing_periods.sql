@@ -98,10 +98,10 @@ short_invoices as (
     from with_omitted_usage
     where
         case
+            when is_mismatched then false
             when sku_id <> '' and is_quantity_stated and {{ is_same_unit('unit', 'total_unit') }} then
                 invoiced_quantity - total_quantity
                 > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(total_quantity)
-            when is_mismatched then false
             else net - coalesce(billed_cost, 0) > {{ reconciliation_tolerance('billed_cost') }}
         end
 

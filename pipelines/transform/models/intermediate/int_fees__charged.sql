@@ -28,6 +28,12 @@ closed_periods as (
 
 ),
 
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
@@ -191,11 +197,11 @@ recurring as (
 
 ),
 
--- A month counts as complete once a period that contains its last day is closed. An account that is added later, with a shorter
--- history, does not make it incomplete.
+-- A month whose last day is closed stays complete when an account with a shorter history is added later: only the accounts
+-- that are closed have to be loaded for the whole month.
 closed_months as (
 
-    select distinct
+    select
         months.provider,
         months.billing_account,
         months.billing_month
@@ -205,6 +211,11 @@ closed_months as (
         and months.billing_account = closed_periods.billing_account
         and closed_periods.period_start < months.next_month
         and closed_periods.period_end >= months.next_month
+    inner join accounts
+        on closed_periods.provider = accounts.provider
+        and closed_periods.account = accounts.account
+    group by months.provider, months.billing_account, months.billing_month
+    having max(accounts.complete_from_billing_date) <= months.billing_month
 
 ),
 

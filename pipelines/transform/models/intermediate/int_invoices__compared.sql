@@ -41,8 +41,8 @@ netted as (
         main_invoice_id,
         main_line_number,
         sum(amount) as net,
-        sum(quantity) as quantity,
-        count(*) = count(quantity) as all_state_quantity
+        case when count(distinct lower(nullif(unit, ''))) <= 1 then sum(quantity) end as quantity,
+        count(*) = count(quantity) and count(distinct lower(nullif(unit, ''))) <= 1 as all_state_quantity
     from lines
     where charge_category is null or charge_category <> 'Tax'
     group by provider, billing_account, main_invoice_id, main_line_number
@@ -93,6 +93,7 @@ rounded as (
         round(cast(cost_high as numeric(28, 9)), 2) as computed_high,
         -- Quantities in other units, such as thousands of pages, cannot be compared.
         invoiced_quantity is not null
+        and is_quantity_stated
         and computed_quantity is not null
         and {{ is_same_unit('unit', 'computed_unit') }} as are_quantities_comparable
     from invoiced
@@ -138,7 +139,7 @@ final as (
         cast(computed as numeric(28, 9)) as computed,
         cast(computed_high as numeric(28, 9)) as computed_high,
         cast(invoiced_quantity as numeric(28, 9)) as invoiced_quantity,
-        unit,
+        nullif(unit, '') as unit,
         is_quantity_stated,
         computed_quantity,
         computed_unit,
