@@ -75,13 +75,11 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
         unit = "credits" if row["unit"] == "credit" else row["unit"]
-        amount, days = f"{row['remaining']:,.2f}".removesuffix(".00"), round(row["days_left"] or 0)
-        rest = (
-            f"{amount} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
-            if row["remaining"]
-            else f"no {unit} left"
-        )
-        yield f"credits: {row['provider']} {row['billing_account']} has {rest}"
+        left = f"no {unit} left"
+        if row["remaining"]:
+            amount, days = f"{row['remaining']:,.2f}".removesuffix(".00"), round(row["days_left"])
+            left = f"{amount} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
+        yield f"credits: {row['provider']} {row['billing_account']} has {left}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"

@@ -93,8 +93,7 @@ short_invoices as (
     select distinct
         provider,
         billing_account,
-        invoice_id,
-        true as is_short
+        invoice_id
     from with_omitted_usage
     where
         case
@@ -115,7 +114,7 @@ final as (
         on closable.provider = short_invoices.provider
         and closable.billing_account = short_invoices.billing_account
         and closable.invoice_id = short_invoices.invoice_id
-    where short_invoices.is_short is null
+    where short_invoices.invoice_id is null
 
 )
 

@@ -92,8 +92,7 @@ rounded as (
         round(cast(billed_cost as numeric(28, 9)), 2) as computed,
         round(cast(cost_high as numeric(28, 9)), 2) as computed_high,
         -- Quantities in other units, such as thousands of pages, cannot be compared.
-        invoiced_quantity is not null
-        and is_quantity_stated
+        is_quantity_stated
         and computed_quantity is not null
         and {{ is_same_unit('unit', 'computed_unit') }} as are_quantities_comparable
     from invoiced
