@@ -34,7 +34,9 @@ with DAG(
         )
         for provider in PROVIDERS
     ]
-    models = BashOperator(task_id="models", bash_command="meterhouse models", cwd="/srv/costs", trigger_rule="all_done")
+    models = BashOperator(
+        task_id="models", bash_command="meterhouse models --tests changed", cwd="/srv/costs", trigger_rule="all_done"
+    )
     # The models run on the data that was loaded. The DAG run still fails if a provider failed.
     loaded >> models
     loaded >> EmptyOperator(task_id="all_loaded")

@@ -19,8 +19,8 @@ def load(provider: str, since: str | None, until: str | None) -> None:
 
 @task
 def models() -> None:
-    """Build the SQL models and run their tests."""
-    subprocess.run(["meterhouse", "models"], check=True)
+    """Build the SQL models, and run their tests once a day and after changes."""
+    subprocess.run(["meterhouse", "models", "--tests", "changed"], check=True)
 
 
 @flow

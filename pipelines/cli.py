@@ -19,6 +19,7 @@ import typer
 from meterhouse.pipelines.export.focus import Dataset, Format, Version
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
+from meterhouse.pipelines.transform import PROJECT, RunTests
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -38,6 +39,14 @@ DestinationName = Annotated[
     str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
+TestsOption = Annotated[
+    RunTests,
+    typer.Option(
+        "--tests",
+        help="When to run the data tests. changed: in the first build of a day (UTC), and after a change of meterhouse, its"
+        " settings, the billing data or the accounts.",
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="json: stderr has one JSON object per line, and no text.")
 ]
@@ -70,6 +79,7 @@ def run(
     until: Annotated[str | None, typer.Option(metavar="D", help="End of the backfill, excluded. Default: now.")] = None,
     destination: DestinationName = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Load only; do not build the SQL models.")] = False,
+    tests: TestsOption = RunTests.CHANGED,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Start at initial_date again.")] = False,
     clear_billing: Annotated[
         bool, typer.Option("--clear-billing", help="Empty the billing tables that are no longer configured.")
@@ -92,7 +102,9 @@ def run(
             target = resolve_destination(destination)
             out.print(f"loading {', '.join(sources)} into {target.location}")
             with out.progress(state):
-                result = run_all(sources, target, state, models=not no_models, clear_billing=clear_billing, alerts=alerts)
+                result = run_all(
+                    sources, target, state, models=not no_models, tests=tests, clear_billing=clear_billing, alerts=alerts
+                )
         out.finish(result)
 
 
@@ -200,12 +212,11 @@ def ui(destination: DestinationName = None) -> None:
 def models(
     destination: DestinationName = None,
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the dbt project, and exit.")] = False,
+    tests: TestsOption = RunTests.ALL,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Build and test the SQL models on the loaded data."""
-    from meterhouse.pipelines.transform import PROJECT
-
     if path:
         typer.echo(PROJECT)
         return
@@ -221,7 +232,7 @@ def models(
         with out.alert_if_stopped(alerts, state):
             target = resolve_destination(destination)
             with out.progress(state):
-                result = run_all({}, target, state, models=True, rebuild=True, alerts=alerts)
+                result = run_all({}, target, state, models=True, tests=tests, rebuild=True, alerts=alerts)
         out.finish(result)
 
 

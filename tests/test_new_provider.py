@@ -116,7 +116,7 @@ def test_a_new_provider_goes_through_load_cost_and_report_without_another_file(c
     With its source alone, what it has loaded is listed as unpriced, and the run says so.
     """
     checkout.add_source()
-    assert "UNPRICED  acme default" in checkout.run_cli("run")
+    assert "UNPRICED  acme default" in checkout.run_cli("run --tests none")
     assert checkout.rows("select count(*) > 0 from usage.unpriced_usage where provider = 'acme'") == [(True,)]
     checkout.add_models()
     checkout.add_seeds()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from meterhouse.pipelines.output.json_lines import CRITICAL, ERROR, INFO, WARNING, write_line
+from meterhouse.pipelines.output.summary import models_as_dict
 from meterhouse.pipelines.run.events import (
     AlertsSent,
     BillingRejected,
@@ -60,11 +61,7 @@ def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
             write_line(
                 "models",
                 ERROR if result.failures else INFO,
-                built=result.built,
-                tests_passed=result.tested,
-                failures=result.failures,
-                warnings=result.warnings,
-                up_to_date=result.up_to_date,
+                **models_as_dict(result),
             )
         case AlertsSent(subjects):
             write_line("alerted", subjects=subjects)

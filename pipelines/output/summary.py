@@ -49,12 +49,15 @@ def print_summary(result: RunResult, console: Console, *, print_line: PrintLine,
 
 
 def _print_models(models: BuildResult, print_line: PrintLine, print_error: PrintLine) -> None:
-    counts = f"{models.built} built, {models.tested} tests passed"
+    tests = models.data_tests
+    counts = f"{models.built} built, " + (
+        f"{tests.passed} tests passed at {tests.run_at:%Y-%m-%d %H:%M} UTC" if tests else "not tested"
+    )
     if models.up_to_date:
         print_line(f"models  up to date: nothing has changed since the last build ({counts})")
     else:
         print_line(f"models  {counts}, {len(models.failures)} failed")
-    for line in models.warnings:
+    for line in tests.warnings if tests else ():
         print_line(f"WARNING  {line}")
     for line in models.failures:
         print_error(f"FAILED  {line}")
@@ -143,17 +146,22 @@ def result_as_dict(result: RunResult) -> dict[str, Any]:
             {**_place(failure.place), "kind": type(failure.error).__name__, "error": str(failure.error)}
             for failure in state.failures
         ],
-        "models": None
-        if models is None
-        else {
-            "built": models.built,
-            "tests_passed": models.tested,
-            "up_to_date": models.up_to_date,
-            "failures": models.failures,
-            "warnings": models.warnings,
-        },
+        "models": models and models_as_dict(models),
         "cost_monthly": result.cost_monthly,
         "unpriced_usage": result.unpriced_usage,
+    }
+
+
+def models_as_dict(models: BuildResult) -> dict[str, Any]:
+    """The build of the models, as `--json` and the log show it; without data tests, their fields are null or empty."""
+    tests = models.data_tests
+    return {
+        "built": models.built,
+        "tests_passed": tests and tests.passed,
+        "tests_run_at": tests and tests.run_at,
+        "up_to_date": models.up_to_date,
+        "failures": models.failures,
+        "warnings": tests.warnings if tests else (),
     }
 
 

@@ -18,6 +18,7 @@ from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform import RunTests
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
@@ -31,6 +32,7 @@ def run_all(
     state: RunState,
     *,
     models: bool,
+    tests: RunTests = RunTests.ALL,
     billing: Mapping[str, str] | None = None,
     clear_billing: bool = False,
     rebuild: bool = False,
@@ -38,9 +40,9 @@ def run_all(
 ) -> RunResult:
     """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
-    If nothing has changed since the last build, the models are not built, except with `rebuild`. `billing` replaces the
-    configured billing data; `clear_billing` empties the billing tables without a setting. The run is recorded in
-    `meterhouse.runs`, and `alerts` sends the new alerts.
+    If nothing has changed since the last build, the models are not built, except with `rebuild`. `tests` says when a build
+    runs the data tests. `billing` replaces the configured billing data; `clear_billing` empties the billing tables without a
+    setting. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
 
     Raises:
         ConfigurationError: a billing table without a setting has rows, and `clear_billing` is false.
@@ -62,15 +64,15 @@ def run_all(
         result = RunResult(destination, state)
         if models:
             began = time.monotonic()
-            result = _with_costs(replace(result, models=_build(destination, state, rebuild=rebuild)))
+            result = _with_costs(replace(result, models=_build(destination, state, tests, rebuild=rebuild)))
             rows.append(history.models_row(state, result.failed_models, time.monotonic() - began))
         _record(result, rows, alerts)
         return result
 
 
-def _build(destination: Destination, state: RunState, *, rebuild: bool) -> BuildResult:
-    result = None if rebuild else cached_build(destination)
-    result = result or build(destination, on_node=lambda name: state.observe(ModelFinished(name)))
+def _build(destination: Destination, state: RunState, tests: RunTests, *, rebuild: bool) -> BuildResult:
+    result = None if rebuild else cached_build(destination, tests)
+    result = result or build(destination, tests, on_node=lambda name: state.observe(ModelFinished(name)))
     state.observe(ModelsBuilt(result))
     return result
 

@@ -9,26 +9,29 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, project_digest, remember
+from meterhouse.pipelines.transform import PROJECT, RunTests
+from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
 from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+from meterhouse.pipelines.transform.digests import project_digest
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """How many models dbt built, how many tests passed, and one line for each that failed or warned.
+    """How many models and seeds dbt built, the data tests, and a line for each model or test that failed.
 
-    `up_to_date`: an earlier run built them, and nothing has changed since.
+    `data_tests`: of this build, or of an earlier one if they need not run again; None if no tests were wanted.
+    `up_to_date`: an earlier run built the models, and nothing has changed since.
     """
 
     built: int
-    tested: int
-    failures: tuple[str, ...]
-    warnings: tuple[str, ...]
+    data_tests: DataTests | None
+    failures: tuple[str, ...] = ()
     up_to_date: bool = False
 
 
@@ -52,19 +55,26 @@ def require_models(destination: Destination) -> None:
         ) from None
 
 
-def cached_build(destination: Destination) -> BuildResult | None:
+def cached_build(destination: Destination, tests: RunTests) -> BuildResult | None:
     """The result of the last build, if a new one would change nothing; None if that is uncertain.
 
     Only on DuckDB: on a server, a change by another client cannot be detected as quickly.
     """
-    if destination.file is None:
+    if destination.file is None or tests is RunTests.ALL:
         return None
     cached = last_build(destination.file, PROJECT)
-    return BuildResult(cached.built, cached.tested, (), cached.warnings, up_to_date=True) if cached else None
+    if cached is None or (cached.data_tests is None and tests is RunTests.CHANGED):
+        return None
+    return BuildResult(cached.built, cached.data_tests, up_to_date=True)
 
 
-def build(destination: Destination, *, on_node: Callable[[str], None] = lambda name: None) -> BuildResult:  # noqa: ARG005
-    """Builds and tests all models in schema `usage`; `on_node` gets the name of each finished node.
+def build(
+    destination: Destination,
+    tests: RunTests,
+    *,
+    on_node: Callable[[str], None] = lambda name: None,  # noqa: ARG005
+) -> BuildResult:
+    """Builds all models in schema `usage` and runs the data tests that are due; `on_node` gets the names of finished nodes.
 
     Raises:
         ConfigurationError: dbt is not installed, or `meterhouse` cannot build the models on this destination.
@@ -74,6 +84,11 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
 
     if destination.file is not None:
         forget(destination.file)
+    now = utc_now()
+    recorded = recorded_tests(destination, PROJECT, now) if tests is RunTests.CHANGED else None
+    skips_tests = tests is RunTests.NONE or recorded is not None
+    if not skips_tests:
+        forget_tests(destination)
     work = destination.working_dir / "transform"
     forget_parse_of_other_files(work / "target", PROJECT)
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
@@ -81,6 +96,7 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     arguments += ["--quiet", "--log-level", "none", "--no-use-colors", "--no-version-check"]
     arguments += ["--log-level-file", "none", "--no-write-json"]  # saves a fifth of a build; nothing reads the files here
     arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
+    arguments += ["test"] if skips_tests else []
     arguments += ["--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
 
     def on_dbt_event(event: object) -> None:
@@ -94,18 +110,22 @@ def build(destination: Destination, *, on_node: Callable[[str], None] = lambda n
     finally:
         _release(destination)
     if result.exception is not None and getattr(result, "result", None) is None:
-        return BuildResult(0, 0, (f"dbt: {_one_line(str(result.exception))}",), ())
+        return BuildResult(0, None, (f"dbt: {_one_line(str(result.exception))}",))
     nodes = list(getattr(result.result, "results", []))
+    passed = sum(node.node.resource_type == "test" and node.status == "pass" for node in nodes)
+    warnings = tuple(_description(node, destination) for node in nodes if node.status == "warn")
     built = BuildResult(
         built=sum(node.node.resource_type in {"model", "seed"} and node.status == "success" for node in nodes),
-        tested=sum(node.node.resource_type in {"test", "unit_test"} and node.status == "pass" for node in nodes),
+        data_tests=recorded if skips_tests else DataTests(now, passed, warnings),
         failures=tuple(
             _description(node, destination) for node in nodes if node.status in {"error", "fail", "runtime error"}
         ),
-        warnings=tuple(_description(node, destination) for node in nodes if node.status == "warn"),
     )
-    if result.success and destination.file is not None:
-        remember(destination.file, PROJECT, CachedBuild(built.built, built.tested, built.warnings))
+    if result.success:
+        if built.data_tests and not skips_tests:
+            record_tests(destination, PROJECT, built.data_tests)
+        if destination.file is not None:
+            remember(destination.file, PROJECT, CachedBuild(built.built, built.data_tests))
     return built
 
 
@@ -141,7 +161,7 @@ def _release(destination: Destination) -> None:
     """Closes dbt's connections, which would stay open until the process ends."""
     from dbt.adapters.factory import reset_adapters
 
-    reset_adapters()  # type: ignore[no-untyped-call]
+    reset_adapters()
     destination.release_dbt()
 
 

@@ -16,15 +16,17 @@ and a digest of its outputs: the tables and views of the models' schemas, and th
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from meterhouse.pipelines.transform.data_tests import RECORD, DataTests
+from meterhouse.pipelines.transform.digests import code_digest
 from meterhouse.sources.registry import PROVIDERS
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-adapters", "duckdb")
@@ -47,8 +49,7 @@ class CachedBuild:
     """The result of a build that passed."""
 
     built: int
-    tested: int
-    warnings: tuple[str, ...]
+    data_tests: DataTests | None
 
 
 def last_build(database: Path, project: Path) -> CachedBuild | None:
@@ -58,8 +59,7 @@ def last_build(database: Path, project: Path) -> CachedBuild | None:
     with suppress(duckdb.Error), _open(database) as connection:
         mark = connection.execute(f"select inputs, outputs, result from {MARK}").fetchone()  # noqa: S608
         if mark and mark[0] == _inputs(connection, project) and mark[1] == _outputs(connection):
-            result = json.loads(mark[2])
-            return CachedBuild(result["built"], result["tested"], tuple(result["warnings"]))
+            return _from_json(json.loads(mark[2]))
     return None
 
 
@@ -76,7 +76,15 @@ def remember(database: Path, project: Path, build: CachedBuild) -> None:
     with suppress(duckdb.Error), _open(database) as connection:
         inputs, outputs = _inputs(connection, project), _outputs(connection)
         connection.execute(f"create or replace table {MARK} (inputs text, outputs text, result text)")
-        connection.execute(f"insert into {MARK} values (?, ?, ?)", [inputs, outputs, json.dumps(asdict(build))])  # noqa: S608
+        connection.execute(f"insert into {MARK} values (?, ?, ?)", [inputs, outputs, json.dumps(asdict(build), default=str)])  # noqa: S608
+
+
+def _from_json(result: dict[str, Any]) -> CachedBuild:
+    tests = result["data_tests"]
+    if tests is None:
+        return CachedBuild(result["built"], None)
+    run_at = datetime.fromisoformat(tests["run_at"])
+    return CachedBuild(result["built"], DataTests(run_at, tests["passed"], tuple(tests["warnings"])))
 
 
 @contextmanager
@@ -86,27 +94,11 @@ def _open(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _inputs(connection: duckdb.DuckDBPyConnection, project: Path) -> str:
-    digest = hashlib.sha256()
-    for name in PACKAGES:
-        digest.update(f"{name} {version(name)}\n".encode())
-    for name in sorted(os.environ):
-        if name.startswith(("DBT_", "METERHOUSE_")):
-            digest.update(f"{name}={os.environ[name]}\n".encode())
-    digest.update(project_digest(project).encode())
+    digest = hashlib.sha256(code_digest(project, PACKAGES).encode())
     for schema, table, sql in _relations(connection, INPUT_SCHEMAS):
         if not table.startswith("_dlt_"):
             values = connection.execute(f"select count(*), sum(hash(t)) from {_rows(schema, table, sql)} as t").fetchone()  # noqa: S608
             digest.update(f"{schema}.{table} {sql} {values}\n".encode())
-    return digest.hexdigest()
-
-
-def project_digest(project: Path) -> str:
-    """A digest of the files of the dbt project."""
-    digest = hashlib.sha256()
-    for file in sorted(project.rglob("*")):
-        if file.suffix in {".sql", ".yml", ".csv", ".py"}:
-            digest.update(f"{file.relative_to(project)}\n".encode())
-            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
@@ -120,7 +112,7 @@ def _rows(schema: str, table: str, sql: str) -> str:
 def _outputs(connection: duckdb.DuckDBPyConnection) -> str:
     digest = hashlib.sha256()
     for schema, name, sql in _relations(connection, OUTPUT_SCHEMAS):
-        if f"{schema}.{name}" == MARK:
+        if f"{schema}.{name}" in {MARK, RECORD}:
             continue
         is_table = sql.lstrip().upper().startswith("CREATE TABLE")
         rows = connection.execute(f'select count(*) from {schema}."{name}"').fetchone() if is_table else None  # noqa: S608

@@ -128,7 +128,7 @@ class DuckDBDestination(Destination):
         """Closes dbt-duckdb's handle, which otherwise stays open and keeps other processes from opening the file."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()
 
     def require_writable(self) -> None:
         """Checks the name and the mode of the file, which need not exist.

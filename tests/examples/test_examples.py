@@ -119,7 +119,7 @@ def test_airflow_loads_each_provider_and_then_builds_the_models(schedulers: Path
                AIRFLOW_HOME=str(tmp_path / "airflow"))  # fmt: skip
     assert result["commands"] == {
         **{provider: f"meterhouse run {provider} --no-models" for provider in PROVIDERS},
-        "models": "meterhouse models",
+        "models": "meterhouse models --tests changed",
     }
     assert result["models"] == ["all_done", *sorted(PROVIDERS)]
     assert sorted(result["leaves"]) == ["all_loaded", "models"]
@@ -139,7 +139,7 @@ def test_prefect_builds_the_models_after_a_failure(schedulers: Path, calls: Path
     bounds = "--since 2026-01-01 --until 2026-01-02"
     assert [shlex.join(shlex.split(line)) for line in calls.read_text().splitlines()] == [
         *(f"run {provider} --no-models {bounds}" for provider in PROVIDERS),
-        "models",
+        "models --tests changed",
     ]
 
 

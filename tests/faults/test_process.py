@@ -256,7 +256,7 @@ def test_the_next_run_repairs_a_run_ended_in_dbt(loaded_cli: Cli, sandbox: Sandb
         assert run.wait() == (128 + number if number == signal.SIGINT else -number)
         assert time.monotonic() - signalled < 2
         assert "FAILED" not in run.stderr
-    loaded_cli("models")
+    loaded_cli("models", "--tests", "none")
     require_complete(loaded_cli, sandbox, TWO)
     start_date, today = START.date().isoformat(), TODAY.date().isoformat()
     total = "select sum(quantity) from usage.usage_daily"

@@ -177,7 +177,7 @@ def test_check_lists_billing_errors(cli: Cli, files: Path, monkeypatch: pytest.M
 @pytest.mark.thorough
 def test_models_load_billing_and_stage_it(cli: Cli, files: Path) -> None:
     """`models` loads billing without a provider, so that a changed price takes effect at the next build."""
-    cli("models")
+    cli("models", "--tests", "none")
     assert cli.rows(
         "select billing_account, sku_id, sku_price_id, tier_no, unit_price"
         " from usage_staging.stg_billing__prices order by 1, 3"

@@ -209,7 +209,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
     assert "reopened  mathpix  default  2026-03" in built("reopen", "mathpix", "acme", "2026-03")
     assert built.json("check")["closed"] == []
     assert built.json("reopen", "mathpix", "default", "2026-03", status=2)["status"] == "failed"
-    built("models")
+    built("models", "--tests", "none")
     assert built.rows("select count(*) from usage.charges where charge_class is not null") == [(0,)]
     assert built.rows("""
         select computed, status from usage.invoice_reconciliation where billing_month = '2026-03-01' and line like '%pdf%'

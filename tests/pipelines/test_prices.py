@@ -76,7 +76,7 @@ def test_own_skus_and_prices_become_charges(cli: Cli, sandbox: Sandbox, monkeypa
     ]
 
     configure(monkeypatch)
-    cli("models")
+    cli("models", "--tests", "none")
     assert cli.rows(unpriced) == []
     charged = (
         f"select sku_id, tier_no, unit, quantity, billed_cost, {', '.join(PRICE_COLUMNS)} from usage.charges order by 1, 2"

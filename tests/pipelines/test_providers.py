@@ -67,7 +67,7 @@ def test_failing_providers_do_not_affect_the_others(cli: Cli, sandbox: Sandbox, 
     failing = {"onepin": "/api/v1/usage/summary", "scopix": "/api/v2"}
     for path in failing.values():
         sandbox.faults.add(Fault(path=path, status=503))
-    counted = cli("run", status=1)
+    counted = cli("run", "--tests", "none", status=1)
     failed = [line for line in counted.splitlines() if line.startswith("FAILED")]
     assert {line.split()[1] for line in failed} == set(failing)
     assert all(line.split()[2].startswith("/") for line in failed)

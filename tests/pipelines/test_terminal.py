@@ -21,6 +21,7 @@ from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult
+from meterhouse.pipelines.transform.data_tests import DataTests
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.sources._core.errors import CredentialsRejected
 from meterhouse.sources._core.events import (
@@ -32,7 +33,7 @@ from meterhouse.sources._core.events import (
     WindowMissed,
     WindowsPlanned,
 )
-from meterhouse.sources._core.windows import Window, from_date
+from meterhouse.sources._core.windows import Window, from_date, utc_now
 from tests.conftest import Cli
 from tests.pipelines.report.marts import HOSTILE, fill, mart_rows
 
@@ -128,7 +129,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
     result = RunResult(
         Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
         state,
-        BuildResult(80, 120, (), ("a warning " * 12,)),
+        BuildResult(80, DataTests(utc_now(), 120, ("a warning " * 12,))),
         [{**cost, "account": name} for name in HOSTILE],
         [unpriced],
     )

@@ -321,7 +321,7 @@ def test_alerts_of_anomalies_and_budgets_once(
     usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
     cli(*LOAD)  # the runs below request the lookback only, so that the second and the third have no news and build nothing
     assert webhook.posted == []
-    cli("run")
+    cli("run", "--tests", "none")
     (text,) = webhook.posted
     lines = text.splitlines()[1:]
     found = cli.rows("select meter, cast(date as text) from usage.usage_trends_daily where is_anomaly")
@@ -336,10 +336,10 @@ def test_alerts_of_anomalies_and_budgets_once(
     (budget,) = [line for line in lines if line.startswith("• BUDGET")]
     assert budget.startswith(f"• BUDGET total: the forecast for 2026-03 is {forecast:,.2f} USD")
     assert len(lines) == len(anomalies) + 1
-    cli("run")
+    cli("run", "--tests", "none")
     assert len(webhook.posted) == 1
     monkeypatch.setenv("ALERTS__BUDGETS__MATHPIX", "98.50 USD")
-    cli("run")
+    cli("run", "--tests", "none")
     assert "• BUDGET mathpix: " in webhook.posted[1]
     assert webhook.posted[1].count("\n") == 1
     assert cli.rows("select kind, count(*) from meterhouse.alerts group by kind order by kind") == [

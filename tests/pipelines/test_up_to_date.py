@@ -1,4 +1,4 @@
-"""A run skips dbt if a build would change nothing, and only then."""
+"""A run skips dbt if a build would change nothing, and the data tests if they need not run again; and only then."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,14 +9,17 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.transform import PROJECT
-from meterhouse.pipelines.transform.build import BuildResult, build, forget_parse_of_other_files
+from meterhouse.pipelines.transform import PROJECT, RunTests
+from meterhouse.pipelines.transform.build import build, cached_build, forget_parse_of_other_files
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
+from meterhouse.pipelines.transform.data_tests import DataTests, record_tests, recorded_tests
+from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 10, tzinfo=UTC)
-PASSED = CachedBuild(built=3, tested=5, warnings=("a warning",))
+TESTS = DataTests(run_at=NOW, passed=5, warnings=("a warning",))
+PASSED = CachedBuild(built=3, data_tests=TESTS)
 
 
 @pytest.fixture
@@ -32,6 +35,11 @@ def execute(database: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
+def duckdb_destination(file: Path, patch: pytest.MonkeyPatch) -> Destination:
+    patch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(file))
+    return resolve_destination()
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     """A database with raw tables and marts, and the mark of a build."""
@@ -41,7 +49,7 @@ def database(tmp_path: Path) -> Path:
         "create schema mathpix",
         "create table mathpix.usage as select 'a' as account, 1 as count, timestamptz '2026-03-20 10:00Z' as fetched_at",
         """create table mathpix.fetched_windows as
-        select 'usage' as resource, timestamptz '2026-03-19 00:00Z' as window_start,
+        select 'usage' as resource, 'a' as account, timestamptz '2026-03-19 00:00Z' as window_start,
             timestamptz '2026-03-20 10:05Z' as window_end, timestamptz '2026-03-20 10:00Z' as complete_until,
             timestamptz '2026-03-20 10:05Z' as fetched_at, 1 as row_count""",
         "create table mathpix._dlt_loads as select 1 as load_id",
@@ -103,7 +111,7 @@ def test_a_changed_database_needs_a_build(database: Path, statement: str) -> Non
 
 
 def _new_dbt(patch: pytest.MonkeyPatch, project: Path) -> None:
-    patch.setattr("meterhouse.pipelines.transform.build_cache.version", lambda _: "99")
+    patch.setattr("meterhouse.pipelines.transform.digests.version", lambda _: "99")
 
 
 def _new_setting(patch: pytest.MonkeyPatch, project: Path) -> None:
@@ -146,7 +154,7 @@ def test_a_started_build_has_no_mark(database: Path, tmp_path: Path) -> None:
 def test_a_run_without_news_skips_the_build(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It still reports costs. A restated count triggers a build, and so does a failed build."""
+    """It still reports costs. A restated count triggers a build without data tests; a failed build triggers both."""
     sandbox.mathpix.usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
     cli("run", "--no-models")  # later runs request the lookback only
     first = cli.json("run")
@@ -159,15 +167,69 @@ def test_a_run_without_news_skips_the_build(
     marks = "select count(*) from information_schema.tables where table_name = '_built_from'"
     assert cli.rows(marks) == [(1,)]
     sandbox.mathpix.usage.restate("2026-03-19", factor=2)
-    with monkeypatch.context() as patch:  # dbt would take long here
-        patch.setattr("meterhouse.pipelines.run.orchestrate.build", lambda *_, **__: BuildResult(3, 5, (), ()))
-        rebuilt = cli.json("run")["models"]
-    assert rebuilt == {"built": 3, "tests_passed": 5, "failures": [], "warnings": [], "up_to_date": False}
+    clock.move_to(NOW + timedelta(hours=3))
+    rebuilt = cli.json("run")["models"]
+    assert rebuilt == first["models"]  # the same data tests, and they ran three hours ago
+    assert rebuilt["tests_run_at"].startswith("2026-03-20T10:10")
+    assert rebuilt["tests_passed"] > 100
     with monkeypatch.context() as patch:
         patch.setattr("meterhouse.pipelines.transform.build.PROJECT", cli.folder)  # a folder without a project
-        assert build(resolve_destination()).failures
+        assert build(resolve_destination(), RunTests.ALL).failures
     assert cli.rows(marks) == [(0,)]
+    assert cli.rows(marks.replace("_built_from", "_data_tests")) == [(0,)]
     assert last_build(cli.database, PROJECT) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "later", "is_valid"),
+    [
+        ("select 1", timedelta(hours=13), True),
+        ("update mathpix.usage set count = 2", timedelta(0), True),
+        ("update billing.prices set loaded_at = timestamptz '2026-03-20 11:00Z'", timedelta(0), True),
+        (FETCHED_AGAIN.format(later="'1 hour'"), timedelta(0), True),
+        ("select 1", timedelta(hours=14), False),
+        ("update billing.prices set sku_id = 'other'", timedelta(0), False),
+        ("delete from billing.prices", timedelta(0), False),
+        (
+            "insert into mathpix.fetched_windows select * replace ('b' as account) from mathpix.fetched_windows",
+            timedelta(0),
+            False,
+        ),
+        ("drop table usage_intermediate._data_tests", timedelta(0), False),
+    ],
+)
+def test_data_tests_run_daily_and_after_changes(
+    database: Path, monkeypatch: pytest.MonkeyPatch, statement: str, later: timedelta, is_valid: bool
+) -> None:
+    """New usage needs no new tests on the same day (UTC); a changed billing row or a new account does."""
+    destination = duckdb_destination(database, monkeypatch)
+    record_tests(destination, PROJECT, TESTS)
+    execute(database, statement)
+    assert recorded_tests(destination, PROJECT, NOW + later) == (TESTS if is_valid else None)
+
+
+@pytest.mark.parametrize("change", [_new_dbt, _new_setting, _new_model, _new_variable])
+def test_changed_code_or_settings_need_new_data_tests(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Path], None]
+) -> None:
+    """The same changes as need a build."""
+    destination, project = duckdb_destination(database, monkeypatch), tmp_path / "project"
+    project.mkdir()
+    record_tests(destination, project, TESTS)
+    assert recorded_tests(destination, project, NOW) == TESTS
+    change(monkeypatch, project)
+    assert recorded_tests(destination, project, NOW) is None
+
+
+def test_a_build_without_data_tests_does_not_save_the_next_one(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `--tests none`, the next run builds and tests, unless it wants no tests either; `--tests all` always builds."""
+    destination = duckdb_destination(database, monkeypatch)
+    for data_tests, expected in (
+        (None, {RunTests.NONE: True, RunTests.CHANGED: False, RunTests.ALL: False}),
+        (TESTS, {RunTests.NONE: True, RunTests.CHANGED: True, RunTests.ALL: False}),
+    ):
+        remember(database, PROJECT, CachedBuild(3, data_tests))
+        assert {tests: cached_build(destination, tests) is not None for tests in RunTests} == expected
 
 
 def test_dbt_parses_a_changed_project_anew(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class Warehouse:
                 )
             finally:
                 # By default, dbt-duckdb keeps the file open and locked until the process ends.
-                DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+                DuckDBConnectionManager.close_all_connections()
         if result.exception is not None:
             raise result.exception
         nodes = [node for node in getattr(result.result, "results", ()) if node.node.resource_type != "operation"]  # a hook
