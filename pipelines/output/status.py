@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.query import Query, queries
+from meterhouse.pipelines.warehouse.query import Query, Row, queries
 
 WIDTH = 80
 NAME_WIDTH = 20
@@ -74,15 +74,20 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             side = "above" if row["anomaly_score"] > 0 else "below"
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
-        unit = "credits" if row["unit"] == "credit" else row["unit"]
-        left = f"no {unit} left"
-        if row["remaining"]:
-            amount, days = f"{row['remaining']:,.2f}".removesuffix(".00"), round(row["days_left"])
-            left = f"{amount} {unit} left, enough for {days} day{'' if days == 1 else 's'}"
-        yield f"credits: {row['provider']} {row['billing_account']} has {left}"
+        yield f"credits: {row['provider']} {row['billing_account']} has {_credits_left(row)}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"
+
+
+def _credits_left(row: Row) -> str:
+    remaining, is_currency = row["remaining"], row["unit"].isupper()
+    unit = row["unit"] if is_currency or remaining == 1 else f"{row['unit']}s"
+    if not remaining:
+        return f"no {unit} left"
+    days = round(row["days_left"])
+    span = "less than a day" if row["days_left"] < 1 else f"{days} day{'' if days == 1 else 's'}"
+    return f"{f'{remaining:,.2f}'.removesuffix('.00')} {unit} left, enough for {span}"
 
 
 def print_status(status: Status, console: Console) -> None:

@@ -177,6 +177,27 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     assert cli.json("status")["costs"] == []
 
 
+def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
+    """The newest balance counts: what is used up, and what lasts for at most 30 days."""
+    balances = [
+        ("credit", date(2026, 5, 18), 90, Decimal(31)),
+        ("credit", date(2026, 5, 19), 0, None),
+        ("page", date(2026, 5, 19), 1500, Decimal("29.6")),
+        ("USD", date(2026, 5, 19), Decimal("12.5"), Decimal("1.2")),
+        ("second", date(2026, 5, 19), 1, Decimal("0.9")),
+        ("token", date(2026, 5, 19), 10, Decimal("30.1")),
+    ]
+    row = {"provider": "reducto", "billing_account": "acme"}
+    names = ("unit", "date", "remaining", "days_left")
+    fill(cli.database, credit_balance_daily=[row | dict(zip(names, balance, strict=True)) for balance in balances])
+    assert cli.json("status")["warnings"] == [
+        "credits: reducto acme has 12.50 USD left, enough for 1 day",
+        "credits: reducto acme has no credits left",
+        "credits: reducto acme has 1,500 pages left, enough for 30 days",
+        "credits: reducto acme has 1 second left, enough for less than a day",
+    ]
+
+
 def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     """Rows print as a table, as CSV or as JSON with exact numbers; SQL that writes is refused with status 2."""
     assert "there is no database" in cli("query", "select 1", status=1)
