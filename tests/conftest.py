@@ -44,6 +44,12 @@ LONGEST = (
     "tests/test_package.py",
     "tests/faults/test_process.py",
     "tests/pipelines/transform/test_portability.py",
+    "tests/pipelines/transform/test_downstream.py",
+    "tests/pipelines/test_providers.py",
+    "tests/pipelines/test_lakehouse.py",
+    "tests/pipelines/test_postgres.py",
+    "tests/faults/test_secrets.py",
+    "tests/faults/test_hostile.py",
 )
 """Scopes to start first: started late, one of them would still run after all others have finished."""
 
