@@ -20,9 +20,14 @@ FETCHED = """
     select
         account, resource, part, max(fetched_at),
         max(case when window_end < fetched_at then window_end when window_end is not null then fetched_at end)
-    from {}
+    from {log}
+    {where}
     group by account, resource, part
 """
+
+WHOLE_LOADS = "where load_id is null or load_id in (select load_id from {loads} where status = 0)"
+"""dlt writes the tables of a load one by one and records the load last. After a killed run, the log may have windows whose
+rows are not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +65,14 @@ def stale_tables(destination: Destination, configured: Iterable[str], max_age: t
     stale: list[StaleTable] = []
     for provider in PROVIDERS:
         try:
-            fetched = _fetched(destination, provider)
+            rows = fetched(destination, provider)
         except Exception as error:  # noqa: BLE001 - destinations raise errors of many kinds
             raise LoadError(describe_error(error, destination.location)) from None
-        if not fetched and provider in required:
+        if not rows and provider in required:
             stale.append(StaleTable(provider))
-        newest = max((row["fetched_at"] for row in fetched), default=now)
+        newest = max((row["fetched_at"] for row in rows), default=now)
         known: dict[tuple[str, str], datetime | None] = {}
-        for row in fetched:
+        for row in rows:
             if row["fetched_at"] >= newest - IN_USE:  # a table is as old as its oldest partition
                 table = row["account"], row["resource"]
                 earlier = known.get(table, row["known_until"])
@@ -78,11 +83,14 @@ def stale_tables(destination: Destination, configured: Iterable[str], max_age: t
     return stale
 
 
-def _fetched(destination: Destination, provider: str) -> list[Row]:
+def fetched(destination: Destination, provider: str) -> list[Row]:
     """For each account, table and partition, when it was last fetched and up to when its rows are known."""
     try:
         with destination.reader(provider) as reader:
-            _, rows = reader.tuples(FETCHED.format(reader.table_name(provider, "fetched_windows")))
+            log, loads = (reader.table_name(provider, name) for name in ("fetched_windows", "_dlt_loads"))
+            columns, _ = reader.tuples(f"select * from {log} where 1 = 0")  # noqa: S608
+            has_loads = "load_id" in {name.lower() for name in columns}  # not if only an earlier version has loaded it
+            _, rows = reader.tuples(FETCHED.format(log=log, where=WHOLE_LOADS.format(loads=loads) if has_loads else ""))
     except NotBuilt:
         return []
     # By position: destinations differ in the case of column names, and in whether an alias hides a column.

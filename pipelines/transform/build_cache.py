@@ -36,11 +36,11 @@ MARK = "usage_intermediate._built_from"
 WINDOWS_TABLE = "fetched_windows"
 WINDOWS = f"""(
     select distinct
-        * exclude (row_count) replace (
+        * replace (
             date_trunc('hour', window_start) as window_start, date_trunc('hour', window_end) as window_end,
             date_trunc('hour', fetched_at) as fetched_at
         )
-    from {{schema}}.{WINDOWS_TABLE}
+    from (select columns(lambda name: name not in ('row_count', 'load_id')) from {{schema}}.{WINDOWS_TABLE})
 )"""  # noqa: S608
 
 

@@ -1,9 +1,16 @@
-"""The table `fetched_windows`: one row for each window that a run read, of all tables of a provider."""
+"""The table `fetched_windows`: one row for each window that a run read, of all tables of a provider.
+
+dlt commits the tables of a load one by one, so the row may be there before the rows of its window. `load_id` tells: dlt's
+table `_dlt_loads` records a load once all of its tables are written. A row whose load is not recorded proves nothing.
+"""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import dlt
 import pyarrow as pa
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow
 from meterhouse.sources._core.partition import Partition
@@ -21,6 +28,7 @@ _SCHEMA = arrow_schema(
         instant("complete_until", "all buckets up to here had ended when they were fetched", nullable=True),
         count("row_count", "rows of the window"),
         instant("fetched_at", "when the window was fetched"),
+        computed("load_id", pa.string(), "the load that brought the row; null if an earlier version loaded it", nullable=True),
     ]
 )
 
@@ -43,7 +51,16 @@ def window_rows(table: Table, replaced: Sequence[ReplacedWindow], unanswered: Se
         for done in replaced
     ]
     rows += [{**_place(table, partition), "row_count": 0, "fetched_at": utc_now()} for partition in unanswered]
-    return pa.Table.from_pylist(rows, _SCHEMA)
+    load_id = _load_id()
+    return pa.Table.from_pylist([{**row, "load_id": load_id} for row in rows], _SCHEMA)
+
+
+def _load_id() -> str | None:
+    """The id of the current load; None if the resource is read without a pipeline."""
+    with suppress(CurrentLoadPackageStateNotAvailable):
+        load_id: str = dlt.current.load_package_state()["load_id"]
+        return load_id
+    return None
 
 
 def _place(table: Table, partition: Partition) -> dict[str, Any]:

@@ -97,9 +97,9 @@ def document(name: str, description: str, *, field: str | None = None) -> Column
     return Column(name, pa.string(), _as_text, field or name, description, nullable=True)
 
 
-def computed(name: str, type_: pa.DataType, description: str) -> Column:
+def computed(name: str, type_: pa.DataType, description: str, *, nullable: bool = False) -> Column:
     """A column that the source computes."""
-    return Column(name, type_, lambda value: value, None, description)
+    return Column(name, type_, lambda value: value, None, description, nullable)
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,30 @@
 {% macro spark__declared_type(data_type) -%}
     {{ {'text': 'string', 'timestamptz': 'timestamp'}.get(data_type, data_type) }}
 {%- endmacro %}
+
+
+{#
+    True for a row of the log whose load is whole. dlt commits the tables of a load one by one and records the load last, so
+    after a killed run the log may have windows whose rows are not there. Rows of earlier versions have no load.
+#}
+{% macro is_loaded_whole(source_name) %}
+    {%- set loads = recorded_loads(source_name) -%}
+    {%- if loads -%}
+        (load_id is null or load_id in (select load_id from {{ loads }} where status = 0))
+    {%- else -%}
+        1 = 1
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    dlt's table of loads, or none: files in a lake have it in another format, so that engines other than dlt see no table. A
+    macro of its own, so that a unit test can override it.
+#}
+{% macro recorded_loads(source_name) %}
+    {%- set log = source(source_name, 'fetched_windows') -%}
+    {%- if execute and flags.INTROSPECT -%}
+        {{- return(adapter.get_relation(log.database, log.schema, '_dlt_loads')) -}}
+    {%- endif -%}
+    {{- return(none) -}}
+{% endmacro %}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.random_scenarios import inserts
-from tests.pipelines.transform.warehouse import Warehouse, d
+from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, window
 
 pytestmark = pytest.mark.thorough
 
@@ -66,3 +66,22 @@ def test_a_side_table_takes_no_fee_no_credit_and_no_month(warehouse: Warehouse) 
     # Each side table keeps its own completeness.
     gaps = warehouse.table("usage_gaps", "distinct account, resource", "resource <> 'usage_daily'")
     assert gaps == [("late", "usage_by_period"), ("whole", "tokens_daily")]
+
+
+def test_windows_of_a_load_that_did_not_finish_complete_nothing(warehouse: Warehouse) -> None:
+    """The log may be written before the rows: a window counts only if dlt has recorded its load, or if it has no load."""
+    loads = {"whole": "2026-02-20", "failed": "2026-03-01", "cut": "2026-04-01"}
+    warehouse.load(
+        window("2026-02-01 00:00", "2026-02-10 00:00"),
+        *(window("2026-02-10 00:00", f"{until} 00:00") for until in loads.values()),
+        "alter table mathpix.fetched_windows add column load_id text",
+        *(
+            f"update mathpix.fetched_windows set load_id = '{load}' where window_end::date = '{loads[load]}'"
+            for load in loads
+        ),
+        "create table mathpix._dlt_loads (load_id text, status bigint, inserted_at timestamptz)",
+        "insert into mathpix._dlt_loads values ('whole', 0, now()), ('failed', 1, now())",
+    )
+    assert warehouse.dbt("build", "--select", "+data_freshness", *MODELS_ONLY).success
+    until = warehouse.table("data_freshness", "complete_until::date::text", "resource = 'ocr_usage_by_usage_type'")
+    assert until == [("2026-02-20",)]

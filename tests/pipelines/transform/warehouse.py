@@ -91,7 +91,9 @@ def usage(
 def window(start: str, end: str, *, account: str = "default") -> str:
     """The statement that stores one fetched window, complete to its end."""
     return (
-        f"insert into mathpix.fetched_windows select 'ocr_usage_by_usage_type', '{account}', '', "
+        "insert into mathpix.fetched_windows"
+        " (resource, account, part, window_start, window_end, complete_until, row_count, fetched_at)"
+        f" select 'ocr_usage_by_usage_type', '{account}', '', "
         f"cast('{start}+00' as timestamptz), cast('{end}+00' as timestamptz), cast('{end}+00' as timestamptz), "
         "1, cast('2026-01-15 00:00:00+00' as timestamptz)"
     )
