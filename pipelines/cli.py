@@ -22,6 +22,7 @@ from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_qu
 from meterhouse.pipelines.transform import PROJECT, RunTests
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from types import ModuleType
 
 ABOUT = "Loads the usage that document- and voice-AI vendors meter into DuckDB or a warehouse, and computes its cost."
@@ -38,13 +39,16 @@ app = typer.Typer(
 DestinationName = Annotated[
     str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="SPAN", help="Wait this long for another run on the destination, e.g. 10m."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 TestsOption = Annotated[
     RunTests,
     typer.Option(
         "--tests",
-        help="When to run the data tests. changed: in the first build of a day (UTC), and after a change of meterhouse, its"
-        " settings, the billing data or the accounts.",
+        help="When to run the data tests. changed: once a day (UTC), and after a change of code, billing data or accounts.",
     ),
 ]
 LogFormatOption = Annotated[
@@ -80,6 +84,7 @@ def run(
     destination: DestinationName = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Load only; do not build the SQL models.")] = False,
     tests: TestsOption = RunTests.CHANGED,
+    wait: Wait = None,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Start at initial_date again.")] = False,
     clear_billing: Annotated[
         bool, typer.Option("--clear-billing", help="Empty the billing tables that are no longer configured.")
@@ -103,8 +108,9 @@ def run(
             out.print(f"loading {', '.join(sources)} into {target.location}")
             with out.progress(state):
                 result = run_all(
-                    sources, target, state, models=not no_models, tests=tests, clear_billing=clear_billing, alerts=alerts
-                )
+                    sources, target, state, models=not no_models, tests=tests, clear_billing=clear_billing,
+                    wait=_duration(wait, "--wait"), alerts=alerts,
+                )  # fmt: skip
         out.finish(result)
 
 
@@ -213,6 +219,7 @@ def models(
     destination: DestinationName = None,
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the dbt project, and exit.")] = False,
     tests: TestsOption = RunTests.ALL,
+    wait: Wait = None,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -232,7 +239,9 @@ def models(
         with out.alert_if_stopped(alerts, state):
             target = resolve_destination(destination)
             with out.progress(state):
-                result = run_all({}, target, state, models=True, tests=tests, rebuild=True, alerts=alerts)
+                result = run_all(
+                    {}, target, state, models=True, tests=tests, rebuild=True, wait=_duration(wait, "--wait"), alerts=alerts
+                )
         out.finish(result)
 
 
@@ -255,16 +264,14 @@ def check(
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
     from meterhouse.pipelines.run.check import check_all
-    from meterhouse.sources._core.config.parse import parse_duration
 
     os.environ.setdefault("SOURCES__HTTP__ATTEMPTS", "2")  # a person is waiting
     with command_output("check", as_json=as_json, log_format=log_format) as out:
         if billing_templates is not None:
             write_billing_templates(Path(billing_templates), out)
             return
-        span = parse_duration(max_age, setting="--max-age") if max_age is not None else None
         Alerts.from_config()  # raises if a setting is wrong
-        finish_check(check_all(destination, out.observe, max_age=span), out)
+        finish_check(check_all(destination, out.observe, max_age=_duration(max_age, "--max-age")), out)
 
 
 @app.command()
@@ -344,6 +351,12 @@ def sandbox(
             raise ConfigurationError(
                 f"port {port} is not available ({error.strerror})", hint="Use another port; --port 0 takes a free one."
             ) from None
+
+
+def _duration(text: str | None, option: str) -> "timedelta | None":
+    from meterhouse.sources._core.config.parse import parse_duration
+
+    return None if text is None else parse_duration(text, setting=option)
 
 
 def _sandbox() -> "ModuleType":

@@ -22,6 +22,7 @@ from meterhouse.pipelines.run.events import (
     CommandStarted,
     CommandStopped,
     Event,
+    WaitingForRun,
     Warned,
 )
 from meterhouse.pipelines.run.result import RunResult
@@ -62,9 +63,11 @@ class CommandOutput:
         self.print_error(f"WARNING  {warning}")
 
     def observe(self, event: Event) -> None:
-        """Logs an event of the run, and announces tables that take long."""
+        """Logs an event of the run, and announces what takes long."""
         log_event(event)
-        if isinstance(event, DurationEstimated):
+        if isinstance(event, WaitingForRun):
+            self.print(f"waiting for another run on {event.location}")
+        elif isinstance(event, DurationEstimated):
             place, minutes = event.place, max(1, round(event.seconds / 60))
             self.print(
                 f"{place.provider}.{place.table} {place.account}: about {event.requests} requests, {minutes} min at the"

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
-from meterhouse.pipelines.warehouse.locking import exclusive_run
 from meterhouse.pipelines.warehouse.query import queries
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
@@ -70,7 +69,7 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
     first = _first_day(month)
-    with exclusive_run(destination), destination.hold_open():
+    with destination.exclusive_run(), destination.hold_open():
         closed = [period for period in closed_periods(destination) if period.provider == provider]
         accounts = _accounts(destination, provider, account, closed)
         opened = [p for p in closed if p.account in accounts and first <= p.period_start < _next_month(first)]

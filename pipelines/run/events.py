@@ -50,6 +50,13 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingForRun:
+    """Another run holds the destination at `location`; this one waits for it."""
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderLoaded:
     """A provider was fetched and loaded in `seconds`."""
 
@@ -122,6 +129,7 @@ RunEvent = (
     | CommandCrashed
     | CommandFinished
     | Warned
+    | WaitingForRun
     | ProviderLoaded
     | LoadFailed
     | BillingLoaded

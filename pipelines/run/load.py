@@ -58,6 +58,7 @@ def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination
         if pipeline.has_pending_data:
             pipeline.normalize()
             pipeline.load(raise_on_failed_jobs=True)
+            destination.drop_staging(pipeline)
 
 
 def root_cause(error: BaseException) -> BaseException:

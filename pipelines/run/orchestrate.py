@@ -6,6 +6,7 @@ A provider or account that fails neither stops nor undoes the others.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
-from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Warned
+from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingForRun, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
@@ -22,7 +23,6 @@ from meterhouse.pipelines.transform import RunTests
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
-from meterhouse.pipelines.warehouse.locking import exclusive_run
 from meterhouse.pipelines.warehouse.query import queries
 
 
@@ -36,21 +36,25 @@ def run_all(
     billing: Mapping[str, str] | None = None,
     clear_billing: bool = False,
     rebuild: bool = False,
+    wait: timedelta | None = None,
     alerts: Alerts | None = None,
 ) -> RunResult:
     """Loads the billing data and all sources, builds the models on the loaded data, and reads the cost from them.
 
     If nothing has changed since the last build, the models are not built, except with `rebuild`. `tests` says when a build
     runs the data tests. `billing` replaces the configured billing data; `clear_billing` empties the billing tables without a
-    setting. The run is recorded in `meterhouse.runs`, and `alerts` sends the new alerts.
+    setting. If another run is at work, this one waits for at most `wait`. The run is recorded in `meterhouse.runs`, and
+    `alerts` sends the new alerts.
 
     Raises:
         ConfigurationError: a billing table without a setting has rows, and `clear_billing` is false.
+        LoadError: another run is still at work, or the destination is not available.
     """
     configured = configured_billing() if billing is None else billing
     if models:
         require_models(destination)
-    with exclusive_run(destination):
+    with destination.exclusive_run(wait, on_wait=lambda: state.observe(WaitingForRun(destination.location))):
+        state.started_at = datetime.now(UTC)  # what another run has written until now is not ours
         destination.create()
         with destination.hold_open():
             destination.require_available()

@@ -1,9 +1,10 @@
 """A destination of a run. This class fits every SQL destination of dlt; DuckDB and PostgreSQL override what differs."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, all_held
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
 
 
@@ -62,6 +64,20 @@ class Destination:
         pipeline.sync_destination()
         return pipeline
 
+    def run_locks(self) -> list[RunLock]:
+        """The locks of a run, in the order in which it takes them. The first one is on the working directory."""
+        return [FileLock(self.working_dir / "run.lock")]
+
+    @contextmanager
+    def exclusive_run(self, wait: timedelta | None = None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keeps other runs away from the destination within the block; see `locking`.
+
+        Raises:
+            LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.
+        """
+        with all_held(self.run_locks(), self.location, wait, on_wait):
+            yield
+
     def exists(self) -> bool:
         """False if the database does not exist yet, so that opening it would create it."""
         return True
@@ -83,6 +99,9 @@ class Destination:
     def hold_open(self) -> AbstractContextManager[None]:
         """Keeps the database open within the block, for destinations that are slow to open."""
         return nullcontext()
+
+    def drop_staging(self, pipeline: dlt.Pipeline) -> None:
+        """Drops the staging dataset of a pipeline after a load, where it belongs to one run."""
 
     @contextmanager
     def reader(self, dataset: str = "usage") -> Iterator[Reader]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
@@ -57,6 +58,11 @@ class DuckDBDestination(Destination):
         ambiguous. As a table of `main`, it has the name `meterhouse.runs` there, as in every other file.
         """
         return "main" if self.file.stem.lower() == name else name
+
+    def run_locks(self) -> list[RunLock]:
+        """One more lock, beside the file itself: it may have other names, and other users other working directories."""
+        file = self.file.resolve()
+        return [*super().run_locks(), FileLock(file.with_name(f"{file.name}.lock"))]
 
     def exists(self) -> bool:
         """Whether the file exists."""

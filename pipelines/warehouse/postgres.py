@@ -1,10 +1,15 @@
 """PostgreSQL as a destination: the models run on it."""
 
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import dlt
+
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.locking import AdvisoryLock, RunLock
 from meterhouse.sources._core.dlt_compat import destination_configuration
 
 LIBPQ_VARIABLES = {
@@ -19,12 +24,40 @@ LIBPQ_VARIABLES = {
 }
 """Other parameters of a connection string, and the variables in which dbt's driver looks for them."""
 
+OWN_STAGING = re.compile(r"\w+_staging_run_[0-9a-f]{8}")
+
+
+def own_staging_layout() -> str:
+    """A layout for the names of staging datasets that no other run uses, so that not even a lost lock mixes two runs."""
+    return f"%s_staging_run_{secrets.token_hex(4)}"
+
 
 @dataclass
 class PostgresDestination(Destination):
     """A PostgreSQL database."""
 
     has_models: ClassVar[bool] = True
+
+    def run_locks(self) -> list[RunLock]:
+        """One more lock, in the database: runs on other machines hold it, too."""
+        return [*super().run_locks(), AdvisoryLock(self.location, lambda: self.pipeline("usage").sql_client())]
+
+    def create(self) -> None:
+        """Drops the staging datasets of runs that were killed. While this run holds its locks, no other run uses one."""
+        with self.reader() as reader:
+            _, rows = reader.tuples(
+                "select schema_name from information_schema.schemata where schema_name like %s", r"%\_staging\_%"
+            )
+        for (name,) in rows:
+            if OWN_STAGING.fullmatch(name):
+                self.execute(f'drop schema "{name}" cascade')
+
+    def drop_staging(self, pipeline: dlt.Pipeline) -> None:
+        """Drops the staging dataset of a pipeline, which belongs to this run alone."""
+        client: Any
+        with pipeline.destination_client() as client, client.with_staging_dataset():
+            if client.is_storage_initialized():
+                client.drop_storage()
 
     def dbt_variables(self) -> Mapping[str, str]:
         """The credentials that dlt resolves for the load."""

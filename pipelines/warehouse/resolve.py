@@ -10,7 +10,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.pipelines.warehouse.lake import LakeDestination
-from meterhouse.pipelines.warehouse.postgres import PostgresDestination
+from meterhouse.pipelines.warehouse.postgres import PostgresDestination, own_staging_layout
 from meterhouse.sources._core.dlt_compat import cache_capabilities, destination_configuration, speed_up_config_lookups
 from meterhouse.sources._core.errors import ConfigurationError
 
@@ -69,6 +69,8 @@ def _settings(name: str, database: str | None) -> dict[str, Any]:
     """What meterhouse passes to dlt's destination explicitly."""
     if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("filesystem"):
         return {"preferred_table_format": _table_format(name)}
+    if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("postgres"):
+        return {"staging_dataset_name_layout": own_staging_layout()}
     if name == "duckdb":
         key = "destination.duckdb.credentials"
         configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)

@@ -28,7 +28,9 @@ _SCHEMA = arrow_schema(
         instant("complete_until", "all buckets up to here had ended when they were fetched", nullable=True),
         count("row_count", "rows of the window"),
         instant("fetched_at", "when the window was fetched"),
-        computed("load_id", pa.string(), "the load that brought the row; null if an earlier version loaded it", nullable=True),
+        computed(
+            "load_id", pa.string(), "the load that brought the row; null if an earlier version loaded it", nullable=True
+        ),
     ]
 )
 

@@ -1,6 +1,8 @@
 """PostgreSQL: a window replaces a window, a second run changes no row, and the models run."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,12 +14,14 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import Warehouse, build_selected, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
+ROUNDS = 3
 PASSWORD = "a-password-that-the-server-does-not-require"
 
 
@@ -174,6 +178,52 @@ def test_records_runs_and_finds_stale_tables(
         checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         stale = {old["table"]: round(old["hours"]) for old in checked["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
+
+
+@pytest.mark.thorough
+def test_one_run_at_a_time_from_any_machine(
+    cli: Cli, postgres: Warehouse, connected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with another working directory, as on another machine, is refused; its staging tables are its own."""
+    load = ("run", "mathpix", "--no-models", "--destination", "postgres")
+    leftover, other = "mathpix_staging_run_0123abcd", "mathpix_staging_run_by_hand"
+    with resolve_destination("postgres").exclusive_run():
+        monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
+        assert "another run is at work" in cli(*load, status=1)
+    postgres.execute([f"create schema {name}" for name in (leftover, other)])
+    with time_machine.travel(NOW, tick=False):
+        cli(*load)
+    schemas = "select schema_name from information_schema.schemata where schema_name like 'mathpix_staging%'"
+    assert postgres.query(schemas) == [(other,)]
+    assert postgres.query("select count(*) > 0 from mathpix.ocr_usage_by_usage_type") == [(True,)]
+
+
+@pytest.mark.thorough
+def test_two_runs_at_once_lose_nothing(
+    cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, tmp_path: Path, load: Callable[[str], None]
+) -> None:
+    """A backfill beside a regular run, from another folder: both wait for each other, and every row is the vendor's."""
+    load("reducto")
+    total = f"sum(credits) from reducto.usage_by_product where date >= '{START}'"
+    command = [
+        sys.executable,
+        "-m",
+        "meterhouse.pipelines.cli",
+        "run",
+        "reducto",
+        "--no-models",
+        "--destination",
+        "postgres",
+    ]
+    elsewhere = os.environ | {"DLT_DATA_DIR": str(tmp_path / "elsewhere")}
+    today = datetime.now(UTC).date()
+    for round_ in range(ROUNDS):
+        for days in range(1, 5):
+            sandbox.reducto.usage.restate((today - timedelta(days=days)).isoformat(), factor=2 + round_ % 2)
+        backfill = subprocess.Popen([*command, "--since", START, "--wait", "5m"], env=elsewhere, cwd=tmp_path)
+        cli(*command[3:], "--wait", "5m")
+        assert backfill.wait() == 0
+        assert value(postgres, total) == Decimal(str(sandbox.reducto.usage.total(START).credits)), round_
 
 
 @pytest.mark.thorough

@@ -36,11 +36,12 @@ def parse_moment(text: str, *, setting: str) -> DateTime:
     return moment.in_timezone("UTC")
 
 
-_SPAN = re.compile(r"(\d{1,5})\s*(h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,5})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)?", re.IGNORECASE)
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
-    """A length of time: `7 days`, `36 hours`, `2 weeks`, short `7d`, ISO 8601 `P7D`; a bare number is days.
+    """A length of time: `7 days`, `36 hours`, `2 weeks`, `10 minutes`, short `7d`, ISO 8601 `P7D`; a bare number is days.
 
     Raises:
         ConfigurationError: `text` is none of these; the message names `setting`.
@@ -49,8 +50,7 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
         return text
     stated = str(text).strip()
     if match := _SPAN.fullmatch(stated):
-        amount, unit = int(match[1]), (match[2] or "d")[0].lower()
-        return timedelta(hours=amount) if unit == "h" else timedelta(days=amount * (7 if unit == "w" else 1))
+        return int(match[1]) * _UNITS[(match[2] or "d")[0].lower()]
     if stated.upper().startswith("P"):
         try:
             span = pendulum.parse(stated)
