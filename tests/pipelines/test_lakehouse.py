@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse import resolve
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.test_project import TOP
@@ -129,6 +130,20 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
     cli(*run, "--clear-billing")
     assert not in_delta(lake)["billing.fees"]
     cli(*run)
+
+
+def test_a_folder_with_two_names_has_one_run_at_a_time(
+    cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run by another name of the folder and from another working directory is refused."""
+    link = tmp_path / "link"
+    link.symlink_to(lake)
+    lake.mkdir(exist_ok=True)
+    with resolve_destination("filesystem").exclusive_run():
+        monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", link.as_uri())
+        monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
+        output = cli("run", "reducto.usage_by_product", "--no-models", "--destination", "filesystem", status=1)
+    assert "another run is at work" in output
 
 
 def test_refuses_what_files_cannot_do_before_any_request(

@@ -205,23 +205,16 @@ def test_two_runs_at_once_lose_nothing(
     """A backfill beside a regular run, from another folder: both wait for each other, and every row is the vendor's."""
     load("reducto")
     total = f"sum(credits) from reducto.usage_by_product where date >= '{START}'"
-    command = [
-        sys.executable,
-        "-m",
-        "meterhouse.pipelines.cli",
-        "run",
-        "reducto",
-        "--no-models",
-        "--destination",
-        "postgres",
-    ]
+    run = ("run", "reducto", "--no-models", "--destination", "postgres", "--wait", "5m")
     elsewhere = os.environ | {"DLT_DATA_DIR": str(tmp_path / "elsewhere")}
     today = datetime.now(UTC).date()
     for round_ in range(ROUNDS):
         for days in range(1, 5):
             sandbox.reducto.usage.restate((today - timedelta(days=days)).isoformat(), factor=2 + round_ % 2)
-        backfill = subprocess.Popen([*command, "--since", START, "--wait", "5m"], env=elsewhere, cwd=tmp_path)
-        cli(*command[3:], "--wait", "5m")
+        backfill = subprocess.Popen(
+            [sys.executable, "-m", "meterhouse.pipelines.cli", *run, "--since", START], env=elsewhere, cwd=tmp_path
+        )
+        cli(*run)
         assert backfill.wait() == 0
         assert value(postgres, total) == Decimal(str(sandbox.reducto.usage.total(START).credits)), round_
 
