@@ -1,6 +1,8 @@
 """Delta tables in a folder: they hold what DuckDB holds, and a window replaces a window."""
 
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,15 +137,17 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
 def test_a_folder_with_two_names_has_one_run_at_a_time(
     cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run by another name of the folder and from another working directory is refused."""
+    """A run of another process by another name of the folder and from another working directory is refused."""
     link = tmp_path / "link"
     link.symlink_to(lake)
     lake.mkdir(exist_ok=True)
     with resolve_destination("filesystem").exclusive_run():
         monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", link.as_uri())
         monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
-        output = cli("run", "reducto.usage_by_product", "--no-models", "--destination", "filesystem", status=1)
-    assert "another run is at work" in output
+        command = [sys.executable, "-m", "meterhouse.pipelines.cli", "run", "--no-models", "--destination", "filesystem"]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "another run is at work" in refused.stderr
 
 
 def test_refuses_what_files_cannot_do_before_any_request(
