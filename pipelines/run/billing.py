@@ -1,6 +1,6 @@
 """Loads the user's own prices, credits and invoices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -14,9 +14,18 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
+from meterhouse.sources._core.config.accounts import DEFAULT, named_accounts
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import Place
-from meterhouse.sources.billing import TABLES, InvalidBillingFiles, RowError, billing_source, table_reader
+from meterhouse.sources.billing import (
+    TABLES,
+    InvalidBillingFiles,
+    KnownAccounts,
+    RowError,
+    billing_source,
+    table_reader,
+)
+from meterhouse.sources.registry import PROVIDERS
 
 
 def configured_billing() -> dict[str, str]:
@@ -25,8 +34,23 @@ def configured_billing() -> dict[str, str]:
     return {table: str(setting) for table, setting in settings.items() if setting}
 
 
-def open_billing(destination: Destination, configured: Mapping[str, str]) -> DltSource:
-    """The user's billing data, read and checked.
+def known_accounts(destination: Destination, opened: Collection[str]) -> KnownAccounts:
+    """By provider, the accounts that are configured or were loaded; `opened` are the providers that have credentials.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    known = {provider: set(accounts) for provider, accounts in destination.loaded_accounts(PROVIDERS).items()}
+    for provider in PROVIDERS:
+        names = named_accounts(provider) or ([DEFAULT] if provider in opened else [])
+        known[provider] = known.get(provider, set()) | set(names)
+    return {provider: accounts for provider, accounts in known.items() if accounts}
+
+
+def open_billing(
+    destination: Destination, configured: Mapping[str, str], accounts: KnownAccounts | None = None
+) -> DltSource:
+    """The user's billing data, read and checked; `accounts` are those that it may name, or None for any.
 
     Raises:
         InvalidBillingFiles: the files or tables are wrong.
@@ -38,19 +62,21 @@ def open_billing(destination: Destination, configured: Mapping[str, str]) -> Dlt
         return table_reader(destination.pipeline(BILLING))(name)
 
     with without_bare_variables(billing_source):
-        source: DltSource = billing_source(**configured, known_skus=known_skus(), read_table=read_table)
+        source: DltSource = billing_source(
+            **configured, known_skus=known_skus(), known_accounts=accounts, read_table=read_table
+        )
     return source
 
 
-def billing_errors(destination: Destination) -> tuple[RowError, ...]:
-    """The errors in the files and tables of [sources.billing]; nothing is loaded.
+def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[RowError, ...]:
+    """The errors in the files and tables of [sources.billing]; nothing is loaded. See `known_accounts` for `opened`.
 
     Raises:
         LoadError: a configured table of the destination cannot be read.
     """
     if configured := configured_billing():
         try:
-            open_billing(destination, configured)
+            open_billing(destination, configured, known_accounts(destination, opened))
         except InvalidBillingFiles as invalid:
             return invalid.errors
         except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
@@ -79,15 +105,23 @@ def require_billing_configured(destination: Destination, configured: Mapping[str
     )
 
 
-def load_billing(destination: Destination, state: RunState, configured: Mapping[str, str], *, clear: bool = False) -> None:
+def load_billing(
+    destination: Destination,
+    state: RunState,
+    configured: Mapping[str, str],
+    accounts: KnownAccounts | None = None,
+    *,
+    clear: bool = False,
+) -> None:
     """Replaces the user's billing data with the configured files and tables. If anything is wrong, all old data stays.
 
-    Without any setting, nothing is loaded; with `clear`, all tables are emptied.
+    `accounts` are those that the data may name, or None for any. Without any setting, nothing is loaded; with `clear`, all
+    tables are emptied.
     """
     try:
         if not configured and not (clear and _was_loaded(destination)):
             return
-        source = open_billing(destination, configured)
+        source = open_billing(destination, configured, accounts)
         load_one(destination.restored_pipeline(BILLING), source, destination, Lock())
         state.observe(BillingLoaded(configured))
     except InvalidBillingFiles as invalid:

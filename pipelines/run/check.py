@@ -58,7 +58,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         sources = {}
     destination = resolve_destination(destination_name)
     destination.require_available()
-    errors = billing_errors(destination)
+    errors = billing_errors(destination, sources)
     stale = stale_tables(destination, sources, max_age) if max_age is not None else None
     accounts = list(_checked_accounts(sources))
     events: list[Event] = [*accounts, *map(TableIsStale, stale or ()), *map(BillingRejected, errors)]

@@ -1,8 +1,8 @@
 """A destination of a run. This class fits every SQL destination of dlt; DuckDB and PostgreSQL override what differs."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -136,6 +136,22 @@ class Destination:
                 return [table for table, count in reader.tuples_of_built(counts) if count]
         except NotBuilt:
             return []
+
+    def loaded_accounts(self, datasets: Iterable[str]) -> dict[str, set[str]]:
+        """By dataset of a provider, the accounts whose usage was requested at any time.
+
+        Raises:
+            LoadError: the database cannot be read.
+        """
+        accounts: dict[str, set[str]] = {}
+        with suppress(NotBuilt), self.reader() as reader:
+            logs = [
+                f"select distinct '{name}', account from {reader.table_name(name, 'fetched_windows')}"  # noqa: S608
+                for name in datasets
+            ]
+            for name, account in reader.tuples_of_built(logs):
+                accounts.setdefault(name, set()).add(account)
+        return accounts
 
     @property
     def file(self) -> Path | None:

@@ -1,8 +1,9 @@
 """Files as a destination: dlt writes them as Delta tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
@@ -18,12 +19,22 @@ class LakeDestination(Destination):
         is_local = folder != self.location or "://" not in folder
         return [*super().run_locks(), *([FileLock(Path(folder).resolve() / "meterhouse.lock")] if is_local else [])]
 
+    def loaded_accounts(self, datasets: Iterable[str]) -> dict[str, set[str]]:
+        """As elsewhere, read by the `deltalake` library: DuckDB would download an extension."""
+        accounts = {}
+        for name in datasets:
+            for table in self._delta_tables(name, ["fetched_windows"]).values():
+                accounts[name] = set(table.to_pyarrow_table(columns=["account"])["account"].to_pylist())
+        return accounts
+
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
-        """The given tables with rows, counted by the `deltalake` library: DuckDB would download an extension."""
+        """The given tables with rows, counted by the `deltalake` library."""
+        return [name for name, table in self._delta_tables(dataset, tables).items() if table.count()]
+
+    def _delta_tables(self, dataset: str, tables: Sequence[str]) -> dict[str, Any]:
+        """Those of the given tables that exist, by name."""
         from dlt.common.libs.deltalake import get_delta_tables
 
         pipeline = self.restored_pipeline(dataset)
-        if not pipeline.schema_names:
-            return []
-        known = [table for table in tables if table in pipeline.default_schema.tables]
-        return [name for name, table in get_delta_tables(pipeline, *known).items() if known and table.count()]
+        known = [table for table in tables if pipeline.schema_names and table in pipeline.default_schema.tables]
+        return get_delta_tables(pipeline, *known) if known else {}

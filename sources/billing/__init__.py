@@ -13,10 +13,20 @@ from meterhouse.sources._core.windows import utc_now
 from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
+from .names import KnownAccounts, check_names
 from .reader import ReadTable, read_tables, table_reader
 from .rows import Row
 
-__all__ = ["TABLES", "InvalidBillingFiles", "ReadTable", "RowError", "billing_source", "table_reader", "write_templates"]
+__all__ = [
+    "TABLES",
+    "InvalidBillingFiles",
+    "KnownAccounts",
+    "ReadTable",
+    "RowError",
+    "billing_source",
+    "table_reader",
+    "write_templates",
+]
 
 TEMPLATES = Path(__file__).parent / "templates"
 """One example file per table; each is valid."""
@@ -39,6 +49,7 @@ def billing_source(
     invoices: str | None = None,
     invoice_lines: str | None = None,
     known_skus: Mapping[str, str] | None = None,
+    known_accounts: KnownAccounts | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
     """One table per setting, each replaced as a whole. Every table is read and checked before any is loaded.
@@ -56,6 +67,7 @@ def billing_source(
         invoices: the vendors' invoices.
         invoice_lines: the lines of those invoices.
         known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
+        known_accounts: by provider, the accounts that are configured or were loaded before; None checks no account.
         read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:
@@ -74,7 +86,9 @@ def billing_source(
     # All checks precede the first `yield`, so that a source with errors loads nothing.
     configured = {name: setting for name, setting in settings.items() if setting}
     tables, errors = read_tables(configured, read_table)
-    errors += check_tables(tables, configured.keys() - tables.keys(), known_skus)
+    unreadable = configured.keys() - tables.keys()
+    errors += check_tables(tables, unreadable, known_skus)
+    errors += check_names(tables, unreadable, known_accounts or {})
     if errors:
         order = list(TABLES)
         raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))

@@ -115,14 +115,24 @@ def _units(text: str) -> Decimal:
     return number
 
 
+_DAYS = date(2000, 1, 1), date(2099, 12, 31)
+"""The first and the last day that can be meant. A year such as 0026 or 9999 would book fees for centuries."""
+
+
 def _day(name: str, description: str, *, blank: bool = False) -> Column:
     def parse(text: str) -> date:
+        day = None
         try:
             if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-                return date.fromisoformat(text)
+                day = date.fromisoformat(text)
         except ValueError:
             pass
-        raise ValueError(f"{_quoted(text)} is not a date; write it like 2026-01-31")
+        if day is None:
+            raise ValueError(f"{_quoted(text)} is not a date; write it like 2026-01-31")
+        if not _DAYS[0] <= day <= _DAYS[1]:
+            end = "; leave it blank for no end" if blank and day > _DAYS[1] else ""
+            raise ValueError(f"{day} is not between {_DAYS[0]} and {_DAYS[1]}{end}")
+        return day
 
     return _column(name, pa.date32(), parse, description, blank=blank)
 

@@ -1,5 +1,6 @@
 """The command with the user's own prices, credits, fees and invoices."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -55,6 +56,49 @@ def test_writing_templates_keeps_existing_files(cli: Cli) -> None:
     assert Path("mine/prices.csv").read_text() == "mine"
     assert "mathpix  default" not in output
     assert "cannot be written" in cli("check", "--billing-templates", "mine/prices.csv", status=2)
+
+
+ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"
+FEES = "provider,billing_account,fee_id,kind,description,amount,currency,valid_from,valid_to,sku_id\n"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "fee", "error"),
+    [
+        ("", "mathpix,default", ""),
+        ("", "mathpix,Default", "no account of mathpix is billed to 'Default'; did you mean 'default'?"),
+        ("", "mathpix,acme", "no account of mathpix is billed to 'acme'; known: 'default'"),
+        ("", "reducto,acme", ""),  # no account of Reducto is known here
+        ("mathpix,default,acme,,,\n", "mathpix,acme", ""),
+        ("mathpix,default,acme,,,\n", "mathpix,default", "no account of mathpix is billed to 'default'; known: 'acme'"),
+        ("mathpix,defualt,acme,,,\n", "mathpix,default", "mathpix has no account 'defualt'; did you mean 'default'?"),
+    ],
+)
+def test_refuses_names_that_would_have_no_effect(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, accounts: str, fee: str, error: str
+) -> None:
+    """A billing account that pays for no known account, or an unknown account, is an error with the nearest known name."""
+    Path("accounts.csv").write_text(ACCOUNTS + accounts)
+    Path("fees.csv").write_text(FEES + f"{fee},plan,monthly,,10,USD,2026-01-01,,\n")
+    monkeypatch.setenv("SOURCES__BILLING__ACCOUNTS", "accounts.csv")
+    monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
+    assert error in cli("check", status=2 if error else 0)
+    assert error in cli(*LOAD, status=1 if error else 0)
+    assert cli.rows("select count(*) from information_schema.tables where table_name = 'fees'") == [(0 if error else 1,)]
+
+
+def test_accounts_that_were_loaded_stay_known(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invoices of an account that is no longer configured stay valid."""
+    cli(*LOAD)
+    key = json.dumps({"europe": {"app_id": "a", "app_key": "b"}})
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", key)
+    Path("fees.csv").write_text(
+        FEES + "mathpix,default,plan,monthly,,10,USD,2026-01-01,,\nmathpix,europa,p,monthly,,1,USD,2026-01-01,,\n"
+    )
+    monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
+    output = cli("check", status=2)
+    assert "'europa'; did you mean 'europe'?" in output
+    assert "'default'" not in output
 
 
 def test_a_run_loads_the_configured_tables(cli: Cli, files: Path) -> None:

@@ -209,8 +209,8 @@ def test_two_runs_at_once_lose_nothing(
     elsewhere = os.environ | {"DLT_DATA_DIR": str(tmp_path / "elsewhere")}
     today = datetime.now(UTC).date()
     for round_ in range(ROUNDS):
-        for days in range(1, 5):
-            sandbox.reducto.usage.restate((today - timedelta(days=days)).isoformat(), factor=2 + round_ % 2)
+        for days in (1 + round_ % 9, 10 + round_ % 9):  # within the lookback, and before it
+            sandbox.reducto.usage.restate((today - timedelta(days=days)).isoformat(), factor=2)
         backfill = subprocess.Popen(
             [sys.executable, "-m", "meterhouse.pipelines.cli", *run, "--since", START], env=elsewhere, cwd=tmp_path
         )

@@ -79,6 +79,18 @@ def resolve_accounts(
     return resolved
 
 
+def named_accounts(provider: str) -> list[str]:
+    """The names in the provider's setting `accounts`; none if it is not set.
+
+    Raises:
+        ConfigurationError: a name is not allowed.
+    """
+    setting = f"sources.{provider}.accounts"
+    configured: list[Any] = [accessor.get(setting) for accessor in (dlt.secrets, dlt.config)]
+    accounts = [value for value in configured if value not in (None, "", {}, [])]
+    return list(_named(provider, accounts[0])) if accounts else []
+
+
 def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
     if isinstance(accounts, str):
         try:

@@ -89,6 +89,15 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
         "'2026-02-30' is not a date; write it like",
     ),
     ("accounts", ACCOUNTS + "mathpix,a,,,,03/01/2026\n", 2, "signed_up_on", "'03/01/2026' is not a date"),
+    ("accounts", ACCOUNTS + "mathpix,a,,,,0026-03-01\n", 2, "signed_up_on", "0026-03-01 is not between 2000-01-01 and"),
+    ("accounts", ACCOUNTS + "mathpix,a,,,,0206-03-01\n", 2, "signed_up_on", "0206-03-01 is not between 2000-01-01 and"),
+    (
+        "prices",
+        PRICES + f"{IMAGE},flat,0,,,0.1,USD,2026-01-01,9999-12-31\n",
+        2,
+        "valid_to",
+        "9999-12-31 is not between 2000-01-01 and 2099-12-31; leave it blank for no end",
+    ),
     ("accounts", ACCOUNTS + "mathpix,a,x,,,\nmathpix,a,y,,,\n", 3, "", "has the same provider, account as row 2"),
     (
         "accounts",

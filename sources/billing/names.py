@@ -1,0 +1,53 @@
+"""Checks that names in billing tables refer to something: a price of a misspelt billing account would have no effect."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from .errors import RowError
+from .rows import Row
+
+KnownAccounts = Mapping[str, Collection[str]]
+"""By provider, the accounts that are configured or were loaded before; no entry if none is known."""
+
+
+def check_names(
+    tables: Mapping[str, Sequence[Row]], unreadable: Collection[str], known_accounts: KnownAccounts
+) -> Iterator[RowError]:
+    """Accounts must be known, and billing accounts must pay for one of them."""
+    for row in tables.get("accounts", ()):
+        provider, account = row.text_key("provider", "account")
+        known = known_accounts.get(provider, ())
+        if known and account and account not in known:
+            yield row.error("account", f"{provider} has no account {account!r}; {_nearest(account, known)}")
+    if "accounts" in unreadable:
+        return
+    payers = _billing_accounts(tables.get("accounts", ()), known_accounts)
+    for name, rows in tables.items():
+        if name != "accounts":
+            yield from _check_billing_accounts(rows, payers)
+
+
+def _billing_accounts(accounts: Sequence[Row], known_accounts: KnownAccounts) -> dict[str, set[str]]:
+    """By provider, the billing accounts that pay for an account: those in `accounts`, else the account itself."""
+    payers = {row.text_key("provider", "account"): row.texts.get("billing_account", "") for row in accounts}
+    return {
+        provider: {payers.get((provider, account)) or account for account in known}
+        for provider, known in known_accounts.items()
+    }
+
+
+def _check_billing_accounts(rows: Sequence[Row], payers: Mapping[str, set[str]]) -> Iterator[RowError]:
+    for row in rows:
+        provider, name = row.text_key("provider", "billing_account")
+        known = payers.get(provider)
+        if known and name and name not in known:
+            reason = f"no account of {provider} is billed to {name!r}; {_nearest(name, known)}; see the table accounts"
+            yield row.error("billing_account", reason)
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """A hint: the most similar name, compared without case, or all known names."""
+    folded = {other.casefold(): other for other in sorted(known)}
+    if near := difflib.get_close_matches(name.casefold(), folded, 1, 0.6):
+        return f"did you mean {folded[near[0]]!r}?"
+    return f"known: {', '.join(map(repr, sorted(known))) or 'none'}"
