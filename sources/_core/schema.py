@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meterhouse.sources._core.dlt_compat import active_destination
 from meterhouse.sources._core.errors import UnexpectedValue
 
 STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version"})
@@ -145,6 +146,8 @@ class Table:
             arrays[self._column_for(unknown, arrays)] = pa.array(
                 [_as_text(item.get(unknown)) for item in items], pa.string()
             )
+        if not _stores_nul():
+            arrays = {name: _without_nul(array) for name, array in arrays.items()}
         declared = [column.name for column in self.columns if column.name in arrays]
         added = [name for name in arrays if name not in declared]
         return pa.table({name: arrays[name] for name in declared + added})
@@ -182,6 +185,16 @@ class Table:
         return next(column.type for column in self.columns if column.name == name)
 
 
+def _stores_nul() -> bool:
+    """Whether the destination of the running pipeline stores U+0000 in texts."""
+    destination = active_destination()
+    return destination is None or not destination.destination_type.endswith((".postgres", ".redshift"))
+
+
+def _without_nul(array: pa.Array) -> pa.Array:
+    return pc.replace_substring(array, "\0", "") if pa.types.is_string(array.type) else array
+
+
 def parse_vectorized(column: Column, values: list[Any]) -> pa.Array | None:
     """All values converted by Arrow at once; None if they must be parsed one by one."""
     types = set(map(type, values))
@@ -211,13 +224,15 @@ def _dimension(value: Any) -> str:
 
 
 def _whole_number(value: Any) -> int:
-    # Python takes a bool for an int, and some JSON writers write 5 as 5.0.
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    elif isinstance(value, Decimal) and value.adjusted() <= 18 and value == value.to_integral_value():
-        number = int(value)
-    else:
+    # Python takes a bool for an int, and some JSON writers write 5 as 5.0 or "5".
+    is_whole = (
+        (isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(value, Decimal) and value.adjusted() <= 18 and value == value.to_integral_value())
+        or (isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII))
+    )
+    if not is_whole:
         raise ValueError("not a whole number")
+    number = int(value)
     if not -(2**63) <= number < 2**63:
         raise ValueError("out of range for a 64-bit integer")
     return number

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import time_machine
 
-from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
@@ -178,6 +178,21 @@ def test_records_runs_and_finds_stale_tables(
         checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         stale = {old["table"]: round(old["hours"]) for old in checked["stale"] if old["provider"] == "reducto"}
         assert stale == dict.fromkeys(before, 72)
+
+
+@pytest.mark.thorough
+def test_stores_text_without_the_characters_that_postgresql_lacks(
+    postgres: Warehouse, sandbox: Sandbox, cli: Cli, load: Callable[[str], None]
+) -> None:
+    """U+0000 is left out, and half of a surrogate pair becomes U+FFFD; DuckDB stores U+0000."""
+    bad = rb'"na\u0000me \ud83d"'
+    sandbox.faults.add(Fault(path="/v3/ocr-usage", edit=lambda body, _: body.replace(b'"image"', bad)))
+    named = "select distinct usage_type from mathpix.ocr_usage_by_usage_type where usage_type like 'na%'"
+    with time_machine.travel(NOW + timedelta(days=40), tick=False):
+        load("mathpix")
+        cli("run", "mathpix", "--no-models")
+    assert postgres.query(named) == [("name \ufffd",)]
+    assert cli.rows(named) == [("na\0me \ufffd",)]
 
 
 @pytest.mark.thorough

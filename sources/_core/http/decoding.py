@@ -1,6 +1,8 @@
 """From the bytes of a response to exact values."""
 
+import codecs
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -47,16 +49,36 @@ def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
 def decode_json(body: bytes | bytearray) -> Any:
     """The value of a JSON body.
 
+    A byte order mark is skipped. Half of a surrogate pair, as a cut emoji leaves it, becomes U+FFFD: no database stores it.
+
     Raises:
         ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
     """
-    value = _decode(body)
+    if body.startswith(codecs.BOM_UTF8):  # noqa: FURB188 - `removeprefix` would copy every body
+        body = body[len(codecs.BOM_UTF8) :]
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = _SURROGATES.sub(_mended, body)
+        if mended == body:
+            raise
+        body, value = mended, _decode(mended)
     # Checking each object takes ten times as long as decoding. So this encodes the value again and compares the number of
     # colons with that of the body: decoding drops duplicate fields, and their colons with them. An escaped colon (\u003a)
     # could hide the difference, so such bodies are checked object by object.
     if body.count(b":") != msgspec.json.encode(value).count(b":") or rb"\u003" in body:
         json.loads(body, object_pairs_hook=_require_distinct_names)
     return value
+
+
+_SURROGATES = re.compile(
+    rb"(?P<other>\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\xed[\xa0-\xbf][\x80-\xbf]"
+)
+"""Surrogates, as escapes or as bytes. `other` is an escaped backslash, which begins no escape, or a whole pair."""
+
+
+def _mended(match: re.Match[bytes]) -> bytes:
+    return match["other"] or rb"\ufffd"
 
 
 def _require_distinct_names(pairs: list[tuple[str, Any]]) -> None:

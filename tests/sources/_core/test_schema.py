@@ -88,16 +88,18 @@ def test_times_are_utc(moment: str) -> None:
     assert read(row(from_date=moment))[0]["bucket_start"] == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("value", [5, Decimal("5.0"), Decimal("5E0")])
-def test_a_whole_number_may_be_written_with_a_fraction(value: Any) -> None:
-    """5.0 becomes 5, without a second column or a float."""
+@pytest.mark.parametrize("value", [5, Decimal("5.0"), Decimal("5E0"), "5"])
+def test_a_whole_number_may_be_written_with_a_fraction_or_as_text(value: Any) -> None:
+    """5.0 and "5" become 5, without a second column or a float."""
     assert read(row(count=value))[0]["count"] == 5
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("count", "21"),
+        ("count", "5.5"),
+        ("count", "\u0665"),
+        ("count", ""),
         ("count", None),
         ("count", True),
         ("count", Decimal("5.5")),
