@@ -46,16 +46,17 @@ class Destination:
         return name
 
     def pipeline(self, name: str) -> dlt.Pipeline:
-        """The pipeline that loads into the dataset of the same name. No configuration replaces an argument."""
+        """The pipeline that loads into the dataset of the same name."""
+        none: Any = None  # dlt looks in its configuration for arguments that are missing, and not for those that are None
         return dlt.pipeline(
             name,
             pipelines_dir=str(self.working_dir),
             destination=self.dlt_destination,
             dataset_name=self.dataset(name),
-            import_schema_path=None,
-            export_schema_path=None,
+            import_schema_path=none,
+            export_schema_path=none,
             dev_mode=False,
-            refresh=None,
+            refresh=none,
         )
 
     def restored_pipeline(self, name: str) -> dlt.Pipeline:
