@@ -102,11 +102,17 @@ class OwnContext(RunContext):
 def use_own_settings() -> None:
     """Makes `OwnContext` the context of this process; a second call changes nothing.
 
-    A source in a dlt pipeline of the user's own keeps dlt's context: only meterhouse's command calls this.
+    A source in a dlt pipeline of the user's own keeps dlt's context: only meterhouse's command calls this. dlt's `reload`
+    would initialize the runtime twice, which takes 20 ms, and lose providers such as a vault of secrets.
     """
     active = Container()[PluggableRunContext]
     if type(active.context) is not OwnContext:
-        active.reload(OwnContext("."))
+        runtime = active.context._runtime_config if type(active.context) is RunContext else None
+        active.context = context = OwnContext(".")
+        context._runtime_config = cast("Any", runtime)
+        own = {provider.name: provider for provider in context.initial_providers()}
+        providers = active.providers.providers
+        providers[:] = [own.get(provider.name, provider) for provider in providers]
 
 
 def cache_capabilities(destination: Any) -> Any:

@@ -13,7 +13,7 @@ import httpx
 import pyarrow as pa
 import pytest
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.providers import CustomLoaderDocProvider, EnvironProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
@@ -54,15 +54,20 @@ def test_the_own_context_replaces_dlts_own(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("DLT_LOCAL_DIR", "elsewhere")
     Path(".dlt").mkdir()
     Path(".dlt/.workspace").touch()
+    dlt.current.run_context().reload()
+    dlt.config.register_provider(CustomLoaderDocProvider("vault", lambda: {"sources": {"key": "x"}}))
     use_own_settings()
     use_own_settings()
+    assert dlt.config.get("sources.key") == "x"
     context = dlt.current.run_context()
     assert (Path(context.local_dir).resolve(), Path(context.run_dir).resolve()) == (tmp_path, tmp_path)
     ours, theirs = (each.initial_providers() for each in (context, RunContext(".")))
     assert [provider.name for provider in ours] == [provider.name for provider in theirs]
     assert all(isinstance(provider, OwnSettings) for provider in ours)
     active = Container()[PluggableRunContext].providers.providers
-    assert [type(provider) for provider in active] == [type(provider) for provider in ours]
+    assert [type(provider) for provider in active] == [*(type(provider) for provider in ours), CustomLoaderDocProvider]
+    Path(".dlt/.workspace").unlink()
+    context.reload()
 
 
 @pytest.mark.parametrize(
