@@ -9,7 +9,7 @@ from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
 from meterhouse.pipelines.run.load import as_load_error, load_one
-from meterhouse.pipelines.run.open import BILLING, without_bare_variables
+from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -61,10 +61,7 @@ def open_billing(
             raise LookupError(name)
         return table_reader(destination.pipeline(BILLING))(name)
 
-    with without_bare_variables(billing_source):
-        source: DltSource = billing_source(
-            **configured, known_skus=known_skus(), known_accounts=accounts, read_table=read_table
-        )
+    source: DltSource = billing_source(**configured, known_skus=known_skus(), known_accounts=accounts, read_table=read_table)
     return source
 
 

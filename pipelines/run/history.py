@@ -136,9 +136,11 @@ def write(destination: Destination, tables: Mapping[str, pa.Table]) -> None:
     """Appends rows to tables of the dataset `meterhouse`; errors of the destination propagate."""
     pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
     pipeline.config.restore_from_destination = False  # the pipeline keeps no state
-    pipeline.run(
+    loaded = pipeline.run(
         [dlt.resource([rows], name=name, write_disposition="append") for name, rows in tables.items() if rows.num_rows]
     )
+    if loaded is not None:
+        destination.require_loaded(pipeline, loaded.loads_ids)
 
 
 def alerted_subjects(destination: Destination, since: datetime) -> set[str]:

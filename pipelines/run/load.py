@@ -57,7 +57,8 @@ def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination
     with writing, destination.hold_open():
         if pipeline.has_pending_data:
             pipeline.normalize()
-            pipeline.load(raise_on_failed_jobs=True)
+            loaded = pipeline.load(raise_on_failed_jobs=True)
+            destination.require_loaded(pipeline, loaded.loads_ids)
             destination.drop_staging(pipeline)
 
 

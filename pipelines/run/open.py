@@ -1,9 +1,7 @@
 """Opens the sources of the selected providers."""
 
 import inspect
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +12,12 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.sources._core.config.limits import Limits
-from meterhouse.sources._core.config.unknown_settings import require_known, require_known_sections
-from meterhouse.sources._core.dlt_compat import speed_up_config_lookups
+from meterhouse.sources._core.config.unknown_settings import (
+    require_known,
+    require_known_sections,
+    require_known_top_sections,
+)
+from meterhouse.sources._core.dlt_compat import use_own_settings
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 from meterhouse.sources.billing import TABLES
 from meterhouse.sources.registry import PROVIDERS
@@ -71,7 +73,7 @@ def open_sources(
     Raises:
         ConfigurationError: a setting is wrong; NotConfigured if a named provider has no credentials, or no provider has.
     """
-    speed_up_config_lookups()
+    use_own_settings()
     if not settings:
         require_known_settings([selection.provider for selection in selected] or PROVIDERS)
     sources: dict[str, DltSource] = {}
@@ -79,14 +81,13 @@ def open_sources(
         provider = selection.provider
         factory = PROVIDERS[provider].source
         try:
-            with without_bare_variables(factory):
-                source: DltSource = factory(
-                    since=since,
-                    until=until,
-                    full_refresh=full_refresh,
-                    observer=state.observe,
-                    **settings.get(provider, {}),
-                )
+            source: DltSource = factory(
+                since=since,
+                until=until,
+                full_refresh=full_refresh,
+                observer=state.observe,
+                **settings.get(provider, {}),
+            )
         except NotConfigured:
             if selected:
                 raise
@@ -116,6 +117,7 @@ def require_known_settings(providers: Iterable[str]) -> None:
     Raises:
         ConfigurationError: a setting is unknown; the message names the nearest known setting.
     """
+    require_known_top_sections(PROVIDERS)
     require_known_sections("sources", [*PROVIDERS, BILLING, HTTP])
     require_known(f"sources.{HTTP}", (item.name for item in fields(Limits)))
     require_known(f"sources.{BILLING}", TABLES)
@@ -123,17 +125,3 @@ def require_known_settings(providers: Iterable[str]) -> None:
         provider = PROVIDERS[name]
         known = inspect.signature(provider.source).parameters.keys() - {"observer"}
         require_known(f"sources.{name}", known, tables=("accounts", provider.source_name))
-
-
-@contextmanager
-def without_bare_variables(factory: Callable[..., DltSource]) -> Iterator[None]:
-    """Hides variables such as `API_KEY` and `BASE_URL`, to which dlt falls back if no section has the setting.
-
-    They belong to other programs: their keys must not reach our providers, nor our keys their addresses.
-    """
-    bare = [name for name in map(str.upper, inspect.signature(factory).parameters) if name in os.environ]
-    hidden = {name: os.environ.pop(name) for name in bare}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

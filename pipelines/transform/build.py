@@ -14,6 +14,7 @@ from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last
 from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
 from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 from meterhouse.pipelines.transform.digests import project_digest
+from meterhouse.pipelines.transform.environment import require_neutral_environment
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
@@ -39,8 +40,10 @@ def require_models(destination: Destination) -> None:
     """Checks, before anything else is done, that the models can be built.
 
     Raises:
-        ConfigurationError: `meterhouse` cannot build the models on this destination, or dbt is not installed.
+        ConfigurationError: `meterhouse` cannot build the models on this destination, dbt is not installed, or a variable in
+            the environment would change what dbt builds.
     """
+    require_neutral_environment()
     if not destination.has_models:
         raise ConfigurationError(
             f"meterhouse cannot build the SQL models on {destination.type}",
@@ -91,13 +94,8 @@ def build(
         forget_tests(destination)
     work = destination.working_dir / "transform"
     forget_parse_of_other_files(work / "target", PROJECT)
-    arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", destination.type]
-    arguments += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
-    arguments += ["--quiet", "--log-level", "none", "--no-use-colors", "--no-version-check"]
-    arguments += ["--log-level-file", "none", "--no-write-json"]  # saves a fifth of a build; nothing reads the files here
-    arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
-    arguments += ["test"] if skips_tests else []
-    arguments += ["--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
+
+    arguments = dbt_arguments(destination.type, work, skips_tests=skips_tests)
 
     def on_dbt_event(event: object) -> None:
         info = getattr(event, "info", None)
@@ -127,6 +125,17 @@ def build(
         if destination.file is not None:
             remember(destination.file, PROJECT, CachedBuild(built.built, built.data_tests))
     return built
+
+
+def dbt_arguments(target: str, work: Path, *, skips_tests: bool) -> list[str]:
+    """The command line of dbt. Its options win over those in the environment; `environment.GIVEN` lists them."""
+    arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--profile", "meterhouse"]
+    arguments += ["--target", target, "--target-path", str(work / "target"), "--log-path", str(work / "logs")]
+    arguments += ["--quiet", "--log-level", "none", "--no-use-colors", "--no-version-check"]
+    arguments += ["--log-level-file", "none", "--no-write-json"]  # saves a fifth of a build; nothing reads the files here
+    arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
+    arguments += ["test"] if skips_tests else []
+    return [*arguments, "--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
 
 
 def forget_parse_of_other_files(target: Path, project: Path) -> None:

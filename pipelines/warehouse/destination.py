@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
-from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, all_held
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
 
@@ -49,8 +49,16 @@ class Destination:
 
     def pipeline(self, name: str) -> dlt.Pipeline:
         """The pipeline that loads into the dataset of the same name."""
+        none: Any = None  # dlt looks in its configuration for arguments that are missing, and not for those that are None
         return dlt.pipeline(
-            name, destination=self.dlt_destination, dataset_name=self.dataset(name), pipelines_dir=str(self.working_dir)
+            name,
+            pipelines_dir=str(self.working_dir),
+            destination=self.dlt_destination,
+            dataset_name=self.dataset(name),
+            import_schema_path=none,
+            export_schema_path=none,
+            dev_mode=False,
+            refresh=none,
         )
 
     def restored_pipeline(self, name: str) -> dlt.Pipeline:
@@ -113,6 +121,31 @@ class Destination:
         """
         with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
             yield SqlClientReader(client, self.location)
+
+    def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
+        """Checks that the load packages are in the database and in the dataset that the run has printed.
+
+        Raises:
+            LoadError: dlt has written to another place.
+        """
+        self._require_location(pipeline)
+        with translated_errors(self.location), pipeline.sql_client() as client:
+            self._require_recorded(SqlClientReader(client, self.location), pipeline.pipeline_name, load_ids)
+
+    def _require_location(self, pipeline: dlt.Pipeline) -> None:
+        with pipeline.destination_client() as client:
+            location = str(client.config.data_location())
+        if location != self.location:
+            raise LoadError(f"dlt has loaded into {location} instead of {self.location}")
+
+    def _require_recorded(self, reader: Reader, dataset: str, load_ids: Sequence[str]) -> None:
+        if not load_ids:
+            return
+        loads = reader.table_name(dataset, "_dlt_loads")
+        markers = ", ".join(["%s"] * len(load_ids))
+        recorded = reader.tuples_of_built([f"select load_id from {loads} where load_id in ({markers})"], *load_ids)  # noqa: S608
+        if missing := set(load_ids) - {load_id for (load_id,) in recorded}:
+            raise LoadError(f"dlt has loaded {', '.join(sorted(missing))} elsewhere: {self.location} lacks it in {loads}")
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Runs one statement that changes the database. A parameter is written `%s` in every dialect.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dlt
 import duckdb
 import pyarrow as pa
 
@@ -125,6 +126,15 @@ class DuckDBDestination(Destination):
             self._held.cursor() if self._held else duckdb.connect(self.location, read_only=True) as connection,
         ):
             yield DuckDBReader(connection, self)
+
+    def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
+        """Checks that the load packages are in the file and in the dataset that the run has printed.
+
+        Raises:
+            LoadError: dlt has written to another place.
+        """
+        with self.reader() as reader:
+            self._require_recorded(reader, pipeline.pipeline_name, load_ids)
 
     def dbt_variables(self) -> Mapping[str, str]:
         """The path of the file."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dlt
+
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 
@@ -26,6 +28,14 @@ class LakeDestination(Destination):
             for table in self._delta_tables(name, ["fetched_windows"]).values():
                 accounts[name] = set(table.to_pyarrow_table(columns=["account"])["account"].to_pylist())
         return accounts
+
+    def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:  # noqa: ARG002 - see below
+        """Checks that dlt has written to the folder that the run has printed: to read the files would need an extension.
+
+        Raises:
+            LoadError: dlt has written to another place.
+        """
+        self._require_location(pipeline)
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
         """The given tables with rows, counted by the `deltalake` library."""

@@ -1,5 +1,6 @@
 """Resolves a destination by its name in dlt's configuration; by default, DuckDB in the working directory."""
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,13 +12,38 @@ from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, own_staging_layout
-from meterhouse.sources._core.dlt_compat import cache_capabilities, destination_configuration, speed_up_config_lookups
+from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
+from meterhouse.sources._core.dlt_compat import (
+    cache_capabilities,
+    destination_configuration,
+    settings_of,
+    use_own_settings,
+)
 from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources.registry import PROVIDERS
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
 
 TABLE_FORMAT = "delta"
 """The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
+
+
+FIXED = (
+    "staging_dataset_name_layout",
+    "staging_config",
+    "as_staging_destination",
+    "truncate_tables_on_staging_destination_before_load",
+    "enable_dataset_name_normalization",
+    "replace_strategy",
+    "csv_format",
+)
+"""Settings of a dlt destination that change which tables rows land in, or which rows."""
+
+OF_METERHOUSE = frozenset({"destination_type", "preferred_table_format"})
+"""Settings of a destination that are not in dlt's configuration of its type."""
+
+DLT_VARIABLES = ("DLT_DEFAULT_NAMING_MODULE", "DLT_DEFAULT_NAMING_NAMESPACE", "DLT_DLT_ID_LENGTH_BYTES")
+"""Variables that dlt reads outside of its configuration, and that change the names of tables and columns, or keys."""
 
 
 def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:
@@ -26,10 +52,13 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     Raises:
         ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
     """
-    speed_up_config_lookups()
+    use_own_settings()
     name = name or "duckdb"
+    require_known_top_sections(PROVIDERS)
+    _require_unmoved(name)
     try:
         dlt_destination = dlt.destination(name, **_settings(name, database))
+        require_known(f"destination.{name}", settings_of(dlt_destination.spec) | OF_METERHOUSE)
         configuration = destination_configuration(dlt_destination, name)
         location = str(configuration.data_location())
     except ConfigurationError:
@@ -49,11 +78,13 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     match kind:
         case "duckdb":
             credentials = configuration.credentials
+            require_known(f"destination.{name}.credentials", settings_of(credentials))
             may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
             destination = DuckDBDestination(name, kind, location, dlt_destination, may_stay_open)
             destination.require_writable()
             return destination
         case "postgres":
+            require_known(f"destination.{name}.credentials", settings_of(configuration.credentials))
             return PostgresDestination(name, kind, location, dlt_destination)
         case "filesystem" if find_spec("deltalake") is None:
             raise ConfigurationError(
@@ -63,6 +94,15 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             return LakeDestination(name, kind, location, dlt_destination)
         case _:
             return Destination(name, kind, location, dlt_destination)
+
+
+def _require_unmoved(name: str) -> None:
+    reason = "changes which tables rows land in, or which rows; meterhouse works only with dlt's default"
+    for section in ("destination", f"destination.{name}"):
+        require_unset(section, FIXED, reason=reason)
+    for variable in DLT_VARIABLES:
+        if os.environ.get(variable):
+            raise ConfigurationError(f"the environment variable {variable} {reason}", hint="Unset it for meterhouse.")
 
 
 def _settings(name: str, database: str | None) -> dict[str, Any]:

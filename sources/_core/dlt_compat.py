@@ -7,7 +7,7 @@ here, which fails when the library changes what the function relies on.
 
 import copy
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from functools import partial, update_wrapper
 from pathlib import Path
@@ -18,14 +18,45 @@ import httpcore
 import httpx
 import pyarrow as pa
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.providers import ConfigTomlProvider, EnvironProvider, SecretsTomlProvider
+from dlt.common.configuration.providers.provider import ConfigProvider
+from dlt.common.configuration.specs.base_configuration import is_hint_not_resolvable
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
 from dlt.extract.utils import wrap_parallel_iterator
 
+OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "providers", "extract"})
+"""The top sections whose settings have an effect on meterhouse. `extract` has the number of tables to request at a time."""
 
-class Environment(EnvironProvider):
+NOT_OF_SOURCES = frozenset({"schema", "normalize", "load", "data_writer", "destination"})
+"""Sections of dlt that it also looks for in `sources`; they decide which tables rows land in, and how."""
+
+
+def is_own(sections: Sequence[str]) -> bool:
+    """Whether a setting in these sections is meant for meterhouse."""
+    if not sections or sections[0] not in OWN_SECTIONS:
+        return False
+    return sections[0] == "destination" or "accounts" in sections or NOT_OF_SOURCES.isdisjoint(sections)
+
+
+class OwnSettings(ConfigProvider):
+    """A provider of settings that finds only meterhouse's own.
+
+    dlt falls back from each section to the one above it, and at last to none: `DEV_MODE`, `CREDENTIALS` and `WORKERS` in the
+    environment, which may belong to any program, and `[pipelines]` in the configuration of another dlt project would decide
+    where rows land. A section with the pipeline's name would, too, but the destination that a run prints has no pipeline.
+    """
+
+    def get_value(self, key: str, hint: Any, pipeline_name: Any, *sections: str) -> tuple[Any | None, str]:
+        """The result of dlt's own provider for meterhouse's sections; None for all others."""
+        if pipeline_name or not is_own(sections):
+            return None, key
+        result: tuple[Any | None, str] = super().get_value(key, hint, pipeline_name, *sections)  # type: ignore[safe-super]
+        return result
+
+
+class Environment(OwnSettings, EnvironProvider):
     """dlt's environment provider, without the work for variables that are not set.
 
     dlt 1.31 resolves a configuration some 650 times in a run of three providers. Each time it looks for each setting under
@@ -40,17 +71,48 @@ class Environment(EnvironProvider):
         name = self.get_key_name(key, pipeline_name, *sections)
         if not self.has_files and name not in os.environ:
             return None, name
-        result: tuple[Any | None, str] = super().get_value(key, hint, pipeline_name, *sections)
-        return result
+        return super().get_value(key, hint, pipeline_name, *sections)
 
 
-def speed_up_config_lookups() -> None:
-    """Replaces dlt's environment provider by `Environment`; a second call changes nothing.
+class Secrets(OwnSettings, SecretsTomlProvider):
+    """dlt's secrets.toml."""
 
-    dlt has no public way to replace a provider of the running context.
+
+class Config(OwnSettings, ConfigTomlProvider):
+    """dlt's config.toml."""
+
+
+class OwnContext(RunContext):
+    """dlt's plain context, whose settings are meterhouse's own.
+
+    In a dlt workspace, or with DLT_LOCAL_DIR, dlt would look for a relative path such as meterhouse.duckdb elsewhere.
     """
-    providers = Container()[PluggableRunContext].providers.providers
-    providers[:] = [Environment() if type(provider) is EnvironProvider else provider for provider in providers]
+
+    @property
+    def local_dir(self) -> str:
+        """The working directory."""
+        return self._init_run_dir
+
+    def initial_providers(self) -> list[ConfigProvider]:
+        """The environment and dlt's two files."""
+        folders = self.settings_dir, self.global_dir
+        return [Environment(), Secrets(*folders), Config(*folders)]
+
+
+def use_own_settings() -> None:
+    """Makes `OwnContext` the context of this process; a second call changes nothing.
+
+    A source in a dlt pipeline of the user's own keeps dlt's context: only meterhouse's command calls this. dlt's `reload`
+    would initialize the runtime twice, which takes 20 ms, and lose providers such as a vault of secrets.
+    """
+    active = Container()[PluggableRunContext]
+    if type(active.context) is not OwnContext:
+        runtime = active.context._runtime_config if type(active.context) is RunContext else None
+        active.context = context = OwnContext(".")
+        context._runtime_config = cast("Any", runtime)
+        own = {provider.name: provider for provider in context.initial_providers()}
+        providers = active.providers.providers
+        providers[:] = [own.get(provider.name, provider) for provider in providers]
 
 
 def cache_capabilities(destination: Any) -> Any:
@@ -80,9 +142,12 @@ def destination_configuration(dlt_destination: Any, name: str) -> Any:
     """
     initial: Any = dlt_destination.spec()
     initial._bind_dataset_name(dataset_name=name)
-    if hasattr(initial, "local_dir"):
-        initial.local_dir = str(Path.cwd())
     return dlt_destination.configuration(initial)
+
+
+def settings_of(spec: Any) -> frozenset[str]:
+    """The settings that dlt looks for in the configuration, for a destination or for its credentials."""
+    return frozenset(name for name, hint in spec.get_resolvable_fields().items() if not is_hint_not_resolvable(hint))
 
 
 def settings_folders() -> list[Path]:

@@ -78,6 +78,10 @@ def test_the_error_for_another_encoding_names_its_line(cli: Cli) -> None:
         ("[sources.mathpics]\napp_id = 'x'", "[sources.mathpics], which .dlt/config.toml sets, is not known. Did you mean mathpix?"),  # noqa: E501
         ("[sources.mathpix.account.europe]\napp_id = 'x'", "[sources.mathpix.account]"),
         ("[sources.mathpix.accounts.europe]\napp_id = 'x'\napp_key = 'k'\nbase_ulr = 'x'", "Did you mean base_url?"),
+        ("[source.mathpix]\nbase_url = 'https://eu.example'", "[source], which .dlt/config.toml sets, is not known. Did you mean sources?"),  # noqa: E501
+        ("[alert]\nwebhook = 'x'", "[alert], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
+        ("[destinations.duckdb]\ncredentials = 'x'", "[destinations], which .dlt/config.toml sets, is not known. Did you mean destination?"),  # noqa: E501
+        ("[mathpix]\napp_id = 'x'", "[mathpix], which .dlt/config.toml sets, is not known. Did you mean sources.mathpix?"),
         ("[[sources.mathpix.accounts]]\nname = 'a'\napp_id = 'x'\napp_kye = 'k'", "Did you mean app_key?"),
     ],
 )  # fmt: skip
@@ -99,6 +103,11 @@ def test_the_error_for_an_unknown_setting_suggests_the_nearest(cli: Cli, sandbox
         ("SOURCES__ONEPIN__APIKEY", "api_key"),
         ("SOURCES__HTTP__ATTEMPT", "attempts"),
         ("SOURCES__MATHPIX__ACCOUNTS__EUROPE__BASEURL", "base_url"),
+        ("SOURCE__MATHPIX__BASE_URL", "sources"),
+        ("ALERT__WEBHOOK", "alerts"),
+        ("MATHPIX__APP_KEY", "sources.mathpix"),
+        ("DESTINATION__DUCKDB__CREDENTIAL", "credentials"),
+        ("DESTINATION__DUCKDB__CREDENTIALS__DATABSE", "database"),
     ],
 )
 def test_the_error_for_an_unknown_variable_suggests_the_nearest(
@@ -114,9 +123,36 @@ def test_the_error_for_an_unknown_variable_suggests_the_nearest(
     assert f"Did you mean {near}?" in line
 
 
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (f"[destination.duckdb]\ncredential = '{SECRET}'", "destination.duckdb.credential, which {} sets, is not known. Did you mean credentials?"),  # noqa: E501
+        ("[destination.duckdb.credentials]\ndatabse = 'x'", "destination.duckdb.credentials.databse, which {} sets, is not known. Did you mean database?"),  # noqa: E501
+        ("[destination.duckdb]\ndataset_name = 'x'", "destination.duckdb.dataset_name, which {} sets, is not known"),
+    ],
+)  # fmt: skip
+def test_the_error_for_an_unknown_setting_of_the_destination_names_it(
+    cli: Cli, sandbox: Sandbox, text: str, error: str
+) -> None:
+    """In every command that opens it: the rows would land in the default database."""
+    configure("")
+    file = Path(".dlt/secrets.toml")
+    file.touch(0o600)
+    file.write_text(text)
+    active().reload()
+    for command in (LOAD, ("check",), ("models",), ("status",)):
+        line = refused(cli, *command)
+        assert error.format(file) in line
+        assert SECRET[:8] not in line
+    assert len(sandbox.requests) == 0
+    assert not cli.database.exists()
+
+
 def test_settings_of_other_programs_are_ignored(cli: Cli) -> None:
-    """So are dlt's own settings in our sections, and the settings of a provider that this run does not load."""
+    """So are dlt's own sections, other destinations, and the settings of a provider that this run does not load."""
     configure(
         "[sources.github]\ntokn = 'x'\n[sources.mathpix.extract]\nworkers = 2\n[sources.scopix]\nzzz = 1\n[mine]\na = 1\n"
+        "[schema]\nnaming = 'direct'\n[load]\nworkers = 1\n[resources]\ncpu = 1\n[destination.bigquery]\nlocation = 'EU'\n"
+        "[destination.theirs]\ndestination_type = 'duckdb'\ncredential = 'x'\n[github.sources]\na = 1\n"
     )
     cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")

@@ -17,8 +17,11 @@ from meterhouse.sources._core.errors import ConfigurationError
 
 SECRETS = "secrets.toml"
 FILES = ("config.toml", SECRETS)
-OF_DLT = frozenset({"schema", "extract", "normalize", "load", "data_writer", "destination"})
-"""Tables that dlt itself reads in a source's section."""
+OF_DLT = frozenset({"extract"})
+"""Tables that dlt itself reads in a source's section, and that do not change where rows land."""
+SECTIONS = ("sources", "destination", "alerts")
+OTHERS = frozenset({"resource", "resources"})
+"""Names that are similar to `sources`, and belong to other programs."""
 
 
 def read_files() -> dict[Path, Mapping[str, Any]]:
@@ -70,6 +73,19 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
             raise ConfigurationError(f"{shown}, which {place} sets, is not known", hint=_nearest(name, values | set(tables)))
 
 
+def require_known_top_sections(providers: Iterable[str]) -> None:
+    """Checks the top sections for misspelled names and for providers; others may belong to other dlt pipelines.
+
+    Raises:
+        ConfigurationError: a section has the name of a provider, or one that is similar to meterhouse's own.
+    """
+    names = frozenset(providers)
+    for name, is_table, place in _configured(""):
+        if is_table and name in names:
+            raise ConfigurationError(f"[{name}], which {place} sets, is not known", hint=f"Did you mean sources.{name}?")
+    require_known_sections("", (*SECTIONS, *OTHERS))
+
+
 def require_known_sections(section: str, known: Iterable[str]) -> None:
     """Checks the tables of `section` for misspelled names; tables with other names may belong to other programs.
 
@@ -79,7 +95,20 @@ def require_known_sections(section: str, known: Iterable[str]) -> None:
     names = frozenset(known)
     for name, is_table, place in _configured(section):
         if is_table and name not in names and difflib.get_close_matches(name, names, 1, 0.8):
-            raise ConfigurationError(f"[{section}.{name}], which {place} sets, is not known", hint=_nearest(name, names))
+            shown = f"{section}.{name}".removeprefix(".")
+            raise ConfigurationError(f"[{shown}], which {place} sets, is not known", hint=_nearest(name, names))
+
+
+def require_unset(section: str, names: Iterable[str], *, reason: str) -> None:
+    """Checks that settings which other dlt pipelines may have are not set for meterhouse.
+
+    Raises:
+        ConfigurationError: one is set; the message names it, the place and the reason.
+    """
+    unwanted = frozenset(names)
+    for name, _, place in _configured(section):
+        if name in unwanted:
+            raise ConfigurationError(f"{section}.{name}, which {place} sets, {reason}", hint="Remove it.")
 
 
 def require_known_fields(section: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -95,14 +124,15 @@ def require_known_fields(section: str, given: Iterable[str], known: Iterable[str
 
 
 def _configured(section: str) -> Iterator[tuple[str, bool, str]]:
-    """Each name in a section, whether it is a table, and the file or variable that sets it."""
+    """Each name in a section, "" for the top, whether it is a table, and the file or variable that sets it."""
+    steps = section.split(".") if section else []
     for file, content in read_files().items():
         table: Any = content
-        for step in section.split("."):
+        for step in steps:
             table = table.get(step) if isinstance(table, Mapping) else None
         for name, value in table.items() if isinstance(table, Mapping) else ():
             yield name, isinstance(value, Mapping), str(file)
-    prefix = "__".join(section.replace(" ", "_").split(".")).upper() + "__"
+    prefix = "".join(f"{step.replace(' ', '_').upper()}__" for step in steps)
     for variable in sorted(os.environ):
         if variable.startswith(prefix):
             name, _, inner = variable.removeprefix(prefix).lower().partition("__")

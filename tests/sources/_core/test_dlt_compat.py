@@ -13,22 +13,25 @@ import httpx
 import pyarrow as pa
 import pytest
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.providers import CustomLoaderDocProvider, EnvironProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.pipeline import PipelineContext
+from dlt.common.runtime.run_context import RunContext
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from meterhouse.sources._core.dlt_compat import (
     NEXT_RESOURCE,
     Environment,
+    OwnSettings,
     active_destination,
     cache_capabilities,
     destination_configuration,
     in_thread_pool,
     into_table,
     settings_folders,
-    speed_up_config_lookups,
+    settings_of,
+    use_own_settings,
     with_write_disposition,
     wrap_network_backend,
 )
@@ -45,12 +48,57 @@ def query(tmp_path: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.sql(sql).fetchall()
 
 
-def test_there_is_one_environment_provider_to_replace() -> None:
-    """The running context keeps its providers in a list that can be changed in place."""
-    speed_up_config_lookups()
-    speed_up_config_lookups()
-    providers = Container()[PluggableRunContext].providers.providers
-    assert [type(provider) for provider in providers if isinstance(provider, EnvironProvider)] == [Environment]
+def test_the_own_context_replaces_dlts_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the same providers in the same order, and its working directory is the process's, in a workspace too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_LOCAL_DIR", "elsewhere")
+    Path(".dlt").mkdir()
+    Path(".dlt/.workspace").touch()
+    dlt.current.run_context().reload()
+    dlt.config.register_provider(CustomLoaderDocProvider("vault", lambda: {"sources": {"key": "x"}}))
+    use_own_settings()
+    use_own_settings()
+    assert dlt.config.get("sources.key") == "x"
+    context = dlt.current.run_context()
+    assert (Path(context.local_dir).resolve(), Path(context.run_dir).resolve()) == (tmp_path, tmp_path)
+    ours, theirs = (each.initial_providers() for each in (context, RunContext(".")))
+    assert [provider.name for provider in ours] == [provider.name for provider in theirs]
+    assert all(isinstance(provider, OwnSettings) for provider in ours)
+    active = Container()[PluggableRunContext].providers.providers
+    assert [type(provider) for provider in active] == [*(type(provider) for provider in ours), CustomLoaderDocProvider]
+    Path(".dlt/.workspace").unlink()
+    context.reload()
+
+
+@pytest.mark.parametrize(
+    ("sections", "found"),
+    [
+        ((), False),
+        (("pipelines",), False),
+        (("pipelines", "mathpix"), False),
+        (("sources", "mathpix"), True),
+        (("sources",), True),
+        (("sources", "schema"), False),
+        (("sources", "mathpix", "data_writer"), False),
+        (("sources", "mathpix", "accounts", "load"), True),
+        (("destination", "duckdb", "credentials"), True),
+        (("credentials",), False),
+        (("extract",), True),
+    ],
+)
+def test_only_own_sections_have_settings(sections: tuple[str, ...], *, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a section with the name of the pipeline."""
+    monkeypatch.setenv("__".join((*sections, "key")).upper(), "x")
+    monkeypatch.setenv("__".join(("pipeline", *sections, "key")).upper(), "x")
+    assert Environment().get_value("key", str, "", *sections)[0] == ("x" if found else None)
+    assert Environment().get_value("key", str, "pipeline", *sections)[0] is None
+
+
+def test_settings_of_a_destination_are_those_that_dlt_resolves() -> None:
+    """A pipeline sets the others, such as the dataset."""
+    known = settings_of(dlt.destinations.duckdb("warehouse.duckdb").spec)
+    assert {"credentials", "staging_dataset_name_layout"} <= known
+    assert {"dataset_name", "local_dir"}.isdisjoint(known)
 
 
 @pytest.mark.parametrize("value", [None, "x", ""])

@@ -1,0 +1,177 @@
+"""Only settings in meterhouse's own sections have an effect, and the rows land in the database that a run prints."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import dlt
+import pytest
+from dlt.common.runtime.run_context import active
+
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
+from tests.conftest import Cli
+
+WINDOW = ("--since", "2026-03-01", "--until", "2026-03-02")
+LOAD = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", *WINDOW)
+TABLES = (
+    "select table_schema, table_name, column_name from information_schema.columns"
+    " where table_catalog = 'meterhouse' order by all"
+)
+COUNTS = "select count(*), (select count(*) from mathpix._dlt_loads) from mathpix.ocr_usage_by_app_id"
+
+
+@pytest.fixture(autouse=True)
+def dlt_reads_again() -> Iterator[None]:
+    """Makes dlt, which reads its files once a process, read them again."""
+    yield
+    Path(".dlt").rename("done") if Path(".dlt").exists() else None
+    active().reload()
+
+
+def configure(text: str) -> None:
+    Path(".dlt").mkdir(exist_ok=True)
+    Path(".dlt/config.toml").write_text(text)
+    active().reload()
+
+
+def load_again(cli: Cli) -> None:
+    """Repeats the load of `loaded`: the same tables, columns and rows, another load of them, and no other database."""
+    tables, ((rows, loads),) = cli.rows(TABLES), cli.rows(COUNTS)
+    cli(*LOAD)
+    assert cli.rows(TABLES) == tables
+    assert cli.rows(COUNTS) == [(rows, loads + 1)]
+    assert [file.name for file in Path().rglob("*.duckdb")] == [cli.database.name]
+
+
+@pytest.fixture
+def loaded(cli: Cli) -> Cli:
+    """A database into which a day has been loaded."""
+    cli(*LOAD)
+    return cli
+
+
+FOREIGN_VARIABLES = {
+    "DEV_MODE": "true",
+    "FULL_REFRESH": "true",
+    "REFRESH": "drop_sources",
+    "WORKERS": "0",
+    "SINCE": "2026-03-05",
+    "BASE_URL": "http://127.0.0.1:1",
+    "DATASET_NAME": "elsewhere",
+    "DATASET_NAME_LAYOUT": "other_%s",
+    "USE_SINGLE_DATASET": "false",
+    "STAGING_DATASET_NAME_LAYOUT": "mathpix",
+    "STAGING_TYPE": "filesystem",
+    "ENABLE_DATASET_NAME_NORMALIZATION": "no",
+    "REPLACE_STRATEGY": "staging-optimized",
+    "NAMING": "sql_cs_v1",
+    "IMPORT_SCHEMA_PATH": "elsewhere",
+    "DESTINATION_TYPE": "dummy",
+    "CREDENTIALS": "other.duckdb",
+    "DATABASE": "other.duckdb",
+    "READ_ONLY": "true",
+    "CREDENTIALS__DATABASE": "other.duckdb",
+    "PIPELINES__DEV_MODE": "true",
+    "PIPELINES__MATHPIX__DATASET_NAME_LAYOUT": "other_%s",
+    "BILLING__DESTINATION__DUCKDB__CREDENTIALS": "other.duckdb",
+    "SCHEMA__NAMING": "sql_cs_v1",
+    "SOURCES__SCHEMA__NAMING": "sql_cs_v1",
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID": "true",
+    "DATA_WRITER__FILE_MAX_ITEMS": "1",
+    "LOAD__RAISE_ON_FAILED_JOBS": "false",
+    "DLT_LOCAL_DIR": "elsewhere",
+}
+"""Variables to which dlt falls back, or that it reads itself."""
+
+FOREIGN_SETTINGS = """
+dev_mode = true
+base_url = 'http://127.0.0.1:1'
+since = '2026-03-05'
+database = 'other.duckdb'
+
+[pipelines]
+dev_mode = true
+refresh = 'drop_sources'
+use_single_dataset = false
+
+[pipelines.mathpix]
+dataset_name_layout = 'other_%s'
+
+[schema]
+naming = 'sql_cs_v1'
+
+[credentials]
+database = 'other.duckdb'
+
+[normalize.data_writer]
+file_max_items = 1
+"""
+
+
+def test_variables_of_other_programs_change_nothing(loaded: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at once."""
+    for variable, value in FOREIGN_VARIABLES.items():
+        monkeypatch.setenv(variable, value)
+    load_again(loaded)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("variable", "value"), FOREIGN_VARIABLES.items())
+def test_a_variable_of_another_program_changes_nothing(
+    loaded: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """Each on its own, because one could hide what another does."""
+    monkeypatch.setenv(variable, value)
+    load_again(loaded)
+
+
+def test_the_configuration_of_another_project_changes_nothing(loaded: Cli) -> None:
+    """A `.dlt` folder that belongs to other pipelines may be in the working directory."""
+    configure(FOREIGN_SETTINGS)
+    load_again(loaded)
+
+
+def test_a_dlt_workspace_changes_nothing(loaded: Cli) -> None:
+    """In a workspace, dlt resolves relative paths in `.dlt/.var/…` and reads the files of a profile."""
+    configure("[workspace.settings]\nlocal_dir = 'elsewhere'\n")
+    Path(".dlt/dev.config.toml").write_text(FOREIGN_SETTINGS)
+    Path(".dlt/.workspace").touch()
+    active().reload()
+    load_again(loaded)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DESTINATION__DUCKDB__STAGING_DATASET_NAME_LAYOUT",
+        "DESTINATION__STAGING_DATASET_NAME_LAYOUT",
+        "DESTINATION__DUCKDB__ENABLE_DATASET_NAME_NORMALIZATION",
+        "DESTINATION__DUCKDB__REPLACE_STRATEGY",
+        "DLT_DEFAULT_NAMING_MODULE",
+        "SOURCES__MATHPIX__SCHEMA__NAMING",
+        "SOURCES__MATHPIX__DATA_WRITER__FILE_MAX_ITEMS",
+    ],
+)
+def test_a_setting_that_moves_rows_is_refused(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In our own sections, where it was meant for us, and in the environment that dlt reads itself."""
+    monkeypatch.setenv(name, "mathpix")
+    assert name in cli(*LOAD, status=2)
+    assert len(sandbox.requests) == 0
+    assert not cli.database.exists()
+
+
+@pytest.mark.parametrize("before", [LOAD, ("status",)], ids=["after a load", "new"])
+def test_rows_that_landed_elsewhere_are_an_error(cli: Cli, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...]) -> None:
+    """After the load, the database that was printed is asked for it."""
+    cli(*before, status=0 if before == LOAD else 1)
+
+    def pipeline(self: DuckDBDestination, name: str) -> dlt.Pipeline:
+        folder = str(self.working_dir)
+        return dlt.pipeline(name, destination=self.dlt_destination, dataset_name=f"{name}_dev", pipelines_dir=folder)
+
+    monkeypatch.setattr(DuckDBDestination, "pipeline", pipeline)
+    output = " ".join(cli(*LOAD, status=1).split())
+    assert re.search(r"FAILED mathpix: dlt has loaded \S+ elsewhere: .*meterhouse.duckdb lacks it", output)
