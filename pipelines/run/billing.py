@@ -16,13 +16,21 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import Place
-from meterhouse.sources.billing import TABLES, InvalidBillingFiles, RowError, billing_source, table_reader
+from meterhouse.sources.billing import TABLES, InvalidBillingFiles, RowError, billing_source, is_path_or_table, table_reader
 
 
 def configured_billing() -> dict[str, str]:
-    """The configured tables of [sources.billing]: for each, a path or a `schema.table`."""
-    settings: dict[str, Any] = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
-    return {table: str(setting) for table, setting in settings.items() if setting}
+    """The configured tables of [sources.billing]: for each, a path or a `schema.table`.
+
+    Instead of any other value, which may be a misplaced key, it has the setting's name. `billing_source` refuses that, too.
+    """
+    names = {table: f"sources.{BILLING}.{table}" for table in TABLES}
+    settings: dict[str, Any] = {table: dlt.config.get(name) for table, name in names.items()}
+    return {
+        table: str(setting) if is_path_or_table(str(setting)) else names[table]
+        for table, setting in settings.items()
+        if setting
+    }
 
 
 def open_billing(destination: Destination, configured: Mapping[str, str]) -> DltSource:

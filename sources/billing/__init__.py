@@ -13,10 +13,19 @@ from meterhouse.sources._core.windows import utc_now
 from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
-from .reader import ReadTable, read_tables, table_reader
+from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .rows import Row
 
-__all__ = ["TABLES", "InvalidBillingFiles", "ReadTable", "RowError", "billing_source", "table_reader", "write_templates"]
+__all__ = [
+    "TABLES",
+    "InvalidBillingFiles",
+    "ReadTable",
+    "RowError",
+    "billing_source",
+    "is_path_or_table",
+    "table_reader",
+    "write_templates",
+]
 
 TEMPLATES = Path(__file__).parent / "templates"
 """One example file per table; each is valid."""
