@@ -31,6 +31,7 @@ from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
 from meterhouse.sources._core.events import DurationEstimated
+from meterhouse.sources._core.visible import visible
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class CommandOutput:
     warnings: list[str] = field(default_factory=list)
 
     def print(self, text: str) -> None:
-        """Prints a line, which wraps on a terminal only, so that mail and grep get whole lines."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
+        """Prints one line, with visible control characters; it wraps on a terminal only, so that grep gets whole lines."""
+        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def print_error(self, text: str) -> None:
-        """Prints a line on stderr."""
+        """Prints one line on stderr, with visible control characters."""
         if not self.console.quiet:
-            typer.echo(text, err=True)
+            typer.echo(visible(text), err=True)
 
     def print_object(self, value: Any) -> None:
         """Prints the object for a machine, with `--json`."""

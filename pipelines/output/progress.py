@@ -8,6 +8,7 @@ from rich.text import Text
 
 from meterhouse.pipelines.output.tables import make_table
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.sources._core.visible import visible
 from meterhouse.sources._core.windows import utc_now
 
 
@@ -29,7 +30,7 @@ def progress_table(state: RunState) -> Group:
             "–" if time_left is None else _clock(time_left),
         )
     models = state.finished_models
-    lines = [Text(f"models    {len(models)} built or tested, {models[-1]}"[:79])] if models else []
+    lines = [Text(f"models    {len(models)} built or tested, {visible(models[-1])}"[:79])] if models else []
     return Group(table, *lines)
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, queries
+from meterhouse.sources._core.visible import visible
 
 WIDTH = 80
 NAME_WIDTH = 20
@@ -152,5 +153,5 @@ def _cents(amount: Decimal | None) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    clean = "".join(character if character.isprintable() else "?" for character in text)
+    clean = visible(text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"

@@ -5,10 +5,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from meterhouse.pipelines.output.tables import make_table
+from meterhouse.pipelines.output.tables import cell, make_table
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
@@ -77,7 +76,7 @@ def loaded_table(loaded: Sequence[WindowFetched]) -> Table:
         start = windows[0].window.start.to_date_string()
         end = windows[-1].window.end.subtract(microseconds=1).to_date_string()  # the last day, included
         rows = sum(window.rows for window in windows)
-        table.add_row(f"  {place.table}", escape(place.account), start, end, f"{rows:,}")
+        table.add_row(f"  {place.table}", cell(place.account), start, end, f"{rows:,}")
     return table
 
 
@@ -98,7 +97,7 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for (month, provider, account, currency), billed in totals.items():
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
         shown = f"{month:%Y-%m}{mark}" if month != previous else ""
-        table.add_row(shown, provider, escape(account), f"{_cents(billed):,} {currency}")
+        table.add_row(shown, provider, cell(account), cell(f"{_cents(billed):,} {currency}"))
         previous = month
     return table
 
@@ -110,7 +109,8 @@ def sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         if row["billing_month"] == month:
             billed = f"{_cents(row['billed_cost']):,} {row['currency']}"
-            table.add_row(escape(row["account"]), escape(row["sku_id"]), f"{row['quantity']:,.0f}", row["unit"], billed)
+            names = (cell(row["account"]), cell(row["sku_id"]))
+            table.add_row(*names, f"{row['quantity']:,.0f}", cell(row["unit"] or ""), cell(billed))
     return table
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.output.json_lines import json_text
 from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.visible import visible
 
 NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
 
@@ -28,6 +29,11 @@ def make_table(title: str, *columns: str) -> Table:
     return table
 
 
+def cell(text: str) -> str:
+    """A name as a table's cell, without effect on the table or the terminal."""
+    return escape(visible(text))
+
+
 def display_value(value: Any) -> str:
     """A value in a table; a decimal without the trailing zeros of its column's scale."""
     text = json_text(value)
@@ -40,9 +46,9 @@ def query_table(names: Sequence[str], rows: Rows) -> Table:
     for position, name in enumerate(names):
         values = (row[position] for row in rows if row[position] is not None)
         is_number = isinstance(next(values, None), int | float | Decimal)
-        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape("–" if value is None else display_value(value)) for value in row))
+        table.add_row(*("–" if value is None else cell(display_value(value)) for value in row))
     return table
 
 

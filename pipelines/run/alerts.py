@@ -23,13 +23,14 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.query import Row, queries
-from meterhouse.sources._core.config.parse import parse_names
-from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
+from meterhouse.sources._core.config.parse import parse_choices
+from meterhouse.sources._core.config.unknown_settings import require_known
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources._core.http.auth import is_loopback
 from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
 from meterhouse.sources._core.schema import TIMESTAMP
+from meterhouse.sources._core.visible import visible
 
 SETTINGS = ("webhook", "on", "budgets")
 KINDS = ("failures", "anomalies", "budgets")
@@ -78,8 +79,7 @@ class Alerts:
         require_known(SECTION, SETTINGS, tables=("budgets",))
         budgets = configured_budgets()
         configured: Any = dlt.config.get(f"{SECTION}.on")
-        kinds = parse_names(configured or KINDS, setting=f"{SECTION}.on")
-        require_known_fields(f"{SECTION}.on", kinds, KINDS)
+        kinds = parse_choices(configured or KINDS, KINDS, setting=f"{SECTION}.on")
         webhook: Any = dlt.secrets.get(f"{SECTION}.webhook")
         return cls(_checked_address(str(webhook)), kinds, budgets) if webhook else None
 
@@ -200,5 +200,5 @@ def _subject(*parts: object) -> str:
 
 def _escaped(text: str) -> str:
     """One line that Slack shows as plain text: a name in it cannot become a link or mention a user."""
-    plain = " ".join(text.split())[:500]
+    plain = visible(text)[:500]
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

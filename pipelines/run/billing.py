@@ -23,15 +23,24 @@ from meterhouse.sources.billing import (
     KnownAccounts,
     RowError,
     billing_source,
+    is_path_or_table,
     table_reader,
 )
 from meterhouse.sources.registry import PROVIDERS
 
 
 def configured_billing() -> dict[str, str]:
-    """The configured tables of [sources.billing]: for each, a path or a `schema.table`."""
-    settings: dict[str, Any] = {table: dlt.config.get(f"sources.{BILLING}.{table}") for table in TABLES}
-    return {table: str(setting) for table, setting in settings.items() if setting}
+    """The configured tables of [sources.billing]: for each, a path or a `schema.table`.
+
+    Instead of any other value, which may be a misplaced key, it has the setting's name. `billing_source` refuses that, too.
+    """
+    names = {table: f"sources.{BILLING}.{table}" for table in TABLES}
+    settings: dict[str, Any] = {table: dlt.config.get(name) for table, name in names.items()}
+    return {
+        table: str(setting) if is_path_or_table(str(setting)) else names[table]
+        for table, setting in settings.items()
+        if setting
+    }
 
 
 def known_accounts(destination: Destination, opened: Collection[str]) -> KnownAccounts:

@@ -1,6 +1,5 @@
 """The budgets of `[alerts.budgets]`: what a month may cost."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Any
 
 import dlt
 
+from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
@@ -49,11 +50,8 @@ def configured_budgets() -> tuple[Budget, ...]:
     section = f"{SECTION}.budgets"
     configured: Any = dlt.config.get(section)
     table: Any = configured or {}
-    if isinstance(table, str):
-        try:
-            table = json.loads(table)
-        except ValueError:
-            table = None
+    if isinstance(table, str) and is_json(table):
+        table = parse_json(table, setting=section)
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"{section} is not a table", hint='Write it as total = "500 USD" below [alerts.budgets].')
     require_known_fields(section, (name.partition("/")[0] for name in table), ("total", *PROVIDERS))
@@ -64,10 +62,10 @@ def configured_budgets() -> tuple[Budget, ...]:
 
 
 def _budget(name: str, value: str) -> Budget:
+    if looks_like_key(name):  # an alert shows it
+        raise ConfigurationError(f"{SECTION}.budgets has a key as a name", hint="Name an account, such as mathpix/europe.")
     match = AMOUNT.fullmatch(value.strip())
     if match is None:
-        raise ConfigurationError(
-            f"{SECTION}.budgets.{name} is {value!r}", hint="Write amount and currency, such as '500 USD'."
-        )
+        raise ConfigurationError(f"{SECTION}.budgets.{name} is not an amount and a currency", hint="Write it as '500 USD'.")
     provider, _, account = name.partition("/")
     return Budget("" if provider == "total" else provider, account, Decimal(match[1]), match[2])

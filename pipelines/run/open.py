@@ -10,7 +10,6 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.config.unknown_settings import (
     require_known,
@@ -92,9 +91,14 @@ def open_sources(
             if selected:
                 raise
             continue
-        except ConfigurationException as error:  # dlt could not convert a setting to its declared type
+        except ConfigurationException as error:
+            # dlt could not convert a setting to its declared type. Its message may hold the value.
+            field, wanted = (
+                getattr(error, "field_name", "*"),
+                getattr(getattr(error, "hint", None), "__name__", "another type"),
+            )
             raise ConfigurationError(
-                f"{provider}: {first_line(error)}",
+                f"sources.{provider}.{field} cannot be read as {wanted}",
                 hint=f"Correct it in [sources.{provider}] or in the environment.",
             ) from None
         if unknown := set(selection.tables) - set(source.selected_resources):

@@ -20,8 +20,3 @@ def describe_error(error: BaseException, location: str) -> str:
     if "Could not set lock" in message or "being used by another process" in message:
         return f"another process has {location} open. Close it, then run again"
     return f"{location} cannot be used: {message[:300]}"
-
-
-def first_line(error: BaseException) -> str:
-    """An error's message without the explanations that dlt appends below."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

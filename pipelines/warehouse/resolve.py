@@ -1,17 +1,22 @@
 """Resolves a destination by its name in dlt's configuration; by default, DuckDB in the working directory."""
 
 import os
+import re
 from importlib.util import find_spec
+from pathlib import PurePath
 from typing import Any
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, InvalidNativeValue
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
-from meterhouse.pipelines.warehouse.errors import first_line
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, own_staging_layout
+from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
 from meterhouse.sources._core.dlt_compat import (
     cache_capabilities,
@@ -23,6 +28,9 @@ from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
+
+CONTAINERS = ("abfs", "az")
+"""How addresses begin in which the part before `@` is a container of Azure, and no user."""
 
 TABLE_FORMAT = "delta"
 """The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
@@ -50,17 +58,21 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
     """The destination called `name`; with `database`, the DuckDB file at that path.
 
     Raises:
-        ConfigurationError: dlt knows no such destination, its credentials are incomplete, or its file cannot be written.
+        ConfigurationError: dlt knows no such destination, its credentials are incomplete or cannot be parsed, or its file
+            cannot be written. No message shows the credentials.
     """
     use_own_settings()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
     _require_unmoved(name)
+    setting = f"destination.{name}.credentials"
+    if not database:
+        _require_parsable(name)
     try:
         dlt_destination = dlt.destination(name, **_settings(name, database))
         require_known(f"destination.{name}", settings_of(dlt_destination.spec) | OF_METERHOUSE)
         configuration = destination_configuration(dlt_destination, name)
-        location = str(configuration.data_location())
+        location = public_location(str(configuration.data_location()))
     except ConfigurationError:
         raise
     except UnknownDestinationModule:
@@ -68,12 +80,19 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             f"the destination {name!r} cannot be used: dlt has no destination of that name",
             hint=f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type.",
         ) from None
+    except InvalidNativeValue:
+        raise ConfigurationError(
+            f"{setting} cannot be parsed",
+            hint="Write it as engine://user:password@host:port/database, with special characters of the password encoded"
+            f" (%40 for @), or as single settings in [{setting}].",
+        ) from None
     except Exception as error:  # noqa: BLE001 - dlt's errors here have no common base class
         raise ConfigurationError(
-            f"the destination {name!r} cannot be used ({first_line(error)})",
+            f"the destination {name!r} cannot be used ({_reason(error)})",
             hint=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
         ) from None
     kind = configuration.destination_type.rsplit(".", 1)[-1]
+    _require_plausible(setting, kind, location, configuration.credentials)
     dlt_destination = cache_capabilities(dlt_destination)
     match kind:
         case "duckdb":
@@ -105,6 +124,53 @@ def _require_unmoved(name: str) -> None:
             raise ConfigurationError(f"the environment variable {variable} {reason}", hint="Unset it for meterhouse.")
 
 
+def public_location(location: str) -> str:
+    """An address without user, password, query string and fragment."""
+    scheme, separator, rest = location.rpartition("://")
+    if not separator:
+        return location
+    place = re.split("[?#]", rest, maxsplit=1)[0]
+    return scheme + separator + (place if scheme.startswith(CONTAINERS) else re.sub(r"^[^/]*@", "", place))
+
+
+def _require_parsable(name: str) -> None:
+    """Checks the text of the credentials, before dlt takes what it cannot parse for the path of a file."""
+    for key in (f"destination.{name}.credentials", "destination.credentials"):
+        texts: list[Any] = [dlt.secrets.get(key), dlt.config.get(key)]
+        for text in texts:
+            if isinstance(text, str) and is_json(text):
+                parse_json(text, setting=key)
+
+
+def _require_plausible(setting: str, kind: str, location: str, credentials: Any) -> None:
+    """Checks what will be printed: that no part of a password or token was taken for a host, a path or a name."""
+    if not location.isprintable():
+        raise ConfigurationError(f"{setting} has line breaks or control characters", hint="Write it again, without them.")
+    if "@" in (getattr(credentials, "host", None) or ""):
+        raise ConfigurationError(f"{setting} has two @", hint="Write the one in the password as %40.")
+    if kind in {"postgres", "redshift"} and not str(credentials.drivername).startswith(("postgres", "redshift")):
+        raise ConfigurationError(  # the driver would repeat the whole address in its error
+            f"{setting} is not the address of a {kind} server", hint=f"Let it begin with {kind}://."
+        )
+    if kind == "duckdb":
+        if re.search(r"(^|/)(md|motherduck):|motherduck_token", location, re.IGNORECASE):
+            raise ConfigurationError(
+                f"{setting} is the address of a database at MotherDuck",
+                hint="Use --destination motherduck, with the token in DESTINATION__MOTHERDUCK__CREDENTIALS__PASSWORD.",
+            )
+        if credentials.host or credentials.password or is_json(PurePath(location).name):
+            raise ConfigurationError(f"{setting} is not the path of a file", hint="Write it as usage.duckdb.")
+    if kind in {"duckdb", "filesystem"} and looks_like_key(PurePath(location).name):
+        raise ConfigurationError(f"{setting} has the name of a file that looks like a key", hint="Write the path of a file.")
+
+
+def _reason(error: Exception) -> str:
+    """Why dlt refuses a destination. Messages of other errors may hold a part of the credentials."""
+    if isinstance(error, ConfigFieldMissingException | MissingDependencyException | ImportError):
+        return str(error).strip().splitlines()[0]
+    return type(error).__name__
+
+
 def _settings(name: str, database: str | None) -> dict[str, Any]:
     """What meterhouse passes to dlt's destination explicitly."""
     if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("filesystem"):
@@ -123,7 +189,7 @@ def _table_format(name: str) -> str:
     setting = f"destination.{name}.preferred_table_format"
     if dlt.config.get(setting, str) not in {None, TABLE_FORMAT}:
         raise ConfigurationError(
-            f"{setting} is {dlt.config.get(setting, str)!r}; a new fetch can replace an older one only in Delta tables",
+            f"{setting} is another format; a new fetch can replace an older one only in Delta tables",
             hint=f"Remove it, or set it to {TABLE_FORMAT!r}.",
         )
     return TABLE_FORMAT

@@ -56,7 +56,8 @@ class Partition:
         for name, value in self.fixed_columns.items():
             if any(character in value for character in UNSAFE + SEPARATOR):
                 raise ConfigurationError(
-                    f"{name} is {value!r}", hint="Write it without quotes, braces, backslashes and vertical bars."
+                    f"{name} has characters that SQL conditions cannot hold",
+                    hint="Write it without quotes, braces, backslashes and vertical bars.",
                 )
 
     @property

@@ -14,7 +14,7 @@ from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
 from .names import KnownAccounts, check_names
-from .reader import ReadTable, read_tables, table_reader
+from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .rows import Row
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ReadTable",
     "RowError",
     "billing_source",
+    "is_path_or_table",
     "table_reader",
     "write_templates",
 ]

@@ -37,9 +37,10 @@ def read_tables(configured: Mapping[str, str], read_table: ReadTable | None) -> 
     errors: list[RowError] = []
     for table, setting in configured.items():
         try:
-            header, lines = _read(table, setting, read_table)
+            header, lines = _read(setting, read_table)
         except Unreadable as reason:
-            errors.append(RowError(table, setting, None, "", str(reason)))
+            source = setting if is_path_or_table(setting) else f"sources.billing.{table}"  # it may hold a misplaced key
+            errors.append(RowError(table, source, None, "", str(reason)))
         else:
             tables[table] = list(_rows(table, setting, header, lines, errors))
     return tables, errors
@@ -60,11 +61,17 @@ def table_reader(pipeline: dlt.Pipeline) -> ReadTable:
     return read_table
 
 
-def _read(table: str, setting: str, read_table: ReadTable | None) -> tuple[list[str], Iterable[NumberedCells]]:
+def is_path_or_table(setting: str) -> bool:
+    """Whether a setting is the path of a CSV file, or the name of a table with its schema."""
+    table = re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", setting, re.ASCII)
+    return setting.isprintable() and (setting.lower().endswith(".csv") or bool(table))
+
+
+def _read(setting: str, read_table: ReadTable | None) -> tuple[list[str], Iterable[NumberedCells]]:
     if setting.lower().endswith(".csv"):
         return _read_csv(Path(setting))
-    if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", setting, re.ASCII):
-        raise Unreadable(f"sources.billing.{table} must be a path that ends in .csv, or schema.table")
+    if not is_path_or_table(setting):
+        raise Unreadable("it must be a path that ends in .csv, or schema.table")
     if setting.split(".")[0].lower() == LOADED_SCHEMA:
         raise Unreadable(f"the schema {LOADED_SCHEMA} holds the loaded tables; name a table in another schema")
     if read_table is None:

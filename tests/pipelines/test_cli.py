@@ -64,8 +64,8 @@ def test_reports_a_malformed_response_in_one_line(cli: Cli, sandbox: Sandbox) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--since", "yesterday"), "since is 'yesterday', which is not a date. Write it as 2026-01-31"),
-        (("--since", "2026-02-30"), "since is '2026-02-30', which is not a date"),
+        (("--since", "yesterday"), "since is not a date. Write it as 2026-01-31"),
+        (("--since", "2026-02-30"), "since is not a date"),
         (("--until", "2026-01-01"), "until is given without since"),
         (("--since", "2026-01-02", "--until", "2026-01-01"), "not before until"),
         (("mathpics",), "there is no provider 'mathpics'. Known: mathpix"),
@@ -87,14 +87,14 @@ def test_reports_a_wrong_command_line_in_one_line(
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("TIMESPAN", "year", "sources.mathpix.timespan is 'year'. Use hour, day, week or month."),
-        ("LOOKBACK", "a while", "sources.mathpix.lookback is 'a while', which is not a length of time"),
-        ("INITIAL_DATE", "2026-31-01", "sources.mathpix.initial_date is '2026-31-01', which is not a date"),
+        ("TIMESPAN", "year", "sources.mathpix.timespan is not a unit of time. Use hour, day, week or month."),
+        ("LOOKBACK", "a while", "sources.mathpix.lookback is not a length of time"),
+        ("INITIAL_DATE", "2026-31-01", "sources.mathpix.initial_date is not a date"),
         ("BASE_URL", "http://api.mathpix.com", "sources.mathpix.base_url (api.mathpix.com) is not HTTPS"),
         ("APP_KEY", "", "mathpix has no app_key in [sources.mathpix]"),
-        ("PAGE_SIZE", "5000", "sources.mathpix.page_size is 5000"),
-        ("REQUESTS_PER_MINUTE", "0", "sources.mathpix.requests_per_minute is 0"),
-        ("PAGE_SIZE", "many", "page_size"),
+        ("PAGE_SIZE", "5000", "sources.mathpix.page_size is not a number from 1 to 1000"),
+        ("REQUESTS_PER_MINUTE", "0", "sources.mathpix.requests_per_minute is not a number of at least 1"),
+        ("PAGE_SIZE", "many", "sources.mathpix.page_size cannot be read as int"),
     ],
 )
 def test_reports_a_wrong_setting_in_one_line(

@@ -117,7 +117,7 @@ def test_a_renamed_filesystem_destination_has_delta_tables(
     for table_format in ("iceberg", "native"):
         monkeypatch.setenv("DESTINATION__ARCHIVE__PREFERRED_TABLE_FORMAT", table_format)
         output = cli(*run, status=2)
-        assert f"destination.archive.preferred_table_format is '{table_format}'" in output
+        assert "destination.archive.preferred_table_format is another format" in output
     assert len(sandbox.requests) == 0
 
 

@@ -149,6 +149,45 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
     assert HOSTILE[3] in line
 
 
+ESCAPES = "a\x1b[2J\x9b31m\u202eb\nFAILED  c\r\u2028d\u200b"
+WRITTEN_OUT = r"a\x1b[2J\x9b31m\u202eb\nFAILED  c\r\u2028d\u200b"
+
+
+def test_control_characters_in_names_are_written_out(cli: Cli, tmp_path: Path) -> None:
+    """In the summary, progress, status, query results and errors, a name neither moves the cursor nor forges a line."""
+    state = busy()
+    place = Place("mathpix", ESCAPES, "ocr_usage_by_app_id")
+    state.observe(WindowFetched(place, WINDOW, 1))
+    state.observe(FetchFailed(place, CredentialsRejected(f"no {ESCAPES}", hint="Correct it.")))
+    state.observe(WindowMissed(place, WINDOW))
+    state.observe(ModelFinished(ESCAPES))
+    cost = {
+        "billing_month": date(2026, 5, 1),
+        "provider": "mathpix",
+        "account": ESCAPES,
+        "sku_id": ESCAPES,
+        "quantity": Decimal(1),
+        "unit": ESCAPES,
+        "billed_cost": Decimal(1),
+        "currency": "USD",
+        "is_complete": True,
+    }
+    unpriced = cost | {"meter": ESCAPES, "reason": "no price", "first_date": WINDOW.start, "last_date": WINDOW.end}
+    result = RunResult(Destination("duckdb", "duckdb", str(tmp_path), None), state, None, [cost], [unpriced])
+    terminal, text = screen(is_terminal=False)
+    terminal.console.width = 500
+    with pytest.raises(typer.Exit):
+        terminal.finish(result)
+    terminal.console.print(progress_table(state))
+    fill(cli.database, **mart_rows({"mathpix": [ESCAPES]}, days=2))
+    printed = [text.getvalue(), cli("status"), cli("query", 'select distinct account as "a\x1b" from usage.cost_daily')]
+    for output in printed:
+        assert all(character.isprintable() or character == "\n" for character in output)
+        assert not any(line.startswith("FAILED  c") for line in output.splitlines())
+    assert text.getvalue().count(WRITTEN_OUT) >= 8
+    assert WRITTEN_OUT in printed[2]
+
+
 def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     """It shows cost, forecast, freshness and warnings; with `--json`, exact values."""
     marts = mart_rows({"mathpix": ["default", HOSTILE[3]], "reducto": ["default"]}, days=40)

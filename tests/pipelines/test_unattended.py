@@ -19,6 +19,7 @@ from dlt.common.runtime.run_context import active
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, write_interrupted
 from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
 from meterhouse.pipelines.run.budgets import Budget
+from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
 
@@ -72,6 +73,14 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     yield hook
     hook.server.shutdown()
     hook.server.server_close()
+
+
+def test_an_alert_shows_control_characters_written_out(webhook: Webhook) -> None:
+    """A name can neither begin a line of its own nor reverse the text; links and mentions stay text, too."""
+    alerts = Alerts.from_config()
+    assert alerts
+    assert alerts.post(["FAILED a\n• FAILED b\u202e <!channel>"], RunState())
+    assert webhook.posted == [r"meterhouse" "\n" r"• FAILED a\n• FAILED b\u202e &lt;!channel&gt;"]
 
 
 def log(cli: Cli, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
@@ -253,7 +262,7 @@ def test_check_reports_stale_tables(
     ] * 2
     assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
-        assert "which is not a length of time" in cli("check", f"--max-age={wrong}", status=2)
+        assert "is not a length of time" in cli("check", f"--max-age={wrong}", status=2)
     for name in ("APP_ID", "APP_KEY"):  # a provider that lost its credentials
         monkeypatch.delenv(f"SOURCES__MATHPIX__{name}")
     for name, value in sandbox.variables().items():
@@ -297,7 +306,7 @@ def test_alerts_of_a_failure_once_a_day(
     monkeypatch.delenv("ALERTS__ON")
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "long")
     cli(*LOAD, status=2)
-    assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is 'long'")
+    assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is not a length")
     webhook.server.shutdown()
     webhook.server.server_close()
     message += cli(*LOAD, status=2)
@@ -383,15 +392,15 @@ def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch
             {"WEBHOK": "https://hooks.example.com/secret"},
             "alerts.webhok, which ALERTS__WEBHOK sets, is not known. Did you mean webhook?",
         ),
-        ({"ON": "failure"}, "alerts.on has failure, which is not known. Did you mean failures?"),
+        ({"ON": "failure"}, "alerts.on has an unknown text. Use failures, anomalies, budgets."),
         ({"BUDGETS": "500 USD"}, "alerts.budgets is not a table"),
         ({"BUDGETS": '{"matpix": "500 USD"}'}, "alerts.budgets has matpix, which is not known. Did you mean mathpix?"),
         (
             {"BUDGETS__MATPIX": "500 USD"},
             "alerts.budgets.matpix, which ALERTS__BUDGETS__MATPIX sets, is not known. Did you mean mathpix?",
         ),
-        ({"BUDGETS__TOTAL": "500"}, "alerts.budgets.total is '500'. Write amount and currency, such as '500 USD'."),
-        ({"BUDGETS__TOTAL": "1e3 USD"}, "alerts.budgets.total is '1e3 USD'"),
+        ({"BUDGETS__TOTAL": "500"}, "alerts.budgets.total is not an amount and a currency. Write it as '500 USD'."),
+        ({"BUDGETS__TOTAL": "1e3 USD"}, "alerts.budgets.total is not an amount and a currency"),
     ],
 )
 def test_rejects_wrong_alert_settings(

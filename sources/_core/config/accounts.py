@@ -1,6 +1,5 @@
 """Accounts: names for the sets of credentials of one provider."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +7,14 @@ from typing import Any
 
 import dlt
 
+from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.secrets import looks_like_key, looks_like_secret
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 
 DEFAULT = "default"
 _NAME = re.compile(r"[\w][\w .@:-]{0,62}")
+_CHOOSE = "Choose a name: it is printed, logged and stored in every row."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ def resolve_accounts(
     Raises:
         NotConfigured: the provider has neither accounts nor any credential.
         ConfigurationError: a credential is missing, a name is not allowed, an account has an unknown setting, or two
-            accounts share their credentials.
+            accounts share their credentials. No message shows a name that may be a key.
     """
     if accounts in (None, "", {}, []):
         return [Account(DEFAULT, _complete(provider, f"sources.{provider}", credentials), dict(settings))]
     resolved = []
-    for name, own in _named(provider, accounts).items():
+    named = _named(provider, accounts)
+    _require_no_secret_as_name(provider, named, credentials)
+    for name, own in named.items():
         section = f"sources.{provider}.accounts.{name}"
         allowed = {"name", *credentials, *settings}
         require_known_fields(section, own, allowed)
@@ -92,29 +96,55 @@ def named_accounts(provider: str) -> list[str]:
 
 
 def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
+    setting = f"sources.{provider}.accounts"
     if isinstance(accounts, str):
-        try:
-            accounts = json.loads(accounts)
-        except ValueError:
-            accounts = [name.strip() for name in accounts.split(",")]
-    named: dict[str, Mapping[str, Any]] = {}
+        is_structured = is_json(accounts)
+        accounts = parse_json(accounts, setting=setting) if is_structured else [name.strip() for name in accounts.split(",")]
     if isinstance(accounts, Mapping):
-        named = {str(name): own if isinstance(own, Mapping) else {} for name, own in accounts.items()}
+        entries = list(accounts.items())
     elif isinstance(accounts, Sequence):
-        for entry in accounts:
-            name = entry.get("name", "") if isinstance(entry, Mapping) else entry
-            if str(name) in named:
-                raise ConfigurationError(
-                    f"sources.{provider}.accounts names {name} twice", hint="Give each account a different name."
-                )
-            named[str(name)] = entry if isinstance(entry, Mapping) else {}
-    for name in named or [""]:
-        if not _NAME.fullmatch(name):
+        entries = [(entry.get("name", ""), entry) if isinstance(entry, Mapping) else (entry, {}) for entry in accounts]
+    else:
+        entries = []
+    named: dict[str, Mapping[str, Any]] = {}
+    for number, (name, own) in enumerate(entries or [("", {})], 1):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigurationError(
-                f"{name!r} in sources.{provider}.accounts is not a valid account name",
+                f"account {number} in {setting} has not a valid account name",
                 hint="Use letters, digits, space and . _ @ : - (63 at most).",
             )
+        if looks_like_key(name):
+            raise ConfigurationError(f"account {number} in {setting} has a name that looks like a key", hint=_CHOOSE)
+        if not isinstance(own, Mapping):
+            raise ConfigurationError(
+                f"account {number} in {setting} is not a table", hint='In JSON, write {"name": {"setting": "value"}}.'
+            )
+        if name in named:
+            raise ConfigurationError(f"accounts in {setting} have the same name", hint="Give each a different name.")
+        named[name] = own
     return named
+
+
+def _require_no_secret_as_name(
+    provider: str, named: Mapping[str, Mapping[str, Any]], credentials: Mapping[str, str | None]
+) -> None:
+    """Checks that no account has a credential as its name, or a name like a key's and no credentials at all."""
+    setting = f"sources.{provider}.accounts"
+    own = {
+        name: [value for field in credentials if (value := _setting(f"{setting}.{name}", field, account, dlt.secrets))]
+        for name, account in named.items()
+    }
+    secrets = {
+        str(value).strip().casefold() for values in (credentials.values(), *own.values()) for value in values if value
+    }
+    for number, name in enumerate(named, 1):
+        if name.casefold() in secrets:
+            raise ConfigurationError(f"account {number} in {setting} has a credential as its name", hint=_CHOOSE)
+        if not own[name] and looks_like_secret(name):
+            raise ConfigurationError(
+                f"account {number} in {setting} has no credentials",
+                hint="List names of your choice there, and the keys in the section of each name.",
+            )
 
 
 def _setting(section: str, field: str, own: Mapping[str, Any], configured: Any) -> Any:

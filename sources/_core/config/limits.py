@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
 
 from meterhouse.sources._core.errors import ConfigurationError
 
@@ -34,7 +35,11 @@ class Limits:
         """
         configured: dict[str, Any] = {}
         for item in fields(cls):
-            value: Any = dlt.config.get(f"sources.http.{item.name}", type(item.default))
+            setting = f"sources.http.{item.name}"
+            try:
+                value: Any = dlt.config.get(setting, type(item.default))
+            except ConfigValueCannotBeCoercedException:
+                raise ConfigurationError(f"{setting} is not a number", hint="Set it to a number above 0.") from None
             if value is not None:
                 configured[item.name] = value
         return cls(**configured)
@@ -43,5 +48,5 @@ class Limits:
         for item in fields(self):
             if not 0 < getattr(self, item.name) < float("inf"):
                 raise ConfigurationError(
-                    f"sources.http.{item.name} is {getattr(self, item.name)}", hint="Set it to a number above 0."
+                    f"sources.http.{item.name} is not a number above 0", hint="Set it to a number above 0."
                 )

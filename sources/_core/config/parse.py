@@ -1,4 +1,7 @@
-"""Parses settings: each function returns a value, or raises an error that names the setting and shows how to write it."""
+"""Parses settings: each function returns a value, or raises an error that names the setting and shows how to write it.
+
+No error shows what a setting holds: a key in the wrong setting would be printed, logged and posted.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ import dlt
 import pendulum
 from pendulum import DateTime
 
+from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import UNITS, Unit, Window, ceil, utc_now
 
@@ -29,10 +33,7 @@ def parse_moment(text: str, *, setting: str) -> DateTime:
     except ValueError:
         moment = None
     if not isinstance(moment, DateTime):
-        raise ConfigurationError(
-            f"{setting} is {stated!r}, which is not a date",
-            hint="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.",
-        )
+        raise ConfigurationError(f"{setting} is not a date", hint="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.")
     return moment.in_timezone("UTC")
 
 
@@ -58,9 +59,7 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
             span = None
         if isinstance(span, pendulum.Duration) and not span.years and not span.months:
             return timedelta(seconds=span.total_seconds())
-    raise ConfigurationError(
-        f"{setting} is {stated!r}, which is not a length of time", hint="Write it as '7 days', '36 hours' or 'P7D'."
-    )
+    raise ConfigurationError(f"{setting} is not a length of time", hint="Write it as '7 days', '36 hours' or 'P7D'.")
 
 
 def parse_unit(text: str, *, setting: str) -> Unit:
@@ -72,7 +71,7 @@ def parse_unit(text: str, *, setting: str) -> Unit:
     for unit in UNITS:
         if unit == text:
             return unit
-    raise ConfigurationError(f"{setting} is {text!r}", hint=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
+    raise ConfigurationError(f"{setting} is not a unit of time", hint=f"Use {', '.join(UNITS[:-1])} or {UNITS[-1]}.")
 
 
 def parse_timezone(name: str, *, setting: str) -> str:
@@ -85,8 +84,7 @@ def parse_timezone(name: str, *, setting: str) -> str:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError, TypeError):
         raise ConfigurationError(
-            f"{setting} is {name!r}, which is not an IANA time zone",
-            hint="Write it as UTC, Europe/Berlin or America/New_York.",
+            f"{setting} is not an IANA time zone", hint="Write it as UTC, Europe/Berlin or America/New_York."
         ) from None
     return name
 
@@ -129,9 +127,9 @@ def _scheduled() -> tuple[str | None, str | None]:
     if all(named) or os.environ.get("DLT_ALLOW_EXTERNAL_SCHEDULERS", "").lower() in {"true", "1"}:
         try:
             interval = dlt.current.interval()
-        except ValueError as error:
+        except ValueError:
             raise ConfigurationError(
-                f"{' or '.join(INTERVAL)} is not a time ({error})", hint="Write both as 2026-01-31T00:00:00Z."
+                f"{' or '.join(INTERVAL)} is not a time", hint="Write both as 2026-01-31T00:00:00Z."
             ) from None
         if interval is not None:
             return interval.start.isoformat(), interval.end.isoformat()
@@ -147,9 +145,30 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
         ConfigurationError: `value` is outside; the message names `setting`.
     """
     if value < least or (most is not None and value > most):
-        allowed = f"a number from {least} to {most}" if most is not None else f"{least} or more"
-        raise ConfigurationError(f"{setting} is {value}", hint=f"Use {allowed}.")
+        allowed = f"from {least} to {most}" if most is not None else f"of at least {least}"
+        raise ConfigurationError(f"{setting} is not a number {allowed}", hint="Correct it, or remove it for the default.")
     return value
+
+
+def is_json(text: str) -> bool:
+    """Whether a text can only be meant as JSON: it begins with a brace or a bracket."""
+    return text.lstrip().startswith(("{", "["))
+
+
+def parse_json(text: str, *, setting: str) -> Any:
+    """The value of a text in JSON, as environment variables hold lists and tables.
+
+    Raises:
+        ConfigurationError: `text` is not JSON, for example because of a trailing comma or single quotes.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        place = f", at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ConfigurationError(
+            f"{setting} begins like JSON, and is none{place}",
+            hint="JSON has double quotes, and no comma after the last value.",
+        ) from None
 
 
 def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
@@ -158,18 +177,17 @@ def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
     A text that contains a comma needs a list, which in an environment variable is JSON (`["one, two"]`).
 
     Raises:
-        ConfigurationError: `value` is neither; the message names `setting`.
+        ConfigurationError: `value` is neither, or a text looks like a key; the message names `setting`.
     """
     if isinstance(value, str):
-        try:
-            names = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
-        except ValueError:
-            names = None
+        names = parse_json(value, setting=setting) if is_json(value) else value.split(",")
     else:
         names = () if value is None else value
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"{setting} is not a list of texts", hint='Write it as ["one", "two"] or "one,two".')
+    if any(looks_like_key(name) for name in names):
         raise ConfigurationError(
-            f"{setting} is {value!r}, which is not a list of texts", hint="Write it as ['one', 'two'] or 'one,two'."
+            f"{setting} has a text that looks like a key", hint="Write names or identifiers there; they are stored in rows."
         )
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
@@ -183,5 +201,5 @@ def parse_choices(value: Any, allowed: Sequence[str], *, setting: str) -> tuple[
     names = parse_names(value, setting=setting)
     for name in names:
         if name not in allowed:
-            raise ConfigurationError(f"{setting} has {name!r}", hint=f"Use {', '.join(allowed)}.")
+            raise ConfigurationError(f"{setting} has an unknown text", hint=f"Use {', '.join(allowed)}.")
     return names

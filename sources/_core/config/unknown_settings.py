@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.secrets import looks_like_secret
 from meterhouse.sources._core.dlt_compat import settings_folders
 from meterhouse.sources._core.errors import ConfigurationError
 
@@ -64,13 +66,19 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
     """Checks all settings of `section` (`sources.mathpix`), in files and in the environment.
 
     Raises:
-        ConfigurationError: a setting is not in `known`, or a table is neither in `tables` nor one of dlt's.
+        ConfigurationError: a setting is not in `known`, a table is neither in `tables` nor one of dlt's, or a text that
+            begins like JSON is none.
     """
     values, groups = frozenset(known), frozenset(tables) | OF_DLT
-    for name, is_table, place in _configured(section):
+    for name, value, place in _configured(section):
+        is_table = isinstance(value, Mapping)
         if name not in values and not (is_table and name in groups):
+            if looks_like_secret(name):
+                raise ConfigurationError(f"[{section}] has a key where a setting's name belongs", hint=_nearest("", values))
             shown = f"[{section}.{name}]" if is_table else f"{section}.{name}"
             raise ConfigurationError(f"{shown}, which {place} sets, is not known", hint=_nearest(name, values | set(tables)))
+        if isinstance(value, str) and is_json(value):
+            parse_json(value, setting=f"{section}.{name}")
 
 
 def require_known_top_sections(providers: Iterable[str]) -> None:
@@ -80,8 +88,8 @@ def require_known_top_sections(providers: Iterable[str]) -> None:
         ConfigurationError: a section has the name of a provider, or one that is similar to meterhouse's own.
     """
     names = frozenset(providers)
-    for name, is_table, place in _configured(""):
-        if is_table and name in names:
+    for name, value, place in _configured(""):
+        if isinstance(value, Mapping) and name in names:
             raise ConfigurationError(f"[{name}], which {place} sets, is not known", hint=f"Did you mean sources.{name}?")
     require_known_sections("", (*SECTIONS, *OTHERS))
 
@@ -93,8 +101,8 @@ def require_known_sections(section: str, known: Iterable[str]) -> None:
         ConfigurationError: the name of a table is similar to one in `known`.
     """
     names = frozenset(known)
-    for name, is_table, place in _configured(section):
-        if is_table and name not in names and difflib.get_close_matches(name, names, 1, 0.8):
+    for name, value, place in _configured(section):
+        if isinstance(value, Mapping) and name not in names and difflib.get_close_matches(name, names, 1, 0.8):
             shown = f"{section}.{name}".removeprefix(".")
             raise ConfigurationError(f"[{shown}], which {place} sets, is not known", hint=_nearest(name, names))
 
@@ -120,23 +128,28 @@ def require_known_fields(section: str, given: Iterable[str], known: Iterable[str
     names = frozenset(known)
     for name in given:
         if name not in names:
+            if looks_like_secret(name):
+                raise ConfigurationError(f"{section} has a key where a setting's name belongs", hint=_nearest("", names))
             raise ConfigurationError(f"{section} has {name}, which is not known", hint=_nearest(name, names))
 
 
-def _configured(section: str) -> Iterator[tuple[str, bool, str]]:
-    """Each name in a section, "" for the top, whether it is a table, and the file or variable that sets it."""
+def _configured(section: str) -> Iterator[tuple[str, Any, str]]:
+    """Each name in a section ("": the top), its value, and the file or variable that sets it.
+
+    A variable below a table is a table.
+    """
     steps = section.split(".") if section else []
     for file, content in read_files().items():
         table: Any = content
         for step in steps:
             table = table.get(step) if isinstance(table, Mapping) else None
         for name, value in table.items() if isinstance(table, Mapping) else ():
-            yield name, isinstance(value, Mapping), str(file)
+            yield name, value, str(file)
     prefix = "".join(f"{step.replace(' ', '_').upper()}__" for step in steps)
     for variable in sorted(os.environ):
         if variable.startswith(prefix):
             name, _, inner = variable.removeprefix(prefix).lower().partition("__")
-            yield name, bool(inner), variable
+            yield name, {inner: os.environ[variable]} if inner else os.environ[variable], variable
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ class HeaderAuth(httpx.Auth):
     """Sends the credentials as headers; httpx drops them from a request to another host."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = dict(headers)
+        self._headers = {name: value.strip() for name, value in headers.items()}
         for name, value in self._headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise ConfigurationError(

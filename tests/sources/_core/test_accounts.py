@@ -76,7 +76,7 @@ def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
 
 def test_rejects_two_accounts_with_one_name() -> None:
     """The second would overwrite the first."""
-    with pytest.raises(ConfigurationError, match="twice"):
+    with pytest.raises(ConfigurationError, match="the same name"):
         resolve([{"name": "a", "app_id": "x", "app_key": "y"}, {"name": "a", "app_id": "z", "app_key": "y"}])
 
 
@@ -98,3 +98,36 @@ def test_a_tenant_distinguishes_accounts_with_one_key() -> None:
     assert [account.settings["tenant"] for account in named("one", "two")] == ["one", "two"]
     with pytest.raises(ConfigurationError, match="same credentials"):
         named("one", "one")
+
+
+KEY = "4eC39HqLyjWDarjtT1zdp7dc"
+HASH = "5f2b7c1e9a3d4f60a1b2c3d4e5f60718"
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        f'{{"eu": {{"app_key": "{KEY}",}}}}',
+        f"{{'eu': {{'app_key': '{KEY}'}}}}",
+        json.dumps({KEY: {"app_id": "a", "app_key": "b"}}),
+        json.dumps({"eu": {KEY: "b"}}),
+        json.dumps({"eu": KEY}),
+        json.dumps({HASH: {"app_id": "a", "app_key": HASH}}),
+        json.dumps({HASH.upper(): {"app_id": "a", "app_key": HASH}}),
+        json.dumps([KEY, 7]),
+        KEY,
+        HASH,
+        f'"{KEY}"',
+    ],
+)
+def test_no_error_shows_a_key(accounts: str) -> None:
+    """Neither where the text is not JSON, nor where a key is in the place of a name."""
+    with pytest.raises(ConfigurationError, match=r"sources\.mathpix\.accounts") as caught:
+        resolve(accounts)
+    assert not any(key in str(caught.value).lower() for key in (KEY.lower(), HASH))
+
+
+def test_a_hash_may_be_the_name_of_an_account() -> None:
+    """Apps have such identifiers; only a name that is also a credential is refused."""
+    (account,) = resolve({HASH: {"app_id": "a", "app_key": "b"}})
+    assert account.name == HASH

@@ -11,6 +11,7 @@ from meterhouse.sources._core.config.parse import (
     parse_number,
     parse_unit,
 )
+from meterhouse.sources._core.config.secrets import looks_like_key, looks_like_secret
 from meterhouse.sources._core.errors import ConfigurationError
 
 
@@ -31,8 +32,8 @@ def test_parses_moments_as_utc(text: str, moment: str) -> None:
     "text", ["", "yesterday", "2026-13-01", "2026-02-30", "01/02/2026", "P7D", "2026", "20260131", "12"]
 )
 def test_rejects_texts_that_are_not_dates(text: str) -> None:
-    """The error names the setting and the value, and shows how to write it."""
-    with pytest.raises(ConfigurationError, match=r"since is .* not a date\. Write it as"):
+    """The error names the setting, but not the value, which may be a misplaced key, and shows how to write it."""
+    with pytest.raises(ConfigurationError, match=r"since is not a date\. Write it as"):
         parse_moment(text, setting="since")
 
 
@@ -93,11 +94,11 @@ def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) ->
 def test_rejects_numbers_and_units_out_of_range() -> None:
     """The error shows the allowed values."""
     assert parse_number(5, setting="x", most=5) == 5
-    with pytest.raises(ConfigurationError, match=r"x is 6\. Use a number from 1 to 5\."):
+    with pytest.raises(ConfigurationError, match=r"x is not a number from 1 to 5"):
         parse_number(6, setting="x", most=5)
-    with pytest.raises(ConfigurationError, match=r"x is 0\. Use 1 or more\."):
+    with pytest.raises(ConfigurationError, match=r"x is not a number of at least 1"):
         parse_number(0, setting="x")
-    with pytest.raises(ConfigurationError, match=r"x is 'year'\. Use hour, day, week or month\."):
+    with pytest.raises(ConfigurationError, match=r"x is not a unit of time\. Use hour, day, week or month\."):
         parse_unit("year", setting="x")
 
 
@@ -118,8 +119,40 @@ def test_parses_names_from_lists_and_texts(value: object, names: tuple[str, ...]
     assert parse_names(value, setting="sources.vendor.names") == names
 
 
-@pytest.mark.parametrize("value", [7, [7], {"one": "two"}, "[one", '["one", 2]'])
+@pytest.mark.parametrize("value", [7, [7], {"one": "two"}, '["one", 2]'])
 def test_rejects_values_that_are_not_lists_of_names(value: object) -> None:
     """The error names the setting and shows how to write it."""
-    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is .* Write it as \['one', 'two'\]"):
+    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is not a list of texts\. Write it as"):
         parse_names(value, setting="sources.vendor.names")
+
+
+@pytest.mark.parametrize("value", ["[one", "{'one': 'two'}", '["one",]', '{"one": "two",}'])
+def test_rejects_what_begins_like_json_and_is_none(value: str) -> None:
+    """The error names the setting and the place, and shows nothing of the value."""
+    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names begins like JSON, and is none") as caught:
+        parse_names(value, setting="sources.vendor.names")
+    assert "one'" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_secret", "is_key"),
+    [
+        ("sk-test", True, True),
+        ("Bearer sk_live_4eC39HqLyjWDarjtT1zdp7dc", True, True),
+        ("op_live_sandbox", True, True),
+        ("eyJhbGciOiJIUzI1NiJ9.e30.x", True, True),
+        ("4eC39HqLyjWDarjtT1zdp7dc", True, True),
+        ("the key 4eC39HqLyjWDarjtT1zdp7dc", True, True),
+        ("5f2b7c1e9a3d4f60", True, False),
+        ("123e4567-e89b-12d3-a456-426614174000", True, False),
+        ("acme", False, False),
+        ("Europe 2026", False, False),
+        ("eu-production-2026-customers", False, False),
+        ("MyCompany2026EuropeProduction", False, False),
+        ("team@example.com", False, False),
+        ("voice.generated", False, False),
+    ],
+)
+def test_tells_keys_from_names(text: str, *, is_secret: bool, is_key: bool) -> None:
+    """A hash may be a key, and may be the name of an app: no error shows it, but an account may have it as its name."""
+    assert (looks_like_secret(text), looks_like_key(text)) == (is_secret, is_key)

@@ -459,7 +459,7 @@ def test_unreadable_skus_cause_no_errors_in_prices() -> None:
 def test_rejects_settings_that_name_neither_file_nor_table(setting: str) -> None:
     """The setting is rejected before anything is read."""
     (error,) = errors_of(prices=setting)
-    assert error.reason == "sources.billing.prices must be a path that ends in .csv, or schema.table"
+    assert error.reason == "it must be a path that ends in .csv, or schema.table"
 
 
 def test_unreadable_invoices_cause_no_errors_in_invoice_lines() -> None:
