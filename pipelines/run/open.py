@@ -15,6 +15,7 @@ from meterhouse.sources._core.config.unknown_settings import (
     require_known,
     require_known_sections,
     require_known_top_sections,
+    require_unset,
 )
 from meterhouse.sources._core.dlt_compat import use_own_settings
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
@@ -128,4 +129,5 @@ def require_known_settings(providers: Iterable[str]) -> None:
     for name in providers:
         provider = PROVIDERS[name]
         known = inspect.signature(provider.source).parameters.keys() - {"observer"}
+        require_unset("sources", known, reason="belongs to no provider", hint=f"Set it in [sources.{name}], or remove it.")
         require_known(f"sources.{name}", known, tables=("accounts", provider.source_name))

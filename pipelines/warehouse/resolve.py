@@ -50,8 +50,8 @@ FIXED = (
 OF_METERHOUSE = frozenset({"destination_type", "preferred_table_format"})
 """Settings of a destination that are not in dlt's configuration of its type."""
 
-DLT_VARIABLES = ("DLT_DEFAULT_NAMING_MODULE", "DLT_DEFAULT_NAMING_NAMESPACE", "DLT_DLT_ID_LENGTH_BYTES")
-"""Variables that dlt reads outside of its configuration, and that change the names of tables and columns, or keys."""
+DLT_VARIABLES = ("DLT_DEFAULT_NAMING_MODULE", "DLT_DEFAULT_NAMING_NAMESPACE")
+"""Variables that dlt reads outside of its configuration, and that change the names of tables and columns."""
 
 
 def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:

@@ -35,7 +35,7 @@ NOT_OF_SOURCES = frozenset({"schema", "normalize", "load", "data_writer", "desti
 
 def is_own(sections: Sequence[str]) -> bool:
     """Whether a setting in these sections is meant for meterhouse."""
-    if not sections or sections[0] not in OWN_SECTIONS:
+    if not sections or sections[0] not in OWN_SECTIONS or sections == ("sources",):
         return False
     return sections[0] == "destination" or "accounts" in sections or NOT_OF_SOURCES.isdisjoint(sections)
 
@@ -43,9 +43,10 @@ def is_own(sections: Sequence[str]) -> bool:
 class OwnSettings(ConfigProvider):
     """A provider of settings that finds only meterhouse's own.
 
-    dlt falls back from each section to the one above it, and at last to none: `DEV_MODE`, `CREDENTIALS` and `WORKERS` in the
-    environment, which may belong to any program, and `[pipelines]` in the configuration of another dlt project would decide
-    where rows land. A section with the pipeline's name would, too, but the destination that a run prints has no pipeline.
+    dlt falls back from each section to the one above it, and at last to none. So `DEV_MODE`, `CREDENTIALS` and `WORKERS` in
+    the environment, which may belong to any program, and `[pipelines]` of another dlt project would decide where rows land;
+    an `api_key` in `[sources]` would reach every vendor. A section with the pipeline's name would decide, too, although the
+    destination that a run prints belongs to no pipeline.
     """
 
     def get_value(self, key: str, hint: Any, pipeline_name: Any, *sections: str) -> tuple[Any | None, str]:

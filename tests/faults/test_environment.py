@@ -6,10 +6,13 @@ from pathlib import Path
 
 import dlt
 import pytest
+from dlt.common import known_env
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
+from meterhouse.pipelines.warehouse.resolve import DLT_VARIABLES, FIXED
+from meterhouse.sources._core.dlt_compat import settings_of
 from tests.conftest import Cli
 
 WINDOW = ("--since", "2026-03-01", "--until", "2026-03-02")
@@ -175,3 +178,29 @@ def test_rows_that_landed_elsewhere_are_an_error(cli: Cli, monkeypatch: pytest.M
     monkeypatch.setattr(DuckDBDestination, "pipeline", pipeline)
     output = " ".join(cli(*LOAD, status=1).split())
     assert re.search(r"FAILED mathpix: dlt has loaded \S+ elsewhere: .*meterhouse.duckdb lacks it", output)
+
+
+def test_every_setting_of_a_destination_is_known() -> None:
+    """A new version of dlt with a new setting fails here: does it change where rows land, or whether?"""
+    harmless = {
+        *("credentials", "destination_name", "environment", "info_tables_query_threshold", "create_indexes"),
+        *("bucket_url", "layout", "warn_unsafe_layout_separators", "read_only", "kwargs", "client_kwargs", "config_kwargs"),
+        *("current_datetime", "extra_placeholders", "max_state_files", "always_refresh_views", "deltalake_streamed_exec"),
+        *("deltalake_storage_options", "deltalake_configuration", "iceberg_table_properties"),
+        *("iceberg_namespace_properties", "iceberg_use_catalog_purge"),
+    }
+    destinations = (dlt.destination(name) for name in ("duckdb", "postgres", "filesystem"))
+    known = {setting for destination in destinations for setting in settings_of(destination.spec)}
+    assert known == harmless | set(FIXED)
+
+
+def test_every_variable_that_dlt_reads_itself_is_known() -> None:
+    """They bypass the providers of settings."""
+    harmless = {
+        *("DLT_PROJECT_DIR", "DLT_DATA_DIR", "DLT_CONFIG_FOLDER"),  # where configuration and working files are
+        *("DLT_INTERVAL_START", "DLT_INTERVAL_END", "DLT_INTERVAL_TIMEZONE", "DLT_ALLOW_EXTERNAL_SCHEDULERS"),  # supported
+        *("DLT_DLT_ID_LENGTH_BYTES", "DLT_USE_JSON", "DLT_JSON_TYPED_PUA_START"),  # rows are Arrow tables without such keys
+        *("DLT_PIP_TOOL", "DLT_DISABLE_PLUGINS"),
+    }
+    read = {value for name, value in vars(known_env).items() if name.startswith("DLT_")}
+    assert read == harmless | {"DLT_LOCAL_DIR"} | set(DLT_VARIABLES)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import dlt
 import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.postgres import PostgresDestination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
@@ -259,3 +261,29 @@ def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_d
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
     assert any(file.name == "partial_parse.msgpack" for file in files)
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
+
+
+DAY = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", START, "--until", "2026-03-02")
+
+
+@pytest.mark.usefixtures("connected")
+def test_rows_land_in_the_database_that_a_run_prints(cli: Cli, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of other programs do not move them; if dlt writes to another schema all the same, the run fails."""
+    run = (*DAY, "--destination", "postgres")
+    cli(*run)
+    loads = value(postgres, "count(*) from mathpix._dlt_loads")
+    foreign = {"PORT": "1", "HOST": "elsewhere", "DATABASE": "other", "USERNAME": "other", "DATASET_NAME_LAYOUT": "other_%s"}
+    for variable, text in {**foreign, "STAGING_DATASET_NAME_LAYOUT": "mathpix", "DEV_MODE": "true"}.items():
+        monkeypatch.setenv(variable, text)
+    cli(*run)
+    assert value(postgres, "count(*) from mathpix._dlt_loads") == loads + 1
+    schemas = postgres.query("select schema_name from information_schema.schemata where schema_name ~ 'mathpix|meterhouse'")
+    assert {name for (name,) in schemas} == {"mathpix", "mathpix_staging", "meterhouse"}
+
+    def pipeline(self: PostgresDestination, name: str) -> dlt.Pipeline:
+        folder = str(self.working_dir)
+        return dlt.pipeline(name, destination=self.dlt_destination, dataset_name=f"{name}_dev", pipelines_dir=folder)
+
+    monkeypatch.setattr(PostgresDestination, "pipeline", pipeline)
+    assert "FAILED mathpix: dlt has loaded" in " ".join(cli(*run, status=1).split())
+    postgres.execute(["drop schema mathpix_dev cascade"])

@@ -107,7 +107,7 @@ def require_known_sections(section: str, known: Iterable[str]) -> None:
             raise ConfigurationError(f"[{shown}], which {place} sets, is not known", hint=_nearest(name, names))
 
 
-def require_unset(section: str, names: Iterable[str], *, reason: str) -> None:
+def require_unset(section: str, names: Iterable[str], *, reason: str, hint: str = "Remove it.") -> None:
     """Checks that settings which other dlt pipelines may have are not set for meterhouse.
 
     Raises:
@@ -116,7 +116,7 @@ def require_unset(section: str, names: Iterable[str], *, reason: str) -> None:
     unwanted = frozenset(names)
     for name, _, place in _configured(section):
         if name in unwanted:
-            raise ConfigurationError(f"{section}.{name}, which {place} sets, {reason}", hint="Remove it.")
+            raise ConfigurationError(f"{section}.{name}, which {place} sets, {reason}", hint=hint)
 
 
 def require_known_fields(section: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -55,10 +55,10 @@ def test_the_own_context_replaces_dlts_own(tmp_path: Path, monkeypatch: pytest.M
     Path(".dlt").mkdir()
     Path(".dlt/.workspace").touch()
     dlt.current.run_context().reload()
-    dlt.config.register_provider(CustomLoaderDocProvider("vault", lambda: {"sources": {"key": "x"}}))
+    dlt.config.register_provider(CustomLoaderDocProvider("vault", lambda: {"sources": {"vendor": {"key": "x"}}}))
     use_own_settings()
     use_own_settings()
-    assert dlt.config.get("sources.key") == "x"
+    assert dlt.config.get("sources.vendor.key") == "x"
     context = dlt.current.run_context()
     assert (Path(context.local_dir).resolve(), Path(context.run_dir).resolve()) == (tmp_path, tmp_path)
     ours, theirs = (each.initial_providers() for each in (context, RunContext(".")))
@@ -77,7 +77,7 @@ def test_the_own_context_replaces_dlts_own(tmp_path: Path, monkeypatch: pytest.M
         (("pipelines",), False),
         (("pipelines", "mathpix"), False),
         (("sources", "mathpix"), True),
-        (("sources",), True),
+        (("sources",), False),
         (("sources", "schema"), False),
         (("sources", "mathpix", "data_writer"), False),
         (("sources", "mathpix", "accounts", "load"), True),
