@@ -3,14 +3,14 @@
 import unicodedata
 
 _CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Control and formatting characters (escape sequences, line breaks, directions), lone surrogates, line and paragraph breaks."""
+"""Control and formatting characters (escape sequences, line breaks, directions), lone surrogates, paragraph breaks."""
 
 _JOINERS = "\u200c\u200d"
 """Parts of words in some scripts, and of emoji."""
 
 
 def visible(text: str) -> str:
-    """`text` in one line whose control and direction characters are written out, such as `\\x1b`.
+    r"""`text` in one line whose control and direction characters are written out, such as `\x1b`.
 
     A terminal, a log or a chat would obey them: they erase lines, forge others, or reverse what is read.
     """

@@ -201,3 +201,37 @@ def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_d
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
     assert any(file.name == "partial_parse.msgpack" for file in files)
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
+
+
+@pytest.mark.thorough
+def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -> None:
+    """Not by functions either: neither the user's own, nor those for sequences, large objects, files and the server."""
+    postgres.execute(
+        [
+            "create schema if not exists usage",
+            "create table usage.kept as select 1 as a",
+            "create sequence usage.numbers",
+            "create function usage.wipe() returns int language sql as 'delete from usage.kept returning a'",
+        ]
+    )
+    before = value(postgres, "current_setting('work_mem')")
+    queries = ("--destination", "postgres", "--csv")
+    assert cli("query", "select a from usage.kept", *queries).split() == ["a", "1"]
+    for change in (
+        "select usage.wipe()",
+        "select setval('usage.numbers', 7)",
+        "select nextval('usage.numbers')",
+        "select lo_create(0)",
+        "select lo_import('/etc/hosts')",
+        "select lo_export(1, '/tmp/x')",
+        "select pg_reload_conf()",
+        "select pg_read_file('/etc/hosts')",
+        "select set_config('transaction_read_only', 'off', false)",
+        "create table usage.made (a int)",
+    ):
+        assert "meterhouse: " in cli("query", change, *queries, status=2), change
+    cli("query", "select set_config('work_mem', '1MB', false)", *queries)
+    assert value(postgres, "current_setting('work_mem')") == before
+    assert value(postgres, "count(*) from usage.kept") == 1
+    assert value(postgres, "last_value from usage.numbers") == 1
+    assert value(postgres, "count(*) from pg_largeobject_metadata") == 0
