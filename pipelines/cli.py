@@ -196,7 +196,7 @@ def query(
         if as_json:
             typer.echo(tables.query_json(names, rows))
         elif as_csv:
-            typer.echo(tables.query_csv(names, rows), nl=False)
+            typer.echo(tables.query_csv(names, rows).encode(), nl=False)  # as a text, it would lose escape sequences
         else:
             out.console.print(tables.query_table(names, rows))
             out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")

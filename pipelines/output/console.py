@@ -44,7 +44,10 @@ class CommandOutput:
     warnings: list[str] = field(default_factory=list)
 
     def print(self, text: str) -> None:
-        """Prints one line, with visible control characters; it wraps on a terminal only, so that grep gets whole lines."""
+        """Prints one line, with visible control characters.
+
+        It wraps on a terminal only, so that mail and grep get whole lines.
+        """
         self.console.print(visible(text), markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def print_error(self, text: str) -> None:

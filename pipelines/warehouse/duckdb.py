@@ -190,8 +190,12 @@ class DuckDBReader(Reader):
         return f'"{self._destination.dataset(dataset)}"."{table}"'
 
     def isolate(self) -> None:
-        """Denies the queries that follow any access to other files."""
+        """Denies the queries that follow any access to other files, and any change of DuckDB's configuration.
+
+        A query that turns on logging, for example, would abort the process: DuckDB cannot open the log.
+        """
         self._connection.execute("set enable_external_access = false")
+        self._connection.execute("set lock_configuration = true")
 
     @contextmanager
     def _cursor(self, sql: str, parameters: Sequence[Any]) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import dlt
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.locking import AdvisoryLock, RunLock
+from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
 from meterhouse.sources._core.dlt_compat import destination_configuration
 
 LIBPQ_VARIABLES = {
@@ -59,6 +61,16 @@ class PostgresDestination(Destination):
             if client.is_storage_initialized():
                 client.drop_storage()
 
+    @contextmanager
+    def reader(self, dataset: str = "usage") -> Iterator[Reader]:
+        """A connection for reading, whose default schema is `dataset`.
+
+        Raises:
+            LoadError: the database cannot be read.
+        """
+        with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
+            yield PostgresReader(client, self.location)
+
     def dbt_variables(self) -> Mapping[str, str]:
         """The credentials that dlt resolves for the load."""
         credentials: Any = destination_configuration(self.dlt_destination, self.name).credentials
@@ -71,3 +83,21 @@ class PostgresDestination(Destination):
             "METERHOUSE_POSTGRES_DATABASE": credentials.database,
             **{variable: str(query[name]) for name, variable in LIBPQ_VARIABLES.items() if name in query},
         }
+
+
+class PostgresReader(SqlClientReader):
+    """Reads through dlt's SQL client."""
+
+    def isolate(self) -> None:
+        """Runs what follows in one read-only transaction, which is rolled back when the connection closes.
+
+        A superuser also takes a role that may only read, because such a transaction still allows functions that reload the
+        server's configuration, end other sessions, or write files on the server.
+        """
+        connection = self._client.native_connection
+        connection.set_session(readonly=True, autocommit=False)
+        if (
+            self.rows("select 1 from pg_roles where rolname = current_user and rolsuper")
+            and connection.server_version >= 140000
+        ):
+            self.tuples("set local role pg_read_all_data")

@@ -76,8 +76,8 @@ class Reader(ABC):
     def table_name(self, dataset: str, table: str) -> str:
         """The qualified and quoted name of a table."""
 
-    def isolate(self) -> None:  # noqa: B027 - only a database that reads files needs it
-        """Denies the queries that follow any access to other files."""
+    def isolate(self) -> None:  # noqa: B027 - not every destination has a way to
+        """Denies the queries that follow any change, and any access to other files."""
 
     @abstractmethod
     def _cursor(self, sql: str, parameters: Sequence[Any]) -> AbstractContextManager[Any]:

@@ -213,6 +213,7 @@ def test_one_run_at_a_time_from_any_machine(
     schemas = "select schema_name from information_schema.schemata where schema_name like 'mathpix_staging%'"
     assert postgres.query(schemas) == [(other,)]
     assert postgres.query("select count(*) > 0 from mathpix.ocr_usage_by_usage_type") == [(True,)]
+    postgres.execute([f"drop schema {other}"])
 
 
 @pytest.mark.thorough
@@ -278,7 +279,7 @@ def test_rows_land_in_the_database_that_a_run_prints(cli: Cli, postgres: Warehou
     cli(*run)
     assert value(postgres, "count(*) from mathpix._dlt_loads") == loads + 1
     schemas = postgres.query("select schema_name from information_schema.schemata where schema_name ~ 'mathpix|meterhouse'")
-    assert {name for (name,) in schemas} == {"mathpix", "mathpix_staging", "meterhouse"}
+    assert {name for (name,) in schemas} == {"mathpix", "meterhouse"}
 
     def pipeline(self: PostgresDestination, name: str) -> dlt.Pipeline:
         folder = str(self.working_dir)
@@ -287,3 +288,37 @@ def test_rows_land_in_the_database_that_a_run_prints(cli: Cli, postgres: Warehou
     monkeypatch.setattr(PostgresDestination, "pipeline", pipeline)
     assert "FAILED mathpix: dlt has loaded" in " ".join(cli(*run, status=1).split())
     postgres.execute(["drop schema mathpix_dev cascade"])
+
+
+@pytest.mark.thorough
+def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -> None:
+    """Not by functions either: neither the user's own, nor those for sequences, large objects, files and the server."""
+    postgres.execute(
+        [
+            "create schema if not exists usage",
+            "create table usage.kept as select 1 as a",
+            "create sequence usage.numbers",
+            "create function usage.wipe() returns int language sql as 'delete from usage.kept returning a'",
+        ]
+    )
+    before = value(postgres, "current_setting('work_mem')")
+    queries = ("--destination", "postgres", "--csv")
+    assert cli("query", "select a from usage.kept", *queries).split() == ["a", "1"]
+    for change in (
+        "select usage.wipe()",
+        "select setval('usage.numbers', 7)",
+        "select nextval('usage.numbers')",
+        "select lo_create(0)",
+        "select lo_import('/etc/hosts')",
+        "select lo_export(1, '/tmp/x')",
+        "select pg_reload_conf()",
+        "select pg_read_file('/etc/hosts')",
+        "select set_config('transaction_read_only', 'off', false)",
+        "create table usage.made (a int)",
+    ):
+        assert "meterhouse: " in cli("query", change, *queries, status=2), change
+    cli("query", "select set_config('work_mem', '1MB', false)", *queries)
+    assert value(postgres, "current_setting('work_mem')") == before
+    assert value(postgres, "count(*) from usage.kept") == 1
+    assert value(postgres, "last_value from usage.numbers") == 1
+    assert value(postgres, "count(*) from pg_largeobject_metadata") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -259,6 +260,11 @@ def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
         ("delete from usage.cost_daily", "read-only"),
         (f"copy (select 1) to '{out}'", "disabled"),
         ("attach 'other.duckdb'", "disabled"),
+        ("set enable_external_access = true", "locked"),
+        ("call enable_logging('QueryLog')", "locked"),
+        # DuckDB would abort the process: it cannot open the log.
+        ("call enable_logging(storage='file', storage_path='log.csv'); select 1", "locked"),
+        ("pragma enable_profiling = 'json'", "locked"),
         ("selec", "syntax error"),
         ("from nowhere", "nowhere does not exist"),
     ):
@@ -267,6 +273,15 @@ def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     assert not out.exists()
     assert "exclude each other" in cli("query", sql, "--csv", "--json", status=2)
     assert json.loads(cli("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
+
+
+def test_csv_keeps_every_character(cli: Cli) -> None:
+    """Escape sequences, line breaks and quotes come back from a CSV reader as they are in the database."""
+    fill(cli.database)
+    values = ["\x1b[31mred\x1b[0m", "a\nb", 'say "no", twice', "\u202eb\x07", "é\u2028"]
+    parts = (" || ".join(f"chr({ord(character)})" for character in value) for value in values)
+    sql = f"select {', '.join(f'{part} as c{number}' for number, part in enumerate(parts))}"
+    assert list(csv.reader(io.StringIO(cli("query", sql, "--csv"), newline=""))) == [["c0", "c1", "c2", "c3", "c4"], values]
 
 
 @pytest.mark.parametrize(
