@@ -96,9 +96,10 @@ def public_location(location: str) -> str:
 def _require_parsable(name: str) -> None:
     """Checks the text of the credentials, before dlt takes what it cannot parse for the path of a file."""
     for key in (f"destination.{name}.credentials", "destination.credentials", "credentials"):
-        text: Any = dlt.secrets.get(key) or dlt.config.get(key)
-        if isinstance(text, str) and is_json(text):
-            parse_json(text, setting=key)
+        texts: list[Any] = [dlt.secrets.get(key), dlt.config.get(key)]
+        for text in texts:
+            if isinstance(text, str) and is_json(text):
+                parse_json(text, setting=key)
 
 
 def _require_plausible(setting: str, kind: str, location: str, credentials: Any) -> None:
