@@ -7,6 +7,7 @@ import pytest
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse.resolve import public_location
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -157,3 +158,41 @@ def test_settings_of_other_programs_are_ignored(cli: Cli) -> None:
         "[destination.theirs]\ndestination_type = 'duckdb'\ncredential = 'x'\n[github.sources]\na = 1\n"
     )
     cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")
+
+
+@pytest.mark.parametrize(
+    ("destination", "credentials", "error"),
+    [
+        ("duckdb", '{"database": "x.duckdb",}', "destination.duckdb.credentials begins like JSON, and is none"),
+        ("duckdb", f"md:usage?motherduck_token={SECRET}", "Use --destination motherduck"),
+        ("duckdb", f"postgresql://user:{SECRET}@host/usage", "is not the path of a file"),
+        ("duckdb", SECRET, "looks like a key"),
+        ("postgres", f"user:{SECRET}@host/usage", "destination.postgres.credentials cannot be parsed"),
+        ("postgres", f"postgresql://user:x@{SECRET}@host/usage", "Write the one in the password as %40"),
+        ("postgres", f"https://user:{SECRET}@host/usage", "Let it begin with postgres://"),
+        ("postgres", f"postgresql://user:x@host/usage\n{SECRET}", "has line breaks"),
+    ],
+)
+def test_the_error_for_wrong_credentials_shows_none_of_them(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, destination: str, credentials: str, error: str
+) -> None:
+    """dlt would take them for the path of a file, or its driver would repeat them."""
+    monkeypatch.setenv(f"DESTINATION__{destination.upper()}__CREDENTIALS", credentials)
+    line = refused(cli, *LOAD, "--destination", destination)
+    assert error in line
+    assert SECRET[3:] not in line
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://user:password@host/path?token=x#y", "https://host/path"),
+        ("s3://key:p@ssword@bucket/x", "s3://bucket/x"),
+        ("abfss://container@account.dfs.core.windows.net/x", "abfss://container@account.dfs.core.windows.net/x"),
+        ("localhost:5432/usage", "localhost:5432/usage"),
+        ("file:///home/me@work/x", "file:///home/me@work/x"),
+    ],
+)
+def test_a_location_has_no_user_and_no_query(location: str, shown: str) -> None:
+    """Every command prints the destination's location."""
+    assert public_location(location) == shown
