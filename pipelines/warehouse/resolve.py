@@ -135,11 +135,7 @@ def public_location(location: str) -> str:
 
 def _require_parsable(name: str) -> None:
     """Checks the text of the credentials, before dlt takes what it cannot parse for the path of a file."""
-<<<<<<< HEAD
     for key in (f"destination.{name}.credentials", "destination.credentials"):
-=======
-    for key in (f"destination.{name}.credentials", "destination.credentials", "credentials"):
->>>>>>> j-out
         texts: list[Any] = [dlt.secrets.get(key), dlt.config.get(key)]
         for text in texts:
             if isinstance(text, str) and is_json(text):
