@@ -118,7 +118,8 @@ def _require_plausible(setting: str, kind: str, location: str, credentials: Any)
                 f"{setting} is the address of a database at MotherDuck",
                 hint="Use --destination motherduck, with the token in DESTINATION__MOTHERDUCK__CREDENTIALS__PASSWORD.",
             )
-        if credentials.host or credentials.password or is_json(PurePath(location).name):
+        is_address = credentials.host or credentials.password or re.search(r"/[a-z][a-z0-9+.-]+:/", location)
+        if is_address or is_json(PurePath(location).name):
             raise ConfigurationError(f"{setting} is not the path of a file", hint="Write it as usage.duckdb.")
     if kind in {"duckdb", "filesystem"} and looks_like_key(PurePath(location).name):
         raise ConfigurationError(f"{setting} has the name of a file that looks like a key", hint="Write the path of a file.")
