@@ -10,6 +10,7 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, InvalidNativeValue
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from fsspec import get_filesystem_class
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
@@ -110,6 +111,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
                 "files are written as Delta tables, and deltalake is not installed", hint="pip install 'meterhouse[delta]'."
             )
         case "filesystem":
+            _require_protocol(name, configuration.protocol)
             return LakeDestination(name, kind, location, dlt_destination)
         case _:
             return Destination(name, kind, location, dlt_destination)
@@ -158,10 +160,22 @@ def _require_plausible(setting: str, kind: str, location: str, credentials: Any)
                 f"{setting} is the address of a database at MotherDuck",
                 hint="Use --destination motherduck, with the token in DESTINATION__MOTHERDUCK__CREDENTIALS__PASSWORD.",
             )
-        if credentials.host or credentials.password or is_json(PurePath(location).name):
+        is_address = credentials.host or credentials.password or re.search(r"/[a-z][a-z0-9+.-]+:/", location)
+        if is_address or is_json(PurePath(location).name):
             raise ConfigurationError(f"{setting} is not the path of a file", hint="Write it as usage.duckdb.")
     if kind in {"duckdb", "filesystem"} and looks_like_key(PurePath(location).name):
         raise ConfigurationError(f"{setting} has the name of a file that looks like a key", hint="Write the path of a file.")
+
+
+def _require_protocol(name: str, protocol: str) -> None:
+    """Checks that files can be written by this protocol, before a library refuses it without a hint."""
+    try:
+        get_filesystem_class(protocol)
+    except (ValueError, ImportError):
+        raise ConfigurationError(
+            f"destination.{name}.bucket_url has a protocol that is unknown, or whose package is not installed",
+            hint="Write a path, or an address such as s3://bucket/folder, and install its extra of dlt.",
+        ) from None
 
 
 def _reason(error: Exception) -> str:
