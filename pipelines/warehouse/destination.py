@@ -1,6 +1,7 @@
 """A destination of a run. This class fits every SQL destination of dlt; DuckDB and PostgreSQL override what differs."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -14,6 +15,18 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, all_held
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
+
+CONTAINERS = ("abfs", "az")
+"""How addresses begin in which the part before `@` is a container of Azure, and no user."""
+
+
+def public_location(location: str) -> str:
+    """An address without user, password, query string and fragment."""
+    scheme, separator, rest = location.rpartition("://")
+    if not separator:
+        return location
+    place = re.split("[?#]", rest, maxsplit=1)[0]
+    return scheme + separator + (place if scheme.startswith(CONTAINERS) else re.sub(r"^[^/]*@", "", place))
 
 
 @dataclass
@@ -134,7 +147,7 @@ class Destination:
 
     def _require_location(self, pipeline: dlt.Pipeline) -> None:
         with pipeline.destination_client() as client:
-            location = str(client.config.data_location())
+            location = public_location(str(client.config.data_location()))
         if location != self.location:
             raise LoadError(f"dlt has loaded into {location} instead of {self.location}")
 

@@ -12,7 +12,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from fsspec import get_filesystem_class
 
-from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.destination import Destination, public_location
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, own_staging_layout
@@ -29,9 +29,6 @@ from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
 DEFAULT_DATABASE = "meterhouse.duckdb"
-
-CONTAINERS = ("abfs", "az")
-"""How addresses begin in which the part before `@` is a container of Azure, and no user."""
 
 TABLE_FORMAT = "delta"
 """The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
@@ -124,15 +121,6 @@ def _require_unmoved(name: str) -> None:
     for variable in DLT_VARIABLES:
         if os.environ.get(variable):
             raise ConfigurationError(f"the environment variable {variable} {reason}", hint="Unset it for meterhouse.")
-
-
-def public_location(location: str) -> str:
-    """An address without user, password, query string and fragment."""
-    scheme, separator, rest = location.rpartition("://")
-    if not separator:
-        return location
-    place = re.split("[?#]", rest, maxsplit=1)[0]
-    return scheme + separator + (place if scheme.startswith(CONTAINERS) else re.sub(r"^[^/]*@", "", place))
 
 
 def _require_parsable(name: str) -> None:

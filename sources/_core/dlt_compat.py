@@ -22,6 +22,7 @@ from dlt.common.configuration.providers import ConfigTomlProvider, EnvironProvid
 from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_hint_not_resolvable
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.configuration.utils import TraceLogContext
 from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
 from dlt.extract.utils import wrap_parallel_iterator
@@ -105,7 +106,11 @@ def use_own_settings() -> None:
 
     A source in a dlt pipeline of the user's own keeps dlt's context: only meterhouse's command calls this. dlt's `reload`
     would initialize the runtime twice, which takes 20 ms, and lose providers such as a vault of secrets.
+
+    dlt also keeps the settings that it has resolved in the file trace.pickle, without those that are secrets by their type.
+    A key in a wrong place is not, so nothing is kept.
     """
+    TraceLogContext.logging_enabled = False
     active = Container()[PluggableRunContext]
     if type(active.context) is not OwnContext:
         runtime = active.context._runtime_config if type(active.context) is RunContext else None

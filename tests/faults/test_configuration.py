@@ -7,7 +7,7 @@ import pytest
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.warehouse.resolve import public_location
+from meterhouse.pipelines.warehouse.destination import public_location
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")

@@ -3,10 +3,10 @@
 import inspect
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ SETTINGS = {
             f"destination.{name}.{field}"
             for field in ("credentials", "destination_type", "credentials.password", "credentials.database", "bucket_url")
         ]
-        for name in ("duckdb", "postgres", "motherduck", "filesystem", "redshift")
+        for name in ("duckdb", "postgres", "filesystem")
     },
 }
 
@@ -100,6 +100,14 @@ def outputs(arguments: Iterable[str], posted: list[str]) -> tuple[int, str]:
     return result.exit_code, result.output + repr(result.exception) + "".join(posted)
 
 
+def placed(settings: Sequence[str], forms: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Settings with the forms and texts that they hold."""
+    for number, setting in enumerate(settings):
+        has_all = setting.endswith((".accounts", ".credentials"))
+        for form, text in list(forms.items())[None if has_all else number % 5 :: None if has_all else 5]:
+            yield setting, form, text
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("group", SETTINGS)
 def test_no_misplaced_key_is_shown(
@@ -110,9 +118,10 @@ def test_no_misplaced_key_is_shown(
     empty_working_directory: Path,
     dlt_data_dir: Path,
 ) -> None:
-    """Every setting holds a key in every form; `check` and, where that refuses it, `run` show nothing of it.
+    """Every setting holds a key; `check` and, where that refuses it, `run` show nothing of it.
 
-    Either kind of output of `run` has its turn, in every fourth case.
+    Accounts and credentials hold it in every form. In the other settings, and in the kinds of output of `run`, the forms
+    have their turns.
     """
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
     provider = group if group in PROVIDERS else "mathpix"
@@ -123,7 +132,7 @@ def test_no_misplaced_key_is_shown(
     forms = FORMS | (ADDRESSES if to else {})
     logs = cycle((["--log-format", "json"], [], ["--json"], []))
     shown, refused = [], 0
-    for setting, (form, text) in product(SETTINGS[group], forms.items()):
+    for setting, form, text in placed(SETTINGS[group], forms):
         with monkeypatch.context() as configured:
             if "accounts__eu" in setting:
                 configured.setenv(f"SOURCES__{provider.upper()}__ACCOUNTS", "eu")
@@ -136,9 +145,7 @@ def test_no_misplaced_key_is_shown(
         if SECRET[3:].lower() in output.lower() or "Traceback" in output:
             shown.append(f"{setting} {form}: {output}")
     assert shown == []
-    assert refused > len(SETTINGS[group])
+    assert refused > len(SETTINGS[group]) / 2
     files = [file for folder in (empty_working_directory, dlt_data_dir) for file in folder.rglob("*")]
     assert not [file for file in files if SECRET[3:].lower() in str(file).lower()]
-    # dlt keeps the settings that it resolved and that are no secrets by their type in the trace, in the user's own folder.
-    written = [file for file in files if file.is_file() and file.name != "trace.pickle"]
-    assert not [file for file in written if SECRET.encode() in file.read_bytes()]
+    assert not [file for file in files if file.is_file() and SECRET.encode() in file.read_bytes()]
