@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources._core.config.limits import Limits
+from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.billing import TABLES
 from meterhouse.sources.registry import PROVIDERS
 
@@ -124,6 +125,7 @@ def test_no_misplaced_key_is_shown(
     have their turns.
     """
     monkeypatch.setenv("SOURCES__HTTP__ATTEMPTS", "1")
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", utc_now().subtract(days=1).to_date_string())
     provider = group if group in PROVIDERS else "mathpix"
     for name, value in sandbox.variables().items():
         if name.startswith(f"SOURCES__{provider.upper()}__"):
