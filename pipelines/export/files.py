@@ -1,7 +1,7 @@
 """Writes the FOCUS views of a destination into one Parquet or CSV file."""
 
 import csv
-import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -94,7 +94,8 @@ def _with_nulls(
 @contextmanager
 def _replacing(file: Path) -> Iterator[Path]:
     """A temporary file that replaces `file` if the block succeeds, and is removed if it fails."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
+    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    unfinished.touch(exist_ok=False)  # follows no link that another user has put there
     try:
         yield unfinished
         unfinished.replace(file)

@@ -1,6 +1,6 @@
 """Writes the report of a destination to a file."""
 
-import os
+import secrets
 from pathlib import Path
 
 from meterhouse.pipelines.report.data import read_report_data
@@ -22,8 +22,9 @@ def write_report(destination: Destination, file: Path) -> int:
     with destination.reader() as reader:
         data = read_report_data(reader.rows, Path(destination.location).name)
     content = render(data).encode()
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
+    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
+        unfinished.touch(exist_ok=False)  # follows no link that another user has put there
         unfinished.write_bytes(content)
         unfinished.replace(file)
     except OSError as error:

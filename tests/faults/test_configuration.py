@@ -1,5 +1,6 @@
 """A wrong configuration ends with status 2 before any request, with an error that names the place and no secret."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.destination import public_location
+from meterhouse.sources._core.config.unknown_settings import read_files
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -196,3 +198,26 @@ def test_the_error_for_wrong_credentials_shows_none_of_them(
 def test_a_location_has_no_user_and_no_query(location: str, shown: str) -> None:
     """Every command prints the destination's location."""
     assert public_location(location) == shown
+
+
+@pytest.mark.parametrize("written_by", ["another user", "all users"])
+def test_refuses_settings_that_another_user_can_write(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written_by: str
+) -> None:
+    """A `base_url` in such a file would send the key to that user. An own file is read."""
+    settings = tmp_path / ".dlt" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text('[sources.mathpix]\nbase_url = "https://elsewhere.example"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    user = os.getuid() or 12345
+    monkeypatch.setattr(os, "geteuid", lambda: user)  # for root, dlt has another folder
+    read_files()
+    if written_by == "all users":
+        settings.parent.chmod(0o777)
+    elif os.getuid() == 0:
+        os.chown(settings, 54321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    output = cli(*LOAD, status=2)
+    assert f"other users of this machine can write {settings if written_by == 'another user' else settings.parent}" in output
+    assert len(sandbox.requests) == 0

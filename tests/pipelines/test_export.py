@@ -254,6 +254,19 @@ def test_replaces_an_existing_file(year: Exported, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_follows_no_link_in_place_of_the_temporary_file(
+    year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared folder, another user could put it there to have a file of the user overwritten."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    precious, file = tmp_path / "precious", tmp_path / "focus.csv"
+    precious.write_text("before")
+    (tmp_path / ".focus.csv.guessed.part").symlink_to(precious)
+    assert "cannot be written (File exists)" in year.export(str(file), status=1)
+    assert precious.read_text() == "before"
+
+
+@pytest.mark.thorough
 def test_a_failed_export_keeps_the_existing_file(year: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partial file would look like a complete month."""
 

@@ -30,10 +30,28 @@ def read_files() -> dict[Path, Mapping[str, Any]]:
     """Parses dlt's configuration files: those of the working directory and of the user.
 
     Raises:
-        ConfigurationError: a file cannot be read; the message names file and line, and shows none of its content.
+        ConfigurationError: a file cannot be read, or another user has written it; the message names file and line, and shows
+            none of its content.
     """
-    files = [folder / name for folder in settings_folders() for name in FILES]
+    of_project, *of_user = settings_folders()
+    for folder in of_user:
+        _require_own(folder)
+    files = [folder / name for folder in (of_project, *of_user) for name in FILES]
     return {file: _parsed(file) for file in files if file.is_file()}
+
+
+def _require_own(folder: Path) -> None:
+    """Checks the user's folder: without a home, it is in the temporary folder, where anyone may put a `base_url`."""
+    if os.name != "posix":
+        return
+    for path in (folder, *(folder / name for name in FILES)):
+        if path.is_file() or (path is folder and any((folder / name).exists() for name in FILES)):
+            status = path.stat()
+            if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
+                raise ConfigurationError(
+                    f"other users of this machine can write {path}, so meterhouse does not read its settings",
+                    hint=f"Remove it, or make it yours: chown and chmod o-w {path}. A writable HOME avoids shared folders.",
+                )
 
 
 def readable_by_others(files: Iterable[Path]) -> list[Path]:
