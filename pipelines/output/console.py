@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from rich.live import Live
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, json_text
 from meterhouse.pipelines.output.json_log import log_event
 from meterhouse.pipelines.output.progress import progress_table
+from meterhouse.pipelines.output.streams import forgiving_streams
 from meterhouse.pipelines.output.summary import print_summary, result_as_dict
 from meterhouse.pipelines.run.alerts import Alerts
 from meterhouse.pipelines.run.events import (
@@ -32,6 +33,9 @@ from meterhouse.sources._core.config.unknown_settings import read_files, readabl
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
 from meterhouse.sources._core.events import DurationEstimated
 from meterhouse.sources._core.visible import visible
+
+LOADING = frozenset({"run", "demo", "models"})
+"""Commands whose work is worth more than their output."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,9 @@ def command_output(
 ) -> Iterator[CommandOutput]:
     """The output of a command. Errors end the command with one line: status 2 for the configuration, 1 for all else."""
     has_log = log_format is LogFormat.JSON
+    streams = forgiving_streams() if command in LOADING else nullcontext()
     out = CommandOutput(Console(stderr=as_json, soft_wrap=False, quiet=has_log), as_json)
-    with json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
+    with streams, json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
         try:
             for file in readable_by_others(read_files()):  # before dlt reads them: its messages name no line
                 out.warn(f"{file} can be read by others on this machine: chmod 600 {file}")

@@ -257,6 +257,38 @@ def test_a_file_with_two_names_has_one_run_at_a_time(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("broken", "options"),
+    [(("stdout",), ()), (("stdout",), ("--json",)), (("stderr",), ("--log-format", "json")), (("stdout", "stderr"), ())],
+)
+def test_output_that_cannot_be_written_does_not_stop_a_run(
+    recent_cli: Cli, sandbox: Sandbox, broken: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    """On a full disk, the rows are loaded, the exit status is 0, and the other stream has a warning."""
+    with Path("/dev/full").open("w") as full:
+        streams = {name: full if name in broken else subprocess.PIPE for name in ("stdout", "stderr")}
+        command = [sys.executable, "-m", "meterhouse.pipelines.cli", *LOAD, *options]
+        run = subprocess.run(command, **streams, text=True, check=False)
+    assert run.returncode == 0
+    if len(broken) == 1 and "--log-format" not in options:
+        assert "WARNING  <stdout> cannot be written (No space left on device); the run goes on" in run.stderr
+    require_complete(recent_cli, sandbox, TWO)
+
+
+@pytest.mark.thorough
+def test_a_run_outlives_the_reader_of_its_output(recent_cli: Cli, sandbox: Sandbox) -> None:
+    """As with `meterhouse run | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "meterhouse.pipelines.cli", *LOAD]
+    run = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert run.returncode == 0
+    assert "cannot be written (Broken pipe)" in run.stderr
+    require_complete(recent_cli, sandbox, TWO)
+
+
+@pytest.mark.thorough
 def test_a_working_directory_removed_during_a_run(
     loaded_cli: Cli, sandbox: Sandbox, start: Start, dlt_data_dir: Path
 ) -> None:
