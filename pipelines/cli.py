@@ -19,7 +19,7 @@ import typer
 from meterhouse.pipelines.export.focus import Dataset, Format, Version
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
-from meterhouse.pipelines.transform import PROJECT, RunTests
+from meterhouse.pipelines.transform import PROJECT, DataTestMode
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -41,11 +41,11 @@ DestinationName = Annotated[
 ]
 Wait = Annotated[
     str | None,
-    typer.Option("--wait", metavar="SPAN", help="Wait this long for another run on the destination, e.g. 10m."),
+    typer.Option("--wait", metavar="DURATION", help="How long to wait for another run, e.g. 10m. A bare number is days."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 TestsOption = Annotated[
-    RunTests,
+    DataTestMode,
     typer.Option(
         "--tests",
         help="When to run the data tests. changed: once a day (UTC), and after a change of code, billing data or accounts.",
@@ -83,7 +83,7 @@ def run(
     until: Annotated[str | None, typer.Option(metavar="D", help="End of the backfill, excluded. Default: now.")] = None,
     destination: DestinationName = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Load only; do not build the SQL models.")] = False,
-    tests: TestsOption = RunTests.CHANGED,
+    tests: TestsOption = DataTestMode.CHANGED,
     wait: Wait = None,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Start at initial_date again.")] = False,
     clear_billing: Annotated[
@@ -218,7 +218,7 @@ def ui(destination: DestinationName = None) -> None:
 def models(
     destination: DestinationName = None,
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the dbt project, and exit.")] = False,
-    tests: TestsOption = RunTests.ALL,
+    tests: TestsOption = DataTestMode.ALL,
     wait: Wait = None,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
@@ -254,7 +254,7 @@ def check(
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option("--max-age", metavar="SPAN", help="Exit with 1 if a table is older, e.g. 36h or '2 days'."),
+        typer.Option("--max-age", metavar="DURATION", help="Exit with 1 if a table is older, e.g. 36h or '2 days'."),
     ] = None,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,

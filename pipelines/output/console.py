@@ -30,9 +30,9 @@ from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState, new_run_id
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
+from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
 from meterhouse.sources._core.events import DurationEstimated
-from meterhouse.sources._core.visible import visible
 
 LOADING = frozenset({"run", "demo", "models"})
 """Commands whose work is worth more than their output."""
@@ -48,16 +48,17 @@ class CommandOutput:
     warnings: list[str] = field(default_factory=list)
 
     def print(self, text: str) -> None:
-        """Prints one line, with visible control characters.
+        """Prints one line with control characters escaped.
 
         It wraps on a terminal only, so that mail and grep get whole lines.
         """
-        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
+        escaped, wraps_softly = escape_control_characters(text), not self.console.is_terminal
+        self.console.print(escaped, markup=False, highlight=False, soft_wrap=wraps_softly)
 
     def print_error(self, text: str) -> None:
         """Prints one line on stderr, with visible control characters."""
         if not self.console.quiet:
-            typer.echo(visible(text), err=True)
+            typer.echo(escape_control_characters(text), err=True)
 
     def print_object(self, value: Any) -> None:
         """Prints the object for a machine, with `--json`."""

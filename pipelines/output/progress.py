@@ -8,7 +8,7 @@ from rich.text import Text
 
 from meterhouse.pipelines.output.tables import make_table
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.sources._core.visible import visible
+from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.windows import utc_now
 
 
@@ -30,7 +30,9 @@ def progress_table(state: RunState) -> Group:
             "–" if time_left is None else _clock(time_left),
         )
     models = state.finished_models
-    lines = [Text(f"models    {len(models)} built or tested, {visible(models[-1])}"[:79])] if models else []
+    lines = []
+    if models:
+        lines.append(Text(f"models    {len(models)} built or tested, {escape_control_characters(models[-1])}"[:79]))
     return Group(table, *lines)
 
 

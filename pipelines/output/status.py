@@ -11,7 +11,7 @@ from rich.text import Text
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, queries
-from meterhouse.sources._core.visible import visible
+from meterhouse.sources._core.control_characters import escape_control_characters
 
 WIDTH = 80
 NAME_WIDTH = 20
@@ -153,5 +153,5 @@ def _cents(amount: Decimal | None) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    clean = visible(text)
+    clean = escape_control_characters(text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.output.json_lines import json_text
+from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources._core.visible import visible
 
 NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
 
@@ -31,7 +31,7 @@ def make_table(title: str, *columns: str) -> Table:
 
 def cell(text: str) -> str:
     """A name as a table's cell, without effect on the table or the terminal."""
-    return escape(visible(text))
+    return escape(escape_control_characters(text))
 
 
 def display_value(value: Any) -> str:

@@ -25,12 +25,12 @@ from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.query import Row, queries
 from meterhouse.sources._core.config.parse import parse_choices
 from meterhouse.sources._core.config.unknown_settings import require_known
+from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources._core.http.auth import is_loopback
 from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
 from meterhouse.sources._core.schema import TIMESTAMP
-from meterhouse.sources._core.visible import visible
 
 SETTINGS = ("webhook", "on", "budgets")
 KINDS = ("failures", "anomalies", "budgets")
@@ -200,5 +200,5 @@ def _subject(*parts: object) -> str:
 
 def _escaped(text: str) -> str:
     """One line that Slack shows as plain text: a name in it cannot become a link or mention a user."""
-    plain = visible(text)[:500]
+    plain = escape_control_characters(text)[:500]
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

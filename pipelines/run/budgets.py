@@ -63,7 +63,9 @@ def configured_budgets() -> tuple[Budget, ...]:
 
 def _budget(name: str, value: str) -> Budget:
     if looks_like_key(name):  # an alert shows it
-        raise ConfigurationError(f"{SECTION}.budgets has a key as a name", hint="Name an account, such as mathpix/europe.")
+        raise ConfigurationError(
+            f"a name in {SECTION}.budgets looks like a key", hint="Use total, a provider, or provider/account."
+        )
     match = AMOUNT.fullmatch(value.strip())
     if match is None:
         raise ConfigurationError(f"{SECTION}.budgets.{name} is not an amount and a currency", hint="Write it as '500 USD'.")

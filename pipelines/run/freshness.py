@@ -89,7 +89,7 @@ def fetched(destination: Destination, provider: str) -> list[Row]:
         with destination.reader(provider) as reader:
             log, loads = (reader.table_name(provider, name) for name in ("fetched_windows", "_dlt_loads"))
             columns, _ = reader.tuples(f"select * from {log} where 1 = 0")  # noqa: S608
-            has_loads = "load_id" in {name.lower() for name in columns}  # not if only an earlier version has loaded it
+            has_loads = "load_id" in {name.lower() for name in columns}  # not in earlier versions
             _, rows = reader.tuples(FETCHED.format(log=log, where=WHOLE_LOADS.format(loads=loads) if has_loads else ""))
     except NotBuilt:
         return []

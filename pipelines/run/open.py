@@ -94,12 +94,11 @@ def open_sources(
             continue
         except ConfigurationException as error:
             # dlt could not convert a setting to its declared type. Its message may hold the value.
-            field, wanted = (
-                getattr(error, "field_name", "*"),
-                getattr(getattr(error, "hint", None), "__name__", "another type"),
-            )
+            field, wanted = getattr(error, "field_name", None), getattr(getattr(error, "hint", None), "__name__", None)
             raise ConfigurationError(
-                f"sources.{provider}.{field} cannot be read as {wanted}",
+                f"sources.{provider}.{field} is not of type {wanted}"
+                if field and wanted
+                else f"a setting in [sources.{provider}] has the wrong type",
                 hint=f"Correct it in [sources.{provider}] or in the environment.",
             ) from None
         if unknown := set(selection.tables) - set(source.selected_resources):
@@ -129,5 +128,10 @@ def require_known_settings(providers: Iterable[str]) -> None:
     for name in providers:
         provider = PROVIDERS[name]
         known = inspect.signature(provider.source).parameters.keys() - {"observer"}
-        require_unset("sources", known, reason="belongs to no provider", hint=f"Set it in [sources.{name}], or remove it.")
+        require_unset(
+            "sources",
+            known,
+            reason="applies to no provider",
+            hint=f"Set it for a provider, as in [sources.{name}], or remove it.",
+        )
         require_known(f"sources.{name}", known, tables=("accounts", provider.source_name))

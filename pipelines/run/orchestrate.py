@@ -19,7 +19,7 @@ from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingF
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.transform import RunTests
+from meterhouse.pipelines.transform import DataTestMode
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
@@ -32,7 +32,7 @@ def run_all(
     state: RunState,
     *,
     models: bool,
-    tests: RunTests = RunTests.ALL,
+    tests: DataTestMode = DataTestMode.ALL,
     billing: Mapping[str, str] | None = None,
     clear_billing: bool = False,
     rebuild: bool = False,
@@ -75,7 +75,7 @@ def run_all(
         return result
 
 
-def _build(destination: Destination, state: RunState, tests: RunTests, *, rebuild: bool) -> BuildResult:
+def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:
     result = None if rebuild else cached_build(destination, tests)
     result = result or build(destination, tests, on_node=lambda name: state.observe(ModelFinished(name)))
     state.observe(ModelsBuilt(result))

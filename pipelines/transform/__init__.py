@@ -7,7 +7,7 @@ PROJECT = Path(__file__).parent
 """The folder of the dbt project: `meterhouse models --path` prints it, to be installed as a `local:` package."""
 
 
-class RunTests(StrEnum):
+class DataTestMode(StrEnum):
     """When a build runs the data tests."""
 
     ALL = "all"

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from meterhouse.pipelines.transform import PROJECT, RunTests
+from meterhouse.pipelines.transform import PROJECT, DataTestMode
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
 from meterhouse.pipelines.transform.dbt_compat import without_debug_events
@@ -26,7 +26,7 @@ from meterhouse.sources.registry import PROVIDERS
 class BuildResult:
     """How many models and seeds dbt built, the data tests, and a line for each model or test that failed.
 
-    `data_tests`: of this build, or of an earlier one if they need not run again; None if no tests were wanted.
+    `data_tests`: those of this build, or of an earlier build if this one skipped them; None if there are none.
     `up_to_date`: an earlier run built the models, and nothing has changed since.
     """
 
@@ -58,22 +58,22 @@ def require_models(destination: Destination) -> None:
         ) from None
 
 
-def cached_build(destination: Destination, tests: RunTests) -> BuildResult | None:
+def cached_build(destination: Destination, tests: DataTestMode) -> BuildResult | None:
     """The result of the last build, if a new one would change nothing; None if that is uncertain.
 
     Only on DuckDB: on a server, a change by another client cannot be detected as quickly.
     """
-    if destination.file is None or tests is RunTests.ALL:
+    if destination.file is None or tests is DataTestMode.ALL:
         return None
     cached = last_build(destination.file, PROJECT)
-    if cached is None or (cached.data_tests is None and tests is RunTests.CHANGED):
+    if cached is None or (cached.data_tests is None and tests is DataTestMode.CHANGED):
         return None
     return BuildResult(cached.built, cached.data_tests, up_to_date=True)
 
 
 def build(
     destination: Destination,
-    tests: RunTests,
+    tests: DataTestMode,
     *,
     on_node: Callable[[str], None] = lambda name: None,  # noqa: ARG005
 ) -> BuildResult:
@@ -88,8 +88,8 @@ def build(
     if destination.file is not None:
         forget(destination.file)
     now = utc_now()
-    recorded = recorded_tests(destination, PROJECT, now) if tests is RunTests.CHANGED else None
-    skips_tests = tests is RunTests.NONE or recorded is not None
+    recorded = recorded_tests(destination, PROJECT, now) if tests is DataTestMode.CHANGED else None
+    skips_tests = tests is DataTestMode.NONE or recorded is not None
     if not skips_tests:
         forget_tests(destination)
     work = destination.working_dir / "transform"

@@ -1,7 +1,7 @@
 """Decides whether a build runs the data tests, which take half of its time.
 
-A build whose tests passed leaves a record in its database. With `RunTests.CHANGED`, a build on the same day (UTC) runs none,
-and repeats the warnings of the record, unless one of these has changed:
+A build whose tests passed leaves a record in its database. With `DataTestMode.CHANGED`, a build on the same day (UTC) skips
+the tests and repeats the recorded warnings, unless one of these has changed:
 
 - the files of the dbt project, the versions of the packages that run it, and dbt's own settings in the environment;
 - every value of the billing tables: prices, credits, fees, invoices;

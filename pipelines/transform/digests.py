@@ -1,4 +1,4 @@
-"""Digests of the code that builds the models. Another digest means that a build may give other results."""
+"""Digests of the code that builds the models. If a digest changes, a build may give other results."""
 
 import hashlib
 import os

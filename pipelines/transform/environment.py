@@ -1,7 +1,7 @@
 """Which variables of dbt may be set in the environment of a build.
 
-dbt reads nearly each of its options from a variable, `DBT_EMPTY` or `DBT_ENGINE_EMPTY`. With some of them a build succeeds
-without all models, or with models that lack rows.
+dbt reads almost every option from a variable, such as `DBT_EMPTY` or `DBT_ENGINE_EMPTY`. Some of them make a build succeed
+with models or rows missing.
 """
 
 import os
@@ -109,5 +109,5 @@ def require_neutral_environment() -> None:
         if variable.startswith("DBT_") and option in REFUSED and os.environ[variable]:
             raise ConfigurationError(
                 f"the environment variable {variable} would change which models, rows or tests dbt builds",
-                hint=f"Unset it for meterhouse: env -u {variable} meterhouse …, or load without models: --no-models.",
+                hint=f"Unset it for meterhouse: env -u {variable} meterhouse …, `run --no-models` loads without dbt.",
             )

@@ -13,11 +13,11 @@ import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
-from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, all_held
+from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
 
-CONTAINERS = ("abfs", "az")
-"""How addresses begin in which the part before `@` is a container of Azure, and no user."""
+CONTAINER_SCHEMES = ("abfs", "az")
+"""Schemes of URLs in which the part before `@` is an Azure container, not a user."""
 
 
 def public_location(location: str) -> str:
@@ -26,7 +26,7 @@ def public_location(location: str) -> str:
     if not separator:
         return location
     place = re.split("[?#]", rest, maxsplit=1)[0]
-    return scheme + separator + (place if scheme.startswith(CONTAINERS) else re.sub(r"^[^/]*@", "", place))
+    return scheme + separator + (place if scheme.startswith(CONTAINER_SCHEMES) else re.sub(r"^[^/]*@", "", place))
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Destination:
         Raises:
             LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.
         """
-        with all_held(self.run_locks(), self.location, wait, on_wait):
+        with hold_all(self.run_locks(), self.location, wait, on_wait):
             yield
 
     def exists(self) -> bool:
@@ -136,7 +136,7 @@ class Destination:
             yield SqlClientReader(client, self.location)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
-        """Checks that the load packages are in the database and in the dataset that the run has printed.
+        """Checks that dlt has recorded the load packages in this database, in the pipeline's dataset.
 
         Raises:
             LoadError: dlt has written to another place.
@@ -149,7 +149,7 @@ class Destination:
         with pipeline.destination_client() as client:
             location = public_location(str(client.config.data_location()))
         if location != self.location:
-            raise LoadError(f"dlt has loaded into {location} instead of {self.location}")
+            raise LoadError(f"dlt has loaded into {location} instead of {self.location}. Check [destination]")
 
     def _require_recorded(self, reader: Reader, dataset: str, load_ids: Sequence[str]) -> None:
         if not load_ids:
@@ -158,7 +158,8 @@ class Destination:
         markers = ", ".join(["%s"] * len(load_ids))
         recorded = reader.tuples_of_built([f"select load_id from {loads} where load_id in ({markers})"], *load_ids)  # noqa: S608
         if missing := set(load_ids) - {load_id for (load_id,) in recorded}:
-            raise LoadError(f"dlt has loaded {', '.join(sorted(missing))} elsewhere: {self.location} lacks it in {loads}")
+            ids = ", ".join(sorted(missing))
+            raise LoadError(f"dlt has not recorded load {ids} in {loads} of {self.location}. Check [destination]")
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Runs one statement that changes the database. A parameter is written `%s` in every dialect.

@@ -61,7 +61,7 @@ class DuckDBDestination(Destination):
         return "main" if self.file.stem.lower() == name else name
 
     def run_locks(self) -> list[RunLock]:
-        """One more lock, beside the file itself: it may have other names, and other users other working directories."""
+        """Adds a lock file beside the database, because the file may have several names and users."""
         file = self.file.resolve()
         return [*super().run_locks(), FileLock(file.with_name(f"{file.name}.lock"))]
 
@@ -128,7 +128,7 @@ class DuckDBDestination(Destination):
             yield DuckDBReader(connection, self)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
-        """Checks that the load packages are in the file and in the dataset that the run has printed.
+        """Checks that dlt has recorded the load packages in this file, in the pipeline's dataset.
 
         Raises:
             LoadError: dlt has written to another place.

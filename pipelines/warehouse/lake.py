@@ -16,13 +16,13 @@ class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
 
     def run_locks(self) -> list[RunLock]:
-        """One more lock in a folder of this machine, which may have several names; a bucket has none."""
+        """Adds a lock file in a local folder; a bucket has none."""
         folder = self.location.removeprefix("file://")
         is_local = folder != self.location or "://" not in folder
         return [*super().run_locks(), *([FileLock(Path(folder).resolve() / "meterhouse.lock")] if is_local else [])]
 
     def loaded_accounts(self, datasets: Iterable[str]) -> dict[str, set[str]]:
-        """As elsewhere, read by the `deltalake` library: DuckDB would download an extension."""
+        """Reads the log with `deltalake`; DuckDB would have to download an extension."""
         accounts = {}
         for name in datasets:
             for table in self._delta_tables(name, ["fetched_windows"]).values():

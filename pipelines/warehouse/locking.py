@@ -1,6 +1,6 @@
 """One run at a time on a destination.
 
-Two runs at once would lose rows: both replace the windows that they have fetched, from the same cursor. Every destination
+Two runs at once would lose rows: both start at the same cursor and replace the same windows. Every destination
 has one or more locks. A run holds all of them from before it reads the cursor until after the last commit.
 """
 
@@ -34,7 +34,7 @@ class RunLock(ABC):
 
 
 class FileLock(RunLock):
-    """A lock of the operating system on a file, which stays when the lock is released. Its folder is created."""
+    """An operating-system lock on a file. Release keeps the file; acquire creates its folder."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -50,7 +50,7 @@ class FileLock(RunLock):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             return bool(self._lock.acquire(blocking=False))
         except OSError as error:
-            raise LoadError(f"{self._file.parent} cannot be written ({error.strerror})") from None
+            raise LoadError(f"{self._file} cannot be locked ({error.strerror}). Make its folder writable") from None
 
     def release(self) -> None:
         """Releases the lock, if this run holds it."""
@@ -87,8 +87,8 @@ class AdvisoryLock(RunLock):
 
 
 @contextmanager
-def all_held(locks: Sequence[RunLock], location: str, wait: timedelta | None, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Holds all locks within the block, after waiting for another run for at most `wait`; `on_wait` is called before that.
+def hold_all(locks: Sequence[RunLock], location: str, wait: timedelta | None, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Holds all locks within the block. It waits for another run for at most `wait`, and calls `on_wait` before that.
 
     Raises:
         LoadError: another run still holds one of them.
@@ -101,7 +101,7 @@ def all_held(locks: Sequence[RunLock], location: str, wait: timedelta | None, on
             while not lock.acquire():
                 if time.monotonic() >= end:
                     raise LoadError(
-                        f"another run is at work on {location}. Run again after it, or wait for it: `--wait 10m`"
+                        f"another run is using {location}. Run again after it; `run` and `models` can wait: `--wait 10m`"
                     )
                 if not is_waiting:
                     on_wait()

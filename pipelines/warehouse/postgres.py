@@ -30,7 +30,7 @@ OWN_STAGING = re.compile(r"\w+_staging_run_[0-9a-f]{8}")
 
 
 def own_staging_layout() -> str:
-    """A layout for the names of staging datasets that no other run uses, so that not even a lost lock mixes two runs."""
+    """A staging layout that no other run uses, so that runs stay apart even if a lock is lost."""
     return f"%s_staging_run_{secrets.token_hex(4)}"
 
 
@@ -41,7 +41,7 @@ class PostgresDestination(Destination):
     has_models: ClassVar[bool] = True
 
     def run_locks(self) -> list[RunLock]:
-        """One more lock, in the database: runs on other machines hold it, too."""
+        """Adds a lock in the database, which runs on other machines see."""
         return [*super().run_locks(), AdvisoryLock(self.location, lambda: self.pipeline("usage").sql_client())]
 
     def create(self) -> None:

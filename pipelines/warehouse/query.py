@@ -77,7 +77,7 @@ class Reader(ABC):
         """The qualified and quoted name of a table."""
 
     def isolate(self) -> None:  # noqa: B027 - not every destination has a way to
-        """Denies the queries that follow any change, and any access to other files."""
+        """Makes later queries read-only and keeps them from other files; by default, it does nothing."""
 
     @abstractmethod
     def _cursor(self, sql: str, parameters: Sequence[Any]) -> AbstractContextManager[Any]:

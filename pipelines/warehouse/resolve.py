@@ -134,25 +134,27 @@ def _require_parsable(name: str) -> None:
 
 def _require_plausible(setting: str, kind: str, location: str, credentials: Any) -> None:
     """Checks what will be printed: that no part of a password or token was taken for a host, a path or a name."""
+    if kind == "filesystem":
+        setting = setting.replace(".credentials", ".bucket_url")
     if not location.isprintable():
         raise ConfigurationError(f"{setting} has line breaks or control characters", hint="Write it again, without them.")
     if "@" in (getattr(credentials, "host", None) or ""):
-        raise ConfigurationError(f"{setting} has two @", hint="Write the one in the password as %40.")
+        raise ConfigurationError(f'{setting} contains two "@"', hint="Write the one in the password as %40.")
     if kind in {"postgres", "redshift"} and not str(credentials.drivername).startswith(("postgres", "redshift")):
-        raise ConfigurationError(  # the driver would repeat the whole address in its error
-            f"{setting} is not the address of a {kind} server", hint=f"Let it begin with {kind}://."
+        raise ConfigurationError(  # the driver would repeat the whole URL in its error
+            f"{setting} is not a {kind} URL", hint=f"Start it with {kind}://."
         )
     if kind == "duckdb":
         if re.search(r"(^|/)(md|motherduck):|motherduck_token", location, re.IGNORECASE):
             raise ConfigurationError(
-                f"{setting} is the address of a database at MotherDuck",
+                f"{setting} is a MotherDuck URL",
                 hint="Use --destination motherduck, with the token in DESTINATION__MOTHERDUCK__CREDENTIALS__PASSWORD.",
             )
-        is_address = credentials.host or credentials.password or re.search(r"/[a-z][a-z0-9+.-]+:/", location)
-        if is_address or is_json(PurePath(location).name):
+        is_url = credentials.host or credentials.password or re.search(r"/[a-z][a-z0-9+.-]+:/", location)
+        if is_url or is_json(PurePath(location).name):
             raise ConfigurationError(f"{setting} is not the path of a file", hint="Write it as usage.duckdb.")
     if kind in {"duckdb", "filesystem"} and looks_like_key(PurePath(location).name):
-        raise ConfigurationError(f"{setting} has the name of a file that looks like a key", hint="Write the path of a file.")
+        raise ConfigurationError(f"the file name in {setting} looks like a key", hint="Write the path of a file.")
 
 
 def _require_protocol(name: str, protocol: str) -> None:
@@ -162,7 +164,7 @@ def _require_protocol(name: str, protocol: str) -> None:
     except (ValueError, ImportError):
         raise ConfigurationError(
             f"destination.{name}.bucket_url has a protocol that is unknown, or whose package is not installed",
-            hint="Write a path, or an address such as s3://bucket/folder, and install its extra of dlt.",
+            hint="Use a path, or a URL such as s3://bucket/folder; the URL needs a dlt extra, such as dlt[s3].",
         ) from None
 
 

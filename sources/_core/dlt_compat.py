@@ -31,7 +31,7 @@ OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "provid
 """The top sections whose settings have an effect on meterhouse. `extract` has the number of tables to request at a time."""
 
 NOT_OF_SOURCES = frozenset({"schema", "normalize", "load", "data_writer", "destination"})
-"""Sections of dlt that it also looks for in `sources`; they decide which tables rows land in, and how."""
+"""Sections that dlt also looks up below `sources`; they decide which tables rows land in, and how."""
 
 
 def is_own(sections: Sequence[str]) -> bool:
@@ -107,8 +107,8 @@ def use_own_settings() -> None:
     A source in a dlt pipeline of the user's own keeps dlt's context: only meterhouse's command calls this. dlt's `reload`
     would initialize the runtime twice, which takes 20 ms, and lose providers such as a vault of secrets.
 
-    dlt also keeps the settings that it has resolved in the file trace.pickle, without those that are secrets by their type.
-    A key in a wrong place is not, so nothing is kept.
+    dlt also writes the settings that it resolved to trace.pickle, except those typed as secrets. A misplaced key has another
+    type, so this is turned off.
     """
     TraceLogContext.logging_enabled = False
     active = Container()[PluggableRunContext]

@@ -1,7 +1,7 @@
 """The table `fetched_windows`: one row for each window that a run read, of all tables of a provider.
 
-dlt commits the tables of a load one by one, so the row may be there before the rows of its window. `load_id` tells: dlt's
-table `_dlt_loads` records a load once all of its tables are written. A row whose load is not recorded proves nothing.
+dlt commits the tables of a load one by one, so the row may be there before the rows of its window. `load_id` shows whether
+they are: dlt's table `_dlt_loads` records a load once all of its tables are written.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,10 @@ _SCHEMA = arrow_schema(
         count("row_count", "rows of the window"),
         instant("fetched_at", "when the window was fetched"),
         computed(
-            "load_id", pa.string(), "the load that brought the row; null if an earlier version loaded it", nullable=True
+            "load_id",
+            pa.string(),
+            "id of the dlt load; null without a pipeline, and in rows of earlier versions",
+            nullable=True,
         ),
     ]
 )

@@ -72,7 +72,7 @@ class SourceBuilder:
         return f"sources.{self.provider}.{name}"
 
     def duration(self, name: str, value: str) -> timedelta:
-        """A length of time, such as `7 days`."""
+        """A duration, such as `7 days`."""
         return parse_duration(value, setting=self.setting(name))
 
     def number(self, name: str, value: int, *, least: int = 1, most: int | None = None) -> int:

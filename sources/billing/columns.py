@@ -115,8 +115,8 @@ def _units(text: str) -> Decimal:
     return number
 
 
-_DAYS = date(2000, 1, 1), date(2099, 12, 31)
-"""The first and the last day that can be meant. A year such as 0026 or 9999 would book fees for centuries."""
+_DATE_RANGE = date(2000, 1, 1), date(2099, 12, 31)
+"""The dates that are allowed. A typo such as year 0026 or 9999 would charge fees for centuries."""
 
 
 def _day(name: str, description: str, *, blank: bool = False) -> Column:
@@ -129,9 +129,9 @@ def _day(name: str, description: str, *, blank: bool = False) -> Column:
             pass
         if day is None:
             raise ValueError(f"{_quoted(text)} is not a date; write it like 2026-01-31")
-        if not _DAYS[0] <= day <= _DAYS[1]:
-            end = "; leave it blank for no end" if blank and day > _DAYS[1] else ""
-            raise ValueError(f"{day} is not between {_DAYS[0]} and {_DAYS[1]}{end}")
+        if not _DATE_RANGE[0] <= day <= _DATE_RANGE[1]:
+            end = "; leave it blank for no end" if blank and day > _DATE_RANGE[1] else ""
+            raise ValueError(f"{day} is not between {_DATE_RANGE[0]} and {_DATE_RANGE[1]}{end}")
         return day
 
     return _column(name, pa.date32(), parse, description, blank=blank)

@@ -1,4 +1,4 @@
-"""Checks that names in billing tables refer to something: a price of a misspelt billing account would have no effect."""
+"""Checks that names in billing tables refer to something: a price of a misspelled billing account would have no effect."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def _check_billing_accounts(rows: Sequence[Row], payers: Mapping[str, set[str]])
         provider, name = row.text_key("provider", "billing_account")
         known = payers.get(provider)
         if known and name and name not in known:
-            reason = f"no account of {provider} is billed to {name!r}; {_nearest(name, known)}; see the table accounts"
+            reason = f"no account of {provider} is billed to {name!r} (see the table accounts); {_nearest(name, known)}"
             yield row.error("billing_account", reason)
 
 

@@ -81,7 +81,7 @@ def test_the_error_for_another_encoding_names_its_line(cli: Cli) -> None:
         ("[sources.mathpics]\napp_id = 'x'", "[sources.mathpics], which .dlt/config.toml sets, is not known. Did you mean mathpix?"),  # noqa: E501
         ("[sources.mathpix.account.europe]\napp_id = 'x'", "[sources.mathpix.account]"),
         ("[sources.mathpix.accounts.europe]\napp_id = 'x'\napp_key = 'k'\nbase_ulr = 'x'", "Did you mean base_url?"),
-        ("[sources]\napi_key = 'secret'", "sources.api_key, which .dlt/config.toml sets, belongs to no provider. Set it in [sources.reducto]"),  # noqa: E501
+        ("[sources]\napi_key = 'secret'", "sources.api_key, which .dlt/config.toml sets, applies to no provider. Set it in [sources.reducto]"),  # noqa: E501
         ("[source.mathpix]\nbase_url = 'https://eu.example'", "[source], which .dlt/config.toml sets, is not known. Did you mean sources?"),  # noqa: E501
         ("[alert]\nwebhook = 'x'", "[alert], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
         ("[destinations.duckdb]\ncredentials = 'x'", "[destinations], which .dlt/config.toml sets, is not known. Did you mean destination?"),  # noqa: E501
@@ -165,13 +165,13 @@ def test_settings_of_other_programs_are_ignored(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("destination", "credentials", "error"),
     [
-        ("duckdb", '{"database": "x.duckdb",}', "destination.duckdb.credentials begins like JSON, and is none"),
+        ("duckdb", '{"database": "x.duckdb",}', "destination.duckdb.credentials is not valid JSON"),
         ("duckdb", f"md:usage?motherduck_token={SECRET}", "Use --destination motherduck"),
         ("duckdb", f"postgresql://user:{SECRET}@host/usage", "is not the path of a file"),
         ("duckdb", SECRET, "looks like a key"),
         ("postgres", f"user:{SECRET}@host/usage", "destination.postgres.credentials cannot be parsed"),
         ("postgres", f"postgresql://user:x@{SECRET}@host/usage", "Write the one in the password as %40"),
-        ("postgres", f"https://user:{SECRET}@host/usage", "Let it begin with postgres://"),
+        ("postgres", f"https://user:{SECRET}@host/usage", "Start it with postgres://"),
         ("postgres", f"postgresql://user:x@host/usage\n{SECRET}", "has line breaks"),
     ],
 )

@@ -227,7 +227,7 @@ def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sand
     run = start("run", first, "--no-models")
     run.wait_for_request(sandbox)
     recent_cli("run", second, "--no-models", status=1)
-    assert "another run is at work" in recent_cli.output
+    assert "another run is using" in recent_cli.output
     assert not [request for request in sandbox.requests if request.path.startswith(DESCRIPTIONS[second].prefix)]
     assert run.wait() == 0
     recent_cli("run", second, "--no-models")
@@ -236,10 +236,10 @@ def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sand
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["link.duckdb", "folder/../meterhouse.duckdb"])
-def test_a_file_with_two_names_has_one_run_at_a_time(
+def test_locks_a_file_under_all_its_names(
     recent_cli: Cli, sandbox: Sandbox, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A run by another name of the file and from another working directory is refused, or waits with `--wait`."""
+    """A run under another name of the file and with another dlt data folder is refused, or waits with `--wait`."""
     first, second = TWO
     sandbox.faults.add(Fault(path=FIRST.prefix, times=1, delay=2))
     run = start("run", first, "--no-models")
@@ -250,7 +250,7 @@ def test_a_file_with_two_names_has_one_run_at_a_time(
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", name)
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
     recent_cli("run", second, "--no-models", status=1)
-    assert "another run is at work" in recent_cli.output
+    assert "another run is using" in recent_cli.output
     assert "waiting for another run" in recent_cli("run", second, "--no-models", "--wait", "2m")
     assert run.wait() == 0
     require_complete(recent_cli, sandbox, TWO)

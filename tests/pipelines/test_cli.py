@@ -88,13 +88,13 @@ def test_reports_a_wrong_command_line_in_one_line(
     ("setting", "value", "message"),
     [
         ("TIMESPAN", "year", "sources.mathpix.timespan is not a unit of time. Use hour, day, week or month."),
-        ("LOOKBACK", "a while", "sources.mathpix.lookback is not a length of time"),
+        ("LOOKBACK", "a while", "sources.mathpix.lookback is not a duration"),
         ("INITIAL_DATE", "2026-31-01", "sources.mathpix.initial_date is not a date"),
         ("BASE_URL", "http://api.mathpix.com", "sources.mathpix.base_url (api.mathpix.com) is not HTTPS"),
         ("APP_KEY", "", "mathpix has no app_key in [sources.mathpix]"),
-        ("PAGE_SIZE", "5000", "sources.mathpix.page_size is not a number from 1 to 1000"),
-        ("REQUESTS_PER_MINUTE", "0", "sources.mathpix.requests_per_minute is not a number of at least 1"),
-        ("PAGE_SIZE", "many", "sources.mathpix.page_size cannot be read as int"),
+        ("PAGE_SIZE", "5000", "sources.mathpix.page_size must be from 1 to 1000"),
+        ("REQUESTS_PER_MINUTE", "0", "sources.mathpix.requests_per_minute must be 1 or more"),
+        ("PAGE_SIZE", "many", "sources.mathpix.page_size is not of type int"),
     ],
 )
 def test_reports_a_wrong_setting_in_one_line(

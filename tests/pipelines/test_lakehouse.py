@@ -136,10 +136,8 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
     cli(*run)
 
 
-def test_a_folder_with_two_names_has_one_run_at_a_time(
-    cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run of another process by another name of the folder and from another working directory is refused."""
+def test_locks_a_folder_under_all_its_names(cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of another process under another name of the folder and with another dlt data folder is refused."""
     link = tmp_path / "link"
     link.symlink_to(lake)
     lake.mkdir(exist_ok=True)
@@ -149,7 +147,7 @@ def test_a_folder_with_two_names_has_one_run_at_a_time(
         command = [sys.executable, "-m", "meterhouse.pipelines.cli", "run", "--no-models", "--destination", "filesystem"]
         refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "another run is at work" in refused.stderr
+    assert "another run is using" in refused.stderr
 
 
 def test_refuses_what_files_cannot_do_before_any_request(

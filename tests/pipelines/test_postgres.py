@@ -183,7 +183,7 @@ def test_records_runs_and_finds_stale_tables(
 
 
 @pytest.mark.thorough
-def test_stores_text_without_the_characters_that_postgresql_lacks(
+def test_stores_text_without_characters_that_postgresql_rejects(
     postgres: Warehouse, sandbox: Sandbox, cli: Cli, load: Callable[[str], None]
 ) -> None:
     """U+0000 is left out, and half of a surrogate pair becomes U+FFFD; DuckDB stores U+0000."""
@@ -205,12 +205,12 @@ def test_stores_text_without_the_characters_that_postgresql_lacks(
 def test_one_run_at_a_time_from_any_machine(
     cli: Cli, postgres: Warehouse, connected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run with another working directory, as on another machine, is refused; its staging tables are its own."""
+    """A run with another dlt data folder, as on another machine, is refused; its staging tables are its own."""
     load = ("run", "mathpix", "--no-models", "--destination", "postgres")
     leftover, other = "mathpix_staging_run_0123abcd", "mathpix_staging_run_by_hand"
     with resolve_destination("postgres").exclusive_run():
         monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
-        assert "another run is at work" in cli(*load, status=1)
+        assert "another run is using" in cli(*load, status=1)
     postgres.execute([f"create schema {name}" for name in (leftover, other)])
     with time_machine.travel(NOW, tick=False):
         cli(*load)
@@ -224,7 +224,7 @@ def test_one_run_at_a_time_from_any_machine(
 def test_two_runs_at_once_lose_nothing(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, tmp_path: Path, load: Callable[[str], None]
 ) -> None:
-    """A backfill beside a regular run, from another folder: both wait for each other, and every row is the vendor's."""
+    """A backfill beside a regular run, from another folder: each waits for the other, and all rows match the vendor's."""
     load("reducto")
     total = f"sum(credits) from reducto.usage_by_product where date >= '{START}'"
     run = ("run", "reducto", "--no-models", "--destination", "postgres", "--wait", "5m")
@@ -290,7 +290,7 @@ def test_rows_land_in_the_database_that_a_run_prints(cli: Cli, postgres: Warehou
         return dlt.pipeline(name, destination=self.dlt_destination, dataset_name=f"{name}_dev", pipelines_dir=folder)
 
     monkeypatch.setattr(PostgresDestination, "pipeline", pipeline)
-    assert "FAILED mathpix: dlt has loaded" in " ".join(cli(*run, status=1).split())
+    assert "FAILED mathpix: dlt has not recorded load" in " ".join(cli(*run, status=1).split())
     postgres.execute(["drop schema mathpix_dev cascade"])
 
 

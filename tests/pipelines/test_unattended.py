@@ -262,7 +262,7 @@ def test_check_reports_stale_tables(
     ] * 2
     assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
-        assert "is not a length of time" in cli("check", f"--max-age={wrong}", status=2)
+        assert "is not a duration" in cli("check", f"--max-age={wrong}", status=2)
     for name in ("APP_ID", "APP_KEY"):  # a provider that lost its credentials
         monkeypatch.delenv(f"SOURCES__MATHPIX__{name}")
     for name, value in sandbox.variables().items():
@@ -392,7 +392,7 @@ def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch
             {"WEBHOK": "https://hooks.example.com/secret"},
             "alerts.webhok, which ALERTS__WEBHOK sets, is not known. Did you mean webhook?",
         ),
-        ({"ON": "failure"}, "alerts.on has an unknown text. Use failures, anomalies, budgets."),
+        ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, budgets."),
         ({"BUDGETS": "500 USD"}, "alerts.budgets is not a table"),
         ({"BUDGETS": '{"matpix": "500 USD"}'}, "alerts.budgets has matpix, which is not known. Did you mean mathpix?"),
         (

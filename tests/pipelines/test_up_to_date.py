@@ -1,4 +1,4 @@
-"""A run skips dbt if a build would change nothing, and the data tests if they need not run again; and only then."""
+"""A run skips dbt only if a build would change nothing, and the data tests only if they need not run again."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.transform import PROJECT, RunTests
+from meterhouse.pipelines.transform import PROJECT, DataTestMode
 from meterhouse.pipelines.transform.build import build, cached_build, forget_parse_of_other_files
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.transform.data_tests import DataTests, record_tests, recorded_tests
@@ -174,7 +174,7 @@ def test_a_run_without_news_skips_the_build(
     assert rebuilt["tests_passed"] > 100
     with monkeypatch.context() as patch:
         patch.setattr("meterhouse.pipelines.transform.build.PROJECT", cli.folder)  # a folder without a project
-        assert build(resolve_destination(), RunTests.ALL).failures
+        assert build(resolve_destination(), DataTestMode.ALL).failures
     assert cli.rows(marks) == [(0,)]
     assert cli.rows(marks.replace("_built_from", "_data_tests")) == [(0,)]
     assert last_build(cli.database, PROJECT) is None
@@ -212,7 +212,7 @@ def test_data_tests_run_daily_and_after_changes(
 def test_changed_code_or_settings_need_new_data_tests(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Path], None]
 ) -> None:
-    """The same changes as need a build."""
+    """The changes that also need a build."""
     destination, project = duckdb_destination(database, monkeypatch), tmp_path / "project"
     project.mkdir()
     record_tests(destination, project, TESTS)
@@ -221,15 +221,15 @@ def test_changed_code_or_settings_need_new_data_tests(
     assert recorded_tests(destination, project, NOW) is None
 
 
-def test_a_build_without_data_tests_does_not_save_the_next_one(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_untested_build_the_tests_are_still_due(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `--tests none`, the next run builds and tests, unless it wants no tests either; `--tests all` always builds."""
     destination = duckdb_destination(database, monkeypatch)
     for data_tests, expected in (
-        (None, {RunTests.NONE: True, RunTests.CHANGED: False, RunTests.ALL: False}),
-        (TESTS, {RunTests.NONE: True, RunTests.CHANGED: True, RunTests.ALL: False}),
+        (None, {DataTestMode.NONE: True, DataTestMode.CHANGED: False, DataTestMode.ALL: False}),
+        (TESTS, {DataTestMode.NONE: True, DataTestMode.CHANGED: True, DataTestMode.ALL: False}),
     ):
         remember(database, PROJECT, CachedBuild(3, data_tests))
-        assert {tests: cached_build(destination, tests) is not None for tests in RunTests} == expected
+        assert {tests: cached_build(destination, tests) is not None for tests in DataTestMode} == expected
 
 
 def test_dbt_parses_a_changed_project_anew(tmp_path: Path) -> None:

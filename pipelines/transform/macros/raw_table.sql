@@ -112,10 +112,10 @@
 
 
 {#
-    True for a row of the log whose load is whole. dlt commits the tables of a load one by one and records the load last, so
+    True for rows of the log whose load dlt has recorded. dlt commits the tables of a load one by one and records the load last, so
     after a killed run the log may have windows whose rows are not there. Rows of earlier versions have no load.
 #}
-{% macro is_loaded_whole(source_name) %}
+{% macro is_load_recorded(source_name) %}
     {%- set loads = recorded_loads(source_name) -%}
     {%- if loads -%}
         (load_id is null or load_id in (select load_id from {{ loads }} where status = 0))
@@ -126,8 +126,8 @@
 
 
 {#
-    dlt's table of loads, or none: files in a lake have it in another format, so that engines other than dlt see no table. A
-    macro of its own, so that a unit test can override it.
+    dlt's table of loads; none in a lake, where other engines cannot read it. A separate macro, so that unit tests can
+    override it.
 #}
 {% macro recorded_loads(source_name) %}
     {%- set log = source(source_name, 'fetched_windows') -%}

@@ -110,7 +110,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
     for number, (name, own) in enumerate(entries or [("", {})], 1):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigurationError(
-                f"account {number} in {setting} has not a valid account name",
+                f"account {number} in {setting} does not have a valid name",
                 hint="Use letters, digits, space and . _ @ : - (63 at most).",
             )
         if looks_like_key(name):

@@ -47,6 +47,4 @@ class Limits:
     def __post_init__(self) -> None:
         for item in fields(self):
             if not 0 < getattr(self, item.name) < float("inf"):
-                raise ConfigurationError(
-                    f"sources.http.{item.name} is not a number above 0", hint="Set it to a number above 0."
-                )
+                raise ConfigurationError(f"sources.http.{item.name} is out of range", hint="Set it to a number above 0.")

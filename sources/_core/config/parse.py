@@ -1,6 +1,6 @@
 """Parses settings: each function returns a value, or raises an error that names the setting and shows how to write it.
 
-No error shows what a setting holds: a key in the wrong setting would be printed, logged and posted.
+Errors name a setting instead of showing its value: a misplaced key would be printed, logged and posted.
 """
 
 import json
@@ -42,7 +42,7 @@ _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(day
 
 
 def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
-    """A length of time: `7 days`, `36 hours`, `2 weeks`, `10 minutes`, short `7d`, ISO 8601 `P7D`; a bare number is days.
+    """A duration: `7 days`, `36 hours`, `2 weeks`, `10 minutes`, short `7d`, ISO 8601 `P7D`; a bare number is days.
 
     Raises:
         ConfigurationError: `text` is none of these; the message names `setting`.
@@ -59,7 +59,7 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
             span = None
         if isinstance(span, pendulum.Duration) and not span.years and not span.months:
             return timedelta(seconds=span.total_seconds())
-    raise ConfigurationError(f"{setting} is not a length of time", hint="Write it as '7 days', '36 hours' or 'P7D'.")
+    raise ConfigurationError(f"{setting} is not a duration", hint="Write it as '7 days', '36 hours', '10m' or 'P7D'.")
 
 
 def parse_unit(text: str, *, setting: str) -> Unit:
@@ -145,8 +145,8 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
         ConfigurationError: `value` is outside; the message names `setting`.
     """
     if value < least or (most is not None and value > most):
-        allowed = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        raise ConfigurationError(f"{setting} is not a number {allowed}", hint="Correct it, or remove it for the default.")
+        allowed = f"from {least} to {most}" if most is not None else f"{least} or more"
+        raise ConfigurationError(f"{setting} must be {allowed}", hint="Correct it, or remove it to use the default.")
     return value
 
 
@@ -166,8 +166,8 @@ def parse_json(text: str, *, setting: str) -> Any:
     except (ValueError, RecursionError) as error:
         place = f", at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         raise ConfigurationError(
-            f"{setting} begins like JSON, and is none{place}",
-            hint="JSON has double quotes, and no comma after the last value.",
+            f"{setting} is not valid JSON{place}",
+            hint="Use double quotes, and no comma after the last value.",
         ) from None
 
 
@@ -184,10 +184,11 @@ def parse_names(value: Any, *, setting: str) -> tuple[str, ...]:
     else:
         names = () if value is None else value
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(f"{setting} is not a list of texts", hint='Write it as ["one", "two"] or "one,two".')
+        raise ConfigurationError(f"{setting} is not a list of strings", hint='Write it as ["one", "two"] or "one,two".')
     if any(looks_like_key(name) for name in names):
         raise ConfigurationError(
-            f"{setting} has a text that looks like a key", hint="Write names or identifiers there; they are stored in rows."
+            f"{setting} contains a value that looks like a key",
+            hint="Write names or identifiers there; they are stored in rows.",
         )
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
@@ -201,5 +202,5 @@ def parse_choices(value: Any, allowed: Sequence[str], *, setting: str) -> tuple[
     names = parse_names(value, setting=setting)
     for name in names:
         if name not in allowed:
-            raise ConfigurationError(f"{setting} has an unknown text", hint=f"Use {', '.join(allowed)}.")
+            raise ConfigurationError(f"{setting} has an unknown value", hint=f"Use {', '.join(allowed)}.")
     return names

@@ -49,7 +49,7 @@ def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
 def decode_json(body: bytes | bytearray) -> Any:
     """The value of a JSON body.
 
-    A byte order mark is skipped. Half of a surrogate pair, as a cut emoji leaves it, becomes U+FFFD: no database stores it.
+    A byte order mark is skipped. A lone surrogate (half of a cut emoji) becomes U+FFFD, because databases reject it.
 
     Raises:
         ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
@@ -59,7 +59,7 @@ def decode_json(body: bytes | bytearray) -> Any:
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        mended = _SURROGATES.sub(_mended, body)
+        mended = _SURROGATES.sub(_replacement, body)
         if mended == body:
             raise
         body, value = mended, _decode(mended)
@@ -74,10 +74,10 @@ def decode_json(body: bytes | bytearray) -> Any:
 _SURROGATES = re.compile(
     rb"(?P<other>\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\xed[\xa0-\xbf][\x80-\xbf]"
 )
-"""Surrogates, as escapes or as bytes. `other` is an escaped backslash, which begins no escape, or a whole pair."""
+"""Surrogates, as escapes or as bytes. `other` matches what stays: an escaped backslash or a complete pair."""
 
 
-def _mended(match: re.Match[bytes]) -> bytes:
+def _replacement(match: re.Match[bytes]) -> bytes:
     return match["other"] or rb"\ufffd"
 
 

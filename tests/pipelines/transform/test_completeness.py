@@ -68,7 +68,7 @@ def test_a_side_table_takes_no_fee_no_credit_and_no_month(warehouse: Warehouse) 
     assert gaps == [("late", "usage_by_period"), ("whole", "tokens_daily")]
 
 
-def test_windows_of_a_load_that_did_not_finish_complete_nothing(warehouse: Warehouse) -> None:
+def test_windows_of_unfinished_loads_do_not_count(warehouse: Warehouse) -> None:
     """The log may be written before the rows: a window counts only if dlt has recorded its load, or if it has no load."""
     loads = {"whole": "2026-02-20", "failed": "2026-03-01", "cut": "2026-04-01"}
     warehouse.load(

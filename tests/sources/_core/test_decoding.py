@@ -18,7 +18,7 @@ from meterhouse.sources._core.http.decoding import decode_json
         (rb'{"a": "\\\ud83d!"}', "\\\ufffd!"),
     ],
 )
-def test_half_of_a_surrogate_pair_becomes_a_replacement_character(body: bytes, text: str) -> None:
+def test_replaces_lone_surrogates(body: bytes, text: str) -> None:
     """As an escape or as bytes; a whole pair and an escaped backslash stay, and a byte order mark is skipped."""
     assert decode_json(body) == decode_json(bytearray(body)) == {"a": text}
 

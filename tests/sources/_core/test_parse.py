@@ -94,9 +94,9 @@ def test_a_schedulers_interval_is_a_backfill(monkeypatch: pytest.MonkeyPatch) ->
 def test_rejects_numbers_and_units_out_of_range() -> None:
     """The error shows the allowed values."""
     assert parse_number(5, setting="x", most=5) == 5
-    with pytest.raises(ConfigurationError, match=r"x is not a number from 1 to 5"):
+    with pytest.raises(ConfigurationError, match=r"x must be from 1 to 5"):
         parse_number(6, setting="x", most=5)
-    with pytest.raises(ConfigurationError, match=r"x is not a number of at least 1"):
+    with pytest.raises(ConfigurationError, match=r"x must be 1 or more"):
         parse_number(0, setting="x")
     with pytest.raises(ConfigurationError, match=r"x is not a unit of time\. Use hour, day, week or month\."):
         parse_unit("year", setting="x")
@@ -122,14 +122,14 @@ def test_parses_names_from_lists_and_texts(value: object, names: tuple[str, ...]
 @pytest.mark.parametrize("value", [7, [7], {"one": "two"}, '["one", 2]'])
 def test_rejects_values_that_are_not_lists_of_names(value: object) -> None:
     """The error names the setting and shows how to write it."""
-    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is not a list of texts\. Write it as"):
+    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is not a list of strings\. Write it as"):
         parse_names(value, setting="sources.vendor.names")
 
 
 @pytest.mark.parametrize("value", ["[one", "{'one': 'two'}", '["one",]', '{"one": "two",}'])
 def test_rejects_what_begins_like_json_and_is_none(value: str) -> None:
     """The error names the setting and the place, and shows nothing of the value."""
-    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names begins like JSON, and is none") as caught:
+    with pytest.raises(ConfigurationError, match=r"sources\.vendor\.names is not valid JSON") as caught:
         parse_names(value, setting="sources.vendor.names")
     assert "one'" not in str(caught.value)
 

@@ -36,7 +36,7 @@ def test_rejects_unusable_settings(cli: Cli, monkeypatch: pytest.MonkeyPatch, sa
     assert "sources.onepin.timezone is not an IANA time zone" in cli("run", "onepin", status=2)
     monkeypatch.setenv("SOURCES__ONEPIN__TIMEZONE", NEW_YORK)
     monkeypatch.setenv("SOURCES__ONEPIN__ACTIVITY_TYPES", "workflow_run,lunch")
-    assert "sources.onepin.activity_types has an unknown text" in cli("run", "onepin", status=2)
+    assert "sources.onepin.activity_types has an unknown value" in cli("run", "onepin", status=2)
     assert len(sandbox.requests) == 0
 
 

@@ -13,7 +13,7 @@ with
 {{ provider }} as (
 
     select * from {{ raw_table(provider, 'fetched_windows', added=['load_id']) }}
-    where {{ is_loaded_whole(provider) }}
+    where {{ is_load_recorded(provider) }}
 
 ),
 

@@ -1,4 +1,4 @@
-"""Names that vendors and users chose, as text for people."""
+"""Control characters in names that vendors and users chose."""
 
 import unicodedata
 
@@ -9,8 +9,8 @@ _JOINERS = "\u200c\u200d"
 """Parts of words in some scripts, and of emoji."""
 
 
-def visible(text: str) -> str:
-    r"""`text` in one line whose control and direction characters are written out, such as `\x1b`.
+def escape_control_characters(text: str) -> str:
+    r"""Escapes control and bidirectional characters (`\x1b`), so that the text stays on one line.
 
     A terminal, a log or a chat would obey them: they erase lines, forge others, or reverse what is read.
     """
