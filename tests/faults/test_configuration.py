@@ -81,7 +81,7 @@ def test_the_error_for_another_encoding_names_its_line(cli: Cli) -> None:
         ("[sources.mathpics]\napp_id = 'x'", "[sources.mathpics], which .dlt/config.toml sets, is not known. Did you mean mathpix?"),  # noqa: E501
         ("[sources.mathpix.account.europe]\napp_id = 'x'", "[sources.mathpix.account]"),
         ("[sources.mathpix.accounts.europe]\napp_id = 'x'\napp_key = 'k'\nbase_ulr = 'x'", "Did you mean base_url?"),
-        ("[sources]\napi_key = 'secret'", "sources.api_key, which .dlt/config.toml sets, applies to no provider. Set it in [sources.reducto]"),  # noqa: E501
+        ("[sources]\napi_key = 'secret'", "sources.api_key, which .dlt/config.toml sets, applies to no provider. Set it for a provider, as in [sources.reducto]"),  # noqa: E501
         ("[source.mathpix]\nbase_url = 'https://eu.example'", "[source], which .dlt/config.toml sets, is not known. Did you mean sources?"),  # noqa: E501
         ("[alert]\nwebhook = 'x'", "[alert], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
         ("[destinations.duckdb]\ncredentials = 'x'", "[destinations], which .dlt/config.toml sets, is not known. Did you mean destination?"),  # noqa: E501

@@ -266,9 +266,9 @@ def test_output_that_cannot_be_written_does_not_stop_a_run(
 ) -> None:
     """On a full disk, the rows are loaded, the exit status is 0, and the other stream has a warning."""
     with Path("/dev/full").open("w") as full:
-        streams = {name: full if name in broken else subprocess.PIPE for name in ("stdout", "stderr")}
+        stdout, stderr = (full if name in broken else subprocess.PIPE for name in ("stdout", "stderr"))
         command = [sys.executable, "-m", "meterhouse.pipelines.cli", *LOAD, *options]
-        run = subprocess.run(command, **streams, text=True, check=False)
+        run = subprocess.run(command, stdout=stdout, stderr=stderr, text=True, check=False)
     assert run.returncode == 0
     if len(broken) == 1 and "--log-format" not in options:
         assert "WARNING  <stdout> cannot be written (No space left on device); the run goes on" in run.stderr

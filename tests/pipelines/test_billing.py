@@ -66,11 +66,19 @@ FEES = "provider,billing_account,fee_id,kind,description,amount,currency,valid_f
     ("accounts", "fee", "error"),
     [
         ("", "mathpix,default", ""),
-        ("", "mathpix,Default", "no account of mathpix is billed to 'Default'; did you mean 'default'?"),
-        ("", "mathpix,acme", "no account of mathpix is billed to 'acme'; known: 'default'"),
+        (
+            "",
+            "mathpix,Default",
+            "no account of mathpix is billed to 'Default' (see the table accounts); did you mean 'default'?",
+        ),
+        ("", "mathpix,acme", "no account of mathpix is billed to 'acme' (see the table accounts); known: 'default'"),
         ("", "reducto,acme", ""),  # no account of Reducto is known here
         ("mathpix,default,acme,,,\n", "mathpix,acme", ""),
-        ("mathpix,default,acme,,,\n", "mathpix,default", "no account of mathpix is billed to 'default'; known: 'acme'"),
+        (
+            "mathpix,default,acme,,,\n",
+            "mathpix,default",
+            "no account of mathpix is billed to 'default' (see the table accounts); known: 'acme'",
+        ),
         ("mathpix,defualt,acme,,,\n", "mathpix,default", "mathpix has no account 'defualt'; did you mean 'default'?"),
     ],
 )
@@ -97,7 +105,7 @@ def test_accounts_that_were_loaded_stay_known(cli: Cli, monkeypatch: pytest.Monk
     )
     monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
     output = cli("check", status=2)
-    assert "'europa'; did you mean 'europe'?" in output
+    assert "'europa' (see the table accounts); did you mean 'europe'?" in output
     assert "'default'" not in output
 
 

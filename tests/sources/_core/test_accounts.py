@@ -70,7 +70,7 @@ def test_rejects_the_same_key_in_two_accounts() -> None:
 @pytest.mark.parametrize("name", ["", "o'brien", "a{b}", "x" * 64, 'a"b', "a;b", "a\nb"])
 def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
     """Account names become part of SQL conditions."""
-    with pytest.raises(ConfigurationError, match="not a valid account name"):
+    with pytest.raises(ConfigurationError, match="does not have a valid name"):
         resolve({name: {"app_id": "x", "app_key": "y"}})
 
 
