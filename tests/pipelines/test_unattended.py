@@ -306,7 +306,7 @@ def test_alerts_of_a_failure_once_a_day(
     monkeypatch.delenv("ALERTS__ON")
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "long")
     cli(*LOAD, status=2)
-    assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is not a length")
+    assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is not a duration")
     webhook.server.shutdown()
     webhook.server.server_close()
     message += cli(*LOAD, status=2)
