@@ -128,19 +128,25 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
 def _require_no_secret_as_name(
     provider: str, named: Mapping[str, Mapping[str, Any]], credentials: Mapping[str, str | None]
 ) -> None:
-    """Checks that no account has a credential as its name, or a name like a key's and no credentials at all."""
+    """Checks that no name is a key, and that no account without credentials has a name that may be one.
+
+    The field of an identifier ends in `_id`. It is no secret, and rows have it, too.
+    """
     setting = f"sources.{provider}.accounts"
     own = {
-        name: [value for field in credentials if (value := _setting(f"{setting}.{name}", field, account, dlt.secrets))]
+        name: {field: _setting(f"{setting}.{name}", field, account, dlt.secrets) for field in credentials}
         for name, account in named.items()
     }
     secrets = {
-        str(value).strip().casefold() for values in (credentials.values(), *own.values()) for value in values if value
+        str(value).strip().casefold()
+        for values in (credentials, *own.values())
+        for field, value in values.items()
+        if value and not field.endswith("_id")
     }
     for number, name in enumerate(named, 1):
         if name.casefold() in secrets:
             raise ConfigurationError(f"account {number} in {setting} has a credential as its name", hint=_CHOOSE)
-        if not own[name] and looks_like_secret(name):
+        if not any(own[name].values()) and looks_like_secret(name):
             raise ConfigurationError(
                 f"account {number} in {setting} has no credentials",
                 hint="List names of your choice there, and the keys in the section of each name.",
