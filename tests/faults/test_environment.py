@@ -16,6 +16,8 @@ from meterhouse.sources._core.dlt_compat import settings_of
 from tests.conftest import Cli
 
 WINDOW = ("--since", "2026-03-01", "--until", "2026-03-02")
+pytestmark = pytest.mark.thorough
+
 LOAD = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", *WINDOW)
 TABLES = (
     "select table_schema, table_name, column_name from information_schema.columns"
