@@ -56,14 +56,14 @@ def known_accounts(destination: Destination, opened: Collection[str]) -> KnownAc
     return {provider: accounts for provider, accounts in known.items() if accounts}
 
 
-def open_billing(
-    destination: Destination, configured: Mapping[str, str], accounts: KnownAccounts | None = None
-) -> DltSource:
-    """The user's billing data, read and checked; `accounts` are those that it may name, or None for any.
+def open_billing(destination: Destination, configured: Mapping[str, str], opened: Collection[str] | None) -> DltSource:
+    """The user's billing data, read and checked. See `known_accounts` for `opened`; with None, it may name any account.
 
     Raises:
         InvalidBillingFiles: the files or tables are wrong.
+        LoadError: the destination cannot be read.
     """
+    accounts = None if opened is None or not configured else known_accounts(destination, opened)
 
     def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         if not destination.exists():
@@ -82,7 +82,7 @@ def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[R
     """
     if configured := configured_billing():
         try:
-            open_billing(destination, configured, known_accounts(destination, opened))
+            open_billing(destination, configured, opened)
         except InvalidBillingFiles as invalid:
             return invalid.errors
         except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
@@ -115,19 +115,18 @@ def load_billing(
     destination: Destination,
     state: RunState,
     configured: Mapping[str, str],
-    accounts: KnownAccounts | None = None,
+    opened: Collection[str] | None = None,
     *,
     clear: bool = False,
 ) -> None:
     """Replaces the user's billing data with the configured files and tables. If anything is wrong, all old data stays.
 
-    `accounts` are those that the data may name, or None for any. Without any setting, nothing is loaded; with `clear`, all
-    tables are emptied.
+    See `open_billing` for `opened`. Without any setting, nothing is loaded; with `clear`, all tables are emptied.
     """
     try:
         if not configured and not (clear and _was_loaded(destination)):
             return
-        source = open_billing(destination, configured, accounts)
+        source = open_billing(destination, configured, opened)
         load_one(destination.restored_pipeline(BILLING), source, destination, Lock())
         state.observe(BillingLoaded(configured))
     except InvalidBillingFiles as invalid:

@@ -14,7 +14,7 @@ from dlt.sources import DltSource
 
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
-from meterhouse.pipelines.run.billing import configured_billing, known_accounts, load_billing, require_billing_configured
+from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingForRun, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
@@ -61,8 +61,7 @@ def run_all(
             if not clear_billing:
                 require_billing_configured(destination, configured)
             before = history.count_rows(destination, sources, state.started_at)
-            accounts = known_accounts(destination, sources) if billing is None and configured else None
-            load_billing(destination, state, configured, accounts, clear=clear_billing)
+            load_billing(destination, state, configured, sources if billing is None else None, clear=clear_billing)
             pipelines = restored_pipelines(sources, destination, state)
         load(sources, pipelines, destination, state)
         rows = history.run_rows(state, before, history.count_rows(destination, sources, state.started_at))

@@ -177,9 +177,10 @@ def _reason(error: Exception) -> str:
 
 def _settings(name: str, database: str | None) -> dict[str, Any]:
     """What meterhouse passes to dlt's destination explicitly."""
-    if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("filesystem"):
+    kind = dlt.config.get(f"destination.{name}.destination_type", str) or name
+    if kind.endswith("filesystem"):
         return {"preferred_table_format": _table_format(name)}
-    if (dlt.config.get(f"destination.{name}.destination_type", str) or name).endswith("postgres"):
+    if kind.endswith("postgres"):
         return {"staging_dataset_name_layout": own_staging_layout()}
     if name == "duckdb":
         key = "destination.duckdb.credentials"

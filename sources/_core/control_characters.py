@@ -12,7 +12,7 @@ _JOINERS = "\u200c\u200d"
 def escape_control_characters(text: str) -> str:
     r"""Escapes control and bidirectional characters (`\x1b`), so that the text stays on one line.
 
-    A terminal, a log or a chat would obey them: they erase lines, forge others, or reverse what is read.
+    A terminal, log or chat would interpret them. They can erase lines, forge lines, or reverse the text.
     """
     if text.isprintable():
         return text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import Cli
@@ -138,6 +139,21 @@ def start(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield begin
     for run in started:
         run.kill()
+
+
+@pytest.fixture
+def own_dlt_folder() -> Iterator[None]:
+    """After the test, moves `.dlt` away and makes dlt forget it: dlt reads its files once per process."""
+    yield
+    Path(".dlt").rename("done") if Path(".dlt").exists() else None
+    active().reload()
+
+
+def configure(text: str) -> None:
+    """Writes `.dlt/config.toml`, and makes dlt read it."""
+    Path(".dlt").mkdir(exist_ok=True)
+    Path(".dlt/config.toml").write_text(text)
+    active().reload()
 
 
 def require_complete(cli: Cli, sandbox: Sandbox, providers: Iterable[str]) -> None:

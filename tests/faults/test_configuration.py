@@ -1,7 +1,6 @@
 """A wrong configuration ends with status 2 before any request, with an error that names the place and no secret."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,12 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.destination import public_location
 from meterhouse.sources._core.config.unknown_settings import read_files
 from tests.conftest import Cli
+from tests.faults.conftest import configure
 
 LOAD = ("run", "--no-models")
 SECRET = "sk-verysecretverysecret"
 
-
-@pytest.fixture(autouse=True)
-def dlt_reads_again() -> Iterator[None]:
-    """Makes dlt, which reads its files once a process, read them again."""
-    yield
-    Path(".dlt").rename("done") if Path(".dlt").exists() else None
-    active().reload()
-
-
-def configure(text: str) -> None:
-    Path(".dlt").mkdir()
-    Path(".dlt/config.toml").write_text(text)
-    active().reload()
+pytestmark = pytest.mark.usefixtures("own_dlt_folder")
 
 
 def refused(cli: Cli, *arguments: str) -> str:

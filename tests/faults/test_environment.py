@@ -1,7 +1,6 @@
 """Only settings in meterhouse's own sections have an effect, and the rows land in the database that a run prints."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import dlt
@@ -14,9 +13,10 @@ from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.resolve import DLT_VARIABLES, FIXED
 from meterhouse.sources._core.dlt_compat import settings_of
 from tests.conftest import Cli
+from tests.faults.conftest import configure
 
 WINDOW = ("--since", "2026-03-01", "--until", "2026-03-02")
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("own_dlt_folder")]
 
 LOAD = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", *WINDOW)
 TABLES = (
@@ -24,20 +24,6 @@ TABLES = (
     " where table_catalog = 'meterhouse' order by all"
 )
 COUNTS = "select count(*), (select count(*) from mathpix._dlt_loads) from mathpix.ocr_usage_by_app_id"
-
-
-@pytest.fixture(autouse=True)
-def dlt_reads_again() -> Iterator[None]:
-    """Makes dlt, which reads its files once a process, read them again."""
-    yield
-    Path(".dlt").rename("done") if Path(".dlt").exists() else None
-    active().reload()
-
-
-def configure(text: str) -> None:
-    Path(".dlt").mkdir(exist_ok=True)
-    Path(".dlt/config.toml").write_text(text)
-    active().reload()
 
 
 def load_again(cli: Cli) -> None:

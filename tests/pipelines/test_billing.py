@@ -96,7 +96,7 @@ def test_refuses_names_that_would_have_no_effect(
 
 
 def test_accounts_that_were_loaded_stay_known(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The invoices of an account that is no longer configured stay valid."""
+    """Billing rows of an account stay valid after the account is removed from the configuration."""
     cli(*LOAD)
     key = json.dumps({"europe": {"app_id": "a", "app_key": "b"}})
     monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", key)

@@ -218,7 +218,7 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
-    """The newest balance counts: what is used up, and what lasts for at most 30 days."""
+    """It reads the newest balance, and warns if nothing is left or the rest lasts for at most 30 days."""
     balances = [
         ("credit", date(2026, 5, 18), 90, Decimal(31)),
         ("credit", date(2026, 5, 19), 0, None),

@@ -57,7 +57,11 @@ def resolve_accounts(
         return [Account(DEFAULT, _complete(provider, f"sources.{provider}", credentials), dict(settings))]
     resolved = []
     named = _named(provider, accounts)
-    _require_no_secret_as_name(provider, named, credentials)
+    given = {
+        name: {field: _setting(f"sources.{provider}.accounts.{name}", field, own, dlt.secrets) for field in credentials}
+        for name, own in named.items()
+    }
+    _require_no_secret_as_name(provider, given, credentials)
     for name, own in named.items():
         section = f"sources.{provider}.accounts.{name}"
         allowed = {"name", *credentials, *settings}
@@ -66,7 +70,7 @@ def resolve_accounts(
         resolved.append(
             Account(
                 name,
-                _complete(provider, section, {field: _setting(section, field, own, dlt.secrets) for field in credentials}),
+                _complete(provider, section, given[name]),
                 {field: _setting(section, field, own, dlt.config) or value for field, value in settings.items()},
             )
         )
@@ -126,27 +130,23 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
 
 
 def _require_no_secret_as_name(
-    provider: str, named: Mapping[str, Mapping[str, Any]], credentials: Mapping[str, str | None]
+    provider: str, given: Mapping[str, Mapping[str, Any]], credentials: Mapping[str, str | None]
 ) -> None:
     """Checks that no name is a key, and that no account without credentials has a name that may be one.
 
-    The field of an identifier ends in `_id`. It is no secret, and rows have it, too.
+    A field that ends in `_id` holds an identifier. Identifiers are not secret: they also appear in rows.
     """
     setting = f"sources.{provider}.accounts"
-    own = {
-        name: {field: _setting(f"{setting}.{name}", field, account, dlt.secrets) for field in credentials}
-        for name, account in named.items()
-    }
     secrets = {
         str(value).strip().casefold()
-        for values in (credentials, *own.values())
+        for values in (credentials, *given.values())
         for field, value in values.items()
         if value and not field.endswith("_id")
     }
-    for number, name in enumerate(named, 1):
+    for number, name in enumerate(given, 1):
         if name.casefold() in secrets:
             raise ConfigurationError(f"account {number} in {setting} has a credential as its name", hint=_CHOOSE)
-        if not any(own[name].values()) and looks_like_secret(name):
+        if not any(given[name].values()) and looks_like_secret(name):
             raise ConfigurationError(
                 f"account {number} in {setting} has no credentials",
                 hint="List names of your choice there, and the keys in the section of each name.",
