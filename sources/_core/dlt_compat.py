@@ -9,7 +9,7 @@ import copy
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from functools import partial, update_wrapper
+from functools import partial, update_wrapper, wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +23,10 @@ from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_hint_not_resolvable
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.configuration.utils import TraceLogContext
+from dlt.common.destination.client import JobClientBase
 from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.utils import wrap_parallel_iterator
 
 OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "providers", "extract"})
@@ -174,6 +176,20 @@ def active_destination() -> Any | None:
     return getattr(current_pipeline(), "destination", None)
 
 
+def merge_strategies(destination: Any, resource: str) -> Sequence[str]:
+    """The merge strategies that `destination` has for the table of `resource`, which the running pipeline extracts.
+
+    The format of the table decides. dlt asks for the strategies when it loads, and appends the rows if there are none.
+    """
+    capabilities = destination.capabilities()
+    strategies: Sequence[str] = capabilities.supported_merge_strategies or ()
+    if capabilities.merge_strategies_selector is None:
+        return strategies
+    table = dlt.current.source().resources[resource].compute_table_schema()
+    table.setdefault("table_format", capabilities.preferred_table_format)
+    return cast("Sequence[str]", capabilities.merge_strategies_selector(strategies, table_schema=table))
+
+
 class _ClosableSteps:
     """A generator whose `close` ignores a step that is still running in another thread."""
 
@@ -213,6 +229,41 @@ def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
     dlt documents hints on an item, but not that the hint on the last item applies to the whole load.
     """
     return dlt.mark.with_hints(empty, dlt.mark.make_hints(write_disposition=disposition))
+
+
+SCOPES = "meterhouse_scope_of"
+"""Where a load package has the scopes of its merges, and the prefix of the names that dlt's schema has for them."""
+
+
+def stored_with_package(table: str, scope: str) -> str:
+    """Stores the SQL condition `scope` with the load package that is being extracted; returns its name for dlt's schema.
+
+    The scope of a merge changes with every run, and dlt stores each changed schema in the destination for good. A process
+    without this module cannot load a pending package: no database knows the name as a condition.
+    """
+    scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(SCOPES, {})
+    scopes[table] = f"({scopes[table]} OR {scope})" if table in scopes else scope
+    return f"{SCOPES}.{table}"
+
+
+def _with_stored_scope(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """The method by which dlt prepares a table's schema for its load, with the scope in place of its name."""
+
+    @wraps(prepare)
+    def prepare_load_table(client: Any, table_name: str) -> Any:
+        table = prepare(client, table_name)
+        section, _, name = table.get("x-merge-destination-scope", "").partition(".")
+        if section == SCOPES:
+            with suppress(CurrentLoadPackageStateNotAvailable):  # dlt also prepares tables outside of a load
+                scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).get(SCOPES, {})
+                if name in scopes:
+                    table["x-merge-destination-scope"] = scopes[name]
+        return table
+
+    return prepare_load_table
+
+
+JobClientBase.prepare_load_table = _with_stored_scope(JobClientBase.prepare_load_table)  # type: ignore[method-assign]
 
 
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:

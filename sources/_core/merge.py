@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import active_destination
+from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies, stored_with_package
+from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.partition import UNSAFE, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, arrow_schema, computed, instant, row_versions
 from meterhouse.sources._core.windows import Unit, Window, after, from_date
@@ -50,26 +51,44 @@ class ReplacedWindow:
     fetched_at: DateTime
 
 
-def write_disposition(table: Table, replaced: Sequence[ReplacedWindow]) -> Any:
-    """The write disposition that replaces exactly the windows `replaced`, by the best strategy of the destination."""
+STRATEGIES = "cdc", "delete-insert"
+"""The merge strategies of dlt that replace a window, the better one first."""
+
+
+def merge_strategy(table: Table) -> str:
+    """The best strategy of the running pipeline's destination; `cdc` outside of a pipeline.
+
+    Raises:
+        ConfigurationError: the destination cannot replace a window. dlt would append its rows at every run.
+    """
     destination = active_destination()
     if destination is None:
-        scope, strategies = scope_sql(table, replaced), ["cdc"]
+        return STRATEGIES[0]
+    supported = merge_strategies(destination, table.name)
+    for strategy in STRATEGIES:
+        if strategy in supported:
+            return strategy
+    kind = destination.destination_type.rpartition(".")[2]
+    raise ConfigurationError(
+        f"the destination {kind} cannot replace the rows of a window in {table.name}, so each run would add them again",
+        hint="Load into a SQL database such as DuckDB, or into Delta tables: pipeline.run(source, table_format='delta').",
+    )
+
+
+def write_disposition(table: Table, replaced: Sequence[ReplacedWindow], strategy: str) -> Any:
+    """The write disposition that replaces exactly the windows `replaced`."""
+    destination = active_destination()
+    if destination is None:
+        scope = scope_sql(table, replaced)
     else:
         # Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of
         # a DELETE, in which some engines reject column names with a table's name.
         qualifier = "{table}." if destination.destination_type.endswith(".filesystem") else ""
-        scope = scope_sql(table, replaced, qualifier)
-        strategies = destination.capabilities().supported_merge_strategies
-    if "cdc" not in strategies and "delete-insert" in strategies:
-        return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
-    return {
-        "disposition": "merge",
-        "strategy": "cdc",
-        "destination_scope": scope,
-        "skip_unchanged_rows": True,
-        "row_version_column_name": "row_version",
-    }
+        scope = stored_with_package(table.name, scope_sql(table, replaced, qualifier))
+    disposition: dict[str, Any] = {"disposition": "merge", "strategy": strategy, "destination_scope": scope}
+    if strategy == "cdc":
+        disposition |= {"skip_unchanged_rows": True, "row_version_column_name": "row_version"}
+    return disposition
 
 
 def scope_sql(table: Table, replaced: Sequence[ReplacedWindow], qualifier: str = "") -> str:

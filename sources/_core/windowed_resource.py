@@ -28,7 +28,15 @@ from meterhouse.sources._core.events import (
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
 from meterhouse.sources._core.incremental import Cursor
-from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow, bucket_starts, raw_schema, stamped, write_disposition
+from meterhouse.sources._core.merge import (
+    ACCOUNT,
+    ReplacedWindow,
+    bucket_starts,
+    merge_strategy,
+    raw_schema,
+    stamped,
+    write_disposition,
+)
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, first_duplicate
 from meterhouse.sources._core.windows import Unit, Window, utc_now
@@ -47,10 +55,13 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         table: name, columns, key and time column.
         partitions: the rows to request, each partition with its own plan and cursor.
         observer: receives the events; `fail_fast` by default.
+
+    Iterating raises ConfigurationError if the pipeline's destination cannot replace a window.
     """
     observe = observer or fail_fast
 
     def windows() -> Iterator[Any]:
+        strategy = merge_strategy(table)
         cursors: Cursors = dlt.current.resource_state().setdefault("cursors", {})
         if any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
@@ -58,7 +69,7 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         read = _TableRead(table, observe, cursors)
         yield from in_thread_pool(read.partitions(partitions))
         if read.replaced:
-            yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced))
+            yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
         if read.requested:
             yield from into_table(window_rows(table, read.replaced, read.unanswered()), FETCHED_WINDOWS)
 

@@ -22,6 +22,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from meterhouse.sources._core.dlt_compat import (
     NEXT_RESOURCE,
+    SCOPES,
     Environment,
     OwnSettings,
     active_destination,
@@ -31,6 +32,7 @@ from meterhouse.sources._core.dlt_compat import (
     into_table,
     settings_folders,
     settings_of,
+    stored_with_package,
     use_own_settings,
     with_write_disposition,
     wrap_network_backend,
@@ -221,6 +223,26 @@ def test_the_last_write_disposition_holds_for_all_rows(pipeline: dlt.Pipeline, t
     load(1, 2, 3)
     load(3)
     assert query(tmp_path, "select day, used from compat.usage order by day") == [(1, 3), (3, 1)]
+
+
+def test_a_scope_that_is_stored_with_the_package_holds_for_the_merge(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    """dlt's schema has only its name. A load without the scope fails, and its package stays."""
+
+    def rows(days: list[int], scope: str) -> Iterator[Any]:
+        disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        disposition["destination_scope"] = stored_with_package("usage", scope) if scope else f"{SCOPES}.usage"
+        yield with_write_disposition(pa.table({"day": days}), disposition)
+
+    def load(days: list[int], scope: str) -> None:
+        pipeline.run(dlt.resource(rows(days, scope), name="usage", primary_key="day", write_disposition="merge"))
+
+    load([1, 2, 3], "day < 4")
+    load([3], "day >= 2 AND day < 4")
+    assert query(tmp_path, "select day from compat.usage order by day") == [(1,), (3,)]
+    assert pipeline.default_schema.tables["usage"]["x-merge-destination-scope"] == f"{SCOPES}.usage"  # type: ignore[typeddict-item]
+    with pytest.raises(PipelineStepFailed, match=SCOPES):
+        load([4], "")
+    assert query(tmp_path, "select day from compat.usage order by day") == [(1,), (3,)]
 
 
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "b"]])

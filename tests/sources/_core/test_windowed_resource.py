@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import time_machine
+from deltalake import DeltaTable
 from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
@@ -329,6 +330,40 @@ def test_replaces_a_window_with_any_merge_strategy(
     assert database.rows("select fetched_at from vendor.usage where account = 'b'") == before
     strategy = database.rows("select schema from vendor._dlt_version order by version desc limit 1")[0][0]
     assert f'"x-merge-strategy":"{strategies[-1] if "cdc" in strategies else "delete-insert"}"' in strategy.replace(" ", "")
+
+
+@pytest.mark.parametrize("table_format", [None, "iceberg"])
+def test_refuses_a_destination_that_cannot_replace_a_window(database: Database, table_format: Any) -> None:
+    """dlt would append the rows of each run. Nothing is requested."""
+    files = dlt.destinations.filesystem(str(database.file.parent / "lake"))
+    pipeline = dlt.pipeline("vendor", destination=files, dataset_name="vendor")
+    requested: list[Window] = []
+    resource = windowed_resource(TABLE, [Partition("a", plan("03-19"), requested.append)])  # type: ignore[arg-type]
+    with pytest.raises(PipelineStepFailed, match="filesystem cannot replace the rows of a window in usage") as caught:
+        pipeline.run(resource, table_format=table_format)
+    assert "table_format='delta'" in str(caught.value)
+    assert requested == []
+
+
+def test_replaces_a_window_in_a_delta_table_of_a_pipeline_of_ones_own(
+    database: Database, clock: time_machine.Traveller
+) -> None:
+    """The second response lacks the first two of eleven days."""
+    lake = database.file.parent / "lake"
+    pipeline = dlt.pipeline("vendor", destination=dlt.destinations.filesystem(str(lake)), dataset_name="vendor")
+    for first in (0, 2):
+        fetch = lambda window, first=first: FetchResult(usage(window).slice(first), window)  # noqa: E731
+        pipeline.run(windowed_resource(TABLE, [Partition("a", plan("03-10", longest=100), fetch)]), table_format="delta")
+    assert DeltaTable(lake / "vendor" / "usage").to_pyarrow_table().num_rows == 9
+
+
+def test_moved_windows_store_no_new_schema(database: Database, clock: time_machine.Traveller) -> None:
+    """The condition of each run's merge is stored with its load package only."""
+    for day_ in range(20, 24):
+        clock.move_to(f"2026-03-{day_}T10:30:00Z")
+        database.run(Partition("a", plan("03-10", lookback=timedelta(days=1)), whole))
+    assert len(database.days()) == 14
+    assert database.rows("select count(*) from vendor._dlt_version") == [(1,)]
 
 
 def test_reports_only_stored_windows_as_fetched(database: Database) -> None:
