@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -22,6 +23,15 @@ ReadTable = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
 """Returns the column names and rows of an existing table `schema.table`; raises LookupError if the table does not exist."""
 
 LOADED_SCHEMA = "billing"
+
+LOADER_PREFIXES = "_dlt_", "_fivetran_", "_airbyte_", "_sdc_"
+"""How the names of columns begin that dlt, Fivetran, Airbyte and Stitch add to the tables that they load."""
+
+INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Soft hyphens, zero-width spaces and direction marks, which copied text can contain. Some words need joiners: they stay."""
+
+TEXT_FORMULA = re.compile('="([^"]*)"')
+"""How spreadsheets keep the leading zeros of a text: ="00123"."""
 
 NumberedCells = tuple[int, list[str]]
 """A row number and the cells of that row."""
@@ -80,8 +90,7 @@ def _read(setting: str, read_table: ReadTable | None) -> tuple[list[str], Iterab
         names, rows = read_table(setting)
     except LookupError:
         raise Unreadable("the destination has no such table; if it is a file, its name must end in .csv") from None
-    # The columns that dlt adds to a table it loads are not the user's.
-    kept = [index for index, name in enumerate(names) if not name.lower().startswith("_dlt_")]
+    kept = [index for index, name in enumerate(names) if not name.lower().startswith(LOADER_PREFIXES)]
     texts = sorted([_text_of(row[index], names[index]) for index in kept] for row in rows)  # a table has no row order
     return [names[index] for index in kept], enumerate(texts, 1)
 
@@ -111,16 +120,25 @@ def _read_csv(path: Path) -> tuple[list[str], Iterable[NumberedCells]]:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise Unreadable(f"line {line} is not UTF-8; save the file as CSV in UTF-8") from None
-    lines = _parse_csv(text)
-    first, names = next(lines, (0, []))
-    if not first:
+    lines = list(_parse_csv(text))
+    if lines and re.fullmatch("sep=.?", "".join(lines[0][1]).strip()):  # Excel's hint to itself
+        del lines[0]
+    if not lines:
         raise Unreadable("the file is empty; its first line must hold the column names")
+    (_, header), *rows = lines
+    names = _without_blank_end(header, 0)
     for separator, plural in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and separator in names[0]:
             raise Unreadable(
                 f"columns are separated by {plural}; save the file with commas, and numbers with decimal points"
             )
-    return names, list(lines)
+    return names, [(number, _without_blank_end(cells, len(names))) for number, cells in rows]
+
+
+def _without_blank_end(cells: list[str], least: int) -> list[str]:
+    """The cells without blank ones at the end, but at least so many: spreadsheets write empty columns beside a table."""
+    width = max((number for number, cell in enumerate(cells, 1) if cell.strip()), default=0)
+    return cells[: max(width, least)]
 
 
 def _parse_csv(text: str) -> Iterator[NumberedCells]:
@@ -141,13 +159,13 @@ def _rows(
     table: str, source: str, header: Sequence[str], lines: Iterable[NumberedCells], errors: list[RowError]
 ) -> Iterator[Row]:
     columns, optional = TABLES[table].columns, TABLES[table].optional
-    names = [name.strip().lower() for name in header]
+    names = [INVISIBLE.sub("", _content(name)).lower() for name in header]
     errors += [
         RowError(table, source, 1, name, reason)
         for name, reason in _header_errors(names, [column.name for column in columns], optional)
     ]
     for number, cells in lines:
-        row = Row(table, source, number, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}, {})
+        row = Row(table, source, number, {name: _content(cell) for name, cell in zip(names, cells, strict=False)}, {})
         if len(cells) == len(names):
             errors += _parse_row(row, columns, optional)
         else:  # every cell may be in the wrong column, so that an error about a single cell could mislead
@@ -156,14 +174,28 @@ def _rows(
         yield row
 
 
+def _content(cell: str) -> str:
+    text = cell.strip()
+    formula = TEXT_FORMULA.fullmatch(text)
+    return formula[1].strip() if formula else text
+
+
 def _parse_row(row: Row, columns: Sequence[Column], optional: Sequence[str]) -> Iterator[RowError]:
     """Fills the row's values. A cell that cannot be parsed is left out; a missing optional column counts as blank."""
     for column in columns:
         try:
             if column.name in row.texts or column.name in optional:
-                row.values[column.name] = column.parse(row.texts.get(column.name, ""))
+                row.values[column.name] = column.parse(_visible(row.texts.get(column.name, "")))
         except ValueError as reason:
             yield row.error(column.name, str(reason))
+
+
+def _visible(text: str) -> str:
+    if hidden := INVISIBLE.search(text):
+        raise ValueError(
+            f"{text!r} contains an invisible character ({unicodedata.name(hidden[0]).lower()}); type the text again"
+        )
+    return text
 
 
 def _header_errors(names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, str]]:

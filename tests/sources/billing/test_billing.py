@@ -71,6 +71,13 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
     ("accounts", ACCOUNTS.replace("plan,", "plan,plan,"), 1, "plan", "appears more than once"),
     ("accounts", ACCOUNTS + "mathpix,default\n", 2, "", "has 2 values, but the header has 6"),
     ("accounts", ACCOUNTS + "mathpix,default,,,a,b,2026-01-01\n", 2, "", "has 7 values, but the header has 6"),
+    (
+        "accounts",
+        ACCOUNTS + "mathpix,ac\u200bme,,,,\n",
+        2,
+        "account",
+        "'ac\\u200bme' contains an invisible character (zero width",
+    ),
     ("accounts", ACCOUNTS + 'mathpix,"default,,,,\n', None, "", "the row that starts on line 2 is not valid CSV"),
     (
         "accounts",
@@ -497,6 +504,28 @@ def test_reads_files_of_any_program(mark: str, end: str) -> None:
             "signed_up_on": None,
         }
     ]
+
+
+def test_reads_files_of_spreadsheets() -> None:
+    """Excel's separator hint, empty columns beside the table, and formulas that keep leading zeros make no difference."""
+    header = INVOICES.replace("\n", ",,\n").replace("invoice_id", "invoice_id\u200b")
+    lines = [INVOICE.replace("I1", name) for name in ('"=""0012"""', '="0013"')]
+    text = f"sep=,\n{header}{lines[0]},,,\n{lines[1]}\n,,,,,,,,,,,,\n"
+    assert [row["invoice_id"] for row in rows("invoices", **write_files(invoices=text))] == ["0012", "0013"]
+
+
+def test_passes_over_the_columns_of_loaders() -> None:
+    """dlt, Fivetran, Airbyte and Stitch add columns to the tables that they load."""
+    columns = [
+        *(column.name for column in TABLES["accounts"].columns),
+        "_fivetran_synced",
+        "_AIRBYTE_RAW_ID",
+        "_sdc_x",
+        "_dlt_id",
+    ]
+    row = ["mathpix", "default", "acme", None, None, None, 0.5, "x", None, "y"]
+    (loaded,) = billing_source(accounts="f.a", read_table=lambda _: (columns, [row])).resources["accounts"]
+    assert loaded.to_pylist()[0]["billing_account"] == "acme"
 
 
 def test_row_numbers_are_line_numbers_of_the_file() -> None:
