@@ -81,7 +81,7 @@ def test_installs_from_git(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_downstream_project_builds_with_the_package(downstream: Downstream) -> None:
-    """Its variables reach our models, which are built beside its own, and all data tests pass."""
+    """Its variables and its names of schemas reach our models, which are built beside its own; all data tests pass."""
     built = downstream.dbt("build", "--exclude", "package:meterhouse,resource_type:unit_test")
     assert built.returncode == 0, built.stdout
     assert downstream.rows(
@@ -92,8 +92,7 @@ def test_downstream_project_builds_with_the_package(downstream: Downstream) -> N
     ]
     counted = downstream.rows("select table_schema, count(*) from information_schema.tables group by 1")
     schemas = {row[0]: row[1] for row in counted}
-    layers = ("_staging", "_intermediate", "_seeds", "_semantic")
-    assert schemas.keys() == {"finance", "vendor_mathpix", *(f"finance{layer}" for layer in layers)}
+    assert schemas.keys() == {"finance", "vendor_mathpix", "staging", "intermediate", "seeds", "semantic"}
     assert schemas["finance"] == len(MARTS) + 1
     results = json.loads((downstream.folder / "target" / "run_results.json").read_text())["results"]
     kinds = {result["unique_id"].rsplit(".")[0] for result in results}
@@ -108,6 +107,13 @@ def test_downstream_project_builds_with_the_package(downstream: Downstream) -> N
     assert all(ours[name]["version"] == ours[name]["latest_version"] == 1 for name in MARTS)
     assert all(ours[name]["contract"]["enforced"] for name in MARTS)
     assert {path.name for path in PROJECT.iterdir()}.isdisjoint({"target", "logs", "dbt_packages"})
+
+
+def test_unit_tests_name_no_schema() -> None:
+    """A project that names the schemas otherwise can run them."""
+    definitions = [path.read_text() for path in (PROJECT / "models").rglob("*.yml")]
+    assert sum("unit_tests:" in text for text in definitions) > 20
+    assert [text for text in definitions if "target.schema" in text or "_intermediate." in text] == []
 
 
 @pytest.mark.thorough
