@@ -1,10 +1,18 @@
-"""Output that fails, because of a full disk or a closed pipe, does not stop a load."""
+"""Output that fails does not stop a command: a full disk, a closed pipe, a character that the encoding lacks."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+
+def write_out_other_characters() -> None:
+    r"""Makes stdout and stderr write a character that their encoding lacks as an escape sequence, such as \U0001f600."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class ForgivingStream:

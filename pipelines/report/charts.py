@@ -4,7 +4,11 @@ Colours are columns of the data, so that a provider keeps its colour under every
 colours and fonts come from the style sheet, through Vega's `config`. Days are in UTC.
 """
 
+import os
 from typing import Any
+
+if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path raises an error
+    os.environ["HOME"] = "/"  # Altair needs a home directory; a container's user may have none
 
 import altair as alt
 

@@ -15,7 +15,9 @@ import pytest
 import typer
 from rich.cells import cell_len
 from rich.console import Console
+from typer.testing import CliRunner
 
+from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.output.progress import progress_table
 from meterhouse.pipelines.run.events import ModelFinished
@@ -282,6 +284,14 @@ def test_csv_keeps_every_character(cli: Cli) -> None:
     parts = (" || ".join(f"chr({ord(character)})" for character in value) for value in values)
     sql = f"select {', '.join(f'{part} as c{number}' for number, part in enumerate(parts))}"
     assert list(csv.reader(io.StringIO(cli("query", sql, "--csv"), newline=""))) == [["c0", "c1", "c2", "c3", "c4"], values]
+
+
+def test_characters_that_the_terminal_lacks_are_written_out(cli: Cli) -> None:
+    """A name with an emoji ends no command on a stdout in Latin-1."""
+    fill(cli.database)
+    result = CliRunner(charset="latin-1").invoke(app, ["query", "select chr(128512) || chr(233) as name"])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "\\U0001f600é" in result.output
 
 
 @pytest.mark.parametrize(
