@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
+from meterhouse.sources.billing.currencies import rounded_to_currency
 
 WIDTH = 80
 NAME_WIDTH = 20
@@ -107,19 +108,19 @@ def print_status(status: Status, console: Console) -> None:
         name = f"{row['provider']} {row['account']}"
         print_line(
             _fit(name, NAME_WIDTH).ljust(NAME_WIDTH)
-            + _columns(_cents(row["cost_to_date"]), _cents(row["forecast"]), row["currency"])
+            + _amounts(row["cost_to_date"], row["forecast"], row["currency"])
             + sparkline(row["by_day"])
         )
     for currency in sorted({row["currency"] for row in status["costs"]}):
         rows = [row for row in status["costs"] if row["currency"] == currency]
         if len(rows) > 1:
             known = [row["forecast"] for row in rows if row["forecast"] is not None]
-            forecast = _cents(sum(known, Decimal(0)) if len(known) == len(rows) else None)
+            forecast = sum(known, Decimal(0)) if len(known) == len(rows) else None
             days = [row["by_day"] for row in rows if row["by_day"]]
             by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
             print_line(
                 "all".ljust(NAME_WIDTH)
-                + _columns(_cents(sum((row["cost_to_date"] for row in rows), Decimal(0))), forecast, currency)
+                + _amounts(sum((row["cost_to_date"] for row in rows), Decimal(0)), forecast, currency)
                 + sparkline(by_day),
                 "bold",
             )
@@ -148,8 +149,9 @@ def _columns(cost: str, forecast: str, currency: str) -> str:
     return f"{cost:>12}{forecast:>13} {currency:<3}"
 
 
-def _cents(amount: Decimal | None) -> str:
-    return "–" if amount is None else f"{amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
+def _amounts(cost: Decimal, forecast: Decimal | None, currency: str) -> str:
+    amounts = ("–" if amount is None else f"{rounded_to_currency(amount, currency):,}" for amount in (cost, forecast))
+    return _columns(*amounts, currency)
 
 
 def _fit(text: str, width: int) -> str:

@@ -1,7 +1,7 @@
 """The summary of a run, for people and for machines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult
 from meterhouse.sources._core.events import Place, WindowFetched
 from meterhouse.sources._core.windows import Window
+from meterhouse.sources.billing.currencies import rounded_to_currency
 
 MONTHS_SHOWN = 13
 """A year and the running month; `usage.cost_monthly` has all months."""
@@ -97,7 +98,7 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for (month, provider, account, currency), billed in totals.items():
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
         shown = f"{month:%Y-%m}{mark}" if month != previous else ""
-        table.add_row(shown, provider, cell(account), cell(f"{_cents(billed):,} {currency}"))
+        table.add_row(shown, provider, cell(account), cell(f"{rounded_to_currency(billed, currency):,} {currency}"))
         previous = month
     return table
 
@@ -108,14 +109,10 @@ def sku_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = make_table(f"{month:%Y-%m} by SKU", "account", "sku", "quantity", "unit", "billed")
     for row in rows:
         if row["billing_month"] == month:
-            billed = f"{_cents(row['billed_cost']):,} {row['currency']}"
+            billed = f"{rounded_to_currency(row['billed_cost'], row['currency']):,} {row['currency']}"
             names = (cell(row["account"]), cell(row["sku_id"]))
             table.add_row(*names, f"{row['quantity']:,.0f}", cell(row["unit"] or ""), cell(billed))
     return table
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def distinct_failures(state: RunState) -> list[str]:

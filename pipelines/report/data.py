@@ -16,6 +16,7 @@ from meterhouse.pipelines.report.model import (
 )
 from meterhouse.pipelines.report.rows import single, structs
 from meterhouse.pipelines.warehouse.query import Query
+from meterhouse.sources.billing.currencies import DECIMAL_PLACES
 
 MAX_DAYS_BEHIND = 4
 """An account without data for longer than this many days does not delay the compared weeks of the others."""
@@ -58,6 +59,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
         freshness=structs(TableFreshness, query(queries.FRESHNESS)),
         gaps=gaps[:MAX_GAPS],
         omitted_gaps=max(0, len(gaps) - MAX_GAPS),
+        decimal_places=DECIMAL_PLACES,
         fields={name: list(struct.__struct_fields__) for name, struct in ROW_TABLES.items()},
     )
 

@@ -246,6 +246,7 @@ class ReportData(msgspec.Struct):
     freshness: list[TableFreshness]
     gaps: list[UsageGap]
     omitted_gaps: int
+    decimal_places: dict[str, int]
     fields: dict[str, list[str]]
 
 

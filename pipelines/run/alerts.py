@@ -31,6 +31,7 @@ from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources._core.http.auth import is_loopback
 from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
 from meterhouse.sources._core.schema import TIMESTAMP
+from meterhouse.sources.billing.currencies import rounded_to_currency
 
 SETTINGS = ("webhook", "on", "budgets")
 KINDS = ("failures", "anomalies", "budgets")
@@ -181,9 +182,10 @@ def _exceeded_budgets(destination: Destination, now: datetime, budgets: Sequence
         covered = [row for row in costs if budget.covers(row)]
         forecast, to_date = (sum((row[name] for row in covered), Decimal()) for name in ("forecast", "cost_to_date"))
         if forecast > budget.amount:
+            expected, billed = (rounded_to_currency(amount, budget.currency) for amount in (forecast, to_date))
             text = (
-                f"BUDGET {budget.name}: the forecast for {month:%Y-%m} is {forecast:,.2f} {budget.currency},"
-                f" {to_date:,.2f} so far; the budget is {budget.amount:,} {budget.currency}"
+                f"BUDGET {budget.name}: the forecast for {month:%Y-%m} is {expected:,} {budget.currency}, {billed:,} so far;"
+                f" the budget is {budget.amount:,} {budget.currency}"
             )
             subject = _subject("budgets", budget.name, month, budget.amount, budget.currency)
             yield Alert("budgets", subject, text)

@@ -1,4 +1,6 @@
-"""ISO 4217: the currencies that a price or an invoice can be in."""
+"""ISO 4217: the currencies that a price or an invoice can be in, and their decimal places."""
+
+from decimal import ROUND_HALF_UP, Decimal
 
 CURRENCIES = frozenset(
     """
@@ -11,3 +13,13 @@ CURRENCIES = frozenset(
     """.split()  # noqa: SIM905 - a list of 157 quoted texts is no easier to compare with the standard
 )
 """Codes that money is paid in, with three (ANG, BGN, HRK) that older invoices are in; no metals, funds and test codes."""
+
+_WITHOUT_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_WITH_THREE = "BHD IQD JOD KWD LYD OMR TND"
+DECIMAL_PLACES = dict.fromkeys(_WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(_WITH_THREE.split(), 3)
+"""The decimal places of the currencies that do not have two. The macro `rounded_to_currency` has the same."""
+
+
+def rounded_to_currency(amount: Decimal, currency: str | None) -> Decimal:
+    """An amount with the decimal places of its currency, rounded half away from zero."""
+    return amount.quantize(Decimal(1).scaleb(-DECIMAL_PLACES.get(currency or "", 2)), ROUND_HALF_UP)

@@ -36,16 +36,17 @@ const numberFormat = (options) => {
   return numberFormats.get(key);
 };
 
-// Amounts below a cent are shown with significant digits, so that they do not read as zero.
-const isBelowOneCent = (text) => {
+// Amounts below the smallest unit are shown with significant digits, so that they do not read as zero.
+const isBelow = (text, places) => {
   const value = exact.parse(exact.abs(text));
-  return value > 0n && value < 10000000n;
+  return value > 0n && value < 10n ** BigInt(9 - places);
 };
 const formatMoney = (text, currency, signDisplay = "auto") => {
   if (text === null) return "–";
-  const digits = isBelowOneCent(text)
+  const places = report.decimal_places[currency] ?? 2;
+  const digits = isBelow(text, places)
     ? { maximumSignificantDigits: 2 }
-    : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    : { minimumFractionDigits: places, maximumFractionDigits: places };
   try {
     const style = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
     return numberFormat({ ...style, signDisplay, ...digits }).format(text);
@@ -56,7 +57,7 @@ const formatMoney = (text, currency, signDisplay = "auto") => {
 const formatNumber = (text, signDisplay = "auto") =>
   text === null
     ? "–"
-    : numberFormat({ maximumFractionDigits: isBelowOneCent(text) ? 6 : 2, signDisplay }).format(text);
+    : numberFormat({ maximumFractionDigits: isBelow(text, 2) ? 6 : 2, signDisplay }).format(text);
 const formatPercent = (text, signDisplay = "auto") =>
   text === null ? "–" : numberFormat({ style: "percent", maximumFractionDigits: 1, signDisplay }).format(text);
 const toFloat = (text) => (text === null ? null : Number(text));

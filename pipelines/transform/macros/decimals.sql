@@ -14,6 +14,21 @@
 
 
 {#
+    An amount with the decimal places that ISO 4217 gives its currency, rounded half away from zero. `sources/billing/currencies.py`
+    has the same currencies.
+#}
+{% macro rounded_to_currency(amount, currency) -%}
+    case
+            when {{ currency }} in (
+                'BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'VND', 'VUV', 'XAF', 'XOF', 'XPF'
+            ) then round({{ amount }}, 0)
+            when {{ currency }} in ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') then round({{ amount }}, 3)
+            else round({{ amount }}, 2)
+        end
+{%- endmacro %}
+
+
+{#
     A decimal for statistics, which are doubles if the deviations of the engine are. Spark converts a decimal that is divided
     by a double, but rounds the decimal first.
 #}

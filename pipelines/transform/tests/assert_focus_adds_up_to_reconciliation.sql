@@ -1,5 +1,5 @@
 -- One row per issued invoice whose FOCUS rows differ from the reconciliation. A line that matches counts with its invoiced
--- amount, any other line with its computed amount and tax. Only the reconciliation rounds to cents; FOCUS rounds nothing.
+-- amount, any other line with its computed amount and tax. Only the reconciliation rounds; FOCUS rounds nothing.
 
 with
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.sources.billing import TABLES, TEMPLATES, InvalidBillingFiles, RowError, billing_source, table_reader
+from meterhouse.sources.billing.currencies import CURRENCIES, DECIMAL_PLACES, rounded_to_currency
 from meterhouse.sources.registry import PROVIDERS
 from tests.pipelines.transform.warehouse import d, required
 
@@ -639,6 +641,17 @@ def test_billing_files_can_name_every_registered_provider() -> None:
     assert [row["provider"] for row in rows("accounts", **write_files(accounts=ACCOUNTS + lines))] == list(PROVIDERS)
     (error,) = errors_of(**write_files(accounts=ACCOUNTS + "other,default,,,,\n"))
     assert error.reason == f"'other' is not one of {', '.join(PROVIDERS)}"
+
+
+def test_amounts_have_the_decimal_places_of_their_currency() -> None:
+    """ISO 4217 gives the yen none and the dinar of Kuwait three. The SQL models round by the same list."""
+    amount = d("-1234.5675")
+    rounded = [rounded_to_currency(amount, currency) for currency in ("USD", "JPY", "KWD", None)]
+    assert rounded == [d("-1234.57"), d("-1235"), d("-1234.568"), d("-1234.57")]
+    macro = (PROJECT / "macros" / "decimals.sql").read_text().partition("macro rounded_to_currency")[2]
+    without, thousandths, _ = (set(re.findall("'([A-Z]{3})'", part)) for part in macro.split("then round", 2))
+    assert dict.fromkeys(without, 0) | dict.fromkeys(thousandths, 3) == DECIMAL_PLACES
+    assert set(DECIMAL_PLACES) <= CURRENCIES
 
 
 def test_readme_documents_every_column() -> None:

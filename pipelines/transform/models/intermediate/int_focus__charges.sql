@@ -111,7 +111,11 @@ final as (
             cast({{ later('month', 1, 'pricing.billing_month') }} as {{ type_utc() }})
         ) as billing_period_end,
         pricing.charge_period_start,
-        pricing.charge_period_end,
+        -- A bucket that ends in the next month of a billing time zone is billed in the month in which it starts.
+        case
+            when pricing.charge_category = 'Usage' and pricing.charge_period_end > months.month_end then months.month_end
+            else pricing.charge_period_end
+        end as charge_period_end,
         pricing.charge_category,
         pricing.charge_class,
         pricing.charge_description,

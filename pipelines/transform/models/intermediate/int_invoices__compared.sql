@@ -84,13 +84,13 @@ invoiced as (
 
 ),
 
--- Invoices round each line to cents. Amounts are rounded here, and nowhere earlier.
+-- Invoices round each line to the decimal places of the currency. Amounts are rounded here, and nowhere earlier.
 rounded as (
 
     select
         *,
-        round(cast(billed_cost as numeric(28, 9)), 2) as computed,
-        round(cast(cost_high as numeric(28, 9)), 2) as computed_high,
+        {{ rounded_to_currency('cast(billed_cost as numeric(28, 9))', 'currency') }} as computed,
+        {{ rounded_to_currency('cast(cost_high as numeric(28, 9))', 'currency') }} as computed_high,
         -- Quantities in other units, such as thousands of pages, cannot be compared.
         is_quantity_stated
         and computed_quantity is not null
