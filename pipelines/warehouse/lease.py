@@ -1,10 +1,9 @@
 """Locks for destinations that have none of their own: a run holds a lease, and renews it as long as it works.
 
-A lease has an owner and an expiry. A killed run cannot release its lease, so it expires; the clocks of the machines must agree
-within a minute.
+A lease has an owner and an expiry. A killed run cannot release its lease, so it expires. Clocks must agree within a minute.
 
-A run writes its lease first and then looks for others. So of two runs that start at once, at least one sees the other. If both
-do, both give way, and a waiting run tries again at a random moment.
+A run writes its lease first and then looks for others: of two runs that start at once, at least one sees the other. If
+both do, both give way, and a waiting run tries again at a random moment.
 """
 
 import random
