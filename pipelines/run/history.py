@@ -1,7 +1,7 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-dlt writes the table like every other: that works on every destination and costs a tenth of a second per run. Statements of
-our own would cost a third of that, but would need each database's types and its `create table`.
+dlt creates the table, because it knows the types of every database. A statement inserts later rows: a load of dlt takes an
+eighth of a run without news.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
 
@@ -134,11 +134,18 @@ def _seconds(seconds: float) -> Decimal:
 
 def write(destination: Destination, tables: Mapping[str, pa.Table]) -> None:
     """Appends rows to tables of the dataset `meterhouse`; errors of the destination propagate."""
+    for name, rows in tables.items():
+        if rows.num_rows:
+            try:
+                destination.insert(DATASET, name, rows)
+            except LoadError:  # the table, or a new column of it, does not exist yet
+                _load(destination, name, rows)
+
+
+def _load(destination: Destination, name: str, rows: pa.Table) -> None:
     pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
     pipeline.config.restore_from_destination = False  # the pipeline keeps no state
-    loaded = pipeline.run(
-        [dlt.resource([rows], name=name, write_disposition="append") for name, rows in tables.items() if rows.num_rows]
-    )
+    loaded = pipeline.run(dlt.resource([rows], name=name, write_disposition="append"))
     if loaded is not None:
         destination.require_loaded(pipeline, loaded.loads_ids)
 

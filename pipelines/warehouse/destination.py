@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import dlt
+import pyarrow as pa
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
@@ -170,6 +171,18 @@ class Destination:
         """
         with translated_errors(self.location), self.pipeline("usage").sql_client() as client:
             client.execute_sql(sql, *parameters)
+
+    def insert(self, dataset: str, table: str, rows: pa.Table) -> None:
+        """Inserts rows into an existing table, all or none.
+
+        Raises:
+            LoadError: the table or one of its columns does not exist, or the database cannot be written.
+        """
+        with self.reader(dataset) as reader:
+            name = reader.table_name(dataset, table)
+        markers = ", ".join(f"({', '.join(['%s'] * rows.num_columns)})" for _ in range(rows.num_rows))
+        values = [value for row in rows.to_pylist() for value in row.values()]
+        self.execute(f"insert into {name} ({', '.join(rows.column_names)}) values {markers}", *values)  # noqa: S608
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
         """The given tables that exist and have rows.

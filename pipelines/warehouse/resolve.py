@@ -21,6 +21,7 @@ from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
 from meterhouse.sources._core.dlt_compat import (
     cache_capabilities,
+    cache_type_hints,
     destination_configuration,
     settings_of,
     use_own_settings,
@@ -60,6 +61,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             cannot be written. No message shows the credentials.
     """
     use_own_settings()
+    cache_type_hints()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
     _require_unmoved(name)

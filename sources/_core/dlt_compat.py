@@ -17,6 +17,7 @@ import dlt
 import httpcore
 import httpx
 import pyarrow as pa
+from dlt.common import validation
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import ConfigTomlProvider, EnvironProvider, SecretsTomlProvider
 from dlt.common.configuration.providers.provider import ConfigProvider
@@ -121,6 +122,23 @@ def use_own_settings() -> None:
         own = {provider.name: provider for provider in context.initial_providers()}
         providers = active.providers.providers
         providers[:] = [own.get(provider.name, provider) for provider in providers]
+
+
+def cache_type_hints() -> None:
+    """Makes dlt read the type hints of each class once; a second call changes nothing.
+
+    dlt validates each schema that it loads, and for each object in it evaluates the type hints of its class. In a run of one
+    provider, that takes a tenth of the time.
+    """
+    evaluate = validation.get_type_hints
+    if not isinstance(evaluate, partial):
+        validation.get_type_hints = partial(_type_hints, evaluate, {})  # type: ignore[attr-defined]
+
+
+def _type_hints(evaluate: Callable[..., Any], known: dict[type, Any], spec: type, globalns: Any = None) -> Any:
+    if spec not in known:
+        known[spec] = evaluate(spec, globalns=globalns)
+    return known[spec]
 
 
 def cache_capabilities(destination: Any) -> Any:

@@ -12,11 +12,15 @@ import httpcore
 import httpx
 import pyarrow as pa
 import pytest
+from dlt.common import validation
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import CustomLoaderDocProvider, EnvironProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.exceptions import DictValidationException
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
+from dlt.common.schema.utils import validate_stored_schema
+from dlt.common.typing import get_type_hints
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -27,6 +31,7 @@ from meterhouse.sources._core.dlt_compat import (
     OwnSettings,
     active_destination,
     cache_capabilities,
+    cache_type_hints,
     destination_configuration,
     in_thread_pool,
     into_table,
@@ -112,6 +117,24 @@ def test_the_environment_returns_the_same_as_dlts_own(monkeypatch: pytest.Monkey
         provider.get_value("key", str, "", "sources", "vendor") for provider in (Environment(), EnvironProvider())
     )
     assert ours == theirs
+
+
+def test_type_hints_are_evaluated_once_per_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt evaluates them for each object of a schema, and changes none of the results."""
+    calls = []
+
+    def evaluate(spec: type, globalns: Any = None) -> dict[str, Any]:
+        calls.append(spec)
+        return get_type_hints(spec, globalns=globalns)
+
+    monkeypatch.setattr(validation, "get_type_hints", evaluate)
+    cache_type_hints()
+    cache_type_hints()
+    for _ in range(2):
+        validate_stored_schema(dlt.Schema("compat").to_dict())
+    assert len(calls) == len(set(calls)) > 1
+    with pytest.raises(DictValidationException):
+        validate_stored_schema(dlt.Schema("compat").to_dict() | {"tables": 1})  # type: ignore[typeddict-item]
 
 
 def test_capabilities_are_computed_once_and_never_shared() -> None:
