@@ -1,13 +1,12 @@
 """One HTTP client for all providers."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ import tenacity
 from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.errors import (
     ClockSkew,
+    ConfigurationError,
     CredentialsRejected,
     IncompleteResponse,
     MalformedResponse,
@@ -28,11 +28,12 @@ from meterhouse.sources._core.errors import (
     Unreachable,
 )
 from meterhouse.sources._core.events import Observer, RequestRetried, RequestSent, current_place, fail_fast
-from meterhouse.sources._core.http.auth import SHORTEST_SECRET, HeaderAuth, is_loopback, require_safe_url
+from meterhouse.sources._core.http.auth import SHORTEST_SECRET, HeaderAuth, require_safe_url
 from meterhouse.sources._core.http.decoding import decode_json, decompressed
 from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources._core.http.retry import parse_http_date, retry_after, wait_before_retry
-from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
+from meterhouse.sources._core.http.timeouts import deadline
+from meterhouse.sources._core.http.transport import describe_transport_error, open_client
 
 Params = Mapping[str, str | int | Sequence[str]]
 
@@ -76,21 +77,12 @@ class Client:
         self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
         self._lanes, self._in_flight, self._was_limited = threading.Condition(), 0, False
-        # Redirects are not followed: no usage API documents one, and a key must not travel to another address.
-        self._http = enforce_deadlines(
-            httpx.Client(
-                auth=self.auth,
-                verify=_certificates(),
-                trust_env=not is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
-                timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-                follow_redirects=False,
-                headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
-            )
-        )
+        self._http: httpx.Client | None = None
 
     def close(self) -> None:
         """Closes the connection pool."""
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
 
     def get(self, endpoint: str, params: Params, *, error_from_response: ErrorFromResponse | None = None) -> Any:
         """Returns the decoded JSON of `GET base_url + endpoint`.
@@ -186,12 +178,13 @@ class Client:
         content: Mapping[str, Any],
         ends_at: float,
     ) -> Any:
+        connections = self._connections()
         with self._lock:
             self.requests_sent += 1
         self.observer(RequestSent(current_place(self.provider), self.rate_limiter.remaining()))
         try:
             with deadline(ends_at):
-                response = self._exchange(method, endpoint, content)
+                response = self._exchange(connections, method, endpoint, content)
         except httpx.HTTPError as error:
             raise Unreachable(
                 self._redact(describe_transport_error(error)),
@@ -211,8 +204,27 @@ class Client:
             raise self._with_place(problem, endpoint, response)
         return response.payload
 
-    def _exchange(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
-        with self._http.stream(method, self.base_url + endpoint, **content) as response:
+    def _connections(self) -> httpx.Client:
+        """The connection pool. The first request opens it, so that an error concerns one account, not the whole run."""
+        with self._lock:
+            if self._http is None:
+                try:
+                    self._http = open_client(
+                        self.base_url,
+                        auth=self.auth,
+                        timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+                        headers={
+                            "Accept": "application/json",
+                            "Accept-Encoding": "gzip",
+                            "User-Agent": "meterhouse",
+                        },
+                    )
+                except ConfigurationError as error:
+                    raise ConfigurationError(error.problem, hint=error.hint, provider=self.provider) from None
+            return self._http
+
+    def _exchange(self, connections: httpx.Client, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
+        with connections.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in decompressed(response):
                 body += chunk
@@ -267,12 +279,6 @@ class Client:
         return " ".join(text.split())[:500]
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """The trusted certificates; reading them is the slowest step of making a client, so it happens once."""
-    return httpx.create_ssl_context()
-
-
 def error_from_status(response: Response) -> SourceError | None:
     """Maps a status to an error, or None; used if the provider's own `error_from_response` returns None."""
     status = response.status
@@ -296,15 +302,3 @@ def error_from_status(response: Response) -> SourceError | None:
             hint="Check base_url; if it is right, run again later.",
         )
     return None
-
-
-def describe_transport_error(error: httpx.HTTPError) -> str:
-    """Names the step of the exchange that failed, with httpx's own detail."""
-    detail = str(error) or type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return f"no connection in time ({detail})"
-    if isinstance(error, httpx.ConnectError):
-        return f"the host cannot be reached ({detail})"
-    if isinstance(error, httpx.TimeoutException):
-        return f"no complete response in time ({detail})"
-    return f"the connection broke ({detail})"
