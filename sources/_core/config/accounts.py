@@ -64,6 +64,10 @@ def resolve_accounts(
     _require_no_secret_as_name(provider, given, credentials)
     for name, own in named.items():
         section = f"sources.{provider}.accounts.{name}"
+        if name != name.strip():
+            raise ConfigurationError(
+                f"the account {name!r} in sources.{provider}.accounts begins or ends with white space", hint="Remove it."
+            )
         allowed = {"name", *credentials, *settings}
         require_known_fields(section, own, allowed)
         require_known(section, allowed)
@@ -112,7 +116,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
         entries = []
     named: dict[str, Mapping[str, Any]] = {}
     for number, (name, own) in enumerate(entries or [("", {})], 1):
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
             raise ConfigurationError(
                 f"account {number} in {setting} does not have a valid name",
                 hint="Use letters, digits, space and . _ @ : - (63 at most).",
@@ -144,7 +148,7 @@ def _require_no_secret_as_name(
         if value and not field.endswith("_id")
     }
     for number, name in enumerate(given, 1):
-        if name.casefold() in secrets:
+        if name.strip().casefold() in secrets:
             raise ConfigurationError(f"account {number} in {setting} has a credential as its name", hint=_CHOOSE)
         if not any(given[name].values()) and looks_like_secret(name):
             raise ConfigurationError(
