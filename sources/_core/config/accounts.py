@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.parse import is_json, parse_json, require_unquoted
 from meterhouse.sources._core.config.secrets import looks_like_key, looks_like_secret
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
@@ -173,6 +173,7 @@ def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> di
     # A secret's file often ends with a line break. Other characters that a header cannot hold would show up in an error.
     complete = {field: str(value).strip() for field, value in credentials.items()}
     for field, value in complete.items():
+        require_unquoted(value, setting=f"{field} in [{section}]")
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
                 f"{field} in [{section}] has characters that a key cannot have", hint="Copy it again, without line breaks."

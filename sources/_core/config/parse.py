@@ -155,6 +155,19 @@ def is_json(text: str) -> bool:
     return text.lstrip().startswith(("{", "["))
 
 
+def require_unquoted(text: str, *, setting: str) -> None:
+    """Checks that a text is not in quotation marks: `docker --env-file` makes them part of the value.
+
+    Raises:
+        ConfigurationError: it is; the message names `setting`.
+    """
+    if re.fullmatch(r"""(["']).*\1""", text.strip(), re.DOTALL):
+        raise ConfigurationError(
+            f"{setting} has quotation marks around its value",
+            hint="Remove them. A file for docker --env-file has NAME=value without quotation marks.",
+        )
+
+
 def parse_json(text: str, *, setting: str) -> Any:
     """The value of a text in JSON, as environment variables hold lists and tables.
 

@@ -20,7 +20,6 @@ from meterhouse.sources._core.errors import (
     RequestRejected,
     SourceError,
     TransientError,
-    Unreachable,
 )
 from meterhouse.sources._core.events import (
     LONG_WAIT,
@@ -37,7 +36,7 @@ from meterhouse.sources._core.http.decoding import decode_json, decompressed
 from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources._core.http.retry import retry_after, wait_before_retry
 from meterhouse.sources._core.http.timeouts import deadline
-from meterhouse.sources._core.http.transport import describe_transport_error, open_client
+from meterhouse.sources._core.http.transport import error_from_transport, open_client
 
 REPORT_INTERVAL = 600.0
 """Seconds after which a wait of the same length is reported again."""
@@ -213,12 +212,8 @@ class Client:
             with deadline(ends_at):
                 response = self._exchange(connections, method, endpoint, content)
         except httpx.HTTPError as error:
-            raise Unreachable(
-                self._redact(describe_transport_error(error)),
-                provider=self.provider,
-                endpoint=endpoint,
-                hint=f"Check the network and sources.{self.provider}.base_url, then run again.",
-            ) from None  # the cause's repr holds the request, and with it the headers
+            # The cause's repr holds the request, and with it the headers.
+            raise self._with_place(error_from_transport(error, self.provider), endpoint) from None
         self.rate_limiter.observe(response.headers)
         problem = (
             self.error_from_response(response)
@@ -269,16 +264,16 @@ class Client:
                 payload = None
             return Response(response.status_code, response.headers, payload)
 
-    def _with_place(self, error: SourceError, endpoint: str, response: Response) -> SourceError:
+    def _with_place(self, error: SourceError, endpoint: str, response: Response | None = None) -> SourceError:
         """The same error with provider, endpoint, status, and the wait that the provider asks for."""
         placed = type(error)(
             self._redact(error.problem),
             hint=error.hint,
             provider=self.provider,
             endpoint=endpoint,
-            status=response.status,
+            status=response and response.status,
         )
-        if isinstance(placed, TransientError):
+        if response and isinstance(placed, TransientError):
             placed.retry_after = retry_after(response.headers, is_limited=response.status == 429)
         return placed
 

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.errors import ConfigurationError, SourceError, Unreachable
 from meterhouse.sources._core.http.auth import is_loopback
 from meterhouse.sources._core.http.timeouts import enforce_deadlines
 
@@ -102,13 +102,24 @@ def _is_excluded(address: httpx.URL, no_proxy: str) -> bool:
     return bool(proxy_bypass(address.netloc.decode()))
 
 
-def describe_transport_error(error: httpx.HTTPError) -> str:
-    """Names the step of the exchange that failed, with httpx's own detail."""
+def error_from_transport(error: httpx.HTTPError, provider: str) -> SourceError:
+    """Maps a failed exchange to an error that names the failed step, with httpx's own detail.
+
+    An untrusted certificate needs a setting; all else may pass.
+    """
     detail = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in detail:
+        return ConfigurationError(
+            f"the certificate of the host is not trusted ({detail})",
+            hint="If your network has a certificate authority of its own, set SSL_CERT_FILE to the PEM file with its"
+            " certificate, which then replaces the public authorities.",
+        )
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return f"no connection in time ({detail})"
-    if isinstance(error, httpx.ConnectError):
-        return f"the host cannot be reached ({detail})"
-    if isinstance(error, httpx.TimeoutException):
-        return f"no complete response in time ({detail})"
-    return f"the connection broke ({detail})"
+        problem = f"no connection in time ({detail})"
+    elif isinstance(error, httpx.ConnectError):
+        problem = f"the host cannot be reached ({detail})"
+    elif isinstance(error, httpx.TimeoutException):
+        problem = f"no complete response in time ({detail})"
+    else:
+        problem = f"the connection broke ({detail})"
+    return Unreachable(problem, hint=f"Check the network and sources.{provider}.base_url, then run again.")

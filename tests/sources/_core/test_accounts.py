@@ -75,6 +75,13 @@ def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
         resolve({name: {"app_id": "x", "app_key": "y"}})
 
 
+def test_rejects_a_key_in_quotation_marks() -> None:
+    """Also in a dlt pipeline of the user's own, where nothing else checks the settings."""
+    with pytest.raises(ConfigurationError, match=r"app_key in \[sources\.mathpix\] has quotation marks") as caught:
+        resolve(app_id="a", app_key='"hunter2"')
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["europe ", " europe", "europe\n", "\u00a0europe"])
 def test_rejects_an_account_name_with_space_around_it_by_name(name: str) -> None:
     """No row of `europe` would belong to it, and no table shows the difference."""

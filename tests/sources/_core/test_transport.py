@@ -1,6 +1,11 @@
 """Proxies and certificates that the environment names."""
 
+import ssl
+import subprocess
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
@@ -108,6 +113,53 @@ def test_one_of_several_certificate_folders_may_be_missing(monkeypatch: pytest.M
     """OpenSSL reads a list of folders."""
     monkeypatch.setenv("SSL_CERT_DIR", f"/missing:{tmp_path}")
     open_client(VENDOR).close()
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server on localhost, and the file with the certificate of its own authority."""
+    certificate, key = tmp_path / "company.pem", tmp_path / "key.pem"
+    options = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    command = ["openssl", "req", "-x509", *options.split(), "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"https://localhost:{server.server_port}", certificate
+        server.shutdown()
+        thread.join()
+
+
+def test_a_company_may_have_its_own_certificate_authority(
+    monkeypatch: pytest.MonkeyPatch, company: tuple[str, Path]
+) -> None:
+    """The error names SSL_CERT_FILE, without a retry, and the setting helps."""
+    url, certificate = company
+
+    def request() -> object:
+        client = Client("vendor", url, HeaderAuth({}), error_from_response=lambda _: None, sleep=pytest.fail)
+        try:
+            return client.get("/usage", {})
+        finally:
+            client.close()
+
+    with pytest.raises(ConfigurationError, match=r"^vendor /usage: the certificate .*set SSL_CERT_FILE to the PEM file"):
+        request()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert request() == {}
 
 
 def test_one_providers_trouble_is_not_anothers(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
