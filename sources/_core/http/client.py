@@ -260,7 +260,7 @@ class Client:
                     )
             try:
                 payload = decode_json(body)
-            except (msgspec.DecodeError, ValueError):
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 payload = None
             return Response(response.status_code, response.headers, payload)
 
@@ -271,7 +271,7 @@ class Client:
             hint=error.hint,
             provider=self.provider,
             endpoint=endpoint,
-            status=response and response.status,
+            status=response.status if response else None,
         )
         if response and isinstance(placed, TransientError):
             placed.retry_after = retry_after(response.headers, is_limited=response.status == 429)

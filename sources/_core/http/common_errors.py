@@ -33,7 +33,8 @@ def error_from_status(status: int, *, is_json: bool) -> SourceError | None:
         return MalformedResponse("no usage API documents this status", hint="Run again later; check base_url.")
     if not is_json:
         return MalformedResponse(
-            "the response is not JSON (cut off, empty, a web page, or with two fields of one name)",
+            "the response is not JSON (cut off, empty, a web page, nested too deeply, with a number out of range, or with"
+            " two fields of one name)",
             hint="Check base_url; if it is right, run again later.",
         )
     return None

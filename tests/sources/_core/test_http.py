@@ -73,6 +73,8 @@ def ask(client: Client) -> Any:
         ({"body": ""}, MalformedResponse),
         ({"body": '{"ocr_usage": [NaN]}'}, MalformedResponse),
         ({"body": '{"ocr_usage": [{"coun'}, MalformedResponse),
+        pytest.param({"body": '{"ocr_usage": [1e999999999999999999999]}'}, MalformedResponse, id="exponent"),
+        pytest.param({"body": "[" * 100_000 + "]" * 100_000}, MalformedResponse, id="deep"),
         ({"cut": 10}, Unreachable),
         ({"reset": True}, Unreachable),
     ],
@@ -403,7 +405,8 @@ def test_a_wait_beyond_the_limit_of_the_run_is_an_error_at_once(
     client.rate_limiter = RateLimiter()
     with pytest.raises(IncompleteResponse, match="would wait 62 seconds, beyond"):
         ask(client)
-    assert waits == delays == []
+    assert not waits
+    assert not delays
 
 
 def test_a_tiny_rate_limit_ends_the_run_in_time(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

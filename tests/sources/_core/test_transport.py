@@ -42,6 +42,10 @@ def no_proxy_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+def no_sleep(_: float) -> None:
+    pytest.fail("the client retries")
+
+
 def proxied(url: str) -> bool:
     """Whether a client for `url` sends its requests to a proxy."""
     with open_client(url) as client:
@@ -54,7 +58,7 @@ def test_an_error_names_the_variable_but_not_its_value(
 ) -> None:
     """The first request raises it, without a retry; a proxy's address may hold a password."""
     monkeypatch.setenv(name, value)
-    client = Client("vendor", VENDOR, HeaderAuth({}), error_from_response=lambda _: None, sleep=pytest.fail)
+    client = Client("vendor", VENDOR, HeaderAuth({}), error_from_response=lambda _: None, sleep=no_sleep)
     with pytest.raises(ConfigurationError, match=rf"^vendor: {message}") as caught:
         client.get("/usage", {})
     assert "hunter2" not in str(caught.value)
@@ -120,7 +124,7 @@ def company(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a server on localhost, and the file with the certificate of its own authority."""
     certificate, key = tmp_path / "company.pem", tmp_path / "key.pem"
     options = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    command = ["openssl", "req", "-x509", *options.split(), "-keyout", key, "-out", certificate]
+    command = ["openssl", "req", "-x509", *options.split(), "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
 
     class Handler(BaseHTTPRequestHandler):
@@ -150,7 +154,7 @@ def test_a_company_may_have_its_own_certificate_authority(
     url, certificate = company
 
     def request() -> object:
-        client = Client("vendor", url, HeaderAuth({}), error_from_response=lambda _: None, sleep=pytest.fail)
+        client = Client("vendor", url, HeaderAuth({}), error_from_response=lambda _: None, sleep=no_sleep)
         try:
             return client.get("/usage", {})
         finally:
