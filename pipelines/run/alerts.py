@@ -120,7 +120,7 @@ class Alerts:
             with open_client(self.webhook, timeout=TIMEOUT) as http, deadline(time.monotonic() + TIMEOUT):
                 status = http.post(self.webhook, json={"text": text}).status_code
         except ConfigurationError as error:
-            problem = str(error)
+            problem = error.problem
         except Exception as error:  # noqa: BLE001 - no error here may fail a run that has loaded
             problem = f"it cannot be reached ({type(error).__name__})"  # the message of the error may contain the address
         else:

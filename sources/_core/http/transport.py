@@ -35,7 +35,7 @@ def open_client(url: str, **options: Any) -> httpx.Client:
     """
     address = httpx.URL(url)
     if address.scheme == "https":
-        certificates = _certificates(*(os.environ.get(name) for name in CERTIFICATES))
+        certificates = _certificates(*(os.environ.get(name, "") for name in CERTIFICATES))
     else:
         certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts nobody; reading certificates takes 50 ms
     proxy = None if is_loopback(address.host) else _proxy(address, certificates)
@@ -45,15 +45,17 @@ def open_client(url: str, **options: Any) -> httpx.Client:
 
 
 @cache
-def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+def _certificates(file: str, folder: str) -> ssl.SSLContext:
     """The trusted certificates: those of SSL_CERT_FILE, else those of SSL_CERT_DIR, else those of the package certifi.
 
     Reading them is the slowest step of making a client, so it happens once.
     """
+    if not file and not folder:
+        return httpx.create_ssl_context()
     variable = CERTIFICATES[0] if file else CERTIFICATES[1]
     hint = f"Set {variable} to an existing {'PEM file' if file else 'folder'} with certificates, or remove it."
     # OpenSSL ignores folders that do not exist. Then it would trust nobody, and no request would succeed.
-    if not file and folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
+    if not file and not any(part and Path(part).is_dir() for part in folder.split(os.pathsep)):
         raise ConfigurationError(f"{variable} is not a folder", hint=hint)
     try:
         return httpx.create_ssl_context()
