@@ -32,7 +32,7 @@ from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
 from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
-from meterhouse.sources._core.events import DurationEstimated
+from meterhouse.sources._core.events import LONG_WAIT, DurationEstimated, Place, RequestDelayed, RequestRetried
 
 LOADING = frozenset({"run", "demo", "models"})
 """Commands whose work is worth more than their output."""
@@ -77,11 +77,14 @@ class CommandOutput:
         if isinstance(event, WaitingForRun):
             self.print(f"waiting for another run on {event.location}")
         elif isinstance(event, DurationEstimated):
-            place, minutes = event.place, max(1, round(event.seconds / 60))
-            self.print(
-                f"{place.provider}.{place.table} {place.account}: about {event.requests} requests, {minutes} min at the"
-                " provider's rate limit"
-            )
+            minutes = max(1, round(event.seconds / 60))
+            self.print(f"{_shown(event.place)}: about {event.requests} requests, {minutes} min at the provider's rate limit")
+        elif isinstance(event, RequestDelayed):
+            limit = event.requests_per_minute
+            allowed = f" ({limit} request{'' if limit == 1 else 's'} a minute)" if limit else ""
+            self.print(f"{_shown(event.place)}: waiting {event.wait:.0f} s for the rate limit{allowed}")
+        elif isinstance(event, RequestRetried) and event.wait >= LONG_WAIT:
+            self.print(f"{_shown(event.place)}: next attempt in {event.wait:.0f} s, after {event.error}")
 
     @contextmanager
     def progress(self, state: RunState) -> Iterator[None]:
@@ -110,6 +113,10 @@ class CommandOutput:
         if last_line:
             self.print(last_line)
         raise typer.Exit(result.exit_status)
+
+
+def _shown(place: Place) -> str:
+    return f"{place.provider}.{place.table} {place.account}" if place.table else place.provider
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from meterhouse.sources._core.events import (
     DurationEstimated,
     FetchFailed,
     Place,
+    RequestDelayed,
     RequestRetried,
     WindowFetched,
     WindowMissed,
@@ -50,6 +51,8 @@ def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
             write_line(
                 "retry", WARNING, **_place(place), endpoint=endpoint, attempt=attempt, wait=round(wait, 3), error=error
             )
+        case RequestDelayed(place, wait, requests_per_minute):
+            write_line("delayed", **_place(place), wait=round(wait, 3), requests_per_minute=requests_per_minute)
         case DurationEstimated(place, requests, seconds):
             write_line("slow", **_place(place), requests=requests, seconds=round(seconds))
         case WindowFetched(place, window, rows):

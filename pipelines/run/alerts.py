@@ -29,7 +29,8 @@ from meterhouse.sources._core.control_characters import escape_control_character
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources._core.http.auth import is_loopback
-from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
+from meterhouse.sources._core.http.timeouts import deadline
+from meterhouse.sources._core.http.transport import open_client
 from meterhouse.sources._core.schema import TIMESTAMP
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
@@ -117,11 +118,10 @@ class Alerts:
         more = [f"… and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
         text = "\n".join(("meterhouse", *(f"• {line}" for line in (*shown, *more))))
         try:
-            client = httpx.Client(
-                timeout=TIMEOUT, follow_redirects=False, trust_env=not is_loopback(httpx.URL(self.webhook).host)
-            )
-            with enforce_deadlines(client) as http, deadline(time.monotonic() + TIMEOUT):
+            with open_client(self.webhook, timeout=TIMEOUT) as http, deadline(time.monotonic() + TIMEOUT):
                 status = http.post(self.webhook, json={"text": text}).status_code
+        except ConfigurationError as error:
+            problem = error.problem
         except Exception as error:  # noqa: BLE001 - no error here may fail a run that has loaded
             problem = f"it cannot be reached ({type(error).__name__})"  # the message of the error may contain the address
         else:

@@ -91,3 +91,7 @@ class Unreachable(TransientError):
 
 class MalformedResponse(TransientError):
     """The response is not what the endpoint documents: cut off, not JSON, or without its data."""
+
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises when it reads a response of unknown form."""

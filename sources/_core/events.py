@@ -44,6 +44,22 @@ class RequestRetried:
     wait: float
 
 
+LONG_WAIT = 10.0
+"""Seconds. Longer waits are announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDelayed:
+    """The next request waits `wait` seconds for the rate limit: `requests_per_minute`, or the provider's own (None).
+
+    Reported for long waits, unless one at least as long was reported in the last ten minutes.
+    """
+
+    place: Place
+    wait: float
+    requests_per_minute: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class WindowsPlanned:
     """The run will request `window`, in one request or several."""
@@ -105,6 +121,7 @@ class FetchFailed:
 Event = (
     RequestSent
     | RequestRetried
+    | RequestDelayed
     | WindowsPlanned
     | WindowRequested
     | WindowFetched

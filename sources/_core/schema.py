@@ -153,8 +153,13 @@ class Table:
         return pa.table({name: arrays[name] for name in declared + added})
 
     def _column_for(self, unknown: str, taken: Container[str]) -> str:
-        """The column of an undeclared field: its name in dlt's spelling, with the prefix `vendor_` if that column exists."""
-        name = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unknown)).strip("_").lower()
+        """The column of an undeclared field: its name in dlt's spelling, with the prefix `vendor_` if that column exists.
+
+        dlt would replace every character outside of ASCII by the same one, so that two names become one column, which fails
+        the table. So they are escaped, as in `gr_xf6_xdfe` for größe.
+        """
+        ascii_name = unknown.encode("ascii", "backslashreplace").decode()
+        name = re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", ascii_name)).strip("_").lower()
         ours = {column.name for column in self.columns} | STAMPED
         while not name or name in ours or name in taken or name.startswith("dlt_"):
             name = f"vendor_{name}"

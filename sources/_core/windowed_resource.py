@@ -13,7 +13,7 @@ from dlt.sources import DltResource
 from pendulum import DateTime
 
 from meterhouse.sources._core.dlt_compat import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
-from meterhouse.sources._core.errors import IncompleteResponse, SourceError
+from meterhouse.sources._core.errors import UNREADABLE, IncompleteResponse, SourceError
 from meterhouse.sources._core.events import (
     FetchFailed,
     Observer,
@@ -212,7 +212,7 @@ def _requests_for(table: Table, place: Place, observe: Observer) -> Iterator[Non
     try:
         with at(place):
             yield
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise table.unexpected(f"the response cannot be read ({type(error).__name__}: {error})") from None
     finally:
         observe(TimeSpent(place, time.monotonic() - began))

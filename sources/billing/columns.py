@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 
 import pyarrow as pa
 
+from meterhouse.sources._core.config.parse import YEARS
 from meterhouse.sources._core.schema import DECIMAL, Column
 from meterhouse.sources.registry import PROVIDERS
 
@@ -115,7 +116,7 @@ def _units(text: str) -> Decimal:
     return number
 
 
-_DATE_RANGE = date(2000, 1, 1), date(2099, 12, 31)
+_DATE_RANGE = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
 """The dates that are allowed. A typo such as year 0026 or 9999 would charge fees for centuries."""
 
 

@@ -13,10 +13,15 @@ from meterhouse.sources._core.http.client import Response
 
 REJECTED_CREDENTIALS = {"http_unauthorized", "account_disabled", "unauthorized_token_request", "expired_license"}
 TRANSIENT_ERRORS = {"sys_exception", "connection_closed"}
+REFUSED_PARAMETERS = ("opts_", "json_syntax", "sys_request_too_large")
+"""How the ids of errors in the request begin; the documentation lists them as request validation errors."""
 
 
 def error_from_response(response: Response) -> SourceError | None:
-    """Maps a response to an error, or None, by `error_info.id`, which Mathpix calls the reliable identifier."""
+    """Maps a response to an error, or None, by `error_info.id`, which Mathpix calls the reliable identifier.
+
+    An undocumented error in a 200 may pass, so it is retried.
+    """
     payload = response.payload
     if payload is None:
         return None  # not JSON: the status decides
@@ -25,16 +30,20 @@ def error_from_response(response: Response) -> SourceError | None:
     if payload.get("error") or payload.get("error_info"):
         info = payload.get("error_info")
         info = info if isinstance(info, dict) else {}
-        error = _error_by_id(str(info.get("id", "")), str(info.get("message") or payload.get("error")), info)
-        # For an undocumented id the status decides: a gateway's 503 may be transient, even with a JSON body.
-        return None if isinstance(error, RequestRejected) and response.status != 200 else error
+        error_id, message = str(info.get("id", "")), str(info.get("message") or payload.get("error") or "an error")
+        problem = f"{message} ({error_id})" if error_id else message
+        if error := _error_by_id(error_id, problem, info):
+            return error
+        # With another status, the status decides: a 503 of a gateway may be transient, a 400 is not.
+        if response.status == 200:
+            return _error_in_200(error_id, problem)
     if response.status == 200 and not isinstance(payload.get("ocr_usage"), list):
         return MalformedResponse("the response has no list ocr_usage", hint="Run again later; check base_url.")
     return None
 
 
-def _error_by_id(error_id: str, message: str, info: dict[str, object]) -> SourceError:
-    problem = f"{message} ({error_id})" if error_id else message
+def _error_by_id(error_id: str, problem: str, info: dict[str, object]) -> SourceError | None:
+    """The error for an id that means the same with every status."""
     if error_id in REJECTED_CREDENTIALS:
         return CredentialsRejected(problem, hint="Correct app_id and app_key in [sources.mathpix], then run again.")
     if error_id == "http_max_requests":
@@ -48,4 +57,10 @@ def _error_by_id(error_id: str, message: str, info: dict[str, object]) -> Source
         return RateLimited(problem, hint="Lower sources.mathpix.requests_per_minute, or run again later.")
     if error_id in TRANSIENT_ERRORS:
         return ServiceUnavailable(problem, hint="Run again later.")
-    return RequestRejected(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
+    return None
+
+
+def _error_in_200(error_id: str, problem: str) -> SourceError:
+    if error_id.startswith(REFUSED_PARAMETERS):
+        return RequestRejected(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
+    return ServiceUnavailable(problem, hint="Run again later; if the error stays, check the settings in [sources.mathpix].")

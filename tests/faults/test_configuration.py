@@ -56,6 +56,36 @@ def test_the_error_for_another_encoding_names_its_line(cli: Cli) -> None:
     assert ".dlt/secrets.toml, line 2: is not UTF-8" in refused(cli, *LOAD)
 
 
+@pytest.mark.parametrize("file", ["config.toml", "secrets.toml"])
+def test_a_byte_order_mark_is_named(cli: Cli, file: str) -> None:
+    """Editors on Windows write it, and nobody sees it in the first line."""
+    Path(".dlt").mkdir()
+    Path(".dlt", file).write_text("[sources.mathpix]\napp_id = 'x'\n", encoding="utf-8-sig")
+    assert f".dlt/{file} begins with a byte order mark. Save it in UTF-8 without one." in refused(cli, *LOAD)
+
+
+@pytest.mark.parametrize("quoted", [f'"{SECRET}"', f"'{SECRET}'"])
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("SOURCES__MATHPIX__APP_KEY", "sources.mathpix.app_key"),
+        ("SOURCES__MATHPIX__REQUESTS_PER_MINUTE", "sources.mathpix.requests_per_minute"),
+        ("SOURCES__REDUCTO__ORG_IDS", "sources.reducto.org_ids"),
+        ("ALERTS__WEBHOOK", "alerts.webhook"),
+        ("DESTINATION__DUCKDB__CREDENTIALS", "destination.duckdb.credentials"),
+    ],
+)
+def test_a_value_in_quotation_marks_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, variable: str, setting: str, quoted: str
+) -> None:
+    """`docker --env-file` makes them part of the value; no key with them is sent."""
+    monkeypatch.setenv(variable, quoted)
+    line = refused(cli, *LOAD)
+    assert f"{setting}, which {variable} sets, has quotation marks around its value. Remove them." in line
+    assert SECRET[:8] not in line
+    assert not sandbox.requests
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -69,3 +69,25 @@ def test_hostile_names_are_stored_unchanged(recent_cli: Cli, sandbox: Sandbox) -
         name for name, provider in DESCRIPTIONS.items() if provider.names.are_dimensions
     }
     cli("export", "focus", "focus.csv")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        '{"ocr_usage": 1e999999999999999999999, "data": -1e999999999999999999999}',
+        "[]",
+        "{}",
+        '"text"',
+        "1",
+        '{"ocr_usage": 1, "data": [1], "summary": null, "error": [], "result": {"data": 1}}',
+    ],
+    ids=range(8),
+)
+def test_check_reports_any_response(cli: Cli, sandbox: Sandbox, body: str) -> None:
+    """A line for each provider, and no traceback."""
+    for provider in DESCRIPTIONS.values():
+        sandbox.faults.add(Fault(path=provider.prefix, body=body))
+    result = cli.json("check", status=1)
+    assert [account["provider"] for account in result["providers"]] == list(DESCRIPTIONS)

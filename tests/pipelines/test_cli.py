@@ -68,6 +68,7 @@ def test_reports_a_malformed_response_in_one_line(cli: Cli, sandbox: Sandbox) ->
         (("--since", "2026-02-30"), "since is not a date"),
         (("--until", "2026-01-01"), "until is given without since"),
         (("--since", "2026-01-02", "--until", "2026-01-01"), "not before until"),
+        (("--since", "2026-01-02", "--until", "9999-12-31T23:59:59Z"), "until is not between 2000 and 2099"),
         (("mathpics",), "there is no provider 'mathpics'. Known: mathpix"),
         (("mathpix.usage",), "mathpix has no table usage. Known: ocr_usage_by_usage_type"),
         (("--destination", "nowhere"), "the destination 'nowhere' cannot be used"),

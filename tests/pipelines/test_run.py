@@ -365,6 +365,14 @@ def test_renames_vendor_fields_with_our_column_names(cli: Cli, sandbox: Sandbox)
     ]
 
 
+def test_added_fields_may_have_names_outside_of_ascii(cli: Cli, sandbox: Sandbox) -> None:
+    """Each gets a column of its own, although dlt would spell both names alike."""
+    row = {"from_date": "2026-03-19T00:00:00Z", "usage_type": "image", "count": 9, "größe": "large", "grüße": "many"}
+    sandbox.faults.add(Fault(path="/v3", body={"ocr_usage": [row]}))
+    cli("run", f"mathpix.{TABLES[0]}", "--no-models")
+    assert cli.rows(f"select gr_xf6_xdfe, gr_xfc_xdfe from mathpix.{TABLES[0]}") == [("large", "many")]
+
+
 def test_strips_line_breaks_from_keys(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key with a character that no header can hold is refused without being printed."""
     key = os.environ["SOURCES__MATHPIX__APP_KEY"]

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.output.console import CommandOutput
+from meterhouse.pipelines.output.json_lines import LogFormat, json_lines
 from meterhouse.pipelines.output.progress import progress_table
 from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.result import RunResult
@@ -31,6 +32,8 @@ from meterhouse.sources._core.events import (
     DurationEstimated,
     FetchFailed,
     Place,
+    RequestDelayed,
+    RequestRetried,
     RequestSent,
     WindowFetched,
     WindowMissed,
@@ -99,6 +102,29 @@ def test_progress_appears_on_a_terminal_only() -> None:
             pass
         assert ("rate limit left" in text.getvalue()) == is_terminal
         assert is_terminal == bool(text.getvalue())
+
+
+def test_long_waits_are_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    """With their length, as text and in the JSON log; short ones are not."""
+    output, text = screen(is_terminal=False)
+    with json_lines(LogFormat.JSON, "a-run"):
+        output.observe(RequestDelayed(BY_APP, 61.2, 1))
+        output.observe(RequestDelayed(Place("mathpix"), 299.0, None))
+        output.observe(RequestRetried(BY_APP, "/v3", "mathpix /v3 (HTTP 429): too many requests", 1, 120.0))
+        output.observe(RequestRetried(BY_APP, "/v3", "mathpix /v3 (HTTP 503): down", 1, 2.0))
+    assert lines(text)[:-1] == [
+        "mathpix.ocr_usage_by_app_id default: waiting 61 s for the rate limit (1 request a minute)",
+        "mathpix: waiting 299 s for the rate limit",
+        "mathpix.ocr_usage_by_app_id default: next attempt in 120 s, after mathpix /v3 (HTTP 429): too many requests",
+    ]
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["wait"]) for line in logged] == [
+        ("delayed", 61.2),
+        ("delayed", 299.0),
+        ("retry", 120.0),
+        ("retry", 2.0),
+    ]
+    assert (logged[0]["resource"], logged[0]["requests_per_minute"]) == (BY_APP.table, 1)
 
 
 def test_the_summary_fits_80_columns(tmp_path: Path) -> None:

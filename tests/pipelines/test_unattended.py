@@ -273,6 +273,18 @@ def test_check_reports_stale_tables(
     assert f"STALE  mathpix.{TABLES[1]} default" in message
 
 
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning shows neither its address nor that of the webhook."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:hunter2@127.0.0.1:1080")
+    for name in ("HTTPS_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    state = RunState()
+    assert not Alerts("https://hooks.invalid/hunter2").post(["FAILED"], state)
+    (warning,) = state.warnings
+    assert warning.startswith("alerts.webhook did not accept 1 alerts: ALL_PROXY is a SOCKS proxy")
+    assert "hunter2" not in warning
+
+
 @pytest.mark.thorough
 def test_alerts_of_a_failure_once_a_day(
     cli: Cli, webhook: Webhook, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch

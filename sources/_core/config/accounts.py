@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.parse import is_json, parse_json, require_unquoted
 from meterhouse.sources._core.config.secrets import looks_like_key, looks_like_secret
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
@@ -64,6 +64,10 @@ def resolve_accounts(
     _require_no_secret_as_name(provider, given, credentials)
     for name, own in named.items():
         section = f"sources.{provider}.accounts.{name}"
+        if name != name.strip():
+            raise ConfigurationError(
+                f"the account {name!r} in sources.{provider}.accounts begins or ends with white space", hint="Remove it."
+            )
         allowed = {"name", *credentials, *settings}
         require_known_fields(section, own, allowed)
         require_known(section, allowed)
@@ -112,7 +116,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
         entries = []
     named: dict[str, Mapping[str, Any]] = {}
     for number, (name, own) in enumerate(entries or [("", {})], 1):
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
             raise ConfigurationError(
                 f"account {number} in {setting} does not have a valid name",
                 hint="Use letters, digits, space and . _ @ : - (63 at most).",
@@ -144,7 +148,7 @@ def _require_no_secret_as_name(
         if value and not field.endswith("_id")
     }
     for number, name in enumerate(given, 1):
-        if name.casefold() in secrets:
+        if name.strip().casefold() in secrets:
             raise ConfigurationError(f"account {number} in {setting} has a credential as its name", hint=_CHOOSE)
         if not any(given[name].values()) and looks_like_secret(name):
             raise ConfigurationError(
@@ -169,6 +173,7 @@ def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> di
     # A secret's file often ends with a line break. Other characters that a header cannot hold would show up in an error.
     complete = {field: str(value).strip() for field, value in credentials.items()}
     for field, value in complete.items():
+        require_unquoted(value, setting=f"{field} in [{section}]")
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
                 f"{field} in [{section}] has characters that a key cannot have", hint="Copy it again, without line breaks."

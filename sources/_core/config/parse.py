@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,12 +20,17 @@ from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import UNITS, Unit, Window, ceil, utc_now
 
+YEARS = range(2000, 2100)
+"""The years that a setting can mean. Others are typos, or stand for no limit, and arithmetic with them overflows."""
+
+LONGEST = timedelta(days=36_525)
+
 
 def parse_moment(text: str, *, setting: str) -> DateTime:
     """A day (`2026-01-31`) or a time (`2026-01-31T10:00:00Z`) as a UTC moment; a time without a zone is UTC.
 
     Raises:
-        ConfigurationError: `text` is neither; the message names `setting`.
+        ConfigurationError: `text` is neither, or in another year than `YEARS`; the message names `setting`.
     """
     stated = str(text).strip()
     try:
@@ -34,6 +40,11 @@ def parse_moment(text: str, *, setting: str) -> DateTime:
         moment = None
     if not isinstance(moment, DateTime):
         raise ConfigurationError(f"{setting} is not a date", hint="Write it as 2026-01-31 or 2026-01-31T10:00:00Z.")
+    if moment.year not in YEARS:
+        raise ConfigurationError(
+            f"{setting} is not between {YEARS[0]} and {YEARS[-1]}",
+            hint="Correct it, or remove it; a backfill without until ends now.",
+        )
     return moment.in_timezone("UTC")
 
 
@@ -45,20 +56,22 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
     """A duration: `7 days`, `36 hours`, `2 weeks`, `10 minutes`, short `7d`, ISO 8601 `P7D`; a bare number is days.
 
     Raises:
-        ConfigurationError: `text` is none of these; the message names `setting`.
+        ConfigurationError: `text` is none of these, or longer than a century; the message names `setting`.
     """
     if isinstance(text, timedelta):
         return text
-    stated = str(text).strip()
+    stated, duration = str(text).strip(), None
     if match := _SPAN.fullmatch(stated):
-        return int(match[1]) * _UNITS[(match[2] or "d")[0].lower()]
-    if stated.upper().startswith("P"):
-        try:
+        duration = int(match[1]) * _UNITS[(match[2] or "d")[0].lower()]
+    elif stated.upper().startswith("P"):
+        with suppress(ValueError, OverflowError):
             span = pendulum.parse(stated)
-        except ValueError:
-            span = None
-        if isinstance(span, pendulum.Duration) and not span.years and not span.months:
-            return timedelta(seconds=span.total_seconds())
+            if isinstance(span, pendulum.Duration) and not span.years and not span.months:
+                duration = timedelta(seconds=span.total_seconds())
+    if duration is not None and duration <= LONGEST:
+        return duration
+    if duration is not None:
+        raise ConfigurationError(f"{setting} is longer than a century", hint="Write a shorter duration, such as '7 days'.")
     raise ConfigurationError(f"{setting} is not a duration", hint="Write it as '7 days', '36 hours', '10m' or 'P7D'.")
 
 
@@ -153,6 +166,19 @@ def parse_number(value: int, *, setting: str, least: int = 1, most: int | None =
 def is_json(text: str) -> bool:
     """Whether a text can only be meant as JSON: it begins with a brace or a bracket."""
     return text.lstrip().startswith(("{", "["))
+
+
+def require_unquoted(text: str, *, setting: str) -> None:
+    """Checks that a text is not in quotation marks: `docker --env-file` makes them part of the value.
+
+    Raises:
+        ConfigurationError: it is; the message names `setting`.
+    """
+    if re.fullmatch(r"""(["']).*\1""", text.strip(), re.DOTALL):
+        raise ConfigurationError(
+            f"{setting} has quotation marks around its value",
+            hint="Remove them. A file for docker --env-file has NAME=value without quotation marks.",
+        )
 
 
 def parse_json(text: str, *, setting: str) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from meterhouse.sources._core.config.parse import is_json, parse_json
+from meterhouse.sources._core.config.parse import is_json, parse_json, require_unquoted
 from meterhouse.sources._core.config.secrets import looks_like_secret
 from meterhouse.sources._core.dlt_compat import settings_folders
 from meterhouse.sources._core.errors import ConfigurationError
@@ -63,7 +63,10 @@ def readable_by_others(files: Iterable[Path]) -> list[Path]:
 def _parsed(file: Path) -> Mapping[str, Any]:
     hint = "Correct that line; texts need quotes, and section names brackets."
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):  # dlt cannot read it either
+            raise ConfigurationError(f"{file} begins with a byte order mark", hint="Save it in UTF-8 without one.")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read ({error.strerror})", hint="Make it readable.") from None
     except UnicodeDecodeError as error:
@@ -85,7 +88,7 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
 
     Raises:
         ConfigurationError: a setting is not in `known`, a table is neither in `tables` nor one of dlt's, or a text that
-            begins like JSON is none.
+            begins like JSON is none, or a text is in quotation marks.
     """
     values, groups = frozenset(known), frozenset(tables) | OF_DLT
     for name, value, place in _configured(section):
@@ -95,6 +98,8 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
                 raise ConfigurationError(f"[{section}] has a key where a setting's name belongs", hint=_nearest("", values))
             shown = f"[{section}.{name}]" if is_table else f"{section}.{name}"
             raise ConfigurationError(f"{shown}, which {place} sets, is not known", hint=_nearest(name, values | set(tables)))
+        if isinstance(value, str):
+            require_unquoted(value, setting=f"{section}.{name}, which {place} sets,")
         if isinstance(value, str) and is_json(value):
             parse_json(value, setting=f"{section}.{name}")
 

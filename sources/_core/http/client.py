@@ -1,13 +1,11 @@
 """One HTTP client for all providers."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,23 +14,32 @@ import tenacity
 
 from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.errors import (
-    ClockSkew,
-    CredentialsRejected,
+    ConfigurationError,
     IncompleteResponse,
-    MalformedResponse,
     RateLimited,
     RequestRejected,
-    ServiceUnavailable,
     SourceError,
     TransientError,
-    Unreachable,
 )
-from meterhouse.sources._core.events import Observer, RequestRetried, RequestSent, current_place, fail_fast
-from meterhouse.sources._core.http.auth import SHORTEST_SECRET, HeaderAuth, is_loopback, require_safe_url
+from meterhouse.sources._core.events import (
+    LONG_WAIT,
+    Observer,
+    RequestDelayed,
+    RequestRetried,
+    RequestSent,
+    current_place,
+    fail_fast,
+)
+from meterhouse.sources._core.http.auth import SHORTEST_SECRET, HeaderAuth, require_safe_url
+from meterhouse.sources._core.http.common_errors import error_from_clock, error_from_status
 from meterhouse.sources._core.http.decoding import decode_json, decompressed
 from meterhouse.sources._core.http.rate_limit import RateLimiter
-from meterhouse.sources._core.http.retry import parse_http_date, retry_after, wait_before_retry
-from meterhouse.sources._core.http.timeouts import deadline, enforce_deadlines
+from meterhouse.sources._core.http.retry import retry_after, wait_before_retry
+from meterhouse.sources._core.http.timeouts import deadline
+from meterhouse.sources._core.http.transport import error_from_transport, open_client
+
+REPORT_INTERVAL = 600.0
+"""Seconds after which a wait of the same length is reported again."""
 
 Params = Mapping[str, str | int | Sequence[str]]
 
@@ -76,21 +83,13 @@ class Client:
         self._ends_at = time.monotonic() + self.limits.run
         self._lock = threading.Lock()
         self._lanes, self._in_flight, self._was_limited = threading.Condition(), 0, False
-        # Redirects are not followed: no usage API documents one, and a key must not travel to another address.
-        self._http = enforce_deadlines(
-            httpx.Client(
-                auth=self.auth,
-                verify=_certificates(),
-                trust_env=not is_loopback(httpx.URL(self.base_url).host),  # this machine is not behind its own proxy
-                timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-                follow_redirects=False,
-                headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "meterhouse"},
-            )
-        )
+        self._reported_wait, self._reported_at = 0.0, 0.0
+        self._http: httpx.Client | None = None
 
     def close(self) -> None:
         """Closes the connection pool."""
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
 
     def get(self, endpoint: str, params: Params, *, error_from_response: ErrorFromResponse | None = None) -> Any:
         """Returns the decoded JSON of `GET base_url + endpoint`.
@@ -120,15 +119,22 @@ class Client:
         return self._request("POST", endpoint, None, json=dict(body))
 
     def _request(self, method: str, endpoint: str, error_from_response: ErrorFromResponse | None, **content: Any) -> Any:
-        if time.monotonic() >= self._ends_at:
+        with self._lane():
+            self._require_time(endpoint)
+            return self._send_with_retries(method, endpoint, error_from_response, content)
+
+    def _require_time(self, endpoint: str, wait: float = 0.0) -> None:
+        """Raises IncompleteResponse if the run's limit for the account ends within `wait` seconds."""
+        if time.monotonic() + wait >= self._ends_at:
+            limit = f"limit of {self.limits.run:.0f} seconds"
             raise IncompleteResponse(
-                f"this run has spent its limit of {self.limits.run:.0f} seconds on the account",
+                f"the next request would wait {wait:.0f} seconds, beyond this run's {limit} for the account"
+                if wait
+                else f"this run has spent its {limit} on the account",
                 provider=self.provider,
                 endpoint=endpoint,
                 hint="The next run continues where this one stopped; raise sources.http.run if a run needs longer.",
             )
-        with self._lane():
-            return self._send_with_retries(method, endpoint, error_from_response, content)
 
     @contextmanager
     def _lane(self) -> Iterator[None]:
@@ -149,14 +155,15 @@ class Client:
     def _send_with_retries(
         self, method: str, endpoint: str, error_from_response: ErrorFromResponse | None, content: Mapping[str, Any]
     ) -> Any:
-        self.rate_limiter.wait()  # before the deadline begins: with many threads and a low limit this wait is long
+        before_sleep = partial(self._before_delay, endpoint)
+        self.rate_limiter.wait(before_sleep)  # before the deadline begins: with many threads and a low limit it is long
         ends_at = time.monotonic() + self.limits.total
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._may_pass),
             stop=tenacity.stop_after_attempt(1 if self._retries_exhausted else self.limits.attempts)
             | tenacity.stop_before_delay(self.limits.total),
             wait=wait_before_retry,
-            sleep=self._pause,
+            sleep=partial(self._pause, endpoint),
             before_sleep=partial(self._report_retry, endpoint),
             reraise=True,
         )
@@ -166,9 +173,20 @@ class Client:
             self._retries_exhausted = True
             raise
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, endpoint: str, seconds: float) -> None:
+        self._require_time(endpoint, seconds)
         self.sleep(seconds)
-        self.rate_limiter.wait()
+        self.rate_limiter.wait(partial(self._before_delay, endpoint))
+
+    def _before_delay(self, endpoint: str, wait: float) -> None:
+        """Reports a long wait for the rate limit; one that the run's limit does not allow is an error at once."""
+        self._require_time(endpoint, wait)
+        with self._lock:
+            now = time.monotonic()
+            if wait < LONG_WAIT or (wait <= self._reported_wait and now < self._reported_at + REPORT_INTERVAL):
+                return
+            self._reported_wait, self._reported_at = wait, now
+        self.observer(RequestDelayed(current_place(self.provider), wait, self.rate_limiter.requests_per_minute))
 
     def _report_retry(self, endpoint: str, state: tenacity.RetryCallState) -> None:
         if state.outcome is not None and state.next_action is not None:
@@ -186,33 +204,49 @@ class Client:
         content: Mapping[str, Any],
         ends_at: float,
     ) -> Any:
+        connections = self._connections()
         with self._lock:
             self.requests_sent += 1
         self.observer(RequestSent(current_place(self.provider), self.rate_limiter.remaining()))
         try:
             with deadline(ends_at):
-                response = self._exchange(method, endpoint, content)
+                response = self._exchange(connections, method, endpoint, content)
         except httpx.HTTPError as error:
-            raise Unreachable(
-                self._redact(describe_transport_error(error)),
-                provider=self.provider,
-                endpoint=endpoint,
-                hint=f"Check the network and sources.{self.provider}.base_url, then run again.",
-            ) from None  # the cause's repr holds the request, and with it the headers
+            # The cause's repr holds the request, and with it the headers.
+            raise self._with_place(error_from_transport(error, self.provider), endpoint) from None
         self.rate_limiter.observe(response.headers)
         problem = (
             self.error_from_response(response)
-            or error_from_status(response)
+            or error_from_status(response.status, is_json=response.payload is not None)
             or (error_from_response(response) if error_from_response else None)
-            or self._error_from_clock(response)
+            or error_from_clock(response.headers, self.limits.clock_tolerance)
         )
         if problem is not None:
             self._was_limited = self._was_limited or isinstance(problem, RateLimited)
             raise self._with_place(problem, endpoint, response)
         return response.payload
 
-    def _exchange(self, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
-        with self._http.stream(method, self.base_url + endpoint, **content) as response:
+    def _connections(self) -> httpx.Client:
+        """The connection pool. The first request opens it, so that an error concerns one account, not the whole run."""
+        with self._lock:
+            if self._http is None:
+                try:
+                    self._http = open_client(
+                        self.base_url,
+                        auth=self.auth,
+                        timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+                        headers={
+                            "Accept": "application/json",
+                            "Accept-Encoding": "gzip",
+                            "User-Agent": "meterhouse",
+                        },
+                    )
+                except ConfigurationError as error:
+                    raise ConfigurationError(error.problem, hint=error.hint, provider=self.provider) from None
+            return self._http
+
+    def _exchange(self, connections: httpx.Client, method: str, endpoint: str, content: Mapping[str, Any]) -> Response:
+        with connections.stream(method, self.base_url + endpoint, **content) as response:
             body = bytearray()
             for chunk in decompressed(response):
                 body += chunk
@@ -226,37 +260,20 @@ class Client:
                     )
             try:
                 payload = decode_json(body)
-            except (msgspec.DecodeError, ValueError):
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 payload = None
             return Response(response.status_code, response.headers, payload)
 
-    def _error_from_clock(self, response: Response) -> SourceError | None:
-        """Maps clock skew to an error.
-
-        With a slow clock, a run would mark a partly fetched window as complete; with a fast one, a running bucket.
-        """
-        theirs = parse_http_date(response.headers.get("date", ""))
-        if theirs is None or "age" in response.headers:  # a cache keeps the date at which it was filled
-            return None
-        seconds = (datetime.now(UTC) - theirs).total_seconds()
-        if abs(seconds) <= self.limits.clock_tolerance:
-            return None
-        direction = "ahead of" if seconds > 0 else "behind"
-        return ClockSkew(
-            f"this machine's clock is {abs(seconds) / 3600:.1f} hours {direction} the provider's",
-            hint="Set this machine's clock, then run again; sources.http.clock_tolerance allows a difference in seconds.",
-        )
-
-    def _with_place(self, error: SourceError, endpoint: str, response: Response) -> SourceError:
+    def _with_place(self, error: SourceError, endpoint: str, response: Response | None = None) -> SourceError:
         """The same error with provider, endpoint, status, and the wait that the provider asks for."""
         placed = type(error)(
             self._redact(error.problem),
             hint=error.hint,
             provider=self.provider,
             endpoint=endpoint,
-            status=response.status,
+            status=response.status if response else None,
         )
-        if isinstance(placed, TransientError):
+        if response and isinstance(placed, TransientError):
             placed.retry_after = retry_after(response.headers, is_limited=response.status == 429)
         return placed
 
@@ -265,46 +282,3 @@ class Client:
             if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         return " ".join(text.split())[:500]
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """The trusted certificates; reading them is the slowest step of making a client, so it happens once."""
-    return httpx.create_ssl_context()
-
-
-def error_from_status(response: Response) -> SourceError | None:
-    """Maps a status to an error, or None; used if the provider's own `error_from_response` returns None."""
-    status = response.status
-    if status in {401, 403}:
-        return CredentialsRejected("the key is not accepted", hint="Correct the credentials, then run again.")
-    if status == 429:
-        return RateLimited("too many requests", hint="Lower requests_per_minute, or run again later.")
-    if status >= 500 or status == 408:
-        return ServiceUnavailable("the provider reports an internal error", hint="Run again later.")
-    if 300 <= status < 400:
-        return RequestRejected("the provider redirects, which its usage API does not document", hint="Check base_url.")
-    if status >= 400:
-        return RequestRejected(
-            "the provider refuses the request", hint="Check the settings of this source against its README."
-        )
-    if status != 200:
-        return MalformedResponse("no usage API documents this status", hint="Run again later; check base_url.")
-    if response.payload is None:
-        return MalformedResponse(
-            "the response is not JSON (cut off, empty, a web page, or with two fields of one name)",
-            hint="Check base_url; if it is right, run again later.",
-        )
-    return None
-
-
-def describe_transport_error(error: httpx.HTTPError) -> str:
-    """Names the step of the exchange that failed, with httpx's own detail."""
-    detail = str(error) or type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return f"no connection in time ({detail})"
-    if isinstance(error, httpx.ConnectError):
-        return f"the host cannot be reached ({detail})"
-    if isinstance(error, httpx.TimeoutException):
-        return f"no complete response in time ({detail})"
-    return f"the connection broke ({detail})"

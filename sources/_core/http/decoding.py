@@ -5,7 +5,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import httpx
@@ -52,7 +52,9 @@ def decode_json(body: bytes | bytearray) -> Any:
     A byte order mark is skipped. A lone surrogate (half of a cut emoji) becomes U+FFFD, because databases reject it.
 
     Raises:
-        ValueError: `body` is not JSON, or an object in it has two fields of one name, which is ambiguous.
+        ValueError: `body` is not JSON, a number in it is out of range, or an object has two fields of one name, which is
+            ambiguous.
+        RecursionError: `body` is nested too deeply.
     """
     if body.startswith(codecs.BOM_UTF8):  # noqa: FURB188 - `removeprefix` would copy every body
         body = body[len(codecs.BOM_UTF8) :]
@@ -90,9 +92,12 @@ def decimal_from_text(text: str) -> Decimal:
     """The exact value of a JSON number's text.
 
     Raises:
-        ValueError: `text` is not a finite number.
+        ValueError: `text` is not a finite number, or its exponent is out of range.
     """
-    value = Decimal(text)
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text} is out of range") from None
     if not value.is_finite():
         raise ValueError(f"{text} is not a number")
     return value

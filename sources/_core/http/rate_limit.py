@@ -37,10 +37,11 @@ class RateLimiter:
     _updates: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def wait(self) -> None:
-        """Blocks until the next request may be sent."""
+    def wait(self, before_sleep: Callable[[float], None] = lambda _: None) -> None:
+        """Blocks until the next request may be sent. `before_sleep` gets the seconds of each sleep, and may raise."""
         delay, updates = self._take_turn()
         while delay > 0:
+            before_sleep(delay)
             self.sleep(delay)
             delay, updates = self._check_again(updates)
 

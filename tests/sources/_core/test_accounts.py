@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import pytest
@@ -72,6 +73,23 @@ def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
     """Account names become part of SQL conditions."""
     with pytest.raises(ConfigurationError, match="does not have a valid name"):
         resolve({name: {"app_id": "x", "app_key": "y"}})
+
+
+def test_rejects_a_key_in_quotation_marks() -> None:
+    """Also in a dlt pipeline of the user's own, where nothing else checks the settings."""
+    with pytest.raises(ConfigurationError, match=r"app_key in \[sources\.mathpix\] has quotation marks") as caught:
+        resolve(app_id="a", app_key='"hunter2"')
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["europe ", " europe", "europe\n", "\u00a0europe"])
+def test_rejects_an_account_name_with_space_around_it_by_name(name: str) -> None:
+    """No row of `europe` would belong to it, and no table shows the difference."""
+    with pytest.raises(ConfigurationError, match=f"the account {re.escape(repr(name))} in .* white space"):
+        resolve(json.dumps({"production": BOTH["production"], name: BOTH["europe"]}))
+    with pytest.raises(ConfigurationError, match="has a credential as its name") as caught:
+        resolve([{"name": name, "app_id": "x", "app_key": name}])
+    assert "europe" not in str(caught.value)
 
 
 def test_rejects_two_accounts_with_one_name() -> None:

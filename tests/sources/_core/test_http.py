@@ -1,5 +1,7 @@
 import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.errors import (
     ConfigurationError,
     CredentialsRejected,
+    IncompleteResponse,
     MalformedResponse,
     RateLimited,
     RequestRejected,
@@ -20,9 +23,12 @@ from meterhouse.sources._core.errors import (
     SourceError,
     Unreachable,
 )
+from meterhouse.sources._core.events import Place, RequestDelayed
 from meterhouse.sources._core.http.auth import BearerAuth, HeaderAuth, require_safe_url
 from meterhouse.sources._core.http.client import Client, Response
+from meterhouse.sources._core.http.rate_limit import RateLimiter
 from meterhouse.sources._core.http.retry import retry_after
+from tests.conftest import Cli
 
 
 def by_status(_: Response) -> SourceError | None:
@@ -67,6 +73,8 @@ def ask(client: Client) -> Any:
         ({"body": ""}, MalformedResponse),
         ({"body": '{"ocr_usage": [NaN]}'}, MalformedResponse),
         ({"body": '{"ocr_usage": [{"coun'}, MalformedResponse),
+        pytest.param({"body": '{"ocr_usage": [1e999999999999999999999]}'}, MalformedResponse, id="exponent"),
+        pytest.param({"body": "[" * 100_000 + "]" * 100_000}, MalformedResponse, id="deep"),
         ({"cut": 10}, Unreachable),
         ({"reset": True}, Unreachable),
     ],
@@ -355,3 +363,55 @@ def test_sends_one_request_at_a_time_after_a_429(sandbox: Sandbox, client: Clien
         most = 0
         list(pool.map(lambda _: ask(client), range(9)))
     assert most == 1
+
+
+@pytest.fixture
+def delays(sandbox: Sandbox, client: Client, waits: list[float]) -> list[RequestDelayed]:
+    """The delays of `client`, whose provider states a limit of one request a minute; its clock advances by waiting only."""
+    sandbox.faults.add(Fault(path=PATH, headers={"X-RateLimit-Limit": "1"}))
+    delays: list[RequestDelayed] = []
+    client.rate_limiter = RateLimiter(200, clock=lambda: sum(waits), sleep=waits.append)
+    client.observer = lambda event: delays.append(event) if isinstance(event, RequestDelayed) else None
+    return delays
+
+
+def test_announces_a_long_wait_for_the_rate_limit(
+    client: Client, delays: list[RequestDelayed], waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its length; waits of the same length are announced again after a while, shorter ones are not."""
+    for _ in range(3):
+        ask(client)
+    assert waits == [61.0, 61.0]
+    assert delays == [RequestDelayed(Place("vendor"), 61.0, 1)]
+    monkeypatch.setattr("meterhouse.sources._core.http.client.REPORT_INTERVAL", 0.0)
+    ask(client)
+    assert [delay.wait for delay in delays] == [61.0, 61.0]
+    waits.append(55.0)
+    ask(client)
+    assert waits[-1] == 6.0
+    assert len(delays) == 2
+
+
+def test_a_wait_beyond_the_limit_of_the_run_is_an_error_at_once(
+    sandbox: Sandbox, client: Client, delays: list[RequestDelayed], waits: list[float]
+) -> None:
+    """Whether the rate limit or `Retry-After` asks for it; the error names the setting."""
+    client._ends_at = time.monotonic() + 60.0
+    ask(client)
+    with pytest.raises(IncompleteResponse, match=r"would wait 61 seconds, beyond .*raise sources\.http\.run"):
+        ask(client)
+    sandbox.faults.clear()
+    sandbox.faults.add(Fault(path=PATH, status=503, headers={"Retry-After": "62"}))
+    client.rate_limiter = RateLimiter()
+    with pytest.raises(IncompleteResponse, match="would wait 62 seconds, beyond"):
+        ask(client)
+    assert not waits
+    assert not delays
+
+
+def test_a_tiny_rate_limit_ends_the_run_in_time(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of a silent wait of hours."""
+    monkeypatch.setenv("SOURCES__HTTP__RUN", "50")
+    sandbox.faults.add(Fault(path=PATH, headers={"X-RateLimit-Limit": "1"}))
+    output = cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", status=1)
+    assert re.search(r"the next request would wait \d+ seconds, beyond this run's limit of 50 seconds", output)

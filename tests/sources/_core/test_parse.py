@@ -38,6 +38,22 @@ def test_rejects_texts_that_are_not_dates(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59Z", "9999-12-31", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "1999-12-31"]
+)
+def test_rejects_years_that_cannot_be_meant(text: str) -> None:
+    """Arithmetic with the ends of the calendar overflows."""
+    with pytest.raises(ConfigurationError, match="until is not between 2000 and 2099"):
+        parse_moment(text, setting="until")
+
+
+@pytest.mark.parametrize("text", ["99999", "99999w", "P99999999W", "PT9999999999H"])
+def test_rejects_durations_of_centuries(text: str) -> None:
+    """So does subtracting them."""
+    with pytest.raises(ConfigurationError, match="lookback is longer than a century"):
+        parse_duration(text, setting="lookback")
+
+
+@pytest.mark.parametrize(
     ("text", "span"),
     [
         ("7 days", timedelta(days=7)),
@@ -70,7 +86,7 @@ def test_rejects_unusable_backfill_bounds() -> None:
     with pytest.raises(ConfigurationError, match="not before until"):
         backfill_window("2026-01-02", "2026-01-02", "hour")
     with pytest.raises(ConfigurationError, match="lies in the future"):
-        backfill_window("2999-01-01", None, "hour")
+        backfill_window("2099-01-01", None, "hour")
     assert backfill_window(None, None, "hour") is None
 
 

@@ -196,7 +196,10 @@ def error(identifier: str, **details: Any) -> dict[str, Any]:
         (200, error("http_unauthorized"), CredentialsRejected, False),
         (401, error("account_disabled"), CredentialsRejected, False),
         (200, error("opts_bad"), RequestRejected, False),
-        (200, {"error": "Something"}, RequestRejected, False),
+        (200, error("opts_value_out_of_range"), RequestRejected, False),
+        (200, {"error": "Something"}, ServiceUnavailable, True),
+        (200, {"error_info": "broken"}, ServiceUnavailable, True),
+        (200, error("nobody_knows"), ServiceUnavailable, True),
         (200, error("sys_exception"), ServiceUnavailable, True),
         (503, {"error": "Service Unavailable"}, ServiceUnavailable, True),
         (429, {"error": "Too Many Requests"}, RateLimited, True),
@@ -228,10 +231,11 @@ def test_maps_errors_by_id(
     assert bool(waits) == retried
 
 
-def test_a_transient_error_inside_a_200_loses_no_row(sandbox: Sandbox, read: Read) -> None:
-    """A page with an error object is requested again, and all rows arrive."""
+@pytest.mark.parametrize("identifier", ["sys_exception", "nobody_knows"])
+def test_a_transient_error_inside_a_200_loses_no_row(sandbox: Sandbox, read: Read, identifier: str) -> None:
+    """A page with an error object, documented or not, is requested again, and all rows arrive."""
     sandbox.mathpix.usage.set(usage(24, 50))
-    sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "2"}, times=2, body=error("sys_exception")))
+    sandbox.faults.add(Fault(path=ENDPOINT, query={"page": "2"}, times=2, body=error(identifier)))
     assert read(page_size=401).num_rows == 1200
 
 
