@@ -153,7 +153,8 @@ class Warehouse:
                 result = dbtRunner().invoke(
                     [
                         *("--quiet", "--no-use-colors", *command.split()),
-                        *("--project-dir", str(self.project), "--profiles-dir", str(self.profiles), "--target", self.target),
+                        *("--project-dir", str(self.project), "--profiles-dir", str(self.profiles)),
+                        *("--profile", "meterhouse", "--target", self.target),
                         *("--threads", "1"),  # on small tables, a second thread mostly waits for the GIL
                         *("--target-path", str(self.target_path), "--log-path", str(self.scratch / "logs")),
                         *(() if artifacts else QUIET),
