@@ -1,0 +1,148 @@
+"""Which organisation, app or workspace each account reports, so that no usage is loaded under two accounts.
+
+The columns `Table.identity` name whose usage a row is. Their values are kept in dlt's state of the source, by account. An
+account that reports what another account has reported is refused before its rows are merged. Values are compared without
+case. Where rows of most tables identify nothing, `Partition.identify` requests the values.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from shlex import quote
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meterhouse.sources._core.errors import AccountConflict
+from meterhouse.sources._core.partition import Partition
+from meterhouse.sources._core.schema import Table
+
+STATE = "identities"
+"""The key in dlt's state of the source: by account and column, the values reported so far."""
+
+Reported = dict[str, dict[str, list[str]]]
+
+_CLAIMING = Lock()
+"""The tables of a source are read in several threads, and share its state."""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The identities of all accounts of a source, as seen from one of its tables."""
+
+    table: Table
+    accounts: Collection[str]
+    """The configured accounts that load the table."""
+    reported: Reported = field(default_factory=dict)
+
+    def claim_partition(self, partition: Partition, own_columns: Collection[str]) -> None:
+        """Claims what is known before the first window is requested.
+
+        `own_columns` are the columns that the API resolved: what the key belongs to, not what the user configured.
+
+        Raises:
+            AccountConflict: another account has the identity, or the account had another one.
+        """
+        fixed = {name: [partition.fixed_columns[name]] for name in self._columns if name in partition.fixed_columns}
+        if self.table.owner in fixed:
+            self._require_one_spelling(partition.account, fixed[self.table.owner][0])
+        self._claim(partition.account, fixed, may_move=self.table.owner not in own_columns)
+        if partition.identify is not None and {*self.accounts, *self.reported} - {partition.account}:
+            self._claim(partition.account, partition.identify(), may_move=True)
+
+    def claim_rows(self, partition: Partition, rows: pa.Table) -> None:
+        """Claims what the rows of a window report, except for columns that the partition fixes.
+
+        Raises:
+            AccountConflict: as `claim_partition`.
+        """
+        columns = [name for name in self._columns if name in rows.column_names and name not in partition.fixed_columns]
+        self._claim(partition.account, {name: _values(rows.column(name)) for name in columns}, may_move=False)
+
+    @property
+    def _columns(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, (*self.table.identity, self.table.owner))))
+
+    def _claim(self, account: str, claimed: Mapping[str, Collection[str]], *, may_move: bool) -> None:
+        claimed = {column: found for column, values in claimed.items() if (found := sorted(set(filter(None, values))))}
+        if not claimed:
+            return
+        with _CLAIMING:
+            self._require_no_other(account, claimed)
+            if not may_move:
+                self._require_not_moved(account, claimed)
+            own = self.reported.setdefault(account, {})
+            for column, values in claimed.items():
+                own[column] = sorted({*own.get(column, ()), *values})
+
+    def _require_no_other(self, account: str, claimed: Mapping[str, Collection[str]]) -> None:
+        for other, values in self.reported.items():
+            for column in claimed if other != account else ():
+                shared = _common(claimed[column], values.get(column, ()))
+                if shared and column != self._owner_only:
+                    raise self._same(account, other, f"{column} {shared[0]}")
+
+    def _require_not_moved(self, account: str, claimed: Mapping[str, Collection[str]]) -> None:
+        """Raises if the account reports another owner than before, and nothing that it has reported before."""
+        own = self.reported.get(account, {})
+        owner = self.table.owner
+        if not owner or not own.get(owner) or owner not in claimed:
+            return
+        if not any(_common(values, own.get(column, ())) for column, values in claimed.items()):
+            provider, before, now = self.table.provider, own[owner][0], next(iter(claimed[owner]))
+            raise self._error(
+                f"the key of the account {account} now reports {owner} {now}, but its earlier rows are of {before}",
+                f"Restore the key of {before}, or give this key an account with another name. To keep the name for this key,"
+                f" first rename the earlier rows: `meterhouse rename-account {provider} {quote(account)} NEW`.",
+            )
+
+    def _require_one_spelling(self, account: str, value: str) -> None:
+        column = self.table.owner
+        with _CLAIMING:
+            for known in self.reported.get(account, {}).get(column, ()):
+                if known != value and known.casefold() == value.casefold():
+                    raise self._error(
+                        f"the account {account} reports {column} {known} and {value}, which differ in case only, so its "
+                        "usage would count twice",
+                        f"Write it as {known}, as in the rows that are loaded.",
+                    )
+
+    @property
+    def _owner_only(self) -> str:
+        """The column of the owner if two accounts may share it, because they report different parts of its usage."""
+        return self.table.owner if self.table.owner not in self.table.identity else ""
+
+    def _same(self, account: str, other: str, identity: str) -> AccountConflict:
+        provider = self.table.provider
+        rename = f"`meterhouse rename-account {provider} {quote(other)} {quote(account)}`"
+        if other in self.accounts:
+            return self._error(
+                f"the accounts {other} and {account} both report {identity}, so its usage would count twice; nothing of "
+                f"{account} is loaded",
+                f"Remove one of the two from sources.{provider}.accounts, or what they share from its settings.",
+            )
+        return self._error(
+            f"the account {account} reports {identity}, whose usage is loaded as the account {other}; it would count twice",
+            f"If {account} is the new name of {other}, run {rename}; else configure {other} again instead.",
+        )
+
+    def _error(self, problem: str, hint: str) -> AccountConflict:
+        return AccountConflict(problem, provider=self.table.provider, hint=hint)
+
+
+def _common(values: Iterable[str], others: Iterable[str]) -> list[str]:
+    known = {other.casefold() for other in others}
+    return [value for value in values if value.casefold() in known]
+
+
+def _values(column: pa.ChunkedArray) -> set[str]:
+    """The distinct texts; a list, which a dimension holds as a JSON array, counts as its items."""
+    values: set[str] = set()
+    for text in filter(None, pc.unique(column).to_pylist()):
+        try:
+            items = json.loads(text) if text.startswith("[") else [text]
+        except ValueError:
+            items = [text]
+        values.update(map(str, items))
+    return values
