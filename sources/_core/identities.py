@@ -18,10 +18,8 @@ from meterhouse.sources._core.errors import AccountConflict
 from meterhouse.sources._core.partition import Partition
 from meterhouse.sources._core.schema import Table
 
-STATE = "identities"
-"""The key in dlt's state of the source: by account and column, the values reported so far."""
-
 Reported = dict[str, dict[str, list[str]]]
+"""By account and column, the values reported so far, as dlt's state keeps them."""
 
 _CLAIMING = Lock()
 """The tables of a source are read in several threads, and share its state."""

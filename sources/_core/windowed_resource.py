@@ -27,11 +27,12 @@ from meterhouse.sources._core.events import (
     fail_fast,
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
-from meterhouse.sources._core.identities import STATE, Identities
+from meterhouse.sources._core.identities import Identities
 from meterhouse.sources._core.incremental import Cursor
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow, bucket_starts, raw_schema, stamped, write_disposition
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, first_duplicate
+from meterhouse.sources._core.state import CURSORS, IDENTITIES
 from meterhouse.sources._core.windows import Unit, Window, utc_now
 
 Cursors = dict[str, dict[str, str]]
@@ -52,12 +53,12 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
     observe = observer or fail_fast
 
     def windows() -> Iterator[Any]:
-        cursors: Cursors = dlt.current.resource_state().setdefault("cursors", {})
+        cursors: Cursors = dlt.current.resource_state().setdefault(CURSORS, {})
         if any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
             yield NEXT_RESOURCE
         accounts = {partition.account for partition in partitions}
-        identities = Identities(table, accounts, dlt.current.source_state().setdefault(STATE, {}))
+        identities = Identities(table, accounts, dlt.current.source_state().setdefault(IDENTITIES, {}))
         read = _TableRead(table, observe, cursors, identities)
         yield from in_thread_pool(read.partitions(partitions))
         if read.replaced:
