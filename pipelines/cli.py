@@ -40,6 +40,7 @@ app = typer.Typer(
 app.command()(cli_data.reopen)
 app.command()(cli_data.rename_account)
 app.add_typer(cli_data.export_app, name="export")
+app.add_typer(cli_data.import_app, name="import")
 
 Wait = Annotated[
     str | None,

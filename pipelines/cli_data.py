@@ -1,4 +1,4 @@
-"""The commands on loaded data: `reopen`, `rename-account` and `export`. `cli` adds them to `meterhouse`."""
+"""The commands on loaded data: `reopen`, `rename-account`, `export` and `import`. `cli` adds them to `meterhouse`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -53,12 +53,27 @@ def rename_account(
         out.print(f"use {new} in sources.{provider}.accounts and in your billing files, too; then run `meterhouse run`")
 
 
-export_app = typer.Typer(help="Write marts into a file for other tools.", no_args_is_help=True)
+export_app = typer.Typer(help="Write marts or closed periods into a file.", no_args_is_help=True)
 
 
 @export_app.callback()
 def formats() -> None:
-    """Write marts into a file for other tools."""
+    """Write marts or closed periods into a file."""
+
+
+@export_app.command("closed")
+def export_closed(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file to write; an existing one is replaced.")],
+    destination: DestinationName = None,
+) -> None:
+    """Write the closed periods and their quantities as CSV. No vendor and no build can restore them."""
+    from meterhouse.pipelines.export import closed
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+
+    with command_output("export") as out:
+        rows = closed.export_closed(resolve_destination(destination), file)
+        out.print(f"{rows:,} rows of closed quantities written to {file}")
 
 
 @export_app.command()
@@ -81,3 +96,26 @@ def focus(
         target = resolve_destination(destination)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
+
+
+import_app = typer.Typer(help="Read what `meterhouse export` has written.", no_args_is_help=True)
+
+
+@import_app.callback()
+def imports() -> None:
+    """Read what `meterhouse export` has written."""
+
+
+@import_app.command("closed")
+def import_closed(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `export closed`.")],
+    destination: DestinationName = None,
+) -> None:
+    """Read closed periods and their quantities into a new database, before its first build. A second import adds nothing."""
+    from meterhouse.pipelines.export import closed
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.resolve import resolve_destination
+
+    with command_output("import") as out:
+        rows = closed.import_closed(resolve_destination(destination), file)
+        out.print(f"{rows:,} rows imported from {file}; the next `meterhouse run` or `meterhouse models` applies them")
