@@ -21,6 +21,9 @@ from meterhouse.sources._core.schema import Table
 Reported = dict[str, dict[str, list[str]]]
 """By account and column, the values reported so far, as dlt's state keeps them."""
 
+Claimed = Mapping[str, Collection[str]]
+"""By column, the values of one account."""
+
 _CLAIMING = Lock()
 """The tables of a source are read in several threads, and share its state."""
 
@@ -34,61 +37,66 @@ class Identities:
     """The configured accounts that load the table."""
     reported: Reported = field(default_factory=dict)
 
-    def claim_partition(self, partition: Partition, own_columns: Collection[str]) -> None:
-        """Claims what is known before the first window is requested.
+    def of_partition(self, partition: Partition, own_columns: Collection[str]) -> Claimed:
+        """What the partition reports as far as it is known before the first window is requested.
 
         `own_columns` are the columns that the API resolved: what the key belongs to, not what the user configured.
 
         Raises:
-            AccountConflict: another account has the identity, or the account had another one.
+            AccountConflict: another account has reported it, or this account has reported another owner.
         """
-        fixed = {name: [partition.fixed_columns[name]] for name in self._columns if name in partition.fixed_columns}
-        if self.table.owner in fixed:
-            self._require_one_spelling(partition.account, fixed[self.table.owner][0])
-        self._claim(partition.account, fixed, may_move=self.table.owner not in own_columns)
+        claimed: dict[str, Collection[str]] = {
+            name: [partition.fixed_columns[name]] for name in self._columns if name in partition.fixed_columns
+        }
         if partition.identify is not None and {*self.accounts, *self.reported} - {partition.account}:
-            self._claim(partition.account, partition.identify(), may_move=True)
+            claimed |= partition.identify()
+        with _CLAIMING:
+            self._require_no_other(partition.account, claimed)
+            if self.table.owner in own_columns:
+                self._require_not_moved(partition.account, claimed)
+            if self.table.owner in claimed:
+                self._require_one_spelling(partition.account, next(iter(claimed[self.table.owner])))
+        return claimed
 
-    def claim_rows(self, partition: Partition, rows: pa.Table) -> None:
-        """Claims what the rows of a window report, except for columns that the partition fixes.
+    def claim(self, partition: Partition, known: Claimed, rows: pa.Table) -> None:
+        """Keeps what the partition and the rows of a window report; `known` is the result of `of_partition`.
+
+        An account that has read nothing keeps nothing, so that it is in no other account's way.
 
         Raises:
-            AccountConflict: as `claim_partition`.
+            AccountConflict: as `of_partition`; the rows must not be merged.
         """
         columns = [name for name in self._columns if name in rows.column_names and name not in partition.fixed_columns]
-        self._claim(partition.account, {name: _values(rows.column(name)) for name in columns}, may_move=False)
+        found = {name: _values(rows.column(name)) for name in columns}
+        with _CLAIMING:
+            for claimed in (known, found):
+                self._require_no_other(partition.account, claimed)
+            self._require_not_moved(partition.account, found)
+            for claimed in (known, found):
+                for column, values in claimed.items():
+                    if texts := set(filter(None, values)):
+                        own = self.reported.setdefault(partition.account, {})
+                        own[column] = sorted({*own.get(column, ()), *texts})
 
     @property
     def _columns(self) -> list[str]:
         return list(dict.fromkeys(filter(None, (*self.table.identity, self.table.owner))))
 
-    def _claim(self, account: str, claimed: Mapping[str, Collection[str]], *, may_move: bool) -> None:
-        claimed = {column: found for column, values in claimed.items() if (found := sorted(set(filter(None, values))))}
-        if not claimed:
-            return
-        with _CLAIMING:
-            self._require_no_other(account, claimed)
-            if not may_move:
-                self._require_not_moved(account, claimed)
-            own = self.reported.setdefault(account, {})
-            for column, values in claimed.items():
-                own[column] = sorted({*own.get(column, ()), *values})
-
-    def _require_no_other(self, account: str, claimed: Mapping[str, Collection[str]]) -> None:
+    def _require_no_other(self, account: str, claimed: Claimed) -> None:
         for other, values in self.reported.items():
             for column in claimed if other != account else ():
                 shared = _common(claimed[column], values.get(column, ()))
                 if shared and column != self._owner_only:
                     raise self._same(account, other, f"{column} {shared[0]}")
 
-    def _require_not_moved(self, account: str, claimed: Mapping[str, Collection[str]]) -> None:
+    def _require_not_moved(self, account: str, claimed: Claimed) -> None:
         """Raises if the account reports another owner than before, and nothing that it has reported before."""
         own = self.reported.get(account, {})
         owner = self.table.owner
-        if not owner or not own.get(owner) or owner not in claimed:
+        if not owner or not own.get(owner) or not any(claimed.get(owner, ())):
             return
         if not any(_common(values, own.get(column, ())) for column, values in claimed.items()):
-            provider, before, now = self.table.provider, own[owner][0], next(iter(claimed[owner]))
+            provider, before, now = self.table.provider, own[owner][0], min(filter(None, claimed[owner]))
             raise self._error(
                 f"the key of the account {account} now reports {owner} {now}, but its earlier rows are of {before}",
                 f"Restore the key of {before}, or give this key an account with another name. To keep the name for this key,"
@@ -97,14 +105,13 @@ class Identities:
 
     def _require_one_spelling(self, account: str, value: str) -> None:
         column = self.table.owner
-        with _CLAIMING:
-            for known in self.reported.get(account, {}).get(column, ()):
-                if known != value and known.casefold() == value.casefold():
-                    raise self._error(
-                        f"the account {account} reports {column} {known} and {value}, which differ in case only, so its "
-                        "usage would count twice",
-                        f"Write it as {known}, as in the rows that are loaded.",
-                    )
+        for known in self.reported.get(account, {}).get(column, ()):
+            if known != value and known.casefold() == value.casefold():
+                raise self._error(
+                    f"the account {account} reports {column} {known} and {value}, which differ in case only, so its usage"
+                    " would count twice",
+                    f"Write it as {known}, as in the rows that are loaded.",
+                )
 
     @property
     def _owner_only(self) -> str:
@@ -131,7 +138,7 @@ class Identities:
 
 def _common(values: Iterable[str], others: Iterable[str]) -> list[str]:
     known = {other.casefold() for other in others}
-    return [value for value in values if value.casefold() in known]
+    return sorted(value for value in values if value and value.casefold() in known)
 
 
 def _values(column: pa.ChunkedArray) -> set[str]:

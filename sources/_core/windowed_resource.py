@@ -27,7 +27,7 @@ from meterhouse.sources._core.events import (
     fail_fast,
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
-from meterhouse.sources._core.identities import Identities
+from meterhouse.sources._core.identities import Claimed, Identities
 from meterhouse.sources._core.incremental import Cursor
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow, bucket_starts, raw_schema, stamped, write_disposition
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
@@ -90,12 +90,12 @@ class _TableRead:
                 with _requests_for(self.table, place, self.observe):
                     resolved = partition.resolved()
                     own_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
-                    self.identities.claim_partition(resolved, own_columns)
-                yield from self.partition(resolved, place)
+                    known = self.identities.of_partition(resolved, own_columns)
+                yield from self.partition(resolved, place, known)
             except SourceError as error:
                 self.observe(FetchFailed(place, error))
 
-    def partition(self, partition: Partition, place: Place) -> Iterator[pa.Table]:
+    def partition(self, partition: Partition, place: Place, known: Claimed) -> Iterator[pa.Table]:
         """Reads the windows of a partition, oldest first, and moves its cursor with each."""
         plan = partition.plan
         cursor = _cursor(self.cursors, partition)
@@ -108,7 +108,7 @@ class _TableRead:
         for requested, rows, window, fetched_at in self._results(partition, place, windows):
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
-            self._claim(partition, rows)
+            self._claim(partition, known, rows)
             result = stamped(rows, self.table, partition, fetched_at)
             self._report_missed(place, plan.missed(loaded, window.start, read_until))
             self.observe(WindowFetched(place, window, rows.num_rows))
@@ -177,10 +177,10 @@ class _TableRead:
                 seen.add(key)
         return rows
 
-    def _claim(self, partition: Partition, rows: pa.Table) -> None:
+    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table) -> None:
         """Refuses the rows of another account. A partition that is refused is not logged as requested without a result."""
         try:
-            self.identities.claim_rows(partition, rows)
+            self.identities.claim(partition, known, rows)
         except AccountConflict:
             self.requested = [wanted for wanted in self.requested if wanted is not partition]
             raise

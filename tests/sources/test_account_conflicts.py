@@ -9,7 +9,7 @@ import time_machine
 from typer.testing import CliRunner
 
 from meterhouse.pipelines.cli import app
-from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
 
 TABLES = {
@@ -135,3 +135,14 @@ def test_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, load: Loa
     failures = load("reducto", one=key(sandbox, "reducto") | {"org_ids": "org_harbour, ORG_HARBOUR"})
     assert "reports org_id org_harbour and ORG_HARBOUR, which differ in case only" in failures[0]["error"]
     assert cli.rows("select distinct org_id from reducto.usage_by_product") == [("org_harbour",)]
+
+
+@pytest.mark.thorough
+def test_an_account_that_has_loaded_nothing_is_in_no_ones_way(cli: Cli, sandbox: Sandbox, load: Load) -> None:
+    """Under another name, its organisation is loaded."""
+    account = key(sandbox, "reducto") | {"org_ids": "org_harbour"}
+    sandbox.faults.add(Fault(path="/api/v1/usage/export", status=500))
+    assert {failure["kind"] for failure in load("reducto", first=account)} == {"ServiceUnavailable"}
+    sandbox.faults.clear()
+    assert load("reducto", second=account) == []
+    assert rows(cli, "reducto").keys() == {"second"}
