@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meterhouse.pipelines.export.focus import Dataset, Format, Version
+from meterhouse.pipelines import cli_data
+from meterhouse.pipelines.cli_data import AsJson, DestinationName
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
@@ -36,14 +37,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DestinationName = Annotated[
-    str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
-]
+app.command()(cli_data.reopen)
+app.command()(cli_data.rename_account)
+app.add_typer(cli_data.export_app, name="export")
+app.add_typer(cli_data.import_app, name="import")
+
 Wait = Annotated[
     str | None,
     typer.Option("--wait", metavar="DURATION", help="How long to wait for another run, e.g. 10m. A bare number is days."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 TestsOption = Annotated[
     DataTestMode,
     typer.Option(
@@ -272,59 +274,6 @@ def check(
             return
         Alerts.from_config()  # raises if a setting is wrong
         finish_check(check_all(destination, out.observe, max_age=_duration(max_age, "--max-age")), out)
-
-
-@app.command()
-def reopen(
-    provider: Annotated[str, typer.Argument(metavar="PROVIDER")],
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="An account, or a billing account.")],
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="For example 2026-03.")],
-    destination: DestinationName = None,
-    as_json: AsJson = False,
-) -> None:
-    """Reopen a closed month: the next build closes it again, with the quantities loaded by then."""
-    from meterhouse.pipelines.output.check_summary import closed_as_dict
-    from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.run.closing import reopen as reopen_month
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
-
-    with command_output("reopen", as_json=as_json) as out:
-        opened = reopen_month(resolve_destination(destination), provider, account, month)
-        out.print_object({"status": "ok", "reopened": [closed_as_dict(period) for period in opened]})
-        for period in opened:
-            out.print(f"reopened  {period}")
-        out.print("the next `meterhouse run` or `meterhouse models` computes the month from the current quantities")
-
-
-export = typer.Typer(help="Write marts into a file for other tools.", no_args_is_help=True)
-app.add_typer(export, name="export")
-
-
-@export.callback()
-def formats() -> None:
-    """Write marts into a file for other tools."""
-
-
-@export.command()
-def focus(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; an existing one is replaced.")],
-    version: Annotated[Version, typer.Option("--version", help="The version of FOCUS.")] = Version.V1_2,
-    file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
-    dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
-    all_columns: Annotated[
-        bool, typer.Option("--all-columns", help="Add the columns for which the vendors have no values, as nulls.")
-    ] = False,
-    destination: DestinationName = None,
-) -> None:
-    """Write a dataset of FOCUS, the FinOps Open Cost and Usage Specification, as Parquet or CSV."""
-    from meterhouse.pipelines.export.files import export_focus
-    from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
-
-    with command_output("export") as out:
-        target = resolve_destination(destination)
-        rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
-        out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 
 @app.command()

@@ -26,6 +26,7 @@ MODELS = (
     "test_focus.",
     "test_money.",
     "test_billing.",
+    "test_closed.",
     "test_up_to_date.",
     "transform/",
     "report/test_numbers.",

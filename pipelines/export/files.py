@@ -50,7 +50,7 @@ def export_focus(
         with (
             destination.reader() as reader,
             reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
-            _replacing(file) as unfinished,
+            replacing(file) as unfinished,
         ):
             if all_columns:
                 schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
@@ -92,7 +92,7 @@ def _with_nulls(
 
 
 @contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path) -> Iterator[Path]:
     """A temporary file that replaces `file` if the block succeeds, and is removed if it fails."""
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     unfinished.touch(exist_ok=False)  # follows no link that another user has put there

@@ -11,6 +11,9 @@ from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
 
+LATE = timedelta(days=31)
+"""How long after its end a period is closed in the usual course: invoices arrive in the month after."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedPeriod:
@@ -54,6 +57,31 @@ def closed_periods(destination: Destination) -> list[ClosedPeriod]:
     except NotBuilt:
         return []
     return [ClosedPeriod(*row) for row in rows]
+
+
+def late_closings(destination: Destination, since: datetime) -> str | None:
+    """A warning of the periods that were closed after `since`, more than a month after their end; None without any.
+
+    Either their invoice was loaded late, or the database was built anew and has lost what an earlier one had closed.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    begun = since.astimezone(UTC).replace(tzinfo=None)
+    late = [
+        period
+        for period in closed_periods(destination)
+        if period.invoice_id and period.closed_at >= begun and period.closed_at.date() - period.period_end > LATE
+    ]
+    if not late:
+        return None
+    first = min(late, key=lambda period: (period.period_start, period.provider, period.account))
+    others = f" and {len(late) - 1} others" if len(late) > 1 else ""
+    return (
+        f"closed more than a month after the end: {first.provider} {first.account} {first.period} by invoice"
+        f" {first.invoice_id}{others}. The quantities are those that the vendor returns today. If another database had"
+        " closed them before, import its quantities: see `meterhouse import closed --help`"
+    )
 
 
 def reopen(destination: Destination, provider: str, account: str, month: str) -> list[ClosedPeriod]:

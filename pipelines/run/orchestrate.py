@@ -15,6 +15,7 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
+from meterhouse.pipelines.run.closing import late_closings
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingForRun, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
@@ -78,6 +79,8 @@ def _build(destination: Destination, state: RunState, tests: DataTestMode, *, re
     result = None if rebuild else cached_build(destination, tests)
     result = result or build(destination, tests, on_node=lambda name: state.observe(ModelFinished(name)))
     state.observe(ModelsBuilt(result))
+    if not result.up_to_date and (warning := late_closings(destination, state.started_at)):
+        state.observe(Warned(warning))
     return result
 
 

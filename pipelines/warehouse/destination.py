@@ -41,6 +41,8 @@ class Destination:
 
     has_models: ClassVar[bool] = False
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""
+    has_transactions: ClassVar[bool] = False
+    """Whether `execute_together` works here."""
 
     @property
     def models_extra(self) -> str:
@@ -183,6 +185,16 @@ class Destination:
         markers = ", ".join(f"({', '.join(['%s'] * rows.num_columns)})" for _ in range(rows.num_rows))
         values = [value for row in rows.to_pylist() for value in row.values()]
         self.execute(f"insert into {name} ({', '.join(rows.column_names)}) values {markers}", *values)  # noqa: S608
+
+    def execute_together(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        """Runs statements, each with its parameters, in one transaction.
+
+        Raises:
+            LoadError: the database cannot be written; then nothing has changed.
+        """
+        with translated_errors(self.location), self.pipeline("usage").sql_client() as client, client.begin_transaction():
+            for sql, parameters in statements:
+                client.execute_sql(sql, *parameters)
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
         """The given tables that exist and have rows.

@@ -41,6 +41,7 @@ class DuckDBDestination(Destination):
     _held: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
 
     has_models: ClassVar[bool] = True
+    has_transactions: ClassVar[bool] = True
 
     @property
     def models_extra(self) -> str:

@@ -39,6 +39,7 @@ class PostgresDestination(Destination):
     """A PostgreSQL database."""
 
     has_models: ClassVar[bool] = True
+    has_transactions: ClassVar[bool] = True
 
     def run_locks(self) -> list[RunLock]:
         """Adds a lock in the database, which runs on other machines see."""

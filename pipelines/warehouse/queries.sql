@@ -85,6 +85,18 @@ from usage.invoice_reconciliation
 where status in ('over', 'under', 'missing usage', 'currency mismatch')
 order by billing_month desc, provider, billing_account, line;
 
+-- name: tables_with_accounts
+select columns.table_schema, columns.table_name,
+    max(case when columns.column_name = 'provider' then 1 else 0 end) as has_provider
+from information_schema.columns as columns
+inner join information_schema.tables as tables
+    on columns.table_schema = tables.table_schema and columns.table_name = tables.table_name
+where columns.column_name in ('account', 'provider') and tables.table_type = 'BASE TABLE'
+    and columns.table_catalog = current_database() and tables.table_catalog = current_database()
+group by columns.table_schema, columns.table_name
+having max(case when columns.column_name = 'account' then 1 else 0 end) = 1
+order by columns.table_schema, columns.table_name;
+
 -- name: closed_periods
 select provider, account, meter, period_start, period_end, invoice_id, closed_at
 from usage_intermediate.int_usage__frozen p

@@ -25,10 +25,13 @@ from dlt.common.configuration.specs.base_configuration import is_hint_not_resolv
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.configuration.utils import TraceLogContext
 from dlt.common.destination.client import JobClientBase
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.extract.utils import wrap_parallel_iterator
+from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified
 
 OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "providers", "extract"})
 """The top sections whose settings have an effect on meterhouse. `extract` has the number of tables to request at a time."""
@@ -184,6 +187,27 @@ def settings_folders() -> list[Path]:
     """
     context = RunContext(".")
     return list(dict.fromkeys((Path(context.settings_dir), Path(context.global_dir))))
+
+
+def stored_state(pipeline: dlt.Pipeline) -> tuple[str, dict[str, Any]] | None:
+    """The load id and the content of the pipeline's state in its destination; None if the destination has none.
+
+    dlt restores the state of the newest whole load. It has no way to change a state together with rows.
+    """
+    client: Any
+    with pipeline.destination_client() as client:
+        try:
+            stored = client.get_stored_state(pipeline.pipeline_name)
+        except DestinationUndefinedEntity:
+            return None
+    return (stored._dlt_load_id, decompress_state(stored.state)) if stored else None
+
+
+def state_columns(state: dict[str, Any]) -> dict[str, Any]:
+    """The columns of dlt's state table for a changed state, which gets the next version."""
+    content = cast("Any", state)
+    version, version_hash, _ = bump_pipeline_state_version_if_modified(content)
+    return {"version": version, "version_hash": version_hash, "state": compress_state(content)}
 
 
 def active_destination() -> Any | None:

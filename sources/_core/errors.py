@@ -8,6 +8,7 @@ SourceError
 ├── QuotaExhausted          wait until the quota renews, or raise it
 ├── UnexpectedValue         a field holds a value that the provider does not document
 ├── ClockSkew               set this machine's clock
+├── AccountConflict         rename or remove an account: its usage is another account's, or it was
 ├── IncompleteResponse      the API does not return all the data requested
 └── TransientError          retries failed too; run again later
     ├── RateLimited
@@ -66,6 +67,10 @@ class IncompleteResponse(SourceError):
 
 class ClockSkew(SourceError):
     """This machine's clock differs from the provider's, so windows and completeness would be wrong."""
+
+
+class AccountConflict(SourceError):
+    """An account reports usage that another account has, or that of another organisation than before."""
 
 
 class TransientError(SourceError):

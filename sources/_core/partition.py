@@ -1,6 +1,6 @@
 """A partition is the subset of a table's rows that is requested separately; a fetch result is one window of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -41,6 +41,8 @@ class Partition:
             in it are two histories of the same usage.
         resolve_columns: requests fixed columns that only the API knows. It must refuse every value that is not a plain
             identifier, because the values become SQL.
+        identify: requests the values that identify the account, by column; see `identities`. Called if the source has, or
+            had, another account.
         estimate: receives the windows that a run will request. All tables of a source estimate, one after the other,
             before the first one fetches, so that the source can announce the total duration.
     """
@@ -51,6 +53,7 @@ class Partition:
     fixed_columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     resolve_columns: Callable[[], Mapping[str, str]] | None = None
     estimate: Callable[[Sequence[Window]], None] | None = None
+    identify: Callable[[], Mapping[str, Collection[str]]] | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.fixed_columns.items():

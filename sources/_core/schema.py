@@ -110,6 +110,9 @@ class Table:
     `is_utc` is false if the days are local to a time zone that the user chose. `is_event` is true if a row stands for a
     moment instead of a bucket: such a row is always complete.
 
+    `identity` names the columns that show whose usage a row is: two accounts that report one value report the same usage.
+    `owner` is the column of the organisation that an account's key belongs to. See `identities`.
+
     Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `merge` adds.
     """
 
@@ -121,6 +124,8 @@ class Table:
     time: str
     is_utc: bool = True
     is_event: bool = False
+    identity: Sequence[str] = ()
+    owner: str = ""
     _known: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from dlt.sources import DltResource
 from pendulum import DateTime
 
 from meterhouse.sources._core.dlt_compat import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
-from meterhouse.sources._core.errors import UNREADABLE, IncompleteResponse, SourceError
+from meterhouse.sources._core.errors import UNREADABLE, AccountConflict, IncompleteResponse, SourceError
 from meterhouse.sources._core.events import (
     FetchFailed,
     Observer,
@@ -27,6 +27,7 @@ from meterhouse.sources._core.events import (
     fail_fast,
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
+from meterhouse.sources._core.identities import Claimed, Identities
 from meterhouse.sources._core.incremental import Cursor
 from meterhouse.sources._core.merge import (
     ACCOUNT,
@@ -39,6 +40,7 @@ from meterhouse.sources._core.merge import (
 )
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, first_duplicate
+from meterhouse.sources._core.state import CURSORS, IDENTITIES
 from meterhouse.sources._core.windows import Unit, Window, utc_now
 
 Cursors = dict[str, dict[str, str]]
@@ -62,11 +64,13 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
 
     def windows() -> Iterator[Any]:
         strategy = merge_strategy(table)
-        cursors: Cursors = dlt.current.resource_state().setdefault("cursors", {})
+        cursors: Cursors = dlt.current.resource_state().setdefault(CURSORS, {})
         if any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
             yield NEXT_RESOURCE
-        read = _TableRead(table, observe, cursors)
+        accounts = {partition.account for partition in partitions}
+        identities = Identities(table, accounts, dlt.current.source_state().setdefault(IDENTITIES, {}))
+        read = _TableRead(table, observe, cursors, identities)
         yield from in_thread_pool(read.partitions(partitions))
         if read.replaced:
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
@@ -83,6 +87,7 @@ class _TableRead:
     table: Table
     observe: Observer
     cursors: Cursors
+    identities: Identities
     replaced: list[ReplacedWindow] = field(default_factory=list)
     requested: list[Partition] = field(default_factory=list)
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
@@ -95,11 +100,13 @@ class _TableRead:
             try:
                 with _requests_for(self.table, place, self.observe):
                     resolved = partition.resolved()
-                yield from self.partition(resolved, place)
+                    own_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
+                    known = self.identities.of_partition(resolved, own_columns)
+                yield from self.partition(resolved, place, known)
             except SourceError as error:
                 self.observe(FetchFailed(place, error))
 
-    def partition(self, partition: Partition, place: Place) -> Iterator[pa.Table]:
+    def partition(self, partition: Partition, place: Place, known: Claimed) -> Iterator[pa.Table]:
         """Reads the windows of a partition, oldest first, and moves its cursor with each."""
         plan = partition.plan
         cursor = _cursor(self.cursors, partition)
@@ -112,6 +119,7 @@ class _TableRead:
         for requested, rows, window, fetched_at in self._results(partition, place, windows):
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
+            self._claim(partition, known, rows)
             result = stamped(rows, self.table, partition, fetched_at)
             self._report_missed(place, plan.missed(loaded, window.start, read_until))
             self.observe(WindowFetched(place, window, rows.num_rows))
@@ -179,6 +187,14 @@ class _TableRead:
                     raise table.unexpected(f"two responses have a row with the same key {key}")
                 seen.add(key)
         return rows
+
+    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table) -> None:
+        """Refuses the rows of another account. A partition that is refused is not logged as requested without a result."""
+        try:
+            self.identities.claim(partition, known, rows)
+        except AccountConflict:
+            self.requested = [wanted for wanted in self.requested if wanted is not partition]
+            raise
 
     def _cursor_of_other_time_zone(self, partition: Partition) -> Cursor | None:
         """The latest cursor of the same rows in another time zone; None for a table without time zones."""

@@ -22,4 +22,6 @@ KEY = ("timespan", "bucket_start", "app_id", "group_id", "usage_type", "request_
 
 def ocr_usage_by(grouping: str) -> Table:
     """The table of one grouping."""
-    return Table("mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start")
+    return Table(
+        "mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start", identity=("app_id",), owner="group_id"
+    )

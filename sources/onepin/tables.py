@@ -1,5 +1,7 @@
 """The raw tables of Onepin."""
 
+from functools import partial
+
 import pyarrow as pa
 
 from meterhouse.sources._core.schema import (
@@ -17,6 +19,8 @@ from meterhouse.sources._core.schema import (
 
 from .constants import ACTIVITY, BY_LANGUAGE, SUMMARY
 
+_table = partial(Table, "onepin", identity=("workspace_id",), owner="workspace_id")
+
 WORKSPACE_ID = computed(
     "workspace_id", pa.string(), "Onepin's id of the workspace; changes if the account gets another workspace's key"
 )
@@ -33,8 +37,7 @@ COUNTS = (
     count("runs", "workflow runs that were started"),
 )
 
-USAGE_DAILY = Table(
-    "onepin",
+USAGE_DAILY = _table(
     SUMMARY,
     "usage_daily",
     (WORKSPACE_ID, TIMEZONE, day("date", "local calendar date"), *COUNTS),
@@ -43,8 +46,7 @@ USAGE_DAILY = Table(
     is_utc=False,
 )
 
-USAGE_BUCKETS = Table(
-    "onepin",
+USAGE_BUCKETS = _table(
     SUMMARY,
     "usage_buckets",
     (
@@ -61,8 +63,7 @@ USAGE_BUCKETS = Table(
     "date",  # local, but the bucket's ends are in UTC
 )
 
-USAGE_SUMMARY = Table(
-    "onepin",
+USAGE_SUMMARY = _table(
     SUMMARY,
     "usage_summary",
     (
@@ -114,8 +115,7 @@ USAGE_SUMMARY = Table(
     is_event=True,
 )
 
-USAGE_BY_LANGUAGE = Table(
-    "onepin",
+USAGE_BY_LANGUAGE = _table(
     BY_LANGUAGE,
     "usage_by_language",
     (
@@ -141,8 +141,7 @@ USAGE_BY_LANGUAGE = Table(
     is_event=True,
 )
 
-USAGE_ACTIVITY = Table(
-    "onepin",
+USAGE_ACTIVITY = _table(
     ACTIVITY,
     "usage_activity",
     (

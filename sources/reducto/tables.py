@@ -23,4 +23,6 @@ def usage_by(grouping: str) -> Table:
         ),
         ("org_id", "date", grouping),
         "date",
+        identity=("org_id",),
+        owner="org_id",
     )

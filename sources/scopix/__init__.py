@@ -129,6 +129,7 @@ def scopix_source(
         {"api_key": api_key}, {"tenant_id": tenant_id, "api_key_ids": api_key_ids}, distinguished_by=["tenant_id"]
     )
     clients = connect(source, resolved, check_limit)
+    tenants = {account.name: str(account.settings["tenant_id"] or "") for account in resolved}
     keys = {account.name: _key_ids(source, account) for account in resolved}
 
     def resource(
@@ -141,6 +142,7 @@ def scopix_source(
                 partial(read, client, **columns),
                 columns,
                 estimate=partial(estimate, client, table=table) if estimate else None,
+                identify=partial(reader.identify, client, tenant_id=tenants[account]),
             )
             for account, client in clients.items()
             for plan, columns in (slices(account) if callable(slices) else slices)

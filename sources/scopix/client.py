@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pendulum import DateTime
@@ -49,6 +50,9 @@ class ScopixClient:
     estimate: RequestEstimate
     server: ServerBehaviour = field(default_factory=ServerBehaviour)
     counted_tables: set[str] = field(default_factory=set)
+    seen_keys: set[str] | None = None
+    """The ids of the API keys in the newest events; None before they are requested."""
+    identifying: Lock = field(default_factory=Lock, repr=False)
     """The tables whose list length was requested for the estimate, so that their first pages add nothing to it."""
     _dashboards: ResponseCache[Json] = field(default_factory=ResponseCache, init=False)
 

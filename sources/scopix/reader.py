@@ -4,7 +4,8 @@ Tables are of three kinds. Series are requested by date. Lists are read page by 
 present only: each run requests them once, and the last run of a day replaces the earlier ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from functools import cache, partial
 from math import ceil
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pendulum import DateTime
 
+from meterhouse.sources._core.errors import RequestRejected
 from meterhouse.sources._core.events import WindowMissed, current_place
 from meterhouse.sources._core.http.client import Params
 from meterhouse.sources._core.partition import FetchResult
@@ -24,6 +26,9 @@ from .constants import DASHBOARD_DAYS
 from .paging import PagedList, Rows, count_rows, read_list
 from .probes import proven_token_days, require_key_filter, require_month
 from .times import bucket_starts, covered_window, from_first_day, parse_time, rows_in, time_params
+
+IDENTIFIED_BY = timedelta(days=30)
+"""The time whose newest events identify an account."""
 
 
 def read_events(
@@ -54,6 +59,27 @@ def read_events(
     if requested:
         rows = [row | {name: row.get(name) or value for name, value in requested.items()} for row in rows]
     return FetchResult(table.rows(rows), past)
+
+
+def identify(client: ScopixClient, *, tenant_id: str) -> Mapping[str, Collection[str]]:
+    """The configured tenant, and the API keys of its newest events; requested once for all tables.
+
+    No response names the tenant. But an API key belongs to one tenant, and any key of a tenant sees the events of all.
+
+    Raises:
+        SourceError: the request failed. An account that may not see events reports only its tenant.
+    """
+    with client.identifying:
+        if client.seen_keys is None:
+            now = utc_now()
+            newest: Params = {**time_params(Window(now - IDENTIFIED_BY, now)), "limit": 100, "offset": 0}
+            client.estimate.add(tables.USAGE_EVENTS, 1)
+            try:
+                events = client.get(tables.USAGE_EVENTS.endpoint, newest, list_field="events", announce=False)["events"]
+            except RequestRejected:
+                events = []
+            client.seen_keys = {str(event.get("api_key_id") or "") for event in events if isinstance(event, dict)}
+    return {"api_key_id": client.seen_keys, "tenant_id": [tenant_id]}
 
 
 def estimate_windows(

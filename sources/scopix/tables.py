@@ -77,6 +77,7 @@ USAGE_EVENTS = _table(
     ("id",),
     "timestamp",
     is_event=True,
+    identity=("api_key_id",),
 )
 
 USAGE_BY_PERIOD = _table(

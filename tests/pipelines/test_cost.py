@@ -106,19 +106,6 @@ def test_reports_an_unknown_usage_type_as_unpriced(cli: Cli, sandbox: Sandbox) -
 
 
 @pytest.mark.thorough
-def test_reports_two_accounts_of_one_group(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key sees its whole group, so two keys of one group double the bill. The run reports them."""
-    first, second = [key for key in sandbox.mathpix.credentials if key.account == "default"][:2]
-    named = {key.app_id: {"app_id": key.app_id, "app_key": key.app_key} for key in (first, second)}
-    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", json.dumps(named))
-    cli("run", status=1)
-    assert "FAILED  assert_mathpix_accounts_do_not_overlap" in cli.output
-    assert cli.rows("select count(*) > 0 from usage.cost_monthly") == [(True,)]
-    by_account = dict(cli.rows("select account, count(*) from mathpix.ocr_usage_by_usage_type group by 1"))
-    assert by_account.keys() == named.keys()
-
-
-@pytest.mark.thorough
 def test_restated_usage_changes_the_cost(cli: Cli, sandbox: Sandbox) -> None:
     """When the vendor withdraws usage, the next run withdraws its cost."""
     sandbox.mathpix.usage.set(month_of("pdf-page", 200_000, "2026-05"))

@@ -19,6 +19,8 @@ from meterhouse.pipelines.warehouse.postgres import PostgresDestination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
+from tests.pipelines.closed import comes_back
+from tests.pipelines.renaming import rename_and_continue
 from tests.pipelines.transform.warehouse import Warehouse, build_selected, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
@@ -266,6 +268,26 @@ def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_d
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
     assert any(file.name == "partial_parse.msgpack" for file in files)
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
+
+
+@pytest.mark.thorough
+def test_a_renamed_account_goes_on(
+    cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a second history, and with its closed quantities."""
+    postgres.execute(["drop schema if exists mathpix cascade", "drop schema if exists usage_intermediate cascade"])
+    execute: Callable[[str], None] = lambda sql: postgres.execute([sql])  # noqa: E731
+    rename_and_continue(cli, sandbox, monkeypatch, postgres.query, execute, "--destination", "postgres")
+    postgres.execute(["drop schema usage_intermediate cascade"])
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("connected")
+def test_a_file_of_closed_periods_comes_back_as_it_was_written(cli: Cli, postgres: Warehouse) -> None:
+    """To the last digit and the microsecond; a second import adds nothing."""
+    postgres.execute(["drop schema if exists usage_intermediate cascade"])
+    comes_back(cli, "--destination", "postgres")
+    postgres.execute(["drop schema usage_intermediate cascade"])
 
 
 DAY = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", START, "--until", "2026-03-02")

@@ -91,6 +91,11 @@ def resolve_accounts(
     return resolved
 
 
+def is_account_name(name: str) -> bool:
+    """Whether `resolve_accounts` allows the name."""
+    return _NAME.fullmatch(name) is not None and not looks_like_key(name)
+
+
 def named_accounts(provider: str) -> list[str]:
     """The names in the provider's setting `accounts`; none if it is not set.
 

@@ -208,7 +208,7 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> tuple[W
 def test_finds_two_accounts_that_report_one_app(doubtful: tuple[Warehouse, Outcome]) -> None:
     """Two keys of one group would bill all usage twice. One app under two account names passes if one follows the other.
 
-    tests/pipelines/test_cost.py shows that the failure of this test fails a run, which keeps the rows.
+    A run refuses the second account; see tests/sources/test_account_conflicts.py. This test finds rows of other origin.
     """
     warehouse, _ = doubtful
     outcome = warehouse.dbt(f"test --select {OVERLAP} --store-failures")

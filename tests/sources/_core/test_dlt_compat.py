@@ -37,6 +37,8 @@ from meterhouse.sources._core.dlt_compat import (
     into_table,
     settings_folders,
     settings_of,
+    state_columns,
+    stored_state,
     stored_with_package,
     use_own_settings,
     with_write_disposition,
@@ -266,6 +268,30 @@ def test_a_scope_that_is_stored_with_the_package_holds_for_the_merge(pipeline: d
     with pytest.raises(PipelineStepFailed, match=SCOPES):
         load([4], "")
     assert query(tmp_path, "select day from compat.usage order by day") == [(1,), (3,)]
+
+
+def test_a_changed_state_is_the_one_that_dlt_restores(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    """The columns of dlt's state table are read and written as dlt does; the state of another pipeline is none."""
+    assert stored_state(pipeline) is None
+
+    @dlt.resource
+    def rows() -> Iterator[Any]:
+        dlt.current.resource_state()["cursor"] = "old"
+        yield {"day": 1}
+
+    pipeline.run(rows())
+    stored = stored_state(pipeline)
+    assert stored is not None
+    load_id, state = stored
+    state["sources"]["compat"]["resources"]["rows"]["cursor"] = "new"
+    columns = state_columns(state)
+    assert columns["version"] == state["_state_version"]
+    with pipeline.sql_client() as client:
+        changes = ", ".join(f"{name} = %s" for name in columns)
+        sql = f"update compat._dlt_pipeline_state set {changes} where _dlt_load_id = %s"
+        client.execute_sql(sql, *columns.values(), load_id)
+    pipeline.drop().sync_destination()
+    assert pipeline.state["sources"]["compat"]["resources"]["rows"]["cursor"] == "new"
 
 
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "b"]])

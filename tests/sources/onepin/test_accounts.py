@@ -47,21 +47,20 @@ def test_check_sends_one_request(cli: Cli, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.thorough
-def test_a_key_of_another_workspace_keeps_both_histories(
+def test_a_key_of_another_workspace_needs_another_account(
     cli: Cli, load: Callable[..., Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It neither overwrites nor deletes the rows of the first one."""
+    """It neither overwrites nor deletes the rows of the first one, nor adds its own to them."""
     tables = ("usage_daily", "usage_buckets", "usage_summary", "usage_activity")
     sandbox.onepin.usage.set([*steady("2026-03-18", "2026-03-19"), *steady("2026-03-19", account="podcast")])
     load(*tables)
     before = {table: loaded(cli, table) for table in tables}
     other = sandbox.onepin.credential("podcast")
     monkeypatch.setenv("SOURCES__ONEPIN__API_KEY", other.api_key)
-    load(*tables)
-    for table in tables:
-        rows = cli.rows(f"select * from onepin.{table} where workspace_id <> '{other.workspace_id}' order by all")
-        assert rows == before[table]
-    assert cli.rows(f"select sum(credits) from onepin.usage_daily where workspace_id = '{other.workspace_id}'") == [(100,)]
+    failures = load(*tables, status=1)["failures"]
+    assert {(failure["table"], failure["kind"]) for failure in failures} == {(table, "AccountConflict") for table in tables}
+    assert {table: loaded(cli, table) for table in tables} == before
+    assert not cli.rows("select * from onepin.fetched_windows where window_start is null")
 
 
 @pytest.mark.parametrize("own", [None, "", "w' or 1=1 --", "two words", 7])

@@ -1,0 +1,156 @@
+"""A new database bills what the old one had closed: `export closed` and `import closed`."""
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import time_machine
+
+from meterhouse.pipelines.export.closed import COLUMNS
+from meterhouse.pipelines.run.closing import late_closings
+from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.transform import PROJECT
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
+from tests.conftest import Cli
+from tests.pipelines.closed import PERIOD, USAGE, comes_back, write
+from tests.pipelines.transform.warehouse import build_selected
+
+ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\nmathpix,{},acme,,,\n"
+INVOICES = """provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total
+mathpix,acme,"MP,1",2026-01-01,2026-02-01,2026-02-02,issued,USD,4840.00
+"""
+FROZEN = "select * from usage_intermediate.int_usage__frozen order by all"
+BILLED = """
+    select billing_month, charge_class, sum(billed_cost) from usage.charges
+    where charge_category = 'Usage' group by 1, 2 order by 1, 2
+"""
+AS_CLOSED = [(date(2026, 1, 1), None, Decimal(4840)), (date(2026, 2, 1), "Correction", Decimal(482))]
+"""1,092,000 pages cost 5,000 for the first million at 0.005, and 322 for the others at 0.0035."""
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[time_machine.Traveller]:
+    """The tenth of March 2026."""
+    with time_machine.travel(datetime(2026, 3, 10, 12, tzinfo=UTC)) as traveller:
+        yield traveller
+
+
+def pages(count: int) -> list[dict[str, Any]]:
+    """That many PDF pages in January, at 0.005."""
+    return [{"hour": datetime(2026, 1, 5, 10, tzinfo=UTC), "app_id": "a", "usage_type": "pdf-page", "count": count}]
+
+
+@pytest.mark.thorough
+def test_a_new_database_bills_as_the_old_one(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    """Build, close, export; a new database, import, build: the restatement after the closing is still a correction.
+
+    Then the account is renamed: the next build bills the same under the new name.
+    """
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-01-01")
+    for name, text in {"accounts": ACCOUNTS.format("default"), "invoices": INVOICES}.items():
+        Path(f"{name}.csv").write_text(text)
+        monkeypatch.setenv(f"SOURCES__BILLING__{name.upper()}", f"{name}.csv")
+    load = ("run", "mathpix.ocr_usage_by_usage_type")
+    assert "there is no database" in cli("export", "closed", "closed.csv", status=1)
+    assert not Path("closed.csv").exists()
+
+    sandbox.mathpix.usage.set(pages(968_000))
+    warnings = cli.json(*load, "--tests", "none")["warnings"]
+    assert [warning.partition(".")[0] for warning in warnings if "closed" in warning] == [
+        "closed more than a month after the end: mathpix default 2026-01 by invoice MP,1"
+    ]
+    assert "2 rows of closed quantities written to closed.csv" in cli("export", "closed", "closed.csv")
+    frozen = cli.rows(FROZEN)
+
+    sandbox.mathpix.usage.set(pages(1_092_000))  # restated by the vendor
+    cli.database.unlink()
+    clock.shift(3600)
+    assert "2 rows imported" in cli("import", "closed", "closed.csv")
+    assert cli.rows(FROZEN) == frozen
+    since = datetime.now(UTC)
+    cli(*load, "--no-models")
+    build_selected("charges", "int_usage__frozen")
+    assert late_closings(resolve_destination(), since) is None
+    assert set(cli.rows(FROZEN)) > set(frozen)
+    assert cli.rows(BILLED) == AS_CLOSED
+    assert "0 rows imported" in cli("import", "closed", "closed.csv")
+
+    cli("rename-account", "mathpix", "default", "europe")
+    Path("accounts.csv").write_text(ACCOUNTS.format("europe"))
+    key = sandbox.mathpix.credential()
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", "europe")
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_ID", key.app_id)
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS__EUROPE__APP_KEY", key.app_key)
+    cli(*load, "--no-models")
+    build_selected("charges")
+    assert cli.rows(BILLED) == AS_CLOSED
+    assert cli.rows("select distinct account from usage.charges where charge_category = 'Usage'") == [("europe",)]
+
+    with Path("closed.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["quantity"] for row in rows} == {"0.000000000", "968000.000000000"}
+    write([row | {"account": "europe", "quantity": "7"} if row["timespan"] == "hour" else row for row in rows])
+    before = cli.rows(FROZEN)
+    message = " ".join(cli("import", "closed", "closed.csv", status=2).split())
+    assert "has closed the hour 2026-01-05 10:00 of mathpix europe pdf-page otherwise; nothing was imported" in message
+    assert cli.rows(FROZEN) == before
+
+
+def test_a_file_comes_back_as_it_was_written(cli: Cli) -> None:
+    """To the last digit and the microsecond; a second import adds nothing, and a longer history continues a shorter one."""
+    comes_back(cli)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"quantity": "1.5e3"}, "line 2: quantity '1.5e3' is not a decimal number"),
+        ({"quantity": "0.0000000001"}, "line 2: quantity '0.0000000001' is not a decimal number"),
+        ({"closed_at": "2026-02-03 06:00"}, "line 2: closed_at '2026-02-03 06:00' is not a time with a zone"),
+        ({"period_end": "02/01/2026"}, "line 2: period_end '02/01/2026' is not a date"),
+        ({"provider": "mathpics"}, "line 2: provider 'mathpics' is not one of mathpix"),
+        ({"account": ""}, "line 2: account is blank"),
+        ({"event": "opened"}, "line 2: event 'opened' is not one of closed"),
+        ({"timespan": "hour"}, "line 2: has a timespan other than `period` and a period"),
+    ],
+)
+def test_refuses_a_row_that_it_cannot_read(cli: Cli, changed: dict[str, str], message: str) -> None:
+    """The error names line, column and reason, and nothing is imported, not even a database."""
+    write([PERIOD | changed, USAGE])
+    assert message in " ".join(cli("import", "closed", "closed.csv", status=2).split())
+    assert not cli.database.exists()
+
+
+def test_refuses_other_files(cli: Cli) -> None:
+    """A missing file, another table, and a broken one."""
+    assert "missing.csv cannot be read" in cli("import", "closed", "missing.csv", status=2)
+    Path("other.csv").write_text("provider,account\nmathpix,default\n")
+    assert "other.csv does not have the columns provider, account" in cli("import", "closed", "other.csv", status=2)
+    Path("broken.csv").write_text(",".join(COLUMNS) + "\nmathpix\n")
+    assert "line 2: has 1 values, but the header has 13" in cli("import", "closed", "broken.csv", status=2)
+
+
+def test_refuses_a_file_that_contradicts(cli: Cli) -> None:
+    """The same period closed at another time is not closed twice."""
+    write([PERIOD])
+    cli("import", "closed", "closed.csv")
+    write([PERIOD | {"closed_at": "2026-03-09T00:00:00Z"}, USAGE])
+    refused = " ".join(cli("import", "closed", "closed.csv", status=2).split())
+    assert "closed.csv, line 2" in refused
+    assert "has closed the period 2026-01-01 00:00 of mathpix default otherwise" in refused
+    with duckdb.connect(str(cli.database)) as connection:
+        assert connection.sql(FROZEN).fetchall()[0][-2:] == ("MP-1", None)
+        assert len(connection.sql(FROZEN).fetchall()) == 1
+
+
+def test_the_columns_are_those_of_the_models() -> None:
+    """An import creates the table that the models append to."""
+    macro = (PROJECT / "macros/closing.sql").read_text().partition("macro frozen_columns()")[2].partition("endmacro")[0]
+    assert [line.split("'")[1] for line in macro.splitlines() if line.startswith("        '")] == list(COLUMNS)
