@@ -83,4 +83,4 @@ def as_load_error(provider: str, error: BaseException, destination: Destination)
     if isinstance(error, PipelineStepFailed) and error.step in {"extract", "normalize"}:
         reason = " ".join(f"{type(cause).__name__} {cause}".split())[:300]
         return LoadError(f"{provider}: its response could not be converted to tables ({reason}). Please report it")
-    return LoadError(f"{provider}: {describe_error(cause, destination.location)}")
+    return LoadError(f"{provider}: {destination.explain(describe_error(cause, destination.location))}")

@@ -176,7 +176,7 @@ def _release(destination: Destination) -> None:
 
 def _description(result: Any, destination: Destination) -> str:
     # dbt's message for a failed test only counts rows. The description, or the reasons that the test selects, explain them.
-    message = result.message or ""
+    message = destination.explain(result.message or "")
     if result.status == "fail" and getattr(getattr(result.node, "test_metadata", None), "name", "") == "valid_rows":
         message = _reasons(result.node.compiled_code, destination) or message
     if result.node.description:

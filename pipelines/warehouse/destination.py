@@ -15,6 +15,10 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
+from meterhouse.sources.registry import PROVIDERS
+
+SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
+"""The schemas of the raw tables, and those of the models."""
 
 CONTAINER_SCHEMES = ("abfs", "az")
 """Schemes of URLs in which the part before `@` is an Azure container, not a user."""
@@ -160,6 +164,10 @@ class Destination:
         if missing := set(load_ids) - {load_id for (load_id,) in recorded}:
             ids = ", ".join(sorted(missing))
             raise LoadError(f"dlt has not recorded load {ids} in {loads} of {self.location}. Check [destination]")
+
+    def explain(self, message: str) -> str:
+        """An error message of this destination, with what only the destination knows about it."""
+        return message
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Runs one statement that changes the database. A parameter is written `%s` in every dialect.

@@ -12,15 +12,23 @@ import dlt
 import duckdb
 import pyarrow as pa
 
-from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.destination import SCHEMAS, Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.registry import PROVIDERS
 
-RESERVED = frozenset({*PROVIDERS, "billing", "usage"})
-"""The schemas of the raw tables and of the marts."""
+RESERVED = frozenset({*SCHEMAS, *(f"{schema}_staging" for schema in SCHEMAS), "information_schema", "pg_catalog"})
+"""The schemas of the raw tables, of their staging tables, and of the models, and those of DuckDB itself."""
+
+RENAMED = frozenset({"main", "temp", "system"})
+"""DuckDB calls the database in such a file `main_db` and so on, but dbt-duckdb looks for `main`."""
+
+UNQUOTABLE = frozenset("'\"#;?\\")
+"""Characters in file names that DuckDB and dbt-duckdb read in different ways."""
+
+UNQUOTABLE_IN_FOLDERS = frozenset("#?")
+"""dbt-duckdb reads a path as a URL."""
 
 STORAGE_VERSION = "v1.4.0"
 """The storage version of new files, so that the DuckDB 1.4 of many BI tools can open them."""
@@ -52,13 +60,18 @@ class DuckDBDestination(Destination):
         """The database file."""
         return Path(self.location)
 
+    @property
+    def catalog(self) -> str:
+        """DuckDB's name of the database, in lower case."""
+        return catalog_of(self.file)
+
     def dataset(self, name: str) -> str:
-        """The schema of the pipeline; `main` if the file has the pipeline's name.
+        """The schema of the pipeline; `main` if the database has the pipeline's name.
 
         DuckDB names a database after its file. In meterhouse.duckdb, a schema `meterhouse` would make `meterhouse.runs`
         ambiguous. As a table of `main`, it has the name `meterhouse.runs` there, as in every other file.
         """
-        return "main" if self.file.stem.lower() == name else name
+        return "main" if self.catalog == name else name
 
     def run_locks(self) -> list[RunLock]:
         """Adds a lock file beside the database, because the file may have several names and users."""
@@ -147,18 +160,12 @@ class DuckDBDestination(Destination):
         DuckDBConnectionManager.close_all_connections()
 
     def require_writable(self) -> None:
-        """Checks the name and the mode of the file, which need not exist.
+        """Checks the mode of the file, which need not exist.
 
         Raises:
-            ConfigurationError: the name is that of a schema, or the file or its folder is not writable.
+            ConfigurationError: the file or its folder is not writable.
         """
         file = self.file
-        if file.stem.lower() in RESERVED:
-            # DuckDB names a database after its file, so mathpix.table would be ambiguous in mathpix.duckdb.
-            raise ConfigurationError(
-                f"the database file {file} has the name of a schema in it",
-                hint=f"Use a name other than {', '.join(sorted(RESERVED))}.",
-            )
         hint = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
         if file.is_dir():
             raise ConfigurationError(f"the database {file} is a folder", hint="Name a file in it.")
@@ -211,6 +218,29 @@ class DuckDBReader(Reader):
             with read(chunk) as batches:
                 schema = pa.schema([(name, type_of(name)) for name in batches.schema.names])
                 yield schema, (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
+
+
+def catalog_of(file: Path) -> str:
+    """DuckDB's name of the database in a file, in lower case: the part of the file name before the first dot."""
+    return file.name.lstrip(".").split(".", 1)[0].lower()
+
+
+def require_usable_name(file: Path) -> None:
+    """Checks that all tables can be reached in a database file of this name.
+
+    Raises:
+        ConfigurationError: DuckDB could not distinguish the database from a schema in it, or dbt could not find it.
+    """
+    catalog = catalog_of(file)
+    if catalog in RESERVED:  # mathpix.table would be ambiguous in mathpix.duckdb
+        problem = f"would be the database {catalog!r} in DuckDB, which has the name of a schema in it"
+    elif catalog in RENAMED:
+        problem = f"would be the database '{catalog}_db' in DuckDB, where dbt does not find it"
+    elif unusable := UNQUOTABLE & set(file.name) or UNQUOTABLE_IN_FOLDERS & set(str(file.parent)):
+        problem = f"has {' '.join(sorted(unusable))} in its path, which DuckDB and dbt read in different ways"
+    else:
+        return
+    raise ConfigurationError(f"the database file {file} {problem}", hint="Another name works, such as meterhouse.duckdb.")
 
 
 def _remove_fragment(file: Path) -> None:

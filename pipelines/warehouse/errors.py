@@ -19,4 +19,9 @@ def describe_error(error: BaseException, location: str) -> str:
     message = " ".join(str(error).split()) or type(error).__name__
     if "Could not set lock" in message or "being used by another process" in message:
         return f"another process has {location} open. Close it, then run again"
+    if "replaying WAL file" in message:
+        return (
+            f"{location}.wal belongs to another database file, or to another state of {location}, so DuckDB opens neither."
+            f" If you have restored {location}, move {location}.wal away; otherwise restore both from one backup"
+        )
     return f"{location} cannot be used: {message[:300]}"

@@ -176,15 +176,6 @@ def test_refuses_a_file_that_is_not_a_database(cli: Cli) -> None:
     assert cli.database.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["mathpix", "usage"])
-def test_refuses_a_database_with_the_name_of_a_schema(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """DuckDB names a database after its file, and could not distinguish it from the schema."""
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"{name}.duckdb")
-    (line,) = lines(cli("run", status=2))
-    assert "has the name of a schema" in line
-    assert not (cli.folder / f"{name}.duckdb").exists()
-
-
 @pytest.mark.parametrize("providers", [("mathpix", "reducto", "onepin", "scopix")])
 @pytest.mark.thorough
 def test_python_examples_of_the_readmes_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,3 +326,69 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
     assert value(postgres, "count(*) from usage.kept") == 1
     assert value(postgres, "last_value from usage.numbers") == 1
     assert value(postgres, "count(*) from pg_largeobject_metadata") == 0
+
+
+CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
+
+
+@pytest.fixture
+def reporter(postgres: Warehouse) -> Iterator[Any]:
+    """A session of a BI tool."""
+    psycopg2 = pytest.importorskip("psycopg2")
+    where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
+    connection = psycopg2.connect(
+        host=where["host"], port=where["port"], user=where["user"], dbname=where["database"], application_name="bi\x1btool"
+    )
+    yield connection
+    connection.close()
+
+
+@pytest.mark.usefixtures("connected")
+def test_connects_without_a_password_user_and_host(cli: Cli, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libpq does: the server may trust the client, or the driver finds the password. A database is required."""
+    where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
+    monkeypatch.setattr("getpass.getuser", lambda: where["user"])
+    socket = quote(where["host"], safe="")
+    query = ("query", "select 'in'", "--csv", "--destination", "postgres")
+    for url in (
+        f"postgresql://{where['user']}@localhost:{where['port']}/{where['database']}?host={socket}",
+        f"postgresql:///{where['database']}?host={socket}&port={where['port']}",
+    ):
+        monkeypatch.setenv(CREDENTIALS, url)
+        assert cli(*query).splitlines()[-1] == "in"
+    variables = resolve_destination("postgres").dbt_variables()
+    assert variables["METERHOUSE_POSTGRES_USER"] == where["user"]
+    assert variables["METERHOUSE_POSTGRES_PASSWORD"] == ""
+    monkeypatch.setenv("PGPASSWORD", "from-libpq")
+    assert resolve_destination("postgres").dbt_variables()["METERHOUSE_POSTGRES_PASSWORD"] == "from-libpq"
+    for url, lack in (("postgresql://u@h", "has no database. Write it as"), ("postgresql:///costs", "has no host. Add it")):
+        monkeypatch.setenv(CREDENTIALS, url)
+        assert lack in cli(*query, status=2)
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_run_that_meets_a_lock_names_the_session_that_holds_it(
+    cli: Cli, postgres: Warehouse, reporter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends, says what to do, and the next run loads everything. A lock timeout in the credentials wins."""
+    monkeypatch.setenv(CREDENTIALS, f"{os.environ[CREDENTIALS]}&options=-clock_timeout%3D300ms")
+    run = (*DAY, "--destination", "postgres")
+    cli(*run)
+    with reporter.cursor() as cursor:
+        cursor.execute("lock table mathpix.ocr_usage_by_app_id in share mode")
+        (failed,) = [line for line in cli(*run, status=1).splitlines() if line.startswith("FAILED")]
+        assert f"is locked by pid {reporter.info.backend_pid} (application_name bi" in failed
+        assert "user postgres, idle in transaction since" in failed
+        assert f"select pg_terminate_backend({reporter.info.backend_pid}); then run again" in failed
+        assert "\x1b" not in failed
+    reporter.rollback()
+    cli(*run)
+
+
+@pytest.mark.usefixtures("connected")
+def test_waits_a_minute_for_a_lock(cli: Cli) -> None:
+    """On dlt's connections and on dbt's."""
+    destination = resolve_destination("postgres")
+    with destination.reader() as reader:
+        assert reader.tuples("show lock_timeout")[1] == [("1min",)]
+    assert destination.dbt_variables()["PGOPTIONS"] == "-clock_timeout=60s"
