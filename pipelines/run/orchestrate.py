@@ -15,7 +15,7 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
-from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingForRun, Warned
+from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Waiting, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
@@ -53,7 +53,7 @@ def run_all(
     configured = configured_billing() if billing is None else billing
     if models:
         require_models(destination)
-    with destination.exclusive_run(wait, on_wait=lambda: state.observe(WaitingForRun(destination.location))):
+    with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
         state.started_at = datetime.now(UTC)  # what another run has written until now is not ours
         destination.create()
         with destination.hold_open():

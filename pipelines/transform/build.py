@@ -86,6 +86,7 @@ def build(
     from dbt.cli.main import dbtRunner
 
     if destination.file is not None:
+        destination.require_available()  # waits for other processes as long as the run was told to
         forget(destination.file)
     now = utc_now()
     recorded = recorded_tests(destination, PROJECT, now) if tests is DataTestMode.CHANGED else None

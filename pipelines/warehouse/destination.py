@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,8 @@ class Destination:
     type: str
     location: str
     dlt_destination: Any
+    on_wait: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False, repr=False)
+    """Called when a command begins to wait for another process."""
 
     has_models: ClassVar[bool] = False
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""

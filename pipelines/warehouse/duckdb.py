@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,23 +13,12 @@ import dlt
 import duckdb
 import pyarrow as pa
 
-from meterhouse.pipelines.warehouse.destination import SCHEMAS, Destination
-from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.duckdb_file import WAIT, catalog_of, open_file
+from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
 from meterhouse.sources._core.errors import ConfigurationError
-
-RESERVED = frozenset({*SCHEMAS, *(f"{schema}_staging" for schema in SCHEMAS), "information_schema", "pg_catalog"})
-"""The schemas of the raw tables, of their staging tables, and of the models, and those of DuckDB itself."""
-
-RENAMED = frozenset({"main", "temp", "system"})
-"""DuckDB calls the database in such a file `main_db` and so on, but dbt-duckdb looks for `main`."""
-
-UNQUOTABLE = frozenset("'\"#;?\\")
-"""Characters in file names that DuckDB and dbt-duckdb read in different ways."""
-
-UNQUOTABLE_IN_FOLDERS = frozenset("#?")
-"""dbt-duckdb reads a path as a URL."""
 
 STORAGE_VERSION = "v1.4.0"
 """The storage version of new files, so that the DuckDB 1.4 of many BI tools can open them."""
@@ -46,6 +36,8 @@ class DuckDBDestination(Destination):
     """
 
     may_stay_open: bool = True
+    wait: timedelta = field(default=WAIT, init=False)
+    """How long to wait, at each opening, for another process that has the file open."""
     _held: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
 
     has_models: ClassVar[bool] = True
@@ -77,6 +69,21 @@ class DuckDBDestination(Destination):
         """Adds a lock file beside the database, because the file may have several names and users."""
         file = self.file.resolve()
         return [*super().run_locks(), FileLock(file.with_name(f"{file.name}.lock"))]
+
+    @contextmanager
+    def exclusive_run(self, wait: timedelta | None = None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keeps other runs away within the block, and waits as long for other processes that have the file open.
+
+        Without `wait`, it waits for them for a minute, and not for another run.
+
+        Raises:
+            LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.
+        """
+        self.on_wait = on_wait
+        if wait is not None:
+            self.wait = wait
+        with super().exclusive_run(wait, on_wait=on_wait):
+            yield
 
     def exists(self) -> bool:
         """Whether the file exists."""
@@ -113,7 +120,11 @@ class DuckDBDestination(Destination):
         Raises:
             LoadError: another process has the file open, or the file is not a database.
         """
-        if not self.may_stay_open or not self.exists():
+        if not self.exists():
+            yield
+            return
+        if not self.may_stay_open:
+            self.require_available()
             yield
             return
         before = self._held
@@ -136,9 +147,19 @@ class DuckDBDestination(Destination):
         # While this process holds the file open for writing, DuckDB refuses a connection for reading only.
         with (
             translated_errors(self.location),
-            self._held.cursor() if self._held else duckdb.connect(self.location, read_only=True) as connection,
+            self._held.cursor() if self._held else self._connect(read_only=True) as connection,
         ):
             yield DuckDBReader(connection, self)
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement that changes the database. A parameter is written `%s`, as in every dialect.
+
+        Raises:
+            NotBuilt: a table does not exist.
+            LoadError: the database cannot be written.
+        """
+        with self.hold_open():
+            super().execute(sql, *parameters)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
         """Checks that dlt has recorded the load packages in this file, in the pipeline's dataset.
@@ -178,11 +199,8 @@ class DuckDBDestination(Destination):
         elif not os.access(file.parent, os.W_OK):
             raise ConfigurationError(f"the folder {file.parent} is read-only", hint=hint)
 
-    def _connect(self, config: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
-        try:
-            return duckdb.connect(self.location, config=config or {})
-        except duckdb.Error as error:
-            raise LoadError(describe_error(error, self.location)) from None
+    def _connect(self, *, read_only: bool = False, config: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return open_file(self.location, read_only=read_only, config=config, wait=self.wait, on_wait=self.on_wait)
 
 
 class DuckDBReader(Reader):
@@ -218,29 +236,6 @@ class DuckDBReader(Reader):
             with read(chunk) as batches:
                 schema = pa.schema([(name, type_of(name)) for name in batches.schema.names])
                 yield schema, (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
-
-
-def catalog_of(file: Path) -> str:
-    """DuckDB's name of the database in a file, in lower case: the part of the file name before the first dot."""
-    return file.name.lstrip(".").split(".", 1)[0].lower()
-
-
-def require_usable_name(file: Path) -> None:
-    """Checks that all tables can be reached in a database file of this name.
-
-    Raises:
-        ConfigurationError: DuckDB could not distinguish the database from a schema in it, or dbt could not find it.
-    """
-    catalog = catalog_of(file)
-    if catalog in RESERVED:  # mathpix.table would be ambiguous in mathpix.duckdb
-        problem = f"would be the database {catalog!r} in DuckDB, which has the name of a schema in it"
-    elif catalog in RENAMED:
-        problem = f"would be the database '{catalog}_db' in DuckDB, where dbt does not find it"
-    elif unusable := UNQUOTABLE & set(file.name) or UNQUOTABLE_IN_FOLDERS & set(str(file.parent)):
-        problem = f"has {' '.join(sorted(unusable))} in its path, which DuckDB and dbt read in different ways"
-    else:
-        return
-    raise ConfigurationError(f"the database file {file} {problem}", hint="Another name works, such as meterhouse.duckdb.")
 
 
 def _remove_fragment(file: Path) -> None:

@@ -14,7 +14,8 @@ from dlt.common.exceptions import MissingDependencyException
 from fsspec import get_filesystem_class
 
 from meterhouse.pipelines.warehouse.destination import Destination, public_location
-from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination, require_usable_name
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
+from meterhouse.pipelines.warehouse.duckdb_file import require_usable_name
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials, own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json

@@ -14,6 +14,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import MARTS
@@ -141,8 +142,9 @@ def test_refuses_a_database_in_a_missing_folder(cli: Cli, monkeypatch: pytest.Mo
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("march")
-def test_refuses_a_database_that_another_process_has_open(cli: Cli) -> None:
+def test_refuses_a_database_that_another_process_has_open(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command says why in one line, and the file stays unchanged."""
+    monkeypatch.setattr(DuckDBDestination, "wait", timedelta(0))
     cli(*LOAD)
     before = cli.rows("select * from mathpix.ocr_usage_by_app_id order by all")
     holder = subprocess.Popen(

@@ -211,6 +211,7 @@ def test_one_run_at_a_time_from_any_machine(
     with resolve_destination("postgres").exclusive_run():
         monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
         assert "another run is using" in cli(*load, status=1)
+        assert "another run is using" in cli("models", "--destination", "postgres", status=1)
     postgres.execute([f"create schema {name}" for name in (leftover, other)])
     with time_machine.travel(NOW, tick=False):
         cli(*load)
@@ -242,8 +243,18 @@ def test_two_runs_at_once_lose_nothing(
 
 
 @pytest.mark.thorough
-def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path) -> None:
-    """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards."""
+def test_builds_the_models(
+    postgres: Warehouse,
+    cli: Cli,
+    connected: None,
+    dlt_data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards.
+
+    A role that may only read the marts sees the status, the report and the rows of a query.
+    """
     costs = """
         select billing_month, sku_id, quantity, list_cost, billed_cost, currency from usage.cost_monthly
         where provider = 'mathpix' order by 1, 2, 3
@@ -263,6 +274,19 @@ def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_d
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]
+    postgres.execute(
+        [
+            "create role reader login",
+            "grant usage on schema usage to reader",
+            "grant select on all tables in schema usage to reader",
+        ]
+    )
+    url = os.environ["DESTINATION__POSTGRES__CREDENTIALS"]
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace(url[url.index("//") : url.index("@")], "//reader"))
+    assert "fresh" in cli("status", "--destination", "postgres")
+    assert cli("query", "select current_user", "--destination", "postgres", "--csv").splitlines()[-1] == "reader"
+    cli("report", "-o", str(tmp_path / "report.html"), "--destination", "postgres")
+    assert "cannot be used" in cli("run", "mathpix", "--no-models", "--destination", "postgres", status=1)
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
     assert any(file.name == "partial_parse.msgpack" for file in files)
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
