@@ -97,5 +97,5 @@ def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], alerts: Alerts
         with result.destination.hold_open():
             history.write(result.destination, tables)
     except Exception as error:  # noqa: BLE001 - dlt and the destination raise errors of many kinds
-        reason = describe_error(root_cause(error), result.destination.location)
+        reason = result.destination.explain(describe_error(root_cause(error), result.destination.location))
         result.state.observe(Warned(f"this run could not be recorded in {history.DATASET}.runs: {reason}"))

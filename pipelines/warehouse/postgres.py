@@ -4,7 +4,7 @@ import getpass
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -55,16 +55,19 @@ def configured_credentials(name: str) -> Any:
     Raises:
         ConfigurationError: the database or the host is missing.
     """
-    setting, added = f"destination.{name}.credentials", {}
+    setting = f"destination.{name}.credentials"
     missing = missing_credentials(dlt.destination(name), name)
     if required := missing - MAY_BE_MISSING:
         raise ConfigurationError(
             f"{setting} has no {' and no '.join(sorted(required))}", hint="Write it as postgresql://user@host:5432/database."
         )
-    if missing:
-        added = {"password": "", "username": getpass.getuser(), "host": "localhost"}
-    given = {"credentials": {key: added[key] for key in missing}} if missing else {}
-    credentials = destination_configuration(dlt.destination(name, **given), name).credentials
+    defaults: dict[str, Callable[[], str]] = {
+        "password": lambda: "",
+        "username": getpass.getuser,
+        "host": lambda: "localhost",
+    }
+    added = {key: defaults[key]() for key in missing} or None
+    credentials: Any = destination_configuration(dlt.destination(name, credentials=added), name).credentials
     credentials.query = dict(credentials.query or {})
     if "host" in missing and "host" not in credentials.query:
         raise ConfigurationError(

@@ -205,10 +205,12 @@ def _settings(name: str, database: str | None) -> dict[str, Any]:
 def _file_settings(name: str, database: str | None) -> dict[str, Any]:
     """The path of the DuckDB file. It is no secret, but dlt would refuse it in config.toml."""
     key = f"destination.{name}.credentials"
-    for settings in (dlt.secrets, dlt.config):
+    accessors: tuple[Any, ...] = (dlt.secrets, dlt.config)
+    for settings in accessors:
         credentials = settings.get(key)
-        in_table = credentials.get("database") if isinstance(credentials, Mapping) else credentials
-        database = database or in_table or settings.get(f"{key}.database")
+        if isinstance(credentials, Mapping):
+            credentials = credentials.get("database")
+        database = database or credentials or settings.get(f"{key}.database")
     if not database and name == "duckdb":
         database = DEFAULT_DATABASE
     return {"credentials": str(database)} if database else {}

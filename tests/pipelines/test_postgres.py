@@ -390,6 +390,7 @@ def test_connects_without_a_password_user_and_host(cli: Cli, postgres: Warehouse
         assert lack in cli(*query, status=2)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("connected")
 def test_a_run_that_meets_a_lock_names_the_session_that_holds_it(
     cli: Cli, postgres: Warehouse, reporter: Any, monkeypatch: pytest.MonkeyPatch
@@ -407,6 +408,20 @@ def test_a_run_that_meets_a_lock_names_the_session_that_holds_it(
         assert "\x1b" not in failed
     reporter.rollback()
     cli(*run)
+
+
+@pytest.mark.usefixtures("connected")
+def test_the_error_of_a_model_that_meets_a_lock_names_the_session(postgres: Warehouse, reporter: Any) -> None:
+    """dbt's message has the reason only."""
+    message, destination = "canceling statement due to lock timeout", resolve_destination("postgres")
+    assert "is locked by a session that has ended since" in destination.explain(message)
+    postgres.execute(["create schema if not exists usage", "create table if not exists usage.read (a int)"])
+    with reporter.cursor() as cursor:
+        cursor.execute("select * from usage.read")
+        assert f"is locked by pid {reporter.info.backend_pid} " in destination.explain(message)
+    reporter.rollback()
+    postgres.execute(["drop table usage.read"])
+    assert destination.explain("another error") == "another error"
 
 
 @pytest.mark.usefixtures("connected")
