@@ -2,12 +2,15 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources._core.errors import ConfigurationError
+
+READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
 def require_replaceable(file: Path) -> None:
@@ -26,8 +29,10 @@ def require_replaceable(file: Path) -> None:
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path, *, read_only: bool = False) -> Iterator[Path]:
     """A temporary file beside `file`, which replaces it in one step if the block succeeds, and is removed if it fails.
+
+    With `read_only`, nobody may write to the finished file.
 
     Raises:
         LoadError: the file cannot be written.
@@ -37,8 +42,10 @@ def replacing(file: Path) -> Iterator[Path]:
         unfinished.touch(exist_ok=False)  # follows no link that another user has put there
         try:
             yield unfinished
-            with unfinished.open("rb") as content:
+            with unfinished.open("r+b") as content:
                 os.fsync(content.fileno())  # otherwise, a power failure could leave an empty file under the name
+            if read_only:
+                unfinished.chmod(unfinished.stat().st_mode & READABLE)
             unfinished.replace(file)
         finally:
             for left in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):  # the second by DuckDB

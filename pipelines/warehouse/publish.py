@@ -1,7 +1,6 @@
 """`meterhouse publish`: a copy of the DuckDB file for readers that would otherwise meet a run, such as BI tools."""
 
 import shutil
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -17,7 +16,6 @@ from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.pipelines.warehouse.query import translated_errors
 from meterhouse.sources._core.errors import ConfigurationError
 
-READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 HISTORY = "meterhouse"
 """The schema of the run history, which is `main` in a file of this name."""
 
@@ -40,12 +38,11 @@ def publish(
             hint="It copies DuckDB files; connect BI tools to the server or the files themselves.",
         )
     _require_target(destination, file)
-    with destination.exclusive_run(wait or WAIT, on_wait=on_wait), replacing(file) as copy:
+    with destination.exclusive_run(wait or WAIT, on_wait=on_wait), replacing(file, read_only=True) as copy:
         _copy(destination, copy)
         with translated_errors(destination.location), open_file(copy) as connection:
             _add_history(connection, destination, file)
             connection.execute("force checkpoint")  # moves the rows of the WAL into the file
-        copy.chmod(copy.stat().st_mode & READ_ONLY)
         return copy.stat().st_size
 
 
