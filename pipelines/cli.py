@@ -18,6 +18,7 @@ import typer
 
 from meterhouse.pipelines import cli_data
 from meterhouse.pipelines.cli_data import AsJson, DestinationName
+from meterhouse.pipelines.output.extras import optional
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
@@ -44,7 +45,11 @@ app.add_typer(cli_data.import_app, name="import")
 
 Wait = Annotated[
     str | None,
-    typer.Option("--wait", metavar="DURATION", help="How long to wait for another run, e.g. 10m. A bare number is days."),
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        help="How long to wait for another run, and for programs that have the database file open (default: 1m), e.g. 10m.",
+    ),
 ]
 TestsOption = Annotated[
     DataTestMode,
@@ -149,10 +154,9 @@ def status(destination: DestinationName = None, as_json: AsJson = False) -> None
     """Show cost to date, forecast, freshness and warnings on one screen."""
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.output.status import print_status, read_status
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("status", as_json=as_json) as out:
-        current = read_status(resolve_destination(destination))
+        current = read_status(out.destination_to_read(destination))
         if as_json:
             out.print_object(current)
         else:
@@ -168,11 +172,26 @@ def report(
 ) -> None:
     """Write usage and cost into one HTML file, which opens from disk without a network."""
     from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("report") as out:
-        size = _report().write_report(resolve_destination(destination), file)
+        size = _report().write_report(out.destination_to_read(destination), file)
         out.print(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing one is replaced.")],
+    destination: DestinationName = None,
+    wait: Wait = None,
+) -> None:
+    """Copy the DuckDB file for BI tools, as it is between two runs. The copy is read-only."""
+    from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.warehouse.publish import publish as publish_copy
+
+    with command_output("publish") as out:
+        target = out.destination_to_read(destination)
+        size = publish_copy(target, file, wait=_duration(wait, "--wait"), on_wait=target.on_wait)
+        out.print(f"{size / 1e6:.1f} MB written to {file}: open it read-only")
 
 
 @app.command()
@@ -187,14 +206,13 @@ def query(
     """Run a SQL query on the destination; it cannot change anything."""
     from meterhouse.pipelines.output import tables
     from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
     from meterhouse.pipelines.warehouse.user_query import run_query
     from meterhouse.sources._core.errors import ConfigurationError
 
     with command_output("query", as_json=as_json) as out:
         if as_csv and as_json:
             raise ConfigurationError("--csv and --json exclude each other", hint="Use one of them.")
-        names, rows = run_query(resolve_destination(destination), sql)
+        names, rows = run_query(out.destination_to_read(destination), sql)
         if as_json:
             typer.echo(tables.query_json(names, rows))
         elif as_csv:
@@ -208,12 +226,11 @@ def query(
 def ui(destination: DestinationName = None) -> None:
     """Open a DuckDB file in harlequin, a SQL client for the terminal (extra `ui`)."""
     from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
     from meterhouse.pipelines.warehouse.user_query import open_client
 
-    with command_output("ui"):
+    with command_output("ui") as out:
         use_default_signals()
-        raise typer.Exit(open_client(resolve_destination(destination)))
+        raise typer.Exit(open_client(out.destination_to_read(destination)))
 
 
 @app.command()
@@ -309,27 +326,11 @@ def _duration(text: str | None, option: str) -> "timedelta | None":
 
 
 def _sandbox() -> "ModuleType":
-    return _optional("meterhouse.pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
+    return optional("meterhouse.pipelines.sandbox", "the sandbox", "demo", {"starlette", "uvicorn"})
 
 
 def _report() -> "ModuleType":
-    return _optional("meterhouse.pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
-
-
-def _optional(module: str, name: str, extra: str, packages: set[str]) -> "ModuleType":
-    """A module that needs the packages of an extra.
-
-    Raises:
-        ConfigurationError: one of them is not installed.
-    """
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    from meterhouse.sources._core.errors import ConfigurationError
-
-    if not all(map(find_spec, packages)):
-        raise ConfigurationError(f"{name} is not installed", hint=f"pip install 'meterhouse[{extra}]'.")
-    return import_module(module)
+    return optional("meterhouse.pipelines.report", "the report", "report", {"altair", "jinja2", "vl_convert"})
 
 
 def main() -> None:

@@ -69,10 +69,9 @@ def export_closed(
     """Write the closed periods and their quantities as CSV. No vendor and no build can restore them."""
     from meterhouse.pipelines.export import closed
     from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("export") as out:
-        rows = closed.export_closed(resolve_destination(destination), file)
+        rows = closed.export_closed(out.destination_to_read(destination), file)
         out.print(f"{rows:,} rows of closed quantities written to {file}")
 
 
@@ -90,10 +89,9 @@ def focus(
     """Write a dataset of FOCUS, the FinOps Open Cost and Usage Specification, as Parquet or CSV."""
     from meterhouse.pipelines.export.files import export_focus
     from meterhouse.pipelines.output.console import command_output
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("export") as out:
-        target = resolve_destination(destination)
+        target = out.destination_to_read(destination)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 

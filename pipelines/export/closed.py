@@ -12,9 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meterhouse.pipelines.export.files import replacing
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.pipelines.warehouse.errors import NotBuilt
+from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -105,17 +105,16 @@ def export_closed(destination: Destination, file: Path) -> int:
     """Writes all rows, and returns their number. `file` is replaced once the new content is complete.
 
     Raises:
+        ConfigurationError: `file` cannot be a file.
         NotBuilt: the models were never built.
         LoadError: the destination cannot be read, or the file cannot be written.
     """
+    require_replaceable(file)
     rows = _stored(destination)
-    try:
-        with replacing(file) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows(map(_as_texts, rows))
-    except OSError as error:
-        raise LoadError(f"{file} cannot be written ({error.strerror or error})") from None
+    with replacing(file) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        writer.writerows(map(_as_texts, rows))
     return len(rows)
 
 

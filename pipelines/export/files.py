@@ -1,9 +1,7 @@
 """Writes the FOCUS views of a destination into one Parquet or CSV file."""
 
 import csv
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +13,7 @@ import pyarrow.parquet as pq
 from meterhouse.pipelines.export.focus import UNUSED_COLUMNS, Dataset, Format, Version
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.sources._core.errors import ConfigurationError
 
 CHUNK = 20_000
@@ -42,21 +40,17 @@ def export_focus(
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:
         raise ConfigurationError(f"FOCUS 1.2 has no dataset {dataset}", hint="Use --version 1.4.")
     write = _write_csv if (file_format or _format_of(file)) is Format.CSV else _write_parquet
-    if (file.exists() and not file.is_file()) or not file.absolute().parent.is_dir():
-        raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
+    require_replaceable(file)
     view = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
     sql = f"select * from {view}"  # noqa: S608 - the name of one of our views
-    try:
-        with (
-            destination.reader() as reader,
-            reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
-            replacing(file) as unfinished,
-        ):
-            if all_columns:
-                schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
-            return write(unfinished, schema, tables)
-    except OSError as error:
-        raise LoadError(f"{file} cannot be written ({error.strerror or error})") from None
+    with (
+        destination.reader() as reader,
+        reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
+        replacing(file) as unfinished,
+    ):
+        if all_columns:
+            schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
+        return write(unfinished, schema, tables)
 
 
 def _format_of(file: Path) -> Format:
@@ -89,18 +83,6 @@ def _with_nulls(
         return pa.table([nulls[name] if name in nulls else table.column(name) for name in names], schema=wider)
 
     return wider, map(widened, tables)
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A temporary file that replaces `file` if the block succeeds, and is removed if it fails."""
-    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    unfinished.touch(exist_ok=False)  # follows no link that another user has put there
-    try:
-        yield unfinished
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_parquet(file: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> int:

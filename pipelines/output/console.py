@@ -23,12 +23,14 @@ from meterhouse.pipelines.run.events import (
     CommandStarted,
     CommandStopped,
     Event,
-    WaitingForRun,
+    Waiting,
     Warned,
 )
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState, new_run_id
+from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
 from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
@@ -71,11 +73,17 @@ class CommandOutput:
         log_event(Warned(warning))
         self.print_error(f"WARNING  {warning}")
 
+    def destination_to_read(self, name: str | None) -> Destination:
+        """The destination of a command that changes nothing; a wait for others that have its file open is announced."""
+        target = resolve_destination(name, read_only=True)
+        target.on_wait = lambda: self.print_error(f"waiting for another process that uses {target.location}")
+        return target
+
     def observe(self, event: Event) -> None:
         """Logs an event of the run, and announces what takes long."""
         log_event(event)
-        if isinstance(event, WaitingForRun):
-            self.print(f"waiting for another run on {event.location}")
+        if isinstance(event, Waiting):
+            self.print(f"waiting for another process that uses {event.location}")
         elif isinstance(event, DurationEstimated):
             minutes = max(1, round(event.seconds / 60))
             self.print(f"{_shown(event.place)}: about {event.requests} requests, {minutes} min at the provider's rate limit")

@@ -17,7 +17,7 @@ from meterhouse.pipelines.run.events import (
     ModelsBuilt,
     ProviderLoaded,
     TableIsStale,
-    WaitingForRun,
+    Waiting,
     Warned,
 )
 from meterhouse.sources._core.events import (
@@ -45,7 +45,7 @@ def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
             write_line("finished", exit_status=exit_status, seconds=round(seconds, 3))
         case Warned(message):
             write_line("warning", WARNING, warning=message)
-        case WaitingForRun(location):
+        case Waiting(location):
             write_line("waiting", location=location)
         case RequestRetried(place, endpoint, error, attempt, wait):
             write_line(

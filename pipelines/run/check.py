@@ -8,7 +8,7 @@ from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.billing import billing_errors, configured_billing
 from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
-from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale
+from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.state import RunState
@@ -57,6 +57,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
             raise
         sources = {}
     destination = resolve_destination(destination_name)
+    destination.on_wait = lambda: observer(Waiting(destination.location))
     destination.require_available()
     errors = billing_errors(destination, sources)
     stale = stale_tables(destination, sources, max_age) if max_age is not None else None

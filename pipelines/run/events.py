@@ -50,8 +50,8 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingForRun:
-    """Another run holds the destination at `location`; this one waits for it."""
+class Waiting:
+    """Another run uses the destination at `location`, or another process has its file open; this one waits for it."""
 
     location: str
 
@@ -129,7 +129,7 @@ RunEvent = (
     | CommandCrashed
     | CommandFinished
     | Warned
-    | WaitingForRun
+    | Waiting
     | ProviderLoaded
     | LoadFailed
     | BillingLoaded

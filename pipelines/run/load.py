@@ -54,9 +54,11 @@ def restored_pipelines(
 def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
     pipeline.extract(source)
-    with writing, destination.hold_open():
-        if pipeline.has_pending_data:
-            pipeline.normalize()
+    if not pipeline.has_pending_data:
+        return
+    with writing:
+        pipeline.normalize()
+        with destination.hold_open():
             loaded = pipeline.load(raise_on_failed_jobs=True)
             destination.require_loaded(pipeline, loaded.loads_ids)
             destination.drop_staging(pipeline)
@@ -83,4 +85,4 @@ def as_load_error(provider: str, error: BaseException, destination: Destination)
     if isinstance(error, PipelineStepFailed) and error.step in {"extract", "normalize"}:
         reason = " ".join(f"{type(cause).__name__} {cause}".split())[:300]
         return LoadError(f"{provider}: its response could not be converted to tables ({reason}). Please report it")
-    return LoadError(f"{provider}: {describe_error(cause, destination.location)}")
+    return LoadError(f"{provider}: {destination.explain(describe_error(cause, destination.location))}")

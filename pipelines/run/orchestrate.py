@@ -16,7 +16,7 @@ from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
 from meterhouse.pipelines.run.closing import late_closings
-from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, WaitingForRun, Warned
+from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Waiting, Warned
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
@@ -54,7 +54,7 @@ def run_all(
     configured = configured_billing() if billing is None else billing
     if models:
         require_models(destination)
-    with destination.exclusive_run(wait, on_wait=lambda: state.observe(WaitingForRun(destination.location))):
+    with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
         state.started_at = datetime.now(UTC)  # what another run has written until now is not ours
         destination.create()
         with destination.hold_open():
@@ -100,5 +100,5 @@ def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], alerts: Alerts
         with result.destination.hold_open():
             history.write(result.destination, tables)
     except Exception as error:  # noqa: BLE001 - dlt and the destination raise errors of many kinds
-        reason = describe_error(root_cause(error), result.destination.location)
+        reason = result.destination.explain(describe_error(root_cause(error), result.destination.location))
         result.state.observe(Warned(f"this run could not be recorded in {history.DATASET}.runs: {reason}"))

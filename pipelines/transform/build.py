@@ -86,6 +86,7 @@ def build(
     from dbt.cli.main import dbtRunner
 
     if destination.file is not None:
+        destination.require_available()  # waits for other processes as long as the run was told to
         forget(destination.file)
     now = utc_now()
     recorded = recorded_tests(destination, PROJECT, now) if tests is DataTestMode.CHANGED else None
@@ -176,7 +177,7 @@ def _release(destination: Destination) -> None:
 
 def _description(result: Any, destination: Destination) -> str:
     # dbt's message for a failed test only counts rows. The description, or the reasons that the test selects, explain them.
-    message = result.message or ""
+    message = destination.explain(result.message or "")
     if result.status == "fail" and getattr(getattr(result.node, "test_metadata", None), "name", "") == "valid_rows":
         message = _reasons(result.node.compiled_code, destination) or message
     if result.node.description:

@@ -16,8 +16,8 @@ and a digest of its outputs: the tables and views of the models' schemas, and th
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ import duckdb
 
 from meterhouse.pipelines.transform.data_tests import RECORD, DataTests
 from meterhouse.pipelines.transform.digests import code_digest
+from meterhouse.pipelines.warehouse.duckdb_file import open_file
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.sources.registry import PROVIDERS
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-adapters", "duckdb")
@@ -56,7 +58,7 @@ def last_build(database: Path, project: Path) -> CachedBuild | None:
     """The last build, if neither its inputs nor its outputs have changed since; None otherwise."""
     if not database.exists():
         return None
-    with suppress(duckdb.Error), _open(database) as connection:
+    with suppress(duckdb.Error, LoadError), open_file(database, read_only=True) as connection:
         mark = connection.execute(f"select inputs, outputs, result from {MARK}").fetchone()  # noqa: S608
         if mark and mark[0] == _inputs(connection, project) and mark[1] == _outputs(connection):
             return _from_json(json.loads(mark[2]))
@@ -66,14 +68,14 @@ def last_build(database: Path, project: Path) -> CachedBuild | None:
 def forget(database: Path) -> None:
     """Removes the mark before a build changes the outputs."""
     if database.exists():
-        with _open(database) as connection:
+        with open_file(database) as connection:
             if MARK in {f"{schema}.{name}" for schema, name, _ in _relations(connection, OUTPUT_SCHEMAS)}:
                 connection.execute(f"drop table {MARK}")
 
 
 def remember(database: Path, project: Path, build: CachedBuild) -> None:
     """Marks a build that passed. If that fails, the next build is superfluous and nothing else is lost."""
-    with suppress(duckdb.Error), _open(database) as connection:
+    with suppress(duckdb.Error, LoadError), open_file(database) as connection:
         inputs, outputs = _inputs(connection, project), _outputs(connection)
         connection.execute(f"create or replace table {MARK} (inputs text, outputs text, result text)")
         connection.execute(f"insert into {MARK} values (?, ?, ?)", [inputs, outputs, json.dumps(asdict(build), default=str)])  # noqa: S608
@@ -85,12 +87,6 @@ def _from_json(result: dict[str, Any]) -> CachedBuild:
         return CachedBuild(result["built"], None)
     run_at = datetime.fromisoformat(tests["run_at"])
     return CachedBuild(result["built"], DataTests(run_at, tests["passed"], tuple(tests["warnings"])))
-
-
-@contextmanager
-def _open(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(database)) as connection:
-        yield connection
 
 
 def _inputs(connection: duckdb.DuckDBPyConnection, project: Path) -> str:

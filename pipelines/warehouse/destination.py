@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +14,13 @@ import pyarrow as pa
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
+from meterhouse.sources.registry import PROVIDERS
+
+SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
+"""The schemas of the raw tables, and those of the models."""
 
 CONTAINER_SCHEMES = ("abfs", "az")
 """Schemes of URLs in which the part before `@` is an Azure container, not a user."""
@@ -38,6 +43,8 @@ class Destination:
     type: str
     location: str
     dlt_destination: Any
+    on_wait: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False, repr=False)
+    """Called when a command begins to wait for another process."""
 
     has_models: ClassVar[bool] = False
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""
@@ -89,8 +96,12 @@ class Destination:
         return pipeline
 
     def run_locks(self) -> list[RunLock]:
-        """The locks of a run, in the order in which it takes them. The first one is on the working directory."""
-        return [FileLock(self.working_dir / "run.lock")]
+        """The locks of a run, in the order in which it takes them: on the working directory, and on the destination."""
+        return [FileLock(self.working_dir / "run.lock"), self.shared_lock()]
+
+    def shared_lock(self) -> RunLock:
+        """The lock on the destination, which runs of other users and machines see."""
+        return TableLease(self.location, lambda: self.pipeline("meterhouse"))
 
     @contextmanager
     def exclusive_run(self, wait: timedelta | None = None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -163,6 +174,10 @@ class Destination:
         if missing := set(load_ids) - {load_id for (load_id,) in recorded}:
             ids = ", ".join(sorted(missing))
             raise LoadError(f"dlt has not recorded load {ids} in {loads} of {self.location}. Check [destination]")
+
+    def explain(self, message: str) -> str:
+        """An error message of this destination, with what only the destination knows about it."""
+        return message
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Runs one statement that changes the database. A parameter is written `%s` in every dialect.

@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,14 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.duckdb_file import WAIT, catalog_of, open_file
+from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.registry import PROVIDERS
-
-RESERVED = frozenset({*PROVIDERS, "billing", "usage"})
-"""The schemas of the raw tables and of the marts."""
 
 STORAGE_VERSION = "v1.4.0"
 """The storage version of new files, so that the DuckDB 1.4 of many BI tools can open them."""
@@ -38,6 +36,8 @@ class DuckDBDestination(Destination):
     """
 
     may_stay_open: bool = True
+    wait: timedelta = field(default=WAIT, init=False)
+    """How long to wait, at each opening, for another process that has the file open."""
     _held: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
 
     has_models: ClassVar[bool] = True
@@ -53,18 +53,38 @@ class DuckDBDestination(Destination):
         """The database file."""
         return Path(self.location)
 
+    @property
+    def catalog(self) -> str:
+        """DuckDB's name of the database, in lower case."""
+        return catalog_of(self.file)
+
     def dataset(self, name: str) -> str:
-        """The schema of the pipeline; `main` if the file has the pipeline's name.
+        """The schema of the pipeline; `main` if the database has the pipeline's name.
 
         DuckDB names a database after its file. In meterhouse.duckdb, a schema `meterhouse` would make `meterhouse.runs`
         ambiguous. As a table of `main`, it has the name `meterhouse.runs` there, as in every other file.
         """
-        return "main" if self.file.stem.lower() == name else name
+        return "main" if self.catalog == name else name
 
-    def run_locks(self) -> list[RunLock]:
-        """Adds a lock file beside the database, because the file may have several names and users."""
+    def shared_lock(self) -> RunLock:
+        """A lock file beside the database, which may have several names and users."""
         file = self.file.resolve()
-        return [*super().run_locks(), FileLock(file.with_name(f"{file.name}.lock"))]
+        return FileLock(file.with_name(f"{file.name}.lock"))
+
+    @contextmanager
+    def exclusive_run(self, wait: timedelta | None = None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keeps other runs away within the block, and waits as long for other processes that have the file open.
+
+        Without `wait`, it waits for them for a minute, and not for another run.
+
+        Raises:
+            LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.
+        """
+        self.on_wait = on_wait
+        if wait is not None:
+            self.wait = wait
+        with super().exclusive_run(wait, on_wait=on_wait):
+            yield
 
     def exists(self) -> bool:
         """Whether the file exists."""
@@ -101,7 +121,11 @@ class DuckDBDestination(Destination):
         Raises:
             LoadError: another process has the file open, or the file is not a database.
         """
-        if not self.may_stay_open or not self.exists():
+        if not self.exists():
+            yield
+            return
+        if not self.may_stay_open:
+            self.require_available()
             yield
             return
         before = self._held
@@ -124,9 +148,19 @@ class DuckDBDestination(Destination):
         # While this process holds the file open for writing, DuckDB refuses a connection for reading only.
         with (
             translated_errors(self.location),
-            self._held.cursor() if self._held else duckdb.connect(self.location, read_only=True) as connection,
+            self._held.cursor() if self._held else self._connect(read_only=True) as connection,
         ):
             yield DuckDBReader(connection, self)
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement that changes the database. A parameter is written `%s`, as in every dialect.
+
+        Raises:
+            NotBuilt: a table does not exist.
+            LoadError: the database cannot be written.
+        """
+        with self.hold_open():
+            super().execute(sql, *parameters)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
         """Checks that dlt has recorded the load packages in this file, in the pipeline's dataset.
@@ -148,18 +182,12 @@ class DuckDBDestination(Destination):
         DuckDBConnectionManager.close_all_connections()
 
     def require_writable(self) -> None:
-        """Checks the name and the mode of the file, which need not exist.
+        """Checks the mode of the file, which need not exist.
 
         Raises:
-            ConfigurationError: the name is that of a schema, or the file or its folder is not writable.
+            ConfigurationError: the file or its folder is not writable.
         """
         file = self.file
-        if file.stem.lower() in RESERVED:
-            # DuckDB names a database after its file, so mathpix.table would be ambiguous in mathpix.duckdb.
-            raise ConfigurationError(
-                f"the database file {file} has the name of a schema in it",
-                hint=f"Use a name other than {', '.join(sorted(RESERVED))}.",
-            )
         hint = "Make it writable, or set another file in DESTINATION__DUCKDB__CREDENTIALS."
         if file.is_dir():
             raise ConfigurationError(f"the database {file} is a folder", hint="Name a file in it.")
@@ -172,11 +200,8 @@ class DuckDBDestination(Destination):
         elif not os.access(file.parent, os.W_OK):
             raise ConfigurationError(f"the folder {file.parent} is read-only", hint=hint)
 
-    def _connect(self, config: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
-        try:
-            return duckdb.connect(self.location, config=config or {})
-        except duckdb.Error as error:
-            raise LoadError(describe_error(error, self.location)) from None
+    def _connect(self, *, read_only: bool = False, config: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return open_file(self.location, read_only=read_only, config=config, wait=self.wait, on_wait=self.on_wait)
 
 
 class DuckDBReader(Reader):

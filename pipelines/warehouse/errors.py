@@ -1,5 +1,8 @@
 """What can go wrong with a destination; each message is one line and holds no secret."""
 
+import re
+from pathlib import PurePath
+
 
 class LoadError(Exception):
     """The destination cannot be read or written, or a provider's rows could not be loaded into it."""
@@ -12,11 +15,27 @@ class NotBuilt(LoadError):
         super().__init__(f"{problem}. Build the models first: meterhouse run, or meterhouse models")
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether DuckDB refuses a file because another process has it open."""
+    message = str(error)
+    return "Could not set lock" in message or "being used by another process" in message
+
+
 def describe_error(error: BaseException, location: str) -> str:
     """A destination's error in one line."""
     if isinstance(error, LoadError):
         return str(error)
     message = " ".join(str(error).split()) or type(error).__name__
-    if "Could not set lock" in message or "being used by another process" in message:
-        return f"another process has {location} open. Close it, then run again"
+    if is_locked(error):
+        holder = re.search(r"held in (\S+) \(PID (\d+)\)", message)
+        who = f" ({PurePath(holder[1]).name}, pid {holder[2]})" if holder else ""
+        return (
+            f"another process has {location} open{who}. Close it, then run again; BI tools can read a copy instead:"
+            " meterhouse publish FILE"
+        )
+    if "replaying WAL file" in message:
+        return (
+            f"{location}.wal belongs to another database file, or to another state of {location}, so DuckDB opens neither."
+            f" If you have restored {location}, move {location}.wal away; otherwise restore both from one backup"
+        )
     return f"{location} cannot be used: {message[:300]}"

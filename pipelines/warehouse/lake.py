@@ -8,6 +8,7 @@ from typing import Any
 import dlt
 
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.lease import BucketLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 
 
@@ -15,11 +16,18 @@ from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
 
-    def run_locks(self) -> list[RunLock]:
-        """Adds a lock file in a local folder; a bucket has none."""
+    def shared_lock(self) -> RunLock:
+        """A lock file in a local folder, a lease in a bucket."""
         folder = self.location.removeprefix("file://")
-        is_local = folder != self.location or "://" not in folder
-        return [*super().run_locks(), *([FileLock(Path(folder).resolve() / "meterhouse.lock")] if is_local else [])]
+        if folder != self.location or "://" not in folder:
+            return FileLock(Path(folder).resolve() / "meterhouse.lock")
+        return BucketLease(self.location, self._open_bucket)
+
+    def _open_bucket(self) -> tuple[Any, str]:
+        """The bucket's file system (fsspec) and the path of the bucket in it."""
+        with self.pipeline("meterhouse").destination_client() as client:
+            bucket: Any = client
+            return bucket.fs_client, bucket.bucket_path
 
     def loaded_accounts(self, datasets: Iterable[str]) -> dict[str, set[str]]:
         """Reads the log with `deltalake`; DuckDB would have to download an extension."""

@@ -1,18 +1,24 @@
 """PostgreSQL as a destination: the models run on it."""
 
+import getpass
+import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, ClassVar
 
 import dlt
 
-from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.destination import SCHEMAS, Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.locking import AdvisoryLock, RunLock
-from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
-from meterhouse.sources._core.dlt_compat import destination_configuration
+from meterhouse.pipelines.warehouse.query import Reader, Row, SqlClientReader, queries, translated_errors
+from meterhouse.sources._core.control_characters import escape_control_characters
+from meterhouse.sources._core.dlt_compat import destination_configuration, missing_credentials
+from meterhouse.sources._core.errors import ConfigurationError
 
 LIBPQ_VARIABLES = {
     "sslmode": "PGSSLMODE",
@@ -26,12 +32,52 @@ LIBPQ_VARIABLES = {
 }
 """Other parameters of a connection string, and the variables in which dbt's driver looks for them."""
 
+LOCK_TIMEOUT = "60s"
+"""How long a statement waits for a lock that another session holds. A BI tool's open transaction may hold one for days."""
+
+MAY_BE_MISSING = frozenset({"password", "username", "host"})
+"""Credentials that dlt requires and libpq does not."""
+
 OWN_STAGING = re.compile(r"\w+_staging_run_[0-9a-f]{8}")
 
 
 def own_staging_layout() -> str:
     """A staging layout that no other run uses, so that runs stay apart even if a lock is lost."""
     return f"%s_staging_run_{secrets.token_hex(4)}"
+
+
+def configured_credentials(name: str) -> Any:
+    """The credentials of a PostgreSQL destination, with a lock timeout unless they have one.
+
+    dlt requires a user, a password and a host. Here they may be missing as in libpq: the user is then the one who runs, the
+    server needs no password or the driver finds it in PGPASSWORD or .pgpass, and the host is a folder in the query.
+
+    Raises:
+        ConfigurationError: the database or the host is missing.
+    """
+    setting = f"destination.{name}.credentials"
+    missing = missing_credentials(dlt.destination(name), name)
+    if required := missing - MAY_BE_MISSING:
+        raise ConfigurationError(
+            f"{setting} has no {' and no '.join(sorted(required))}", hint="Write it as postgresql://user@host:5432/database."
+        )
+    defaults: dict[str, Callable[[], str]] = {
+        "password": lambda: "",
+        "username": getpass.getuser,
+        "host": lambda: "localhost",
+    }
+    added = {key: defaults[key]() for key in missing} or None
+    credentials: Any = destination_configuration(dlt.destination(name, credentials=added), name).credentials
+    credentials.query = dict(credentials.query or {})
+    if "host" in missing and "host" not in credentials.query:
+        raise ConfigurationError(
+            f"{setting} has no host",
+            hint="Add it; a socket's is in the query: postgresql:///database?host=/var/run/postgresql.",
+        )
+    options = credentials.query.get("options", "")
+    if "lock_timeout" not in options:
+        credentials.query["options"] = f"{options} -clock_timeout={LOCK_TIMEOUT}".strip()
+    return credentials
 
 
 @dataclass
@@ -41,9 +87,9 @@ class PostgresDestination(Destination):
     has_models: ClassVar[bool] = True
     has_transactions: ClassVar[bool] = True
 
-    def run_locks(self) -> list[RunLock]:
-        """Adds a lock in the database, which runs on other machines see."""
-        return [*super().run_locks(), AdvisoryLock(self.location, lambda: self.pipeline("usage").sql_client())]
+    def shared_lock(self) -> RunLock:
+        """An advisory lock in the database."""
+        return AdvisoryLock(self.location, lambda: self.pipeline("usage").sql_client())
 
     def create(self) -> None:
         """Drops the staging datasets of runs that were killed. While this run holds its locks, no other run uses one."""
@@ -72,6 +118,20 @@ class PostgresDestination(Destination):
         with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
             yield PostgresReader(client, self.location)
 
+    def explain(self, message: str) -> str:
+        """For a lock timeout, names the sessions that hold locks on tables of meterhouse."""
+        if "lock timeout" not in message:
+            return message
+        holders: list[Row] = []
+        with suppress(LoadError), self.reader() as reader:
+            holders = reader.rows(queries()["postgres_lock_holders"], list(SCHEMAS))
+        who = "; ".join(map(_session, holders)) or "by a session that has ended since"
+        pid = holders[0]["pid"] if holders else "pid"
+        return (
+            f"{self.location} is locked {who}. Let it commit, or end it: select pg_terminate_backend({pid}); then run again."
+            f" A statement waited {LOCK_TIMEOUT} for a lock"
+        )
+
     def dbt_variables(self) -> Mapping[str, str]:
         """The credentials that dlt resolves for the load."""
         credentials: Any = destination_configuration(self.dlt_destination, self.name).credentials
@@ -80,10 +140,17 @@ class PostgresDestination(Destination):
             "METERHOUSE_POSTGRES_HOST": str(query.get("host", credentials.host)),  # the driver, too, prefers the query's
             "METERHOUSE_POSTGRES_PORT": str(query.get("port", credentials.port)),
             "METERHOUSE_POSTGRES_USER": credentials.username or "",
-            "METERHOUSE_POSTGRES_PASSWORD": credentials.password or "",
+            "METERHOUSE_POSTGRES_PASSWORD": credentials.password or os.environ.get("PGPASSWORD", ""),
             "METERHOUSE_POSTGRES_DATABASE": credentials.database,
             **{variable: str(query[name]) for name, variable in LIBPQ_VARIABLES.items() if name in query},
         }
+
+
+def _session(row: Row) -> str:
+    """A session as an error names it; clients choose the name of their application."""
+    program = escape_control_characters(row["application_name"] or "unnamed")
+    since = f"{row['xact_start'].astimezone(UTC):%Y-%m-%d %H:%M} UTC" if row["xact_start"] else "an unknown time"
+    return f"by pid {row['pid']} (application_name {program}, user {row['usename']}, {row['state']} since {since})"
 
 
 class PostgresReader(SqlClientReader):

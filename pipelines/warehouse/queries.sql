@@ -128,3 +128,16 @@ select distinct
 from usage_intermediate.int_usage__frozen
 where event = 'closed' and timespan = 'period' and provider = %s and account = %s
     and period_start >= %s and period_start < %s;
+
+-- name: postgres_lock_holders
+select a.pid, a.application_name, a.usename, a.state, a.xact_start
+from pg_stat_activity a
+where a.pid <> pg_backend_pid() and a.datname = current_database() and exists (
+    select 1
+    from pg_locks l
+    inner join pg_class c on l.relation = c.oid
+    inner join pg_namespace n on c.relnamespace = n.oid
+    where l.pid = a.pid and l.granted and n.nspname = any(%s)
+)
+order by a.xact_start
+limit 3;

@@ -49,7 +49,7 @@ class Reader(ABC):
     def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows. Two columns of a user's query may have the same name, or the query may have none."""
         with translated_errors(self.location), self._cursor(sql, parameters) as cursor:
-            names = [column[0] for column in cursor.description or ()]
+            names = [column[0] for column in (cursor and cursor.description) or ()]  # DuckDB has no cursor for an empty text
             return names, cursor.fetchall() if names else []
 
     def tuples_of_built(self, selects: Sequence[str], *parameters: Any) -> list[tuple[Any, ...]]:

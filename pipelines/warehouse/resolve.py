@@ -2,20 +2,22 @@
 
 import os
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
 import dlt
-from dlt.common.configuration.exceptions import ConfigFieldMissingException, InvalidNativeValue
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, InvalidNativeValue, ValueNotSecretException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from fsspec import get_filesystem_class
 
 from meterhouse.pipelines.warehouse.destination import Destination, public_location
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
+from meterhouse.pipelines.warehouse.duckdb_file import require_usable_name
 from meterhouse.pipelines.warehouse.lake import LakeDestination
-from meterhouse.pipelines.warehouse.postgres import PostgresDestination, own_staging_layout
+from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials, own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json
 from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
@@ -53,44 +55,22 @@ DLT_VARIABLES = ("DLT_DEFAULT_NAMING_MODULE", "DLT_DEFAULT_NAMING_NAMESPACE")
 """Variables that dlt reads outside of its configuration, and that change the names of tables and columns."""
 
 
-def resolve_destination(name: str | None = None, *, database: str | None = None) -> Destination:
+def resolve_destination(name: str | None = None, *, database: str | None = None, read_only: bool = False) -> Destination:
     """The destination called `name`; with `database`, the DuckDB file at that path.
 
     Raises:
-        ConfigurationError: dlt knows no such destination, its credentials are incomplete or cannot be parsed, or its file
-            cannot be written. No message shows the credentials.
+        ConfigurationError: dlt knows no such destination, its credentials are incomplete or cannot be parsed, its file has a
+            name that cannot be used, or, without `read_only`, cannot be written. No message shows the credentials.
     """
     use_own_settings()
     cache_type_hints()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
     _require_unmoved(name)
-    setting = f"destination.{name}.credentials"
     if not database:
         _require_parsable(name)
-    try:
-        dlt_destination = dlt.destination(name, **_settings(name, database))
-        require_known(f"destination.{name}", settings_of(dlt_destination.spec) | OF_METERHOUSE)
-        configuration = destination_configuration(dlt_destination, name)
-        location = public_location(str(configuration.data_location()))
-    except ConfigurationError:
-        raise
-    except UnknownDestinationModule:
-        raise ConfigurationError(
-            f"the destination {name!r} cannot be used: dlt has no destination of that name",
-            hint=f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type.",
-        ) from None
-    except InvalidNativeValue:
-        raise ConfigurationError(
-            f"{setting} cannot be parsed",
-            hint="Write it as engine://user:password@host:port/database, with special characters of the password encoded"
-            f" (%40 for @), or as single settings in [{setting}].",
-        ) from None
-    except Exception as error:  # noqa: BLE001 - dlt's errors here have no common base class
-        raise ConfigurationError(
-            f"the destination {name!r} cannot be used ({_reason(error)})",
-            hint=f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}].",
-        ) from None
+    dlt_destination, configuration, location = _configured(name, database)
+    setting = f"destination.{name}.credentials"
     kind = configuration.destination_type.rsplit(".", 1)[-1]
     _require_plausible(setting, kind, location, configuration.credentials)
     dlt_destination = cache_capabilities(dlt_destination)
@@ -100,7 +80,9 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             require_known(f"destination.{name}.credentials", settings_of(credentials))
             may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
             destination = DuckDBDestination(name, kind, location, dlt_destination, may_stay_open)
-            destination.require_writable()
+            require_usable_name(destination.file)
+            if not read_only:
+                destination.require_writable()
             return destination
         case "postgres":
             require_known(f"destination.{name}.credentials", settings_of(configuration.credentials))
@@ -114,6 +96,38 @@ def resolve_destination(name: str | None = None, *, database: str | None = None)
             return LakeDestination(name, kind, location, dlt_destination)
         case _:
             return Destination(name, kind, location, dlt_destination)
+
+
+def _configured(name: str, database: str | None) -> tuple[Any, Any, str]:
+    """The destination of dlt, its resolved configuration, and its location.
+
+    Raises:
+        ConfigurationError: dlt refuses the configuration, or a setting is unknown.
+    """
+    setting = f"destination.{name}.credentials"
+    try:
+        require_known(f"destination.{name}", settings_of(dlt.destination(name).spec) | OF_METERHOUSE)
+        dlt_destination = dlt.destination(name, **_settings(name, database))
+        configuration = destination_configuration(dlt_destination, name)
+        return dlt_destination, configuration, public_location(str(configuration.data_location()))
+    except ConfigurationError:
+        raise
+    except UnknownDestinationModule:
+        problem = f"the destination {name!r} cannot be used: dlt has no destination of that name"
+        hint = f"Name a dlt destination such as duckdb or postgres, or set destination.{name}.destination_type."
+    except ValueNotSecretException:
+        problem = f"{setting} is in config.toml, where dlt refuses credentials"
+        hint = f"Move [{setting}] to .dlt/secrets.toml or to the environment."
+    except InvalidNativeValue:
+        problem = f"{setting} cannot be parsed"
+        hint = (
+            "Write it as engine://user:password@host:port/database, with special characters of the password encoded"
+            f" (%40 for @), or as single settings in [{setting}]."
+        )
+    except Exception as error:  # noqa: BLE001 - dlt's errors here have no common base class
+        problem = f"the destination {name!r} cannot be used ({_reason(error)})"
+        hint = f"Name a dlt destination, install its extra, and set its credentials under [destination.{name}]."
+    raise ConfigurationError(problem, hint=hint)
 
 
 def _require_unmoved(name: str) -> None:
@@ -183,13 +197,25 @@ def _settings(name: str, database: str | None) -> dict[str, Any]:
     if kind.endswith("filesystem"):
         return {"preferred_table_format": _table_format(name)}
     if kind.endswith("postgres"):
-        return {"staging_dataset_name_layout": own_staging_layout()}
-    if name == "duckdb":
-        key = "destination.duckdb.credentials"
-        configured = dlt.secrets.get(key, str) or dlt.config.get(key, str)
-        if database or not configured:
-            return {"credentials": database or DEFAULT_DATABASE}
+        credentials = configured_credentials(name)
+        return {"credentials": credentials, "staging_dataset_name_layout": own_staging_layout()}
+    if kind.rpartition(".")[2] == "duckdb":
+        return _file_settings(name, database)
     return {}
+
+
+def _file_settings(name: str, database: str | None) -> dict[str, Any]:
+    """The path of the DuckDB file. It is no secret, but dlt would refuse it in config.toml."""
+    key = f"destination.{name}.credentials"
+    accessors: tuple[Any, ...] = (dlt.secrets, dlt.config)
+    for settings in accessors:
+        credentials = settings.get(key)
+        if isinstance(credentials, Mapping):
+            credentials = credentials.get("database")
+        database = database or credentials or settings.get(f"{key}.database")
+    if not database and name == "duckdb":
+        database = DEFAULT_DATABASE
+    return {"credentials": str(database)} if database else {}
 
 
 def _table_format(name: str) -> str:

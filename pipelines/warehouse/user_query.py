@@ -32,10 +32,13 @@ def run_query(destination: Destination, sql: str) -> tuple[list[str], list[tuple
     with destination.reader() as reader:
         reader.isolate()
         try:
-            return reader.tuples(sql)
+            names, rows = reader.tuples(sql)
         except LoadError as error:
             reason = " ".join(str(error.__cause__ or error).split("\n\nLINE")[0].split())
             raise ConfigurationError(f"the query failed ({reason[:400]})", hint=HELP) from None
+    if not names:  # an empty text, or a statement without a result
+        raise _not_a_query()
+    return names, rows
 
 
 def require_query(sql: str, dialect: str) -> None:
@@ -50,7 +53,11 @@ def require_query(sql: str, dialect: str) -> None:
         raise ConfigurationError(f"the query cannot be parsed ({str(error).splitlines()[0]})", hint=HELP) from None
     statements = [statement for statement in parsed if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query) or statements[0].find(*CHANGES):
-        raise ConfigurationError("this is not a single query", hint="Write one select; meterhouse query changes nothing.")
+        raise _not_a_query()
+
+
+def _not_a_query() -> ConfigurationError:
+    return ConfigurationError("this is not a single query", hint="Write one select; meterhouse query changes nothing.")
 
 
 def open_client(destination: Destination) -> int:

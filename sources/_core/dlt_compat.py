@@ -19,6 +19,7 @@ import httpx
 import pyarrow as pa
 from dlt.common import validation
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, LookupTraces
 from dlt.common.configuration.providers import ConfigTomlProvider, EnvironProvider, SecretsTomlProvider
 from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_hint_not_resolvable
@@ -172,6 +173,19 @@ def destination_configuration(dlt_destination: Any, name: str) -> Any:
     initial: Any = dlt_destination.spec()
     initial._bind_dataset_name(dataset_name=name)
     return dlt_destination.configuration(initial)
+
+
+def missing_credentials(dlt_destination: Any, name: str) -> frozenset[str]:
+    """The required credentials of the destination called `name` that are not configured.
+
+    dlt's error for missing credentials names the spec only; its traces have the fields.
+    """
+    try:
+        destination_configuration(dlt_destination, name)
+    except ConfigFieldMissingException as error:
+        traces = [trace for trace in error.traces.get("credentials", ()) if isinstance(trace, LookupTraces)]
+        return frozenset(field for trace in traces for field in trace.traces)
+    return frozenset()
 
 
 def settings_of(spec: Any) -> frozenset[str]:

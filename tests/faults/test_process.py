@@ -251,7 +251,7 @@ def test_locks_a_file_under_all_its_names(
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
     recent_cli("run", second, "--no-models", status=1)
     assert "another run is using" in recent_cli.output
-    assert "waiting for another run" in recent_cli("run", second, "--no-models", "--wait", "2m")
+    assert "waiting for another process" in recent_cli("run", second, "--no-models", "--wait", "2m")
     assert run.wait() == 0
     require_complete(recent_cli, sandbox, TWO)
 

@@ -261,7 +261,7 @@ def test_follows_no_link_in_place_of_the_temporary_file(
     monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
     precious, file = tmp_path / "precious", tmp_path / "focus.csv"
     precious.write_text("before")
-    (tmp_path / ".focus.csv.guessed.part").symlink_to(precious)
+    (tmp_path / ".meterhouse-guessed.part").symlink_to(precious)
     assert "cannot be written (File exists)" in year.export(str(file), status=1)
     assert precious.read_text() == "before"
 

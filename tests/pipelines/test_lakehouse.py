@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse import resolve
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
@@ -148,6 +149,19 @@ def test_locks_a_folder_under_all_its_names(cli: Cli, lake: Path, tmp_path: Path
         refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "another run is using" in refused.stderr
+
+
+def test_a_bucket_has_a_lease(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run into the same bucket with another dlt data folder is refused."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "memory://costs/lake")
+    first = resolve_destination("filesystem")
+    monkeypatch.setenv("DLT_DATA_DIR", str(cli.folder / "elsewhere"))
+    second = resolve_destination("filesystem")
+    with first.exclusive_run():
+        with pytest.raises(LoadError, match="another run is using memory://costs"), second.exclusive_run():
+            pass
+    with second.exclusive_run():
+        pass
 
 
 def test_refuses_what_files_cannot_do_before_any_request(

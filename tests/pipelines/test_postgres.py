@@ -213,6 +213,7 @@ def test_one_run_at_a_time_from_any_machine(
     with resolve_destination("postgres").exclusive_run():
         monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
         assert "another run is using" in cli(*load, status=1)
+        assert "another run is using" in cli("models", "--destination", "postgres", status=1)
     postgres.execute([f"create schema {name}" for name in (leftover, other)])
     with time_machine.travel(NOW, tick=False):
         cli(*load)
@@ -244,8 +245,18 @@ def test_two_runs_at_once_lose_nothing(
 
 
 @pytest.mark.thorough
-def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_data_dir: Path, tmp_path: Path) -> None:
-    """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards."""
+def test_builds_the_models(
+    postgres: Warehouse,
+    cli: Cli,
+    connected: None,
+    dlt_data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards.
+
+    A role that may only read the marts sees the status, the report and the rows of a query.
+    """
     costs = """
         select billing_month, sku_id, quantity, list_cost, billed_cost, currency from usage.cost_monthly
         where provider = 'mathpix' order by 1, 2, 3
@@ -265,6 +276,19 @@ def test_builds_the_models(postgres: Warehouse, cli: Cli, connected: None, dlt_d
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]
+    postgres.execute(
+        [
+            "create role reader login",
+            "grant usage on schema usage to reader",
+            "grant select on all tables in schema usage to reader",
+        ]
+    )
+    url = os.environ["DESTINATION__POSTGRES__CREDENTIALS"]
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace(url[url.index("//") : url.index("@")], "//reader"))
+    assert "fresh" in cli("status", "--destination", "postgres")
+    assert cli("query", "select current_user", "--destination", "postgres", "--csv").splitlines()[-1] == "reader"
+    cli("report", "-o", str(tmp_path / "report.html"), "--destination", "postgres")
+    assert "cannot be used" in cli("run", "mathpix", "--no-models", "--destination", "postgres", status=1)
     files = [file for file in dlt_data_dir.rglob("*") if file.is_file()]
     assert any(file.name == "partial_parse.msgpack" for file in files)
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
@@ -348,3 +372,84 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
     assert value(postgres, "count(*) from usage.kept") == 1
     assert value(postgres, "last_value from usage.numbers") == 1
     assert value(postgres, "count(*) from pg_largeobject_metadata") == 0
+
+
+CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
+
+
+@pytest.fixture
+def reporter(postgres: Warehouse) -> Iterator[Any]:
+    """A session of a BI tool."""
+    psycopg2 = pytest.importorskip("psycopg2")
+    where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
+    connection = psycopg2.connect(
+        host=where["host"], port=where["port"], user=where["user"], dbname=where["database"], application_name="bi\x1btool"
+    )
+    yield connection
+    connection.close()
+
+
+@pytest.mark.usefixtures("connected")
+def test_connects_without_a_password_user_and_host(cli: Cli, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libpq does: the server may trust the client, or the driver finds the password. A database is required."""
+    where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
+    monkeypatch.setattr("getpass.getuser", lambda: where["user"])
+    socket = quote(where["host"], safe="")
+    query = ("query", "select 'in'", "--csv", "--destination", "postgres")
+    for url in (
+        f"postgresql://{where['user']}@localhost:{where['port']}/{where['database']}?host={socket}",
+        f"postgresql:///{where['database']}?host={socket}&port={where['port']}",
+    ):
+        monkeypatch.setenv(CREDENTIALS, url)
+        assert cli(*query).splitlines()[-1] == "in"
+    variables = resolve_destination("postgres").dbt_variables()
+    assert variables["METERHOUSE_POSTGRES_USER"] == where["user"]
+    assert variables["METERHOUSE_POSTGRES_PASSWORD"] == ""
+    monkeypatch.setenv("PGPASSWORD", "from-libpq")
+    assert resolve_destination("postgres").dbt_variables()["METERHOUSE_POSTGRES_PASSWORD"] == "from-libpq"
+    for url, lack in (("postgresql://u@h", "has no database. Write it as"), ("postgresql:///costs", "has no host. Add it")):
+        monkeypatch.setenv(CREDENTIALS, url)
+        assert lack in cli(*query, status=2)
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("connected")
+def test_a_run_that_meets_a_lock_names_the_session_that_holds_it(
+    cli: Cli, postgres: Warehouse, reporter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends, says what to do, and the next run loads everything. A lock timeout in the credentials wins."""
+    monkeypatch.setenv(CREDENTIALS, f"{os.environ[CREDENTIALS]}&options=-clock_timeout%3D300ms")
+    run = (*DAY, "--destination", "postgres")
+    cli(*run)
+    with reporter.cursor() as cursor:
+        cursor.execute("lock table mathpix.ocr_usage_by_app_id in share mode")
+        (failed,) = [line for line in cli(*run, status=1).splitlines() if line.startswith("FAILED")]
+        assert f"is locked by pid {reporter.info.backend_pid} (application_name bi" in failed
+        assert "user postgres, idle in transaction since" in failed
+        assert f"select pg_terminate_backend({reporter.info.backend_pid}); then run again" in failed
+        assert "\x1b" not in failed
+    reporter.rollback()
+    cli(*run)
+
+
+@pytest.mark.usefixtures("connected")
+def test_the_error_of_a_model_that_meets_a_lock_names_the_session(postgres: Warehouse, reporter: Any) -> None:
+    """dbt's message has the reason only."""
+    message, destination = "canceling statement due to lock timeout", resolve_destination("postgres")
+    assert "is locked by a session that has ended since" in destination.explain(message)
+    postgres.execute(["create schema if not exists usage", "create table if not exists usage.read (a int)"])
+    with reporter.cursor() as cursor:
+        cursor.execute("select * from usage.read")
+        assert f"is locked by pid {reporter.info.backend_pid} " in destination.explain(message)
+    reporter.rollback()
+    postgres.execute(["drop table usage.read"])
+    assert destination.explain("another error") == "another error"
+
+
+@pytest.mark.usefixtures("connected")
+def test_waits_a_minute_for_a_lock(cli: Cli) -> None:
+    """On dlt's connections and on dbt's."""
+    destination = resolve_destination("postgres")
+    with destination.reader() as reader:
+        assert reader.tuples("show lock_timeout")[1] == [("1min",)]
+    assert destination.dbt_variables()["PGOPTIONS"] == "-clock_timeout=60s"

@@ -35,6 +35,7 @@ from meterhouse.sources._core.dlt_compat import (
     destination_configuration,
     in_thread_pool,
     into_table,
+    missing_credentials,
     settings_folders,
     settings_of,
     state_columns,
@@ -152,6 +153,14 @@ def test_a_destination_resolves_without_a_pipeline() -> None:
     """`_bind_dataset_name` is all that a configuration needs."""
     resolved = destination_configuration(dlt.destinations.duckdb("warehouse.duckdb"), "duckdb")
     assert Path(str(resolved.data_location())).name == "warehouse.duckdb"
+
+
+def test_missing_credentials_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traces of dlt's error have the fields."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://u@h")
+    assert missing_credentials(dlt.destination("postgres"), "postgres") == {"password", "database"}
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://u:p@h/d")
+    assert missing_credentials(dlt.destination("postgres"), "postgres") == set()
 
 
 def test_settings_folders_are_those_that_dlt_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

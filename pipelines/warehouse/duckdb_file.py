@@ -1,0 +1,92 @@
+"""A DuckDB file: which name it may have, and how to open it while other processes use it."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from meterhouse.pipelines.warehouse.destination import SCHEMAS
+from meterhouse.pipelines.warehouse.errors import LoadError, describe_error, is_locked
+from meterhouse.sources._core.errors import ConfigurationError
+
+RESERVED = frozenset({*SCHEMAS, *(f"{schema}_staging" for schema in SCHEMAS), "information_schema", "pg_catalog"})
+"""The schemas of the raw tables, of their staging tables, and of the models, and those of DuckDB itself."""
+
+RENAMED = frozenset({"main", "temp", "system"})
+"""DuckDB calls the database in such a file `main_db` and so on, but dbt-duckdb looks for `main`."""
+
+UNQUOTABLE = frozenset("'\"#;?\\")
+"""Characters in file names that DuckDB and dbt-duckdb read in different ways."""
+
+UNQUOTABLE_IN_FOLDERS = frozenset("#?")
+"""dbt-duckdb reads a path as a URL."""
+
+MAX_NAME = 250
+"""Bytes of a file name that leave room for `.wal` and `.lock`."""
+
+WAIT = timedelta(minutes=1)
+"""How long to wait for another process that has the file open, unless `--wait` says otherwise."""
+
+POLL = timedelta(milliseconds=50)
+"""How often to try again. Readers that come one after the other leave short gaps."""
+
+SILENCE = timedelta(seconds=1)
+"""A shorter wait is not announced."""
+
+
+def open_file(
+    file: Path | str,
+    *,
+    read_only: bool = False,
+    config: dict[str, Any] | None = None,
+    wait: timedelta = WAIT,
+    on_wait: Callable[[], None] = lambda: None,
+) -> duckdb.DuckDBPyConnection:
+    """A connection to the file. Other processes may read it at the same time if all do; a writer is always alone.
+
+    Waits for other processes for at most `wait`, and calls `on_wait` once if that takes more than a second.
+
+    Raises:
+        LoadError: another process still has the file open, or the file is not a database.
+    """
+    began, is_announced = time.monotonic(), False
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only, config=config or {})
+        except duckdb.Error as error:
+            waited = timedelta(seconds=time.monotonic() - began)
+            if not is_locked(error) or waited >= wait:
+                raise LoadError(describe_error(error, str(file))) from None
+            if waited >= SILENCE and not is_announced:
+                is_announced = True
+                on_wait()
+        time.sleep(POLL.total_seconds())
+
+
+def catalog_of(file: Path) -> str:
+    """DuckDB's name of the database in a file, in lower case: the part of the file name before the first dot."""
+    return file.name.lstrip(".").split(".", 1)[0].lower()
+
+
+def require_usable_name(file: Path) -> None:
+    """Checks that all tables can be reached in a database file of this name.
+
+    Raises:
+        ConfigurationError: DuckDB could not distinguish the database from a schema in it, or dbt could not find it.
+    """
+    catalog = catalog_of(file)
+    if catalog in RESERVED:  # mathpix.table would be ambiguous in mathpix.duckdb
+        problem = f"would be the database {catalog!r} in DuckDB, which has the name of a schema in it"
+    elif catalog in RENAMED:
+        problem = f"would be the database '{catalog}_db' in DuckDB, where dbt does not find it"
+    elif unusable := UNQUOTABLE & set(file.name) or UNQUOTABLE_IN_FOLDERS & set(str(file.parent)):
+        problem = f"has {' '.join(sorted(unusable))} in its path, which DuckDB and dbt read in different ways"
+    elif len(os.fsencode(file.name)) > MAX_NAME:
+        file, problem = file.with_name(f"{file.name[:80]}…"), f"has a name of more than {MAX_NAME} bytes"
+    else:
+        return
+    raise ConfigurationError(f"the database file {file} {problem}", hint="Another name works, such as meterhouse.duckdb.")
