@@ -150,8 +150,10 @@ def _columns(cost: str, forecast: str, currency: str) -> str:
 
 
 def _amounts(cost: Decimal, forecast: Decimal | None, currency: str) -> str:
-    amounts = ("–" if amount is None else f"{rounded_to_currency(amount, currency):,}" for amount in (cost, forecast))
-    return _columns(*amounts, currency)
+    to_date, expected = (
+        "–" if amount is None else f"{rounded_to_currency(amount, currency):,}" for amount in (cost, forecast)
+    )
+    return _columns(to_date, expected, currency)
 
 
 def _fit(text: str, width: int) -> str:

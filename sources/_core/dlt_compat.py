@@ -134,7 +134,7 @@ def cache_type_hints() -> None:
     dlt validates each schema that it loads, and for each object in it evaluates the type hints of its class. In a run of one
     provider, that takes a tenth of the time.
     """
-    evaluate = validation.get_type_hints
+    evaluate = validation.get_type_hints  # type: ignore[attr-defined]
     if not isinstance(evaluate, partial):
         validation.get_type_hints = partial(_type_hints, evaluate, {})  # type: ignore[attr-defined]
 
@@ -319,7 +319,7 @@ def _with_stored_scope(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str
     return prepare_load_table
 
 
-JobClientBase.prepare_load_table = _with_stored_scope(JobClientBase.prepare_load_table)  # type: ignore[method-assign]
+JobClientBase.prepare_load_table = _with_stored_scope(JobClientBase.prepare_load_table)  # type: ignore[assignment, method-assign]
 
 
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:

@@ -157,9 +157,9 @@ def test_a_bucket_has_a_lease(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     first = resolve_destination("filesystem")
     monkeypatch.setenv("DLT_DATA_DIR", str(cli.folder / "elsewhere"))
     second = resolve_destination("filesystem")
-    with first.exclusive_run():
-        with pytest.raises(LoadError, match="another run is using memory://costs"), second.exclusive_run():
-            pass
+    refused = pytest.raises(LoadError, match="another run is using memory://costs")
+    with first.exclusive_run(), refused, second.exclusive_run():
+        pass
     with second.exclusive_run():
         pass
 

@@ -23,7 +23,7 @@ NewLease = Callable[[], Lease]
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
     """A clock that stands still, so that leases begin without a pause."""
-    monkeypatch.setattr(lease.random, "random", lambda: 0)
+    monkeypatch.setattr("random.random", lambda: 0)
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 

@@ -4,7 +4,7 @@ import inspect
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import dlt
 import duckdb
@@ -20,7 +20,6 @@ from dlt.common.exceptions import DictValidationException
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
 from dlt.common.schema.utils import validate_stored_schema
-from dlt.common.typing import get_type_hints
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -136,8 +135,9 @@ def test_type_hints_are_evaluated_once_per_class(monkeypatch: pytest.MonkeyPatch
     for _ in range(2):
         validate_stored_schema(dlt.Schema("compat").to_dict())
     assert len(calls) == len(set(calls)) > 1
+    broken: Any = dlt.Schema("compat").to_dict() | {"tables": 1}
     with pytest.raises(DictValidationException):
-        validate_stored_schema(dlt.Schema("compat").to_dict() | {"tables": 1})  # type: ignore[typeddict-item]
+        validate_stored_schema(broken)
 
 
 def test_capabilities_are_computed_once_and_never_shared() -> None:
