@@ -219,11 +219,12 @@ def test_a_location_has_no_user_and_no_query(location: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("written_by", ["another user", "all users"])
+@pytest.mark.parametrize("is_home", [True, False])
 def test_refuses_settings_that_another_user_can_write(
-    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written_by: str
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written_by: str, *, is_home: bool
 ) -> None:
     """A `base_url` in such a file would send the key to that user. An own file is read."""
-    settings = tmp_path / ".dlt" / "config.toml"
+    settings = (tmp_path if is_home else Path()) / ".dlt" / "config.toml"
     settings.parent.mkdir()
     settings.write_text('[sources.mathpix]\nbase_url = "https://elsewhere.example"\n')
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -236,6 +237,11 @@ def test_refuses_settings_that_another_user_can_write(
         os.chown(settings, 54321, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+        monkeypatch.setattr(Path, "cwd", lambda: Path("/"))
     output = cli(*LOAD, status=2)
     assert f"other users of this machine can write {settings if written_by == 'another user' else settings.parent}" in output
+    if os.getuid() == 0 and written_by == "another user" and not is_home:
+        os.chown(cli.folder, 54321, -1)  # as with a folder that is mounted into a container
+        assert read_files()
+        os.chown(cli.folder, 0, -1)
     assert len(sandbox.requests) == 0

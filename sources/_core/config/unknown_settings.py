@@ -34,24 +34,29 @@ def read_files() -> dict[Path, Mapping[str, Any]]:
             none of its content.
     """
     of_project, *of_user = settings_folders()
+    # Whoever owns the working directory decides about it anyway: in a container, it may be a mounted folder of another user.
+    _require_own(of_project, trusted=Path.cwd().stat().st_uid)
     for folder in of_user:
         _require_own(folder)
     files = [folder / name for folder in (of_project, *of_user) for name in FILES]
     return {file: _parsed(file) for file in files if file.is_file()}
 
 
-def _require_own(folder: Path) -> None:
-    """Checks the user's folder: without a home, it is in the temporary folder, where anyone may put a `base_url`."""
-    if os.name != "posix":
+def _require_own(folder: Path, trusted: int = 0) -> None:
+    """Checks that files in the folder belong to the user, to root or to `trusted`, and that nobody else may write them.
+
+    Another user could put a `base_url` into them, which would receive the key. Without a home, dlt's folder is below the
+    temporary one.
+    """
+    if os.name != "posix" or not any((folder / name).exists() for name in FILES):
         return
-    for path in (folder, *(folder / name for name in FILES)):
-        if path.is_file() or (path is folder and any((folder / name).exists() for name in FILES)):
-            status = path.stat()
-            if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
-                raise ConfigurationError(
-                    f"other users of this machine can write {path}, so meterhouse does not read its settings",
-                    hint=f"Remove it, or make it yours: chown and chmod o-w {path}. A writable HOME avoids shared folders.",
-                )
+    for path in (folder, *filter(Path.is_file, (folder / name for name in FILES))):
+        status = path.stat()
+        if status.st_uid not in {0, os.geteuid(), trusted} or status.st_mode & stat.S_IWOTH:
+            raise ConfigurationError(
+                f"other users of this machine can write {path}, so meterhouse does not read its settings",
+                hint=f"Remove it, or make it yours: chown and chmod o-w {path}; or set the values in the environment.",
+            )
 
 
 def readable_by_others(files: Iterable[Path]) -> list[Path]:
