@@ -13,7 +13,10 @@ KnownAccounts = Mapping[str, Collection[str]]
 def check_names(
     tables: Mapping[str, Sequence[Row]], unreadable: Collection[str], known_accounts: KnownAccounts
 ) -> Iterator[RowError]:
-    """Accounts must be known, and billing accounts must pay for one of them."""
+    """Accounts must be known, billing accounts pay for one of them, and invoice lines name fees and grants that exist."""
+    for name, column, section in (("fees", "fee_id", "fee"), ("credit_grants", "grant_id", "credits")):
+        if name not in unreadable:
+            yield from _check_lines(tables.get("invoice_lines", ()), tables.get(name, ()), column, section)
     for row in tables.get("accounts", ()):
         provider, account = row.text_key("provider", "account")
         known = known_accounts.get(provider, ())
@@ -25,6 +28,20 @@ def check_names(
     for name, rows in tables.items():
         if name != "accounts":
             yield from _check_billing_accounts(rows, payers)
+
+
+def _check_lines(lines: Sequence[Row], rows: Sequence[Row], column: str, section: str) -> Iterator[RowError]:
+    """A line with the SKU `provider/section/name` names a row of its billing account, if the account has any."""
+    names: dict[tuple[str, ...], set[str]] = {}
+    for row in rows:
+        names.setdefault(row.text_key("provider", "billing_account"), set()).add(row.texts.get(column, ""))
+    for line in lines:
+        provider, billing_account, sku = line.text_key("provider", "billing_account", "sku_id")
+        name = sku.removeprefix(f"{provider}/{section}/")
+        known = names.get((provider, billing_account))
+        if known and name != sku and name not in known:
+            reason = f"{provider} {billing_account} has no {column} {name!r}; {_nearest(name, known)}"
+            yield line.error("sku_id", reason)
 
 
 def _billing_accounts(accounts: Sequence[Row], known_accounts: KnownAccounts) -> dict[str, set[str]]:

@@ -409,6 +409,22 @@ def test_reports_each_mistake_once_with_file_row_column_and_reason(
             "mathpix/files-page, mathpix/image, mathpix/pdf-page, mathpix/strokes-session; add others to skus",
         ),
         (
+            {
+                "invoices": INVOICES + INVOICE,
+                "fees": FEES + "mathpix,acme,setup,one_time,,1,USD,2026-01-01,,\n",
+                "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/fee/Setpu"),
+            },
+            "invoice_lines.csv row 2, sku_id: mathpix acme has no fee_id 'Setpu'; did you mean 'setup'?",
+        ),
+        (
+            {
+                "invoices": INVOICES + INVOICE,
+                "credit_grants": GRANTS + "mathpix,acme,welcome,promotional,USD,29,2026-01-01,,,,,\n",
+                "invoice_lines": LINES + LINE.replace("mathpix/image", "mathpix/credits/pack"),
+            },
+            "invoice_lines.csv row 2, sku_id: mathpix acme has no grant_id 'pack'; known: 'welcome'",
+        ),
+        (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("Usage", "Used")},
             "invoice_lines.csv row 2, charge_category: 'Used' is not one of Usage, Purchase, Tax, Credit, Adjustment",
         ),
