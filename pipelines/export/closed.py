@@ -23,7 +23,7 @@ INSERTED_AT_ONCE = 500
 """Rows of one INSERT statement."""
 
 TIMESPANS = ("hour", "day", "week", "month", "period")
-EVENTS = ("closed", "restated", "reopened")
+EVENTS = ("closed", "differs", "restated", "reopened")
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,9})?", re.ASCII)
 

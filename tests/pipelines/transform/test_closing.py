@@ -4,12 +4,13 @@ All examples share one database, each with its own billing account: a build take
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.invoices import TABLES, TRACE
@@ -73,7 +74,8 @@ def owner(name: str, payer: str) -> str:
     return f"update billing.accounts set billing_account = '{payer}' where account = '{name}'"
 
 
-HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced", "short", "counted", "annual", "middle")
+HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced", "short", "counted", "annual", "middle",
+             "early")  # fmt: skip
 ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two", "lines", "split")
 MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 
@@ -94,6 +96,7 @@ SCENARIO = Scenario(
         *(pages("euro", day, 1_000) for day in MONTHS),
         *(pages("unpriced", day, 1_000) for day in MONTHS), pages("unpriced", "2026-01-11", 100, meter="conversion"),
         pages("short", "2026-01-10", 900), pages("counted", "2026-01-10", 900), pages("annual", "2026-01-10", 1_000),
+        pages("early", "2026-01-10", 700),
         pages("middle", "2026-01-10", 1_000), pages("middle", "2026-01-20", 2_000), pages("middle", "2026-02-10", 4_000),
         pages("middle", "2026-02-20", 8_000),
         pages("repriced", "2026-03-10", 300_000), pages("contract", "2026-03-10", 300_000),
@@ -134,6 +137,7 @@ BILLED = [
     invoice("annual", "2026-01-01", "2027-01-01", None),
     line("annual", "2026-01-01", "Purchase", "mathpix/fee/plan", "null", "1200"),
     invoice("middle", "2026-01-15", "2026-02-15", "30"),
+    invoice("early", "2026-01-01", "2026-02-01", "3"),
     invoice("repriced", "2026-03-01", "2026-04-01", "1500"),
     invoice("contract", "2026-03-01", "2026-04-01", "1560"),
     invoice("tiers", "2026-03-01", "2026-04-01", "5350"),
@@ -159,6 +163,7 @@ RESTATED = [
     restate("short", "2026-01-10", 1_000),
     restate("counted", "2026-01-10", 1_000),
     restate("annual", "2026-01-10", 3_000),
+    restate("early", "2026-01-10", 1_000),
     restate("middle", "2026-01-20", 3_000),
     restate("middle", "2026-02-20", 9_000),
     restate("tiers", "2026-03-10", 1_000_000),
@@ -246,9 +251,10 @@ def builds(scratch: Path) -> Builds:
     builds.step("restated", *RESTATED)
     builds.step("re-rated", *RERATED)
     builds.step("corrected", *CORRECTED)
-    builds.step("later", *LATER)
-    builds.step("off", scopix_enabled=False)
-    builds.step("on")
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+        builds.step("later", *LATER)
+        builds.step("off", restate("early", "2026-01-10", 1_100), scopix_enabled=False)
+        builds.step("on")
     return builds
 
 
@@ -314,6 +320,14 @@ def test_a_month_with_usage_below_the_invoice_stays_open(builds: Builds) -> None
         assert builds.costs["billed"][name] == {(JANUARY, None): d("4.5")}
         assert builds.costs["restated"][name] == builds.costs["on"][name] == {(JANUARY, None): d("5")}
     assert builds.costs["restated"]["annual"] == {(JANUARY, None): d("15")}  # an invoice for a plan closes no usage
+
+
+def test_an_invoice_that_differs_closes_a_day_later(builds: Builds) -> None:
+    """The price is too high, and rows were missing when the invoice was first seen: they are no correction."""
+    assert builds.costs["billed"]["early"] == {(JANUARY, None): d("3.5")}
+    for step in ("restated", "re-rated", "corrected", "later"):
+        assert builds.costs[step]["early"] == {(JANUARY, None): d("5")}, step
+    assert builds.costs["on"]["early"] == {(JANUARY, None): d("5"), (FEBRUARY, "Correction"): d("0.5")}
 
 
 def test_an_invoice_closes_the_days_of_its_period(builds: Builds) -> None:

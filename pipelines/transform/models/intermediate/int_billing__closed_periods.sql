@@ -50,7 +50,7 @@ final as (
     inner join loaded
         on owned.provider = loaded.provider
         and owned.account = loaded.account
-    where owned.timespan = 'period'
+    where owned.timespan = 'period' and owned.event = 'closed'
 
 )
 

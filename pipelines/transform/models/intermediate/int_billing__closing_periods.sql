@@ -1,6 +1,8 @@
--- One row per period that this build closes. If a usage line of an invoice exceeds the computed usage by more than the
--- tolerance, usage may be missing, and the invoice closes nothing. Otherwise the invoice closes all its periods in
--- `int_billing__closable_periods`.
+-- One row per period and invoice line that this build closes (`event = 'closed'`) or looks at for the first time although the
+-- invoice differs from the computed usage (`event = 'differs'`).
+-- An invoice that agrees within the tolerance closes all its periods in `int_billing__closable_periods`. One that exceeds the
+-- computed usage closes nothing, because usage may be missing. Any other invoice that differs closes its periods a day later:
+-- the vendor may have left rows out when the invoice was first seen.
 
 with
 
@@ -19,6 +21,22 @@ compared as (
 priced_usage as (
 
     select * from {{ ref('int_usage__priced') }}
+
+),
+
+differed as (
+
+    select
+        provider,
+        account,
+        meter,
+        period_start,
+        period_end,
+        invoice_id,
+        min(closed_at) as first_seen_at
+    from {{ ref('int_usage__frozen_before') }}
+    where event = 'differs'
+    group by provider, account, meter, period_start, period_end, invoice_id
 
 ),
 
@@ -86,35 +104,69 @@ with_omitted_usage as (
 ),
 
 -- Quantities are compared if the line names a SKU, the line and its parts all state a quantity, and the units agree; otherwise
--- amounts. A line in another currency than its charges is never short, so that a wrong currency in a file does not keep a
--- month open.
-short_invoices as (
+-- amounts. A line in another currency than its charges cannot be compared.
+differences as (
 
-    select distinct
+    select
+        *,
+        case
+            when is_mismatched then null
+            when sku_id <> '' and is_quantity_stated and {{ is_same_unit('unit', 'total_unit') }}
+                then invoiced_quantity - total_quantity
+            else net - coalesce(billed_cost, 0)
+        end as excess,
+        case
+            when sku_id <> '' and is_quantity_stated and {{ is_same_unit('unit', 'total_unit') }}
+                then cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(total_quantity)
+            else {{ reconciliation_tolerance('billed_cost') }}
+        end as tolerance
+    from with_omitted_usage
+
+),
+
+compared_invoices as (
+
+    select
         provider,
         billing_account,
-        invoice_id
-    from with_omitted_usage
-    where
+        invoice_id,
+        max(case when excess > tolerance then 1 else 0 end) as is_short,
+        max(case when excess is null or excess < -tolerance then 1 else 0 end) as is_different
+    from differences
+    group by provider, billing_account, invoice_id
+
+),
+
+decided as (
+
+    select
+        closable.*,
+        differed.first_seen_at,
         case
-            when is_mismatched then false
-            when sku_id <> '' and is_quantity_stated and {{ is_same_unit('unit', 'total_unit') }} then
-                invoiced_quantity - total_quantity
-                > cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(total_quantity)
-            else net - coalesce(billed_cost, 0) > {{ reconciliation_tolerance('billed_cost') }}
-        end
+            when coalesce(compared_invoices.is_different, 0) = 0 then 'closed'
+            when differed.first_seen_at <= {{ later('day', -1, build_time()) }} then 'closed'
+            else 'differs'
+        end as event
+    from closable
+    left join compared_invoices
+        on closable.provider = compared_invoices.provider
+        and closable.billing_account = compared_invoices.billing_account
+        and closable.invoice_id = compared_invoices.invoice_id
+    left join differed
+        on closable.provider = differed.provider
+        and closable.account = differed.account
+        and closable.meter = differed.meter
+        and closable.period_start = differed.period_start
+        and closable.period_end = differed.period_end
+        and closable.invoice_id = differed.invoice_id
+    where coalesce(compared_invoices.is_short, 0) = 0
 
 ),
 
 final as (
 
-    select closable.*
-    from closable
-    left join short_invoices
-        on closable.provider = short_invoices.provider
-        and closable.billing_account = short_invoices.billing_account
-        and closable.invoice_id = short_invoices.invoice_id
-    where short_invoices.invoice_id is null
+    select * from decided
+    where event = 'closed' or first_seen_at is null
 
 )
 

@@ -6,6 +6,7 @@
 -- `closed`, `timespan = 'period'`: an issued invoice line closed a period of an account; `meter` is empty for all meters.
 -- `closed`, other timespans: usage in a closed period, with its quantity at closing.
 -- `closed`, with `corrected_on`: usage whose correction, billed on that day, is covered by an issued line.
+-- `differs`, `timespan = 'period'`: a build first saw an issued invoice that differs from the computed usage of the period.
 -- `restated`: a new quantity of closed usage, logged by the first build that saw it.
 -- `reopened`: a period that was opened again.
 --
@@ -23,9 +24,16 @@ metered_usage as (
 
 ),
 
-closing as (
+looked_at as (
 
     select * from {{ ref('int_billing__closing_periods') }}
+
+),
+
+closing as (
+
+    select * from looked_at
+    where event = 'closed'
 
 ),
 
@@ -96,11 +104,11 @@ events as (
         period_start,
         period_end,
         0 as quantity,
-        'closed' as event,
+        event,
         min(invoice_id) as invoice_id,
         cast(null as date) as corrected_on
-    from closing
-    group by provider, account, meter, bucket_start, bucket_end, period_start, period_end
+    from looked_at
+    group by provider, account, meter, bucket_start, bucket_end, period_start, period_end, event
 
     union all
 
