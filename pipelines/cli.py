@@ -48,7 +48,8 @@ Wait = Annotated[
     typer.Option(
         "--wait",
         metavar="DURATION",
-        help="How long to wait for another run, and for programs that have the database file open (default: 1m), e.g. 10m.",
+        help="How long to wait, e.g. 10m (a bare number is days). Default: 1m for programs that have the DuckDB file open,"
+        " and no wait for another run.",
     ),
 ]
 TestsOption = Annotated[

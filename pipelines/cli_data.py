@@ -66,7 +66,7 @@ def export_closed(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file to write; an existing one is replaced.")],
     destination: DestinationName = None,
 ) -> None:
-    """Write the closed periods and their quantities as CSV. No vendor and no build can restore them."""
+    """Write the closed periods and their quantities as CSV. Neither the vendors nor a build can restore them."""
     from meterhouse.pipelines.export import closed
     from meterhouse.pipelines.output.console import command_output
 
@@ -96,12 +96,12 @@ def focus(
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 
-import_app = typer.Typer(help="Read what `meterhouse export` has written.", no_args_is_help=True)
+import_app = typer.Typer(help="Read a file of `meterhouse export closed`.", no_args_is_help=True)
 
 
 @import_app.callback()
 def imports() -> None:
-    """Read what `meterhouse export` has written."""
+    """Read a file of `meterhouse export closed`."""
 
 
 @import_app.command("closed")

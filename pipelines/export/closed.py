@@ -1,7 +1,7 @@
 """Closed periods and their frozen quantities as a CSV file: the only data that neither a vendor nor a build can restore.
 
-A row of the file is a row of the table `int_usage__frozen`, an append-only log. The events of one bucket, or of one period,
-belong together: an import appends to them, and never mixes them with others.
+A row of the file is a row of the table `int_usage__frozen`, an append-only log. The events of a bucket or period form one
+history. An import may continue a history; it never merges two different ones.
 """
 
 import csv
@@ -19,7 +19,7 @@ from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
 SCHEMA, TABLE = "usage_intermediate", "usage_intermediate.int_usage__frozen"
-INSERTED_AT_ONCE = 500
+ROWS_PER_INSERT = 500
 """Rows of one INSERT statement."""
 
 TIMESPANS = ("hour", "day", "week", "month", "period")
@@ -97,7 +97,7 @@ COLUMNS: Mapping[str, Column] = {
 }
 """The columns of the table; the macro `frozen_columns` has the same ones."""
 
-OF_BUCKET = slice(0, 6)
+BUCKET_COLUMNS = slice(0, 6)
 """The columns that identify a bucket or period."""
 
 
@@ -125,7 +125,7 @@ def import_closed(destination: Destination, file: Path) -> int:
         ConfigurationError: the file is not an export, or it contradicts what the destination has closed.
         LoadError: the destination cannot be read or written, or a run is using it.
     """
-    if not destination.has_transactions:
+    if not destination.supports_atomic_changes:
         raise ConfigurationError(
             f"import closed does not work on {destination.type}", hint="It works on duckdb and postgres."
         )
@@ -138,7 +138,7 @@ def import_closed(destination: Destination, file: Path) -> int:
             except NotBuilt:
                 stored = []
             missing = _missing(file, given, stored, destination.location)
-            destination.execute_together(_inserts(missing))
+            destination.execute_in_transaction(_inserts(missing))
     return len(missing)
 
 
@@ -191,7 +191,7 @@ def _parsed(file: Path, line: int, header: Sequence[str], texts: Sequence[str]) 
         except ValueError as reason:
             raise _wrong(file, line, f"{name} {reason}") from None
     if (values["timespan"] == "period") != bool(values["period_start"] and values["period_end"]):
-        raise _wrong(file, line, "has a timespan other than `period` and a period, or the reverse")
+        raise _wrong(file, line, "period_start and period_end must be set if the timespan is `period`, and only then")
     return tuple(row)
 
 
@@ -204,7 +204,7 @@ def _wrong(file: Path, line: int, problem: str) -> ConfigurationError:
 def _by_bucket(rows: Sequence[Row]) -> dict[Row, set[Row]]:
     found: dict[Row, set[Row]] = {}
     for row in rows:
-        found.setdefault(row[OF_BUCKET], set()).add(row)
+        found.setdefault(row[BUCKET_COLUMNS], set()).add(row)
     return found
 
 
@@ -229,8 +229,8 @@ def _inserts(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Any]]]:
     yield f"create schema if not exists {SCHEMA}", ()
     columns = ", ".join(f"{name} {column.type}" for name, column in COLUMNS.items())
     yield f"create table if not exists {TABLE} ({columns})", ()
-    for first in range(0, len(rows), INSERTED_AT_ONCE):
-        chunk = rows[first : first + INSERTED_AT_ONCE]
+    for first in range(0, len(rows), ROWS_PER_INSERT):
+        chunk = rows[first : first + ROWS_PER_INSERT]
         markers = ", ".join([f"({', '.join(['%s'] * len(COLUMNS))})"] * len(chunk))
         values = [value for row in chunk for value in row]
         yield f"insert into {TABLE} ({', '.join(COLUMNS)}) values {markers}", values  # noqa: S608

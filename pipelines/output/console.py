@@ -14,7 +14,7 @@ from rich.live import Live
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, json_text
 from meterhouse.pipelines.output.json_log import log_event
 from meterhouse.pipelines.output.progress import progress_table
-from meterhouse.pipelines.output.streams import forgiving_streams, write_out_other_characters
+from meterhouse.pipelines.output.streams import escape_unencodable_characters, forgiving_streams
 from meterhouse.pipelines.output.summary import print_summary, result_as_dict
 from meterhouse.pipelines.run.alerts import Alerts
 from meterhouse.pipelines.run.events import (
@@ -133,7 +133,7 @@ def command_output(
 ) -> Iterator[CommandOutput]:
     """The output of a command. Errors end the command with one line: status 2 for the configuration, 1 for all else."""
     has_log = log_format is LogFormat.JSON
-    write_out_other_characters()
+    escape_unencodable_characters()
     streams = forgiving_streams() if command in LOADING else nullcontext()
     out = CommandOutput(Console(stderr=as_json, soft_wrap=False, quiet=has_log), as_json)
     with streams, json_lines(log_format, out.run_id), _logged(command, has_log=has_log):

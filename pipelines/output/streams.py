@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 
-def write_out_other_characters() -> None:
+def escape_unencodable_characters() -> None:
     r"""Makes stdout and stderr write a character that their encoding lacks as an escape sequence, such as \U0001f600."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -17,13 +17,13 @@ from meterhouse.sources._core.state import rename_account as rename_in_state
 from meterhouse.sources.registry import PROVIDERS
 
 FROZEN = ("usage_intermediate", "int_usage__frozen")
-"""The schema and table of closed quantities. All other models are built anew."""
+"""The schema and table of closed quantities. All other models are rebuilt."""
 
 Statement = tuple[str, Sequence[Any]]
 
 
 def rename_account(destination: Destination, provider: str, old: str, new: str) -> list[str]:
-    """Renames an account in one transaction, and returns the tables that have it.
+    """Renames an account in one transaction, and returns the tables that were searched.
 
     These are the provider's raw tables, its cursors and identities in dlt's state, the closed quantities and the history of
     runs.
@@ -37,9 +37,9 @@ def rename_account(destination: Destination, provider: str, old: str, new: str) 
         raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
     if not is_account_name(new):
         raise ConfigurationError(
-            "the new name cannot be the name of an account", hint="Use letters, digits, space and . _ @ : - (63 at most)."
+            "the new name is not a valid account name", hint="Use letters, digits, space and . _ @ : - (63 at most)."
         )
-    if not destination.has_transactions:
+    if not destination.supports_atomic_changes:
         raise ConfigurationError(
             f"rename-account does not work on {destination.type}",
             hint="It works on duckdb and postgres, which change all tables and dlt's state in one transaction.",
@@ -51,7 +51,7 @@ def rename_account(destination: Destination, provider: str, old: str, new: str) 
         statements = [*_renamed_rows(destination, tables, provider, old, new)]
         if state is not None:
             statements.append(_renamed_state(destination, provider, *state, old, new))
-        destination.execute_together(statements)
+        destination.execute_in_transaction(statements)
     return [f"{schema}.{table}" for schema, table in tables]
 
 

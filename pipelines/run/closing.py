@@ -79,8 +79,8 @@ def late_closings(destination: Destination, since: datetime) -> str | None:
     others = f" and {len(late) - 1} others" if len(late) > 1 else ""
     return (
         f"closed more than a month after the end: {first.provider} {first.account} {first.period} by invoice"
-        f" {first.invoice_id}{others}. The quantities are those that the vendor returns today. If another database had"
-        " closed them before, import its quantities: see `meterhouse import closed --help`"
+        f" {first.invoice_id}{others}. The quantities are those that the vendor returns today. If an earlier database"
+        " had closed them, restore its quantities: see 'Back up what is closed' in pipelines/README.md"
     )
 
 

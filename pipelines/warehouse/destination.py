@@ -48,8 +48,8 @@ class Destination:
 
     has_models: ClassVar[bool] = False
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""
-    has_transactions: ClassVar[bool] = False
-    """Whether `execute_together` works here."""
+    supports_atomic_changes: ClassVar[bool] = False
+    """Whether `execute_in_transaction` works here."""
 
     @property
     def models_extra(self) -> str:
@@ -201,7 +201,7 @@ class Destination:
         values = [value for row in rows.to_pylist() for value in row.values()]
         self.execute(f"insert into {name} ({', '.join(rows.column_names)}) values {markers}", *values)  # noqa: S608
 
-    def execute_together(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    def execute_in_transaction(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
         """Runs statements, each with its parameters, in one transaction.
 
         Raises:

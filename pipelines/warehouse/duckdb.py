@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.duckdb_file import WAIT, catalog_of, open_file
+from meterhouse.pipelines.warehouse.duckdb_file import DEFAULT_WAIT, catalog_of, open_file
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
@@ -36,12 +36,12 @@ class DuckDBDestination(Destination):
     """
 
     may_stay_open: bool = True
-    wait: timedelta = field(default=WAIT, init=False)
+    wait: timedelta = field(default=DEFAULT_WAIT, init=False)
     """How long to wait, at each opening, for another process that has the file open."""
     _held: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
 
     has_models: ClassVar[bool] = True
-    has_transactions: ClassVar[bool] = True
+    supports_atomic_changes: ClassVar[bool] = True
 
     @property
     def models_extra(self) -> str:
@@ -73,9 +73,9 @@ class DuckDBDestination(Destination):
 
     @contextmanager
     def exclusive_run(self, wait: timedelta | None = None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Keeps other runs away within the block, and waits as long for other processes that have the file open.
+        """Keeps other runs away within the block.
 
-        Without `wait`, it waits for them for a minute, and not for another run.
+        `wait` limits the wait for another run (default: none) and for processes that have the file open (default: a minute).
 
         Raises:
             LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.

@@ -19,22 +19,22 @@ RESERVED = frozenset({*SCHEMAS, *(f"{schema}_staging" for schema in SCHEMAS), "i
 RENAMED = frozenset({"main", "temp", "system"})
 """DuckDB calls the database in such a file `main_db` and so on, but dbt-duckdb looks for `main`."""
 
-UNQUOTABLE = frozenset("'\"#;?\\")
+AMBIGUOUS_CHARACTERS = frozenset("'\"#;?\\")
 """Characters in file names that DuckDB and dbt-duckdb read in different ways."""
 
-UNQUOTABLE_IN_FOLDERS = frozenset("#?")
+AMBIGUOUS_CHARACTERS_IN_FOLDERS = frozenset("#?")
 """dbt-duckdb reads a path as a URL."""
 
-MAX_NAME = 250
+MAX_NAME_BYTES = 250
 """Bytes of a file name that leave room for `.wal` and `.lock`."""
 
-WAIT = timedelta(minutes=1)
+DEFAULT_WAIT = timedelta(minutes=1)
 """How long to wait for another process that has the file open, unless `--wait` says otherwise."""
 
 POLL = timedelta(milliseconds=50)
 """How often to try again. Readers that come one after the other leave short gaps."""
 
-SILENCE = timedelta(seconds=1)
+ANNOUNCE_AFTER = timedelta(seconds=1)
 """A shorter wait is not announced."""
 
 
@@ -43,7 +43,7 @@ def open_file(
     *,
     read_only: bool = False,
     config: dict[str, Any] | None = None,
-    wait: timedelta = WAIT,
+    wait: timedelta = DEFAULT_WAIT,
     on_wait: Callable[[], None] = lambda: None,
 ) -> duckdb.DuckDBPyConnection:
     """A connection to the file. Other processes may read it at the same time if all do; a writer is always alone.
@@ -61,14 +61,14 @@ def open_file(
             waited = timedelta(seconds=time.monotonic() - began)
             if not is_locked(error) or waited >= wait:
                 raise LoadError(describe_error(error, str(file))) from None
-            if waited >= SILENCE and not is_announced:
+            if waited >= ANNOUNCE_AFTER and not is_announced:
                 is_announced = True
                 on_wait()
         time.sleep(POLL.total_seconds())
 
 
 def catalog_of(file: Path) -> str:
-    """DuckDB's name of the database in a file, in lower case: the part of the file name before the first dot."""
+    """The file name up to a dot, in lower case: DuckDB's name of the database, except for those in `RENAMED`."""
     return file.name.lstrip(".").split(".", 1)[0].lower()
 
 
@@ -80,13 +80,13 @@ def require_usable_name(file: Path) -> None:
     """
     catalog = catalog_of(file)
     if catalog in RESERVED:  # mathpix.table would be ambiguous in mathpix.duckdb
-        problem = f"would be the database {catalog!r} in DuckDB, which has the name of a schema in it"
+        problem = f"cannot be used: DuckDB would name the database {catalog!r}, like one of its schemas"
     elif catalog in RENAMED:
-        problem = f"would be the database '{catalog}_db' in DuckDB, where dbt does not find it"
-    elif unusable := UNQUOTABLE & set(file.name) or UNQUOTABLE_IN_FOLDERS & set(str(file.parent)):
+        problem = f"cannot be used: DuckDB would name the database '{catalog}_db', but dbt looks for {catalog!r}"
+    elif unusable := AMBIGUOUS_CHARACTERS & set(file.name) or AMBIGUOUS_CHARACTERS_IN_FOLDERS & set(str(file.parent)):
         problem = f"has {' '.join(sorted(unusable))} in its path, which DuckDB and dbt read in different ways"
-    elif len(os.fsencode(file.name)) > MAX_NAME:
-        file, problem = file.with_name(f"{file.name[:80]}…"), f"has a name of more than {MAX_NAME} bytes"
+    elif len(os.fsencode(file.name)) > MAX_NAME_BYTES:
+        file, problem = file.with_name(f"{file.name[:80]}…"), f"has a name of more than {MAX_NAME_BYTES} bytes"
     else:
         return
-    raise ConfigurationError(f"the database file {file} {problem}", hint="Another name works, such as meterhouse.duckdb.")
+    raise ConfigurationError(f"the database file {file} {problem}", hint="Use another name, such as meterhouse.duckdb.")

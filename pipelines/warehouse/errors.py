@@ -35,7 +35,7 @@ def describe_error(error: BaseException, location: str) -> str:
         )
     if "replaying WAL file" in message:
         return (
-            f"{location}.wal belongs to another database file, or to another state of {location}, so DuckDB opens neither."
-            f" If you have restored {location}, move {location}.wal away; otherwise restore both from one backup"
+            f"{location}.wal belongs to another database file, or to another version of {location}, so DuckDB cannot open"
+            f" it. If you have restored {location}, move {location}.wal away; otherwise restore both from one backup"
         )
     return f"{location} cannot be used: {message[:300]}"

@@ -2,8 +2,8 @@
 
 A lease has an owner and an expiry. A killed run cannot release its lease, so it expires. Clocks must agree within a minute.
 
-A run writes its lease first and then looks for others: of two runs that start at once, at least one sees the other. If
-both do, both give way, and a waiting run tries again at a random moment.
+A run looks for other leases, writes its own, and looks again. Of two runs that start together, at least one sees the other.
+If both do, both withdraw; a run that waits tries again after a random delay.
 """
 
 import random
@@ -23,10 +23,10 @@ from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_
 from meterhouse.pipelines.warehouse.locking import RunLock
 from meterhouse.pipelines.warehouse.query import translated_errors
 
-SECONDS = 120
-"""How long a lease holds without renewal."""
+LIFETIME = 120
+"""Seconds that a lease holds without renewal."""
 
-RENEWAL = 30
+RENEWAL_INTERVAL = 30
 """Seconds between two renewals."""
 
 NAME = "run_leases"
@@ -49,8 +49,8 @@ class Lease(RunLock):
         """
         if self.others(_now()):
             return False
-        time.sleep(random.random() / 2)  # noqa: S311 - keeps two runs from giving way to each other for ever
-        self.write(_now() + SECONDS)
+        time.sleep(random.random() / 2)  # noqa: S311 - keeps two runs from withdrawing for ever
+        self.write(_now() + LIFETIME)
         if self.others(_now()):
             self.delete()
             return False
@@ -69,9 +69,9 @@ class Lease(RunLock):
                 self.delete()
 
     def _renew(self) -> None:
-        while not self._stop.wait(RENEWAL):
+        while not self._stop.wait(RENEWAL_INTERVAL):
             with suppress(LoadError):  # the lease holds until the next attempt
-                self.write(_now() + SECONDS)
+                self.write(_now() + LIFETIME)
 
     @abstractmethod
     def others(self, now: int) -> bool:
@@ -118,7 +118,7 @@ class TableLease(Lease):
         self._execute("delete from {table} where owner = %s and expires_at < %s", self.owner, expires_at)
 
     def delete(self) -> None:
-        """Deletes the row."""
+        """Deletes this run's row, and expired ones."""
         self._execute("delete from {table} where owner = %s or expires_at < %s", self.owner, _now())
 
     def _execute(self, statement: str, *parameters: Any) -> None:
@@ -153,9 +153,9 @@ class BucketLease(Lease):
     def delete(self) -> None:
         """Deletes the files."""
         now = _now()
-        expired = [owner for owner, expires_at in self._leases().items() if owner == self.owner or expires_at < now]
+        removable = [owner for owner, expires_at in self._leases().items() if owner == self.owner or expires_at < now]
         file_system, folder = self._folder()
-        for owner in expired:
+        for owner in removable:
             with suppress(FileNotFoundError), _bucket_errors(self.location):
                 file_system.rm_file(f"{folder}/{owner}")
 

@@ -22,11 +22,11 @@ POLL = timedelta(seconds=1)
 
 
 class RunLock(ABC):
-    """A lock that one run at a time can hold; the end of its process releases it."""
+    """A lock that one run at a time can hold. If its process ends, the lock is released, or expires (`Lease`)."""
 
     @abstractmethod
     def acquire(self) -> bool:
-        """Takes the lock and returns True, or returns False at once if another run holds it."""
+        """Takes the lock and returns True, or returns False if another run holds it."""
 
     @abstractmethod
     def release(self) -> None:
@@ -101,7 +101,7 @@ def hold_all(locks: Sequence[RunLock], location: str, wait: timedelta | None, on
             while not lock.acquire():
                 if time.monotonic() >= end:
                     raise LoadError(
-                        f"another run is using {location}. Run again after it; `run` and `models` can wait: `--wait 10m`"
+                        f"another run is using {location}. Run again after it, or wait for it with `--wait 10m`"
                     )
                 if not is_waiting:
                     on_wait()

@@ -35,7 +35,7 @@ LIBPQ_VARIABLES = {
 LOCK_TIMEOUT = "60s"
 """How long a statement waits for a lock that another session holds. A BI tool's open transaction may hold one for days."""
 
-MAY_BE_MISSING = frozenset({"password", "username", "host"})
+OPTIONAL_IN_LIBPQ = frozenset({"password", "username", "host"})
 """Credentials that dlt requires and libpq does not."""
 
 OWN_STAGING = re.compile(r"\w+_staging_run_[0-9a-f]{8}")
@@ -57,7 +57,7 @@ def configured_credentials(name: str) -> Any:
     """
     setting = f"destination.{name}.credentials"
     missing = missing_credentials(dlt.destination(name), name)
-    if required := missing - MAY_BE_MISSING:
+    if required := missing - OPTIONAL_IN_LIBPQ:
         raise ConfigurationError(
             f"{setting} has no {' and no '.join(sorted(required))}", hint="Write it as postgresql://user@host:5432/database."
         )
@@ -72,7 +72,7 @@ def configured_credentials(name: str) -> Any:
     if "host" in missing and "host" not in credentials.query:
         raise ConfigurationError(
             f"{setting} has no host",
-            hint="Add it; a socket's is in the query: postgresql:///database?host=/var/run/postgresql.",
+            hint="Add it. For a socket, write postgresql:///database?host=/var/run/postgresql.",
         )
     options = credentials.query.get("options", "")
     if "lock_timeout" not in options:
@@ -85,7 +85,7 @@ class PostgresDestination(Destination):
     """A PostgreSQL database."""
 
     has_models: ClassVar[bool] = True
-    has_transactions: ClassVar[bool] = True
+    supports_atomic_changes: ClassVar[bool] = True
 
     def shared_lock(self) -> RunLock:
         """An advisory lock in the database."""
@@ -119,17 +119,17 @@ class PostgresDestination(Destination):
             yield PostgresReader(client, self.location)
 
     def explain(self, message: str) -> str:
-        """For a lock timeout, names the sessions that hold locks on tables of meterhouse."""
+        """For a lock timeout, names the sessions that hold locks on raw tables and models."""
         if "lock timeout" not in message:
             return message
         holders: list[Row] = []
         with suppress(LoadError), self.reader() as reader:
             holders = reader.rows(queries()["postgres_lock_holders"], list(SCHEMAS))
-        who = "; ".join(map(_session, holders)) or "by a session that has ended since"
-        pid = holders[0]["pid"] if holders else "pid"
+        if not holders:
+            return f"{self.location}: a statement waited too long for a lock, which nobody holds any more. Run again"
+        who, pid = "; ".join(map(_session, holders)), holders[0]["pid"]
         return (
-            f"{self.location} is locked {who}. Let it commit, or end it: select pg_terminate_backend({pid}); then run again."
-            f" A statement waited {LOCK_TIMEOUT} for a lock"
+            f"{self.location} is locked {who}. Let it commit, or end it: select pg_terminate_backend({pid}); then run again"
         )
 
     def dbt_variables(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import duckdb
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
-from meterhouse.pipelines.warehouse.duckdb_file import WAIT, catalog_of, open_file, require_usable_name
+from meterhouse.pipelines.warehouse.duckdb_file import DEFAULT_WAIT, catalog_of, open_file, require_usable_name
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.pipelines.warehouse.query import translated_errors
@@ -38,7 +38,10 @@ def publish(
             hint="It copies DuckDB files; connect BI tools to the server or the files themselves.",
         )
     _require_target(destination, file)
-    with destination.exclusive_run(wait or WAIT, on_wait=on_wait), replacing(file, read_only=True) as copy:
+    with (
+        destination.exclusive_run(DEFAULT_WAIT if wait is None else wait, on_wait=on_wait),
+        replacing(file, read_only=True) as copy,
+    ):
         _copy(destination, copy)
         with translated_errors(destination.location), open_file(copy) as connection:
             _add_history(connection, destination, file)
@@ -57,7 +60,7 @@ def _require_target(destination: DuckDBDestination, file: Path) -> None:
     wal = file.with_name(f"{file.name}.wal")
     if wal.exists():
         raise ConfigurationError(
-            f"{wal} exists: a program has opened the last copy for writing, and DuckDB would refuse the next one beside it",
+            f"{wal} exists: a program has opened the last copy for writing, and its changes would not fit the new copy",
             hint=f"Close that program, and move {wal} away.",
         )
 
@@ -65,7 +68,7 @@ def _require_target(destination: DuckDBDestination, file: Path) -> None:
 def _copy(destination: DuckDBDestination, copy: Path) -> None:
     """Copies the file, and its WAL if a killed program has left one, while a connection for reading keeps writers away.
 
-    The file comes last, because the end of its copy also ends the connection's lock, which belongs to the process.
+    The file is copied last: closing it releases the lock that this process holds on it (POSIX locks belong to the process).
     """
     source_wal, wal = (Path(f"{file}.wal") for file in (destination.file, copy))
     with destination.reader():
@@ -81,7 +84,7 @@ def _add_history(connection: duckdb.DuckDBPyConnection, destination: DuckDBDesti
     schemas = {name for (name,) in connection.execute(sql).fetchall()}
     if catalog_of(file) in schemas:
         raise ConfigurationError(
-            f"{file} would be the database {catalog_of(file)!r} in DuckDB, which has the name of a schema in it",
+            f"{file} cannot be used: DuckDB would name the database {catalog_of(file)!r}, like one of its schemas",
             hint="Name another file, such as published.duckdb.",
         )
     if destination.dataset(HISTORY) != HISTORY and catalog_of(file) != HISTORY and HISTORY not in schemas:

@@ -6,7 +6,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from meterhouse.sources._core.errors import UNREADABLE, SourceError, UnexpectedValue
+from meterhouse.sources._core.errors import READ_ERRORS, SourceError, UnexpectedValue
 
 NAME = "credentials_check"
 
@@ -24,7 +24,7 @@ def credentials_check(probes: Mapping[str, Callable[[], object]]) -> DltResource
                 probe()
             except SourceError as error:
                 yield {"account": account, "error": error}
-            except UNREADABLE as error:
+            except READ_ERRORS as error:
                 problem = f"the response cannot be read ({type(error).__name__}: {error})"
                 hint = "Check base_url; if it is right, the response differs from the documentation: please report it."
                 yield {"account": account, "error": UnexpectedValue(problem, hint=hint)}

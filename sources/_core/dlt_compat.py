@@ -131,8 +131,7 @@ def use_own_settings() -> None:
 def cache_type_hints() -> None:
     """Makes dlt read the type hints of each class once; a second call changes nothing.
 
-    dlt validates each schema that it loads, and for each object in it evaluates the type hints of its class. In a run of one
-    provider, that takes a tenth of the time.
+    dlt evaluates them anew for every object of every schema that it validates: a tenth of a run of one provider.
     """
     evaluate = validation.get_type_hints  # type: ignore[attr-defined]
     if not isinstance(evaluate, partial):
@@ -232,7 +231,7 @@ def active_destination() -> Any | None:
     return getattr(current_pipeline(), "destination", None)
 
 
-def merge_strategies(destination: Any, resource: str) -> Sequence[str]:
+def merge_strategies_of(destination: Any, resource: str) -> Sequence[str]:
     """The merge strategies that `destination` has for the table of `resource`, which the running pipeline extracts.
 
     The format of the table decides. dlt asks for the strategies when it loads, and appends the rows if there are none.
@@ -294,8 +293,8 @@ SCOPES = "meterhouse_scope_of"
 def stored_with_package(table: str, scope: str) -> str:
     """Stores the SQL condition `scope` with the load package that is being extracted; returns its name for dlt's schema.
 
-    The scope of a merge changes with every run, and dlt stores each changed schema in the destination for good. A process
-    without this module cannot load a pending package: no database knows the name as a condition.
+    dlt stores each changed schema in the destination permanently, and the scope changes with every run. So the schema holds
+    only a name. Without this module, a pending package fails to load, because no database accepts the name as a condition.
     """
     scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(SCOPES, {})
     scopes[table] = f"({scopes[table]} OR {scope})" if table in scopes else scope

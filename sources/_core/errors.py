@@ -8,7 +8,7 @@ SourceError
 ├── QuotaExhausted          wait until the quota renews, or raise it
 ├── UnexpectedValue         a field holds a value that the provider does not document
 ├── ClockSkew               set this machine's clock
-├── AccountConflict         rename or remove an account: its usage is another account's, or it was
+├── AccountConflict         rename or remove an account: another account has its usage
 ├── IncompleteResponse      the API does not return all the data requested
 └── TransientError          retries failed too; run again later
     ├── RateLimited
@@ -98,5 +98,5 @@ class MalformedResponse(TransientError):
     """The response is not what the endpoint documents: cut off, not JSON, or without its data."""
 
 
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+READ_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What code raises when it reads a response of unknown form."""

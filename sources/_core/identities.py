@@ -1,8 +1,9 @@
 """Which organisation, app or workspace each account reports, so that no usage is loaded under two accounts.
 
-The columns `Table.identity` name whose usage a row is. Their values are kept in dlt's state of the source, by account. An
-account that reports what another account has reported is refused before its rows are merged. Values are compared without
-case. Where rows of most tables identify nothing, `Partition.identify` requests the values.
+The columns `Table.identity` name the organisation or app that a row's usage belongs to. dlt's state of the source keeps
+their values by account. If an account reports what another account has reported, the window that shows it and all later ones
+are not merged. The comparison ignores case. Where rows of most tables identify nothing, `Partition.identify` requests the
+values.
 """
 
 import json
@@ -37,13 +38,14 @@ class Identities:
     """The configured accounts that load the table."""
     reported: Reported = field(default_factory=dict)
 
-    def of_partition(self, partition: Partition, own_columns: Collection[str]) -> Claimed:
+    def check_partition(self, partition: Partition, resolved_columns: Collection[str]) -> Claimed:
         """What the partition reports as far as it is known before the first window is requested.
 
-        `own_columns` are the columns that the API resolved: what the key belongs to, not what the user configured.
+        `resolved_columns` are the columns that the API resolved: what the key belongs to, not what the user configured.
 
         Raises:
-            AccountConflict: another account has reported it, or this account has reported another owner.
+            AccountConflict: another account has reported it, this account has reported another owner, or it reports one
+                owner in two spellings.
         """
         claimed: dict[str, Collection[str]] = {
             name: [partition.fixed_columns[name]] for name in self._columns if name in partition.fixed_columns
@@ -52,19 +54,19 @@ class Identities:
             claimed |= partition.identify()
         with _CLAIMING:
             self._require_no_other(partition.account, claimed)
-            if self.table.owner in own_columns:
+            if self.table.owner in resolved_columns:
                 self._require_not_moved(partition.account, claimed)
             if self.table.owner in claimed:
                 self._require_one_spelling(partition.account, next(iter(claimed[self.table.owner])))
         return claimed
 
     def claim(self, partition: Partition, known: Claimed, rows: pa.Table) -> None:
-        """Keeps what the partition and the rows of a window report; `known` is the result of `of_partition`.
+        """Keeps what the partition and the rows of a window report; `known` is the result of `check_partition`.
 
         An account that has read nothing keeps nothing, so that it is in no other account's way.
 
         Raises:
-            AccountConflict: as `of_partition`; the rows must not be merged.
+            AccountConflict: as `check_partition`; the rows must not be merged.
         """
         columns = [name for name in self._columns if name in rows.column_names and name not in partition.fixed_columns]
         found = {name: _values(rows.column(name)) for name in columns}
@@ -86,7 +88,7 @@ class Identities:
         for other, values in self.reported.items():
             for column in claimed if other != account else ():
                 shared = _common(claimed[column], values.get(column, ()))
-                if shared and column != self._owner_only:
+                if shared and column != self._shareable_owner:
                     raise self._same(account, other, f"{column} {shared[0]}")
 
     def _require_not_moved(self, account: str, claimed: Claimed) -> None:
@@ -98,7 +100,7 @@ class Identities:
         if not any(_common(values, own.get(column, ())) for column, values in claimed.items()):
             provider, before, now = self.table.provider, own[owner][0], min(filter(None, claimed[owner]))
             raise self._error(
-                f"the key of the account {account} now reports {owner} {now}, but its earlier rows are of {before}",
+                f"the key of the account {account} now reports {owner} {now}, but its loaded rows belong to {before}",
                 f"Restore the key of {before}, or give this key an account with another name. To keep the name for this key,"
                 f" first rename the earlier rows: `meterhouse rename-account {provider} {quote(account)} NEW`.",
             )
@@ -114,8 +116,8 @@ class Identities:
                 )
 
     @property
-    def _owner_only(self) -> str:
-        """The column of the owner if two accounts may share it, because they report different parts of its usage."""
+    def _shareable_owner(self) -> str:
+        """The owner's column, if several accounts may share it because each reports a part of its usage; else ''."""
         return self.table.owner if self.table.owner not in self.table.identity else ""
 
     def _same(self, account: str, other: str, identity: str) -> AccountConflict:
@@ -123,9 +125,9 @@ class Identities:
         rename = f"`meterhouse rename-account {provider} {quote(other)} {quote(account)}`"
         if other in self.accounts:
             return self._error(
-                f"the accounts {other} and {account} both report {identity}, so its usage would count twice; nothing of "
-                f"{account} is loaded",
-                f"Remove one of the two from sources.{provider}.accounts, or what they share from its settings.",
+                f"the accounts {other} and {account} both report {identity}, so its usage would count twice; no further "
+                f"rows of {account} are loaded",
+                f"Remove one of the two accounts, or remove {identity} from the settings of one.",
             )
         return self._error(
             f"the account {account} reports {identity}, whose usage is loaded as the account {other}; it would count twice",

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies, stored_with_package
+from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies_of, stored_with_package
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.partition import UNSAFE, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, arrow_schema, computed, instant, row_versions
@@ -64,7 +64,7 @@ def merge_strategy(table: Table) -> str:
     destination = active_destination()
     if destination is None:
         return STRATEGIES[0]
-    supported = merge_strategies(destination, table.name)
+    supported = merge_strategies_of(destination, table.name)
     for strategy in STRATEGIES:
         if strategy in supported:
             return strategy

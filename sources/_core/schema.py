@@ -110,7 +110,7 @@ class Table:
     `is_utc` is false if the days are local to a time zone that the user chose. `is_event` is true if a row stands for a
     moment instead of a bucket: such a row is always complete.
 
-    `identity` names the columns that show whose usage a row is: two accounts that report one value report the same usage.
+    `identity` names the columns of the organisation or app that a row's usage belongs to.
     `owner` is the column of the organisation that an account's key belongs to. See `identities`.
 
     Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `merge` adds.

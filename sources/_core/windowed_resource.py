@@ -13,7 +13,7 @@ from dlt.sources import DltResource
 from pendulum import DateTime
 
 from meterhouse.sources._core.dlt_compat import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
-from meterhouse.sources._core.errors import UNREADABLE, AccountConflict, IncompleteResponse, SourceError
+from meterhouse.sources._core.errors import READ_ERRORS, AccountConflict, IncompleteResponse, SourceError
 from meterhouse.sources._core.events import (
     FetchFailed,
     Observer,
@@ -100,8 +100,8 @@ class _TableRead:
             try:
                 with _requests_for(self.table, place, self.observe):
                     resolved = partition.resolved()
-                    own_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
-                    known = self.identities.of_partition(resolved, own_columns)
+                    resolved_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
+                    known = self.identities.check_partition(resolved, resolved_columns)
                 yield from self.partition(resolved, place, known)
             except SourceError as error:
                 self.observe(FetchFailed(place, error))
@@ -228,7 +228,7 @@ def _requests_for(table: Table, place: Place, observe: Observer) -> Iterator[Non
     try:
         with at(place):
             yield
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise table.unexpected(f"the response cannot be read ({type(error).__name__}: {error})") from None
     finally:
         observe(TimeSpent(place, time.monotonic() - began))

@@ -25,10 +25,10 @@ ReadTable = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
 LOADED_SCHEMA = "billing"
 
 LOADER_PREFIXES = "_dlt_", "_fivetran_", "_airbyte_", "_sdc_"
-"""How the names of columns begin that dlt, Fivetran, Airbyte and Stitch add to the tables that they load."""
+"""Prefixes of the columns that dlt, Fivetran, Airbyte and Stitch add to the tables that they load."""
 
 INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Soft hyphens, zero-width spaces and direction marks, which copied text can contain. Some words need joiners: they stay."""
+"""Soft hyphens, zero-width spaces and direction marks, which copied text can contain. Some scripts need joiners."""
 
 TEXT_FORMULA = re.compile('="([^"]*)"')
 """How spreadsheets keep the leading zeros of a text: ="00123"."""
@@ -126,19 +126,19 @@ def _read_csv(path: Path) -> tuple[list[str], Iterable[NumberedCells]]:
     if not lines:
         raise Unreadable("the file is empty; its first line must hold the column names")
     (_, header), *rows = lines
-    names = _without_blank_end(header, 0)
+    names = _strip_blank_cells(header, 0)
     for separator, plural in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and separator in names[0]:
             raise Unreadable(
                 f"columns are separated by {plural}; save the file with commas, and numbers with decimal points"
             )
-    return names, [(number, _without_blank_end(cells, len(names))) for number, cells in rows]
+    return names, [(number, _strip_blank_cells(cells, len(names))) for number, cells in rows]
 
 
-def _without_blank_end(cells: list[str], least: int) -> list[str]:
-    """The cells without blank ones at the end, but at least so many: spreadsheets write empty columns beside a table."""
+def _strip_blank_cells(cells: list[str], min_width: int) -> list[str]:
+    """Drops blank cells at the end, but keeps `min_width`: spreadsheets write empty columns beside a table."""
     width = max((number for number, cell in enumerate(cells, 1) if cell.strip()), default=0)
-    return cells[: max(width, least)]
+    return cells[: max(width, min_width)]
 
 
 def _parse_csv(text: str) -> Iterator[NumberedCells]:
@@ -185,12 +185,12 @@ def _parse_row(row: Row, columns: Sequence[Column], optional: Sequence[str]) -> 
     for column in columns:
         try:
             if column.name in row.texts or column.name in optional:
-                row.values[column.name] = column.parse(_visible(row.texts.get(column.name, "")))
+                row.values[column.name] = column.parse(_require_visible(row.texts.get(column.name, "")))
         except ValueError as reason:
             yield row.error(column.name, str(reason))
 
 
-def _visible(text: str) -> str:
+def _require_visible(text: str) -> str:
     if hidden := INVISIBLE.search(text):
         raise ValueError(
             f"{text!r} contains an invisible character ({unicodedata.name(hidden[0]).lower()}); type the text again"

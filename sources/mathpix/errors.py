@@ -13,14 +13,14 @@ from meterhouse.sources._core.http.client import Response
 
 REJECTED_CREDENTIALS = {"http_unauthorized", "account_disabled", "unauthorized_token_request", "expired_license"}
 TRANSIENT_ERRORS = {"sys_exception", "connection_closed"}
-REFUSED_PARAMETERS = ("opts_", "json_syntax", "sys_request_too_large")
+REQUEST_ERROR_PREFIXES = ("opts_", "json_syntax", "sys_request_too_large")
 """How the ids of errors in the request begin; the documentation lists them as request validation errors."""
 
 
 def error_from_response(response: Response) -> SourceError | None:
     """Maps a response to an error, or None, by `error_info.id`, which Mathpix calls the reliable identifier.
 
-    An undocumented error in a 200 may pass, so it is retried.
+    An undocumented error in a 200 may be transient, so it is retried.
     """
     payload = response.payload
     if payload is None:
@@ -61,6 +61,6 @@ def _error_by_id(error_id: str, problem: str, info: dict[str, object]) -> Source
 
 
 def _error_in_200(error_id: str, problem: str) -> SourceError:
-    if error_id.startswith(REFUSED_PARAMETERS):
+    if error_id.startswith(REQUEST_ERROR_PREFIXES):
         return RequestRejected(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
     return ServiceUnavailable(problem, hint="Run again later; if the error stays, check the settings in [sources.mathpix].")

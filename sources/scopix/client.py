@@ -50,10 +50,11 @@ class ScopixClient:
     estimate: RequestEstimate
     server: ServerBehaviour = field(default_factory=ServerBehaviour)
     counted_tables: set[str] = field(default_factory=set)
+    """The tables whose list length was requested for the estimate, so that their first pages add nothing to it."""
     seen_keys: set[str] | None = None
     """The ids of the API keys in the newest events; None before they are requested."""
     identifying: Lock = field(default_factory=Lock, repr=False)
-    """The tables whose list length was requested for the estimate, so that their first pages add nothing to it."""
+    """Held while the newest events are requested, so that several tables send one request."""
     _dashboards: ResponseCache[Json] = field(default_factory=ResponseCache, init=False)
 
     def get(self, endpoint: str, params: Params, *, list_field: str | None = None, announce: bool = True) -> Json:

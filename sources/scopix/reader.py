@@ -27,8 +27,8 @@ from .paging import PagedList, Rows, count_rows, read_list
 from .probes import proven_token_days, require_key_filter, require_month
 from .times import bucket_starts, covered_window, from_first_day, parse_time, rows_in, time_params
 
-IDENTIFIED_BY = timedelta(days=30)
-"""The time whose newest events identify an account."""
+IDENTIFYING_PERIOD = timedelta(days=30)
+"""How far back the events that identify an account may lie."""
 
 
 def read_events(
@@ -67,12 +67,13 @@ def identify(client: ScopixClient, *, tenant_id: str) -> Mapping[str, Collection
     No response names the tenant. But an API key belongs to one tenant, and any key of a tenant sees the events of all.
 
     Raises:
-        SourceError: the request failed. An account that may not see events reports only its tenant.
+        SourceError: the request failed, or the key is not accepted. If the endpoint refuses the request otherwise, the
+            account reports only its tenant.
     """
     with client.identifying:
         if client.seen_keys is None:
             now = utc_now()
-            newest: Params = {**time_params(Window(now - IDENTIFIED_BY, now)), "limit": 100, "offset": 0}
+            newest: Params = {**time_params(Window(now - IDENTIFYING_PERIOD, now)), "limit": 100, "offset": 0}
             client.estimate.add(tables.USAGE_EVENTS, 1)
             try:
                 events = client.get(tables.USAGE_EVENTS.endpoint, newest, list_field="events", announce=False)["events"]

@@ -21,7 +21,7 @@ def execute(file: Path, sql: str) -> None:
 
 
 @pytest.mark.thorough
-def test_a_renamed_account_goes_on(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_continues_after_a_rename(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a second history, and with its closed quantities."""
     rename_and_continue(cli, sandbox, monkeypatch, cli.rows, lambda sql: execute(cli.database, sql))
 
@@ -41,12 +41,12 @@ def test_refuses_what_it_cannot_rename_whole(cli: Cli, monkeypatch: pytest.Monke
 def test_renames_everything_or_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the last statement fails, no table has the new name."""
     cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", "2026-03-18", "--until", "2026-03-19")
-    run_together = DuckDBDestination.execute_together
+    run_together = DuckDBDestination.execute_in_transaction
 
     def failing(self: DuckDBDestination, statements: Any) -> None:
         run_together(self, [*statements, ("select * from missing", ())])
 
-    monkeypatch.setattr(DuckDBDestination, "execute_together", failing)
+    monkeypatch.setattr(DuckDBDestination, "execute_in_transaction", failing)
     with pytest.raises(LoadError):
         rename_account(resolve_destination("duckdb"), "mathpix", "default", "new")
     assert cli.rows("select distinct account from mathpix.ocr_usage_by_app_id") == [("default",)]

@@ -103,7 +103,7 @@ def test_a_new_database_bills_as_the_old_one(
     assert cli.rows(FROZEN) == before
 
 
-def test_a_file_comes_back_as_it_was_written(cli: Cli) -> None:
+def test_export_and_import_are_a_round_trip(cli: Cli) -> None:
     """To the last digit and the microsecond; a second import adds nothing, and a longer history continues a shorter one."""
     comes_back(cli)
 
@@ -128,7 +128,7 @@ def test_refuses_a_row_that_it_cannot_read(cli: Cli, changed: dict[str, str], me
     assert not cli.database.exists()
 
 
-def test_refuses_other_files(cli: Cli) -> None:
+def test_refuses_files_that_are_no_exports(cli: Cli) -> None:
     """A missing file, another table, and a broken one."""
     assert "missing.csv cannot be read" in cli("import", "closed", "missing.csv", status=2)
     Path("other.csv").write_text("provider,account\nmathpix,default\n")
@@ -137,7 +137,7 @@ def test_refuses_other_files(cli: Cli) -> None:
     assert "line 2: has 1 values, but the header has 13" in cli("import", "closed", "broken.csv", status=2)
 
 
-def test_refuses_a_file_that_contradicts(cli: Cli) -> None:
+def test_refuses_conflicting_closings(cli: Cli) -> None:
     """The same period closed at another time is not closed twice."""
     write([PERIOD])
     cli("import", "closed", "closed.csv")

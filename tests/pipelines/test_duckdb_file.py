@@ -49,7 +49,7 @@ def cli(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     "text", ['[destination.duckdb]\ncredentials = "{}"', '[destination.duckdb.credentials]\ndatabase = "{}"']
 )
 def test_config_toml_may_name_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """dlt itself refuses the path there. The environment wins, and so does its setting of the path alone."""
+    """dlt itself refuses the path there. Environment variables take precedence, `…__DATABASE` included."""
     configure(text.format("costs.duckdb"))
     assert resolve_destination().location == str(cli.folder / "costs.duckdb")
     monkeypatch.setenv(f"{CREDENTIALS}__DATABASE", "others.duckdb")
@@ -59,7 +59,7 @@ def test_config_toml_may_name_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("own_dlt_folder")
-def test_the_shipped_config_toml_is_true(cli: Cli) -> None:
+def test_the_shipped_example_of_config_toml_works(cli: Cli) -> None:
     """Its example of another file works when its comment marks are removed."""
     _, _, example = (TOP / ".dlt/config.toml").read_text().partition("# [destination.duckdb]\n# ")
     assert example.startswith('credentials = "meterhouse.duckdb"')
@@ -138,7 +138,7 @@ def leave_wal(file: Path) -> None:
     assert file.with_name(f"{file.name}.wal").stat().st_size
 
 
-def test_a_restored_file_beside_the_wal_of_another_is_told(cli: Cli) -> None:
+def test_the_error_names_the_wal_of_another_file(cli: Cli) -> None:
     """The error names the file to move away; without it, every command works."""
     cli(*LOAD)
     other = cli.folder / "other.duckdb"

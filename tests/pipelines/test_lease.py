@@ -58,8 +58,8 @@ def test_the_lease_of_a_killed_run_expires(new_lease: NewLease, clock: time_mach
     """A run that ends without a release blocks others for two minutes."""
     killed, second = new_lease(), new_lease()
     assert not killed.others(0)
-    killed.write(int(NOW.timestamp()) + lease.SECONDS)
-    clock.shift(timedelta(seconds=lease.SECONDS - 1))
+    killed.write(int(NOW.timestamp()) + lease.LIFETIME)
+    clock.shift(timedelta(seconds=lease.LIFETIME - 1))
     assert not second.acquire()
     clock.shift(timedelta(seconds=2))
     assert second.acquire()
@@ -71,9 +71,9 @@ def test_a_working_run_renews_its_lease(
 ) -> None:
     """A run may take hours."""
     first, second, renewed = new_lease(), new_lease(), threading.Event()
-    monkeypatch.setattr(lease, "RENEWAL", 0.01)
+    monkeypatch.setattr(lease, "RENEWAL_INTERVAL", 0.01)
     assert first.acquire()
-    clock.shift(timedelta(seconds=lease.SECONDS * 5))
+    clock.shift(timedelta(seconds=lease.LIFETIME * 5))
     write = first.write
 
     def announce(expires_at: int) -> None:
@@ -88,7 +88,7 @@ def test_a_working_run_renews_its_lease(
 
 @pytest.mark.parametrize("new_lease", ["bucket"], indirect=True)  # DuckDB has no second client; the steps are the same
 def test_two_runs_that_start_at_once_never_both_hold_the_lease(new_lease: NewLease) -> None:
-    """Each writes its lease before it looks for the other's."""
+    """Each looks again after it has written its lease."""
     with ThreadPoolExecutor(2) as pool:
         for _ in range(10):
             runs, start = [new_lease(), new_lease()], threading.Barrier(2)

@@ -295,7 +295,7 @@ def test_builds_the_models(
 
 
 @pytest.mark.thorough
-def test_a_renamed_account_goes_on(
+def test_a_run_continues_after_a_rename(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a second history, and with its closed quantities."""

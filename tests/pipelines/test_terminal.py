@@ -312,7 +312,7 @@ def test_csv_keeps_every_character(cli: Cli) -> None:
     assert list(csv.reader(io.StringIO(cli("query", sql, "--csv"), newline=""))) == [["c0", "c1", "c2", "c3", "c4"], values]
 
 
-def test_characters_that_the_terminal_lacks_are_written_out(cli: Cli) -> None:
+def test_escapes_characters_that_the_terminal_lacks(cli: Cli) -> None:
     """A name with an emoji ends no command on a stdout in Latin-1."""
     fill(cli.database)
     result = CliRunner(charset="latin-1").invoke(app, ["query", "select chr(128512) || chr(233) as name"])

@@ -75,7 +75,9 @@ def rows(cli: Cli, provider: str) -> dict[str, list[tuple[Any, ...]]]:
         pytest.param("scopix", "api_key_id ", marks=pytest.mark.thorough),
     ],
 )
-def test_two_accounts_of_one_organisation(cli: Cli, sandbox: Sandbox, load: Load, provider: str, identity: str) -> None:
+def test_refuses_a_second_account_of_an_organisation(
+    cli: Cli, sandbox: Sandbox, load: Load, provider: str, identity: str
+) -> None:
     """The first one is loaded, the second is refused by name, in any case of the identity, and nothing of it is merged."""
     first = key(sandbox, provider)
     second = {
@@ -92,7 +94,7 @@ def test_two_accounts_of_one_organisation(cli: Cli, sandbox: Sandbox, load: Load
 @pytest.mark.parametrize(
     "provider", ["mathpix", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("reducto", "onepin", "scopix"))]
 )
-def test_a_renamed_account(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
+def test_refuses_an_account_renamed_in_the_configuration(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
     """It is refused, and the error names the command that renames it; under the old name it goes on."""
     assert load(provider, old=key(sandbox, provider)) == []
     before = rows(cli, provider)
@@ -105,7 +107,7 @@ def test_a_renamed_account(cli: Cli, sandbox: Sandbox, load: Load, provider: str
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("provider", ["mathpix", "reducto", "onepin"])
-def test_a_key_that_now_belongs_to_another_organisation(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
+def test_refuses_a_key_of_another_organisation(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
     """It is refused until its account has another name."""
     load(provider, ours=key(sandbox, provider))
     before = rows(cli, provider)
@@ -120,7 +122,7 @@ def test_a_key_that_now_belongs_to_another_organisation(cli: Cli, sandbox: Sandb
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("provider", TABLES)
-def test_accounts_of_different_organisations(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
+def test_loads_accounts_of_different_organisations(cli: Cli, sandbox: Sandbox, load: Load, provider: str) -> None:
     """Both are loaded; if they exchange their keys, both are refused."""
     ours, theirs = key(sandbox, provider), key(sandbox, provider, OTHERS[provider])
     assert load(provider, a=ours, b=theirs) == []
@@ -130,7 +132,7 @@ def test_accounts_of_different_organisations(cli: Cli, sandbox: Sandbox, load: L
 
 
 @pytest.mark.thorough
-def test_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, load: Load) -> None:
+def test_refuses_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, load: Load) -> None:
     """An account that lists it twice loads it once."""
     failures = load("reducto", one=key(sandbox, "reducto") | {"org_ids": "org_harbour, ORG_HARBOUR"})
     assert "reports org_id org_harbour and ORG_HARBOUR, which differ in case only" in failures[0]["error"]
@@ -138,7 +140,7 @@ def test_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, load: Loa
 
 
 @pytest.mark.thorough
-def test_an_account_that_has_loaded_nothing_is_in_no_ones_way(cli: Cli, sandbox: Sandbox, load: Load) -> None:
+def test_a_failed_first_run_reserves_no_identity(cli: Cli, sandbox: Sandbox, load: Load) -> None:
     """Under another name, its organisation is loaded."""
     account = key(sandbox, "reducto") | {"org_ids": "org_harbour"}
     sandbox.faults.add(Fault(path="/api/v1/usage/export", status=500))

@@ -37,14 +37,14 @@ const numberFormat = (options) => {
 };
 
 // Amounts below the smallest unit are shown with significant digits, so that they do not read as zero.
-const isBelow = (text, places) => {
+const isBelowSmallestUnit = (text, places) => {
   const value = exact.parse(exact.abs(text));
   return value > 0n && value < 10n ** BigInt(9 - places);
 };
 const formatMoney = (text, currency, signDisplay = "auto") => {
   if (text === null) return "–";
   const places = report.decimal_places[currency] ?? 2;
-  const digits = isBelow(text, places)
+  const digits = isBelowSmallestUnit(text, places)
     ? { maximumSignificantDigits: 2 }
     : { minimumFractionDigits: places, maximumFractionDigits: places };
   try {
@@ -57,7 +57,7 @@ const formatMoney = (text, currency, signDisplay = "auto") => {
 const formatNumber = (text, signDisplay = "auto") =>
   text === null
     ? "–"
-    : numberFormat({ maximumFractionDigits: isBelow(text, 2) ? 6 : 2, signDisplay }).format(text);
+    : numberFormat({ maximumFractionDigits: isBelowSmallestUnit(text, 2) ? 6 : 2, signDisplay }).format(text);
 const formatPercent = (text, signDisplay = "auto") =>
   text === null ? "–" : numberFormat({ style: "percent", maximumFractionDigits: 1, signDisplay }).format(text);
 const toFloat = (text) => (text === null ? null : Number(text));

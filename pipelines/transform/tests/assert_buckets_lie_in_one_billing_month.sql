@@ -1,7 +1,7 @@
 -- One row per bucket that starts in one billing month and ends in another.
 -- It is billed with the month of its start, because its usage cannot be divided. A week does this once a month; a day or
--- month does if the provider does not bill by UTC, and an hour if its time zone is a half-hour off. The remedy for days and
--- longer buckets is to load such an account by the hour.
+-- month does if the provider does not bill by UTC, and an hour does in a time zone with a half-hour offset. The remedy for
+-- days and longer buckets is to load such an account by the hour.
 
 {{ config(severity='warn') }}
 

@@ -92,8 +92,8 @@ def resolve_accounts(
 
 
 def is_account_name(name: str) -> bool:
-    """Whether `resolve_accounts` allows the name."""
-    return _NAME.fullmatch(name) is not None and not looks_like_key(name)
+    """Whether the configuration may use the name."""
+    return _NAME.fullmatch(name) is not None and name == name.strip() and not looks_like_key(name)
 
 
 def named_accounts(provider: str) -> list[str]:

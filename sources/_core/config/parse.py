@@ -23,7 +23,7 @@ from meterhouse.sources._core.windows import UNITS, Unit, Window, ceil, utc_now
 YEARS = range(2000, 2100)
 """The years that a setting can mean. Others are typos, or stand for no limit, and arithmetic with them overflows."""
 
-LONGEST = timedelta(days=36_525)
+MAX_DURATION = timedelta(days=36_525)
 
 
 def parse_moment(text: str, *, setting: str) -> DateTime:
@@ -68,7 +68,7 @@ def parse_duration(text: str | int | timedelta, *, setting: str) -> timedelta:
             span = pendulum.parse(stated)
             if isinstance(span, pendulum.Duration) and not span.years and not span.months:
                 duration = timedelta(seconds=span.total_seconds())
-    if duration is not None and duration <= LONGEST:
+    if duration is not None and duration <= MAX_DURATION:
         return duration
     if duration is not None:
         raise ConfigurationError(f"{setting} is longer than a century", hint="Write a shorter duration, such as '7 days'.")

@@ -128,7 +128,7 @@ class Client:
         if time.monotonic() + wait >= self._ends_at:
             limit = f"limit of {self.limits.run:.0f} seconds"
             raise IncompleteResponse(
-                f"the next request would wait {wait:.0f} seconds, beyond this run's {limit} for the account"
+                f"the next request would have to wait {wait:.0f} seconds, beyond this run's {limit} for the account"
                 if wait
                 else f"this run has spent its {limit} on the account",
                 provider=self.provider,

@@ -56,7 +56,7 @@ def _certificates(file: str, folder: str) -> ssl.SSLContext:
     hint = f"Set {variable} to an existing {'PEM file' if file else 'folder'} with certificates, or remove it."
     # OpenSSL ignores folders that do not exist. Then it would trust nobody, and no request would succeed.
     if not file and not any(part and Path(part).is_dir() for part in folder.split(os.pathsep)):
-        raise ConfigurationError(f"{variable} is not a folder", hint=hint)
+        raise ConfigurationError(f"{variable} names no existing folder", hint=hint)
     try:
         return httpx.create_ssl_context()
     except ssl.SSLError:
@@ -107,14 +107,14 @@ def _is_excluded(address: httpx.URL, no_proxy: str) -> bool:
 def error_from_transport(error: httpx.HTTPError, provider: str) -> SourceError:
     """Maps a failed exchange to an error that names the failed step, with httpx's own detail.
 
-    An untrusted certificate needs a setting; all else may pass.
+    An untrusted certificate needs a setting; all else may be transient.
     """
     detail = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in detail:
         return ConfigurationError(
             f"the certificate of the host is not trusted ({detail})",
-            hint="If your network has a certificate authority of its own, set SSL_CERT_FILE to the PEM file with its"
-            " certificate, which then replaces the public authorities.",
+            hint="If your network uses its own certificate authority, set SSL_CERT_FILE to a PEM file with its certificate."
+            " Public authorities are then no longer trusted, so add those that you need.",
         )
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         problem = f"no connection in time ({detail})"

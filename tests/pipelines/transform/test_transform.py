@@ -208,7 +208,8 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> tuple[W
 def test_finds_two_accounts_that_report_one_app(doubtful: tuple[Warehouse, Outcome]) -> None:
     """Two keys of one group would bill all usage twice. One app under two account names passes if one follows the other.
 
-    A run refuses the second account; see tests/sources/test_account_conflicts.py. This test finds rows of other origin.
+    A run refuses the second account; see tests/sources/test_account_conflicts.py. This test covers rows that were loaded in
+    another way.
     """
     warehouse, _ = doubtful
     outcome = warehouse.dbt(f"test --select {OVERLAP} --store-failures")

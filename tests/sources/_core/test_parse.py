@@ -48,7 +48,7 @@ def test_rejects_years_that_cannot_be_meant(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["99999", "99999w", "P99999999W", "PT9999999999H"])
 def test_rejects_durations_of_centuries(text: str) -> None:
-    """So does subtracting them."""
+    """Subtracting such a duration from a date overflows."""
     with pytest.raises(ConfigurationError, match="lookback is longer than a century"):
         parse_duration(text, setting="lookback")
 

@@ -111,7 +111,7 @@ final as (
             cast({{ later('month', 1, 'pricing.billing_month') }} as {{ type_utc() }})
         ) as billing_period_end,
         pricing.charge_period_start,
-        -- A bucket that ends in the next month of a billing time zone is billed in the month in which it starts.
+        -- FOCUS requires a charge period within its billing period. A bucket in two months is billed in the first one.
         case
             when pricing.charge_category = 'Usage' and pricing.charge_period_end > months.month_end then months.month_end
             else pricing.charge_period_end
