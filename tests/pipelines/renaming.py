@@ -57,7 +57,7 @@ def rename_and_continue(
             (("olt", "new"), "no row of mathpix has the account olt. Did you mean old?"),
             (("new", "newer"), "no row of mathpix has the account new. Loaded accounts: old."),
             (("old", "old"), "rows of mathpix have the account old already"),
-            (("old", "new'"), "the new name cannot be the name of an account"),
+            (("old", "new'"), "the new name is not a valid account name"),
         ):
             assert message in " ".join(cli(*rename, *names, *options, status=2).split()), names
         assert loaded("old") == before

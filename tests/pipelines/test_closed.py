@@ -118,7 +118,7 @@ def test_export_and_import_are_a_round_trip(cli: Cli) -> None:
         ({"provider": "mathpics"}, "line 2: provider 'mathpics' is not one of mathpix"),
         ({"account": ""}, "line 2: account is blank"),
         ({"event": "opened"}, "line 2: event 'opened' is not one of closed"),
-        ({"timespan": "hour"}, "line 2: has a timespan other than `period` and a period"),
+        ({"timespan": "hour"}, "line 2: period_start and period_end must be set if the timespan is `period`"),
     ],
 )
 def test_refuses_a_row_that_it_cannot_read(cli: Cli, changed: dict[str, str], message: str) -> None:

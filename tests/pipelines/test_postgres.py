@@ -436,7 +436,7 @@ def test_a_run_that_meets_a_lock_names_the_session_that_holds_it(
 def test_the_error_of_a_model_that_meets_a_lock_names_the_session(postgres: Warehouse, reporter: Any) -> None:
     """dbt's message has the reason only."""
     message, destination = "canceling statement due to lock timeout", resolve_destination("postgres")
-    assert "is locked by a session that has ended since" in destination.explain(message)
+    assert "waited too long for a lock, which nobody holds any more" in destination.explain(message)
     postgres.execute(["create schema if not exists usage", "create table if not exists usage.read (a int)"])
     with reporter.cursor() as cursor:
         cursor.execute("select * from usage.read")

@@ -398,12 +398,12 @@ def test_a_wait_beyond_the_limit_of_the_run_is_an_error_at_once(
     """Whether the rate limit or `Retry-After` asks for it; the error names the setting."""
     client._ends_at = time.monotonic() + 60.0
     ask(client)
-    with pytest.raises(IncompleteResponse, match=r"would wait 61 seconds, beyond .*raise sources\.http\.run"):
+    with pytest.raises(IncompleteResponse, match=r"would have to wait 61 seconds, beyond .*raise sources\.http\.run"):
         ask(client)
     sandbox.faults.clear()
     sandbox.faults.add(Fault(path=PATH, status=503, headers={"Retry-After": "62"}))
     client.rate_limiter = RateLimiter()
-    with pytest.raises(IncompleteResponse, match="would wait 62 seconds, beyond"):
+    with pytest.raises(IncompleteResponse, match="would have to wait 62 seconds, beyond"):
         ask(client)
     assert not waits
     assert not delays
@@ -414,4 +414,4 @@ def test_a_tiny_rate_limit_ends_the_run_in_time(cli: Cli, sandbox: Sandbox, monk
     monkeypatch.setenv("SOURCES__HTTP__RUN", "50")
     sandbox.faults.add(Fault(path=PATH, headers={"X-RateLimit-Limit": "1"}))
     output = cli("run", "mathpix.ocr_usage_by_app_id", "--no-models", status=1)
-    assert re.search(r"the next request would wait \d+ seconds, beyond this run's limit of 50 seconds", output)
+    assert re.search(r"the next request would have to wait \d+ seconds, beyond this run's limit of 50 seconds", output)

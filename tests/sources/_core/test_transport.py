@@ -27,7 +27,7 @@ WRONG = [
     ("SSL_CERT_FILE", "/hunter2.pem", r"SSL_CERT_FILE cannot be read \(No such file or directory\)\. .*or remove it"),
     ("SSL_CERT_FILE", "/", r"SSL_CERT_FILE cannot be read \(Is a directory\)"),
     ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE has no certificates in PEM format"),
-    ("SSL_CERT_DIR", "/hunter2:", r"SSL_CERT_DIR is not a folder\. .*or remove it"),
+    ("SSL_CERT_DIR", "/hunter2:", r"SSL_CERT_DIR names no existing folder\. .*or remove it"),
 ]
 """Variable, value, and the error; a value contains `hunter2` where it may be secret."""
 

@@ -120,7 +120,7 @@ def whole(window: Window) -> FetchResult:
 
 
 def only(first: str = "01-01", until: str = "12-31", longest: int = 100) -> Fetch:
-    """Fetchs the part of a window that lies in [first, until), at most so many days of it."""
+    """Fetches the part of a window that lies in [first, until), at most so many days of it."""
 
     def fetch(window: Window) -> FetchResult:
         start, end = max(window.start, at(first)), min(window.end, at(until), window.start.add(days=longest))
@@ -131,7 +131,7 @@ def only(first: str = "01-01", until: str = "12-31", longest: int = 100) -> Fetc
 
 
 def without(first: str, until: str) -> Fetch:
-    """Fetchs whole windows, but nothing of those that have a day of [first, until)."""
+    """Fetches whole windows, but nothing of those that have a day of [first, until)."""
 
     def fetch(window: Window) -> FetchResult:
         is_missing = window.start < at(until) and at(first) < window.end
