@@ -47,11 +47,11 @@ def make_hostile(provider: str, changed: set[str]) -> Callable[[bytes, Mapping[s
 def test_hostile_names_are_stored_unchanged(recent_cli: Cli, sandbox: Sandbox) -> None:
     """Two runs, of which the second merges, and the models lose no row, and keep every name letter by letter."""
     cli, changed = recent_cli, {provider: set[str]() for provider in DESCRIPTIONS}
+    for name, provider in DESCRIPTIONS.items():
+        sandbox.faults.add(Fault(path=provider.prefix, edit=make_hostile(name, changed[name])))
     cli(*LOAD)
     schemas = "select distinct schema_name, table_name from duckdb_tables() where schema_name not like 'usage%' order by all"
     tables = cli.rows(schemas)
-    for name, provider in DESCRIPTIONS.items():
-        sandbox.faults.add(Fault(path=provider.prefix, edit=make_hostile(name, changed[name])))
     cli(*LOAD)
     cli("run", "--tests", "none")
     assert changed == {name: set(provider.names.fields) for name, provider in DESCRIPTIONS.items()}

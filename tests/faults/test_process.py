@@ -29,7 +29,7 @@ def providers() -> tuple[str, ...]:
     return TWO
 
 
-STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 84, 58
+STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 84, 52
 
 
 STEPS_OF_A_LOAD = range(20, 27)

@@ -109,7 +109,7 @@ def test_every_command_works_on_a_file_with_an_unusual_name(cli: Cli, monkeypatc
     monkeypatch.setenv(CREDENTIALS, USABLE[1])
     cli("run", "mathpix.ocr_usage_by_app_id", "--tests", "none")
     assert "0 failed" in cli.output
-    assert USABLE[1] in cli("status")
+    assert "fresh     1 of 1 tables" in cli("status")
     assert cli("query", "select count(*) > 0 from mathpix.ocr_usage_by_app_id", "--csv").splitlines()[-1] == "True"
     assert cli("query", "select count(*) from meterhouse.runs", "--csv").splitlines()[-1] == "2"
 

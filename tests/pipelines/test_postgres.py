@@ -302,7 +302,7 @@ def test_a_run_continues_after_a_rename(
     postgres.execute(["drop schema if exists mathpix cascade", "drop schema if exists usage_intermediate cascade"])
     execute: Callable[[str], None] = lambda sql: postgres.execute([sql])  # noqa: E731
     rename_and_continue(cli, sandbox, monkeypatch, postgres.query, execute, "--destination", "postgres")
-    postgres.execute(["drop schema usage_intermediate cascade"])
+    postgres.execute(["drop schema usage_intermediate cascade", "drop schema mathpix cascade"])
 
 
 @pytest.mark.thorough

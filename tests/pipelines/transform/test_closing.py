@@ -390,7 +390,7 @@ def test_a_disabled_provider_has_no_charges(builds: Builds) -> None:
         builds.costs["on"]["off"] == builds.costs["billed"]["off"] == {(JANUARY, None): d("40"), (FEBRUARY, None): d("50")}
     )
     assert builds.costs["on"]["pack"] == builds.costs["later"]["pack"]
-    assert builds.frozen["on"] == builds.frozen["off"] == builds.frozen["later"]
+    assert builds.frozen["on"] == builds.frozen["off"] == builds.frozen["later"] + 1  # the restatement of `early`
 
 
 def test_postgresql_gives_the_same_charges(builds: Builds, postgres: Warehouse) -> None:
