@@ -261,7 +261,7 @@ def test_no_configuration_loads_nothing(cli: Cli) -> None:
 def test_refuses_a_database_named_billing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A DuckDB file with the name of the schema is refused, as for other schemas."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "billing.duckdb")
-    assert "has the name of a schema" in cli(*LOAD, status=2)
+    assert "like one of its schemas" in cli(*LOAD, status=2)
 
 
 def test_reads_billing_from_a_table_of_the_destination(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

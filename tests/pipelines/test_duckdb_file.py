@@ -17,7 +17,7 @@ import pytest
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.warehouse.duckdb_file import MAX_NAME, catalog_of, require_usable_name
+from meterhouse.pipelines.warehouse.duckdb_file import MAX_NAME_BYTES, catalog_of, require_usable_name
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
@@ -389,9 +389,9 @@ def test_file_names_may_have_255_bytes(cli: Cli, monkeypatch: pytest.MonkeyPatch
     for command, ending in ((["report", "-o"], ".html"), (["export", "focus"], ".csv"), (["publish"], ".duckdb")):
         (line,) = cli(*command, "é" * 150 + ending, status=2).splitlines()
         assert "… cannot be written (File name too long). Name another file." in line
-    for command, ending, most in ((["report", "-o"], ".html", 255), (["publish"], ".duckdb", MAX_NAME)):
+    for command, ending, most in ((["report", "-o"], ".html", 255), (["publish"], ".duckdb", MAX_NAME_BYTES)):
         name = "n" * (most - len(ending)) + ending
         cli(*command, name)
         assert Path(name).stat().st_size
     monkeypatch.setenv(CREDENTIALS, "n" * 251)
-    assert f"… has a name of more than {MAX_NAME} bytes. Another name works" in cli("status", status=2)
+    assert f"… has a name of more than {MAX_NAME_BYTES} bytes. Another name works" in cli("status", status=2)

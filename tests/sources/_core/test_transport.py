@@ -160,7 +160,7 @@ def test_a_company_may_have_its_own_certificate_authority(
         finally:
             client.close()
 
-    with pytest.raises(ConfigurationError, match=r"^vendor /usage: the certificate .*set SSL_CERT_FILE to the PEM file"):
+    with pytest.raises(ConfigurationError, match=r"^vendor /usage: the certificate .*set SSL_CERT_FILE to a PEM file"):
         request()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert request() == {}
