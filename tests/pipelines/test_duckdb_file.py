@@ -98,7 +98,7 @@ def test_refuses_a_name_that_duckdb_or_dbt_would_confuse(
     monkeypatch.setenv(CREDENTIALS, name)
     (line,) = cli(*LOAD, status=2).splitlines()
     assert f"the database file {cli.folder / name} " in line
-    assert line.endswith("Another name works, such as meterhouse.duckdb.")
+    assert line.endswith("Use another name, such as meterhouse.duckdb.")
     assert len(sandbox.requests) == 0
     assert not (cli.folder / name).exists()
 
