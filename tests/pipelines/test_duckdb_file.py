@@ -228,7 +228,7 @@ def test_runs_and_readers_in_a_loop_do_not_fail_each_other(cli: Cli, sandbox: Sa
 @pytest.mark.parametrize("what", ["reads", pytest.param("writes", marks=pytest.mark.thorough)])
 def test_a_run_waits_for_a_process_that_has_the_file_open(cli: Cli, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """It announces the wait, and goes on when the other has closed the file."""
-    monkeypatch.setattr("meterhouse.pipelines.warehouse.duckdb_file.SILENCE", timedelta(0))
+    monkeypatch.setattr("meterhouse.pipelines.warehouse.duckdb_file.ANNOUNCE_AFTER", timedelta(0))
     cli(*LOAD)
     with another_process(what) as other:
         assert other.stdin
@@ -238,7 +238,7 @@ def test_a_run_waits_for_a_process_that_has_the_file_open(cli: Cli, monkeypatch:
 
 def test_commands_that_read_wait_for_a_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run has the file open for writing only for moments, so that a minute suffices."""
-    monkeypatch.setattr("meterhouse.pipelines.warehouse.duckdb_file.SILENCE", timedelta(0))
+    monkeypatch.setattr("meterhouse.pipelines.warehouse.duckdb_file.ANNOUNCE_AFTER", timedelta(0))
     cli(*LOAD)
     with another_process("writes") as other:
         assert other.stdin
@@ -307,7 +307,7 @@ def test_publish_refuses_what_cannot_be_a_copy(cli: Cli, tmp_path: Path) -> None
     assert "is the database itself" in cli("publish", str(copy), status=2)
     copy.unlink()
     for name in ("usage.duckdb", "main.duckdb"):
-        assert "Another name works" in cli("publish", str(tmp_path / name), status=2)
+        assert "Use another name" in cli("publish", str(tmp_path / name), status=2)
     for name in ("missing/published.duckdb", "."):
         assert "cannot be written. Name a file in a folder that exists" in cli("publish", str(tmp_path / name), status=2)
     (tmp_path / "published.duckdb.wal").touch()
@@ -394,4 +394,4 @@ def test_file_names_may_have_255_bytes(cli: Cli, monkeypatch: pytest.MonkeyPatch
         cli(*command, name)
         assert Path(name).stat().st_size
     monkeypatch.setenv(CREDENTIALS, "n" * 251)
-    assert f"… has a name of more than {MAX_NAME_BYTES} bytes. Another name works" in cli("status", status=2)
+    assert f"… has a name of more than {MAX_NAME_BYTES} bytes. Use another name" in cli("status", status=2)
