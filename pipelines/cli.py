@@ -183,7 +183,9 @@ def report(
 def publish(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing one is replaced.")],
     destination: DestinationName = None,
-    wait: Wait = None,
+    wait: Annotated[
+        str | None, typer.Option("--wait", metavar="DURATION", help="How long to wait for a run, e.g. 10m. Default: 1m.")
+    ] = None,
 ) -> None:
     """Copy the DuckDB file for BI tools, as it is between two runs. The copy is read-only."""
     from meterhouse.pipelines.output.console import command_output

@@ -89,7 +89,7 @@ def _credits_left(row: Row) -> str:
         return f"no {unit} left"
     days = round(row["days_left"])
     span = "less than a day" if row["days_left"] < 1 else f"{days} day{'' if days == 1 else 's'}"
-    return f"{f'{remaining:,.2f}'.removesuffix('.00')} {unit} left, enough for {span}"
+    return f"{f'{remaining:,.2f}'.removesuffix('.00')} {unit} left, for {span}"
 
 
 def print_status(status: Status, console: Console) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.output.json_lines import json_text
@@ -22,7 +23,8 @@ Rows = Sequence[Sequence[Any]]
 
 def make_table(title: str, *columns: str) -> Table:
     """An empty table without borders; columns of numbers are aligned to the right."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    heading = Text(title, no_wrap=True, overflow="ignore") if title else None  # a narrow table would wrap it
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for name in columns:
         is_number = name in NUMBERS
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)

@@ -100,9 +100,7 @@ def hold_all(locks: Sequence[RunLock], location: str, wait: timedelta | None, on
             is_waiting = False
             while not lock.acquire():
                 if time.monotonic() >= end:
-                    raise LoadError(
-                        f"another run is using {location}. Run again after it, or wait for it with `--wait 10m`"
-                    )
+                    raise LoadError(f"another run is using {location}. Run again after it, or wait for it with `--wait 10m`")
                 if not is_waiting:
                     on_wait()
                 is_waiting = True

@@ -109,6 +109,7 @@ class _TableRead:
     def partition(self, partition: Partition, place: Place, known: Claimed) -> Iterator[pa.Table]:
         """Reads the windows of a partition, oldest first, and moves its cursor with each."""
         plan = partition.plan
+        stored = self.cursors.get(partition.cursor_key)
         cursor = _cursor(self.cursors, partition)
         loaded = cursor or self._cursor_of_other_time_zone(partition)
         windows = list(plan.windows(cursor, utc_now()))
@@ -119,7 +120,7 @@ class _TableRead:
         for requested, rows, window, fetched_at in self._results(partition, place, windows):
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
-            self._claim(partition, known, rows)
+            self._claim(partition, known, rows, stored)
             result = stamped(rows, self.table, partition, fetched_at)
             self._report_missed(place, plan.missed(loaded, window.start, read_until))
             self.observe(WindowFetched(place, window, rows.num_rows))
@@ -188,12 +189,21 @@ class _TableRead:
                 seen.add(key)
         return rows
 
-    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table) -> None:
-        """Refuses the rows of another account. A partition that is refused is not logged as requested without a result."""
+    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table, stored: dict[str, str] | None) -> None:
+        """Refuses the rows of another account. If the run has read no other rows, it leaves no trace of the partition.
+
+        `stored` is the cursor of earlier runs. A cursor that was moved over empty windows would make the account a loaded
+        one.
+        """
         try:
             self.identities.claim(partition, known, rows)
         except AccountConflict:
             self.requested = [wanted for wanted in self.requested if wanted is not partition]
+            if not any(done.rows for done in self.replaced if done.partition is partition):
+                self.replaced = [done for done in self.replaced if done.partition is not partition]
+                self.cursors.pop(partition.cursor_key, None)
+                if stored is not None:
+                    self.cursors[partition.cursor_key] = stored
             raise
 
     def _cursor_of_other_time_zone(self, partition: Partition) -> Cursor | None:

@@ -259,10 +259,10 @@ def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
     names = ("unit", "date", "remaining", "days_left")
     fill(cli.database, credit_balance_daily=[row | dict(zip(names, balance, strict=True)) for balance in balances])
     assert cli.json("status")["warnings"] == [
-        "credits: reducto acme has 12.50 USD left, enough for 1 day",
+        "credits: reducto acme has 12.50 USD left, for 1 day",
         "credits: reducto acme has no credits left",
-        "credits: reducto acme has 1,500 pages left, enough for 30 days",
-        "credits: reducto acme has 1 second left, enough for less than a day",
+        "credits: reducto acme has 1,500 pages left, for 30 days",
+        "credits: reducto acme has 1 second left, for less than a day",
     ]
 
 

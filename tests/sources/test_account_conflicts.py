@@ -140,6 +140,18 @@ def test_refuses_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, l
 
 
 @pytest.mark.thorough
+def test_a_refused_account_leaves_no_cursor(cli: Cli, sandbox: Sandbox, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The years before the first usage are empty windows. The rename that the error advises works all the same."""
+    load("mathpix", old=key(sandbox, "mathpix"))
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2022-06-06")
+    assert {failure["kind"] for failure in load("mathpix", new=key(sandbox, "mathpix"))} == {"AccountConflict"}
+    assert cli.rows("select distinct account from mathpix.fetched_windows") == [("old",)]
+    cli("rename-account", "mathpix", "old", "new")
+    assert load("mathpix", new=key(sandbox, "mathpix")) == []
+    assert rows(cli, "mathpix").keys() == {"new"}
+
+
+@pytest.mark.thorough
 def test_a_failed_first_run_reserves_no_identity(cli: Cli, sandbox: Sandbox, load: Load) -> None:
     """Under another name, its organisation is loaded."""
     account = key(sandbox, "reducto") | {"org_ids": "org_harbour"}
