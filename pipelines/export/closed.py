@@ -97,6 +97,7 @@ COLUMNS: Mapping[str, Column] = {
 }
 """The columns of the table; the macro `frozen_columns` has the same ones."""
 
+EVENT = list(COLUMNS).index("event")
 BUCKET_COLUMNS = slice(0, 6)
 """The columns that identify a bucket or period."""
 
@@ -109,7 +110,7 @@ def export_closed(destination: Destination, file: Path) -> int:
         NotBuilt: the models were never built.
         LoadError: the destination cannot be read, or the file cannot be written.
     """
-    require_replaceable(file)
+    require_replaceable(file, destination.file)
     rows = _stored(destination)
     with replacing(file) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -209,8 +210,11 @@ def _by_bucket(rows: Sequence[Row]) -> dict[Row, set[Row]]:
 
 
 def _missing(file: Path, given: Mapping[Row, int], stored: Sequence[Row], location: str) -> list[Row]:
-    """The given rows that are not stored. The events of a bucket must continue those that are stored, or be among them."""
-    known = _by_bucket(stored)
+    """The given rows that are not stored. The events of a bucket must continue those that are stored, or be among them.
+
+    That an invoice differs closes nothing, so such a stored event contradicts no file.
+    """
+    known = _by_bucket([row for row in stored if row[EVENT] != "differs"])
     for bucket, rows in _by_bucket(list(given)).items():
         there = known.get(bucket, set())
         if (new := rows - there) and there - rows:

@@ -40,7 +40,7 @@ def export_focus(
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:
         raise ConfigurationError(f"FOCUS 1.2 has no dataset {dataset}", hint="Use --version 1.4.")
     write = _write_csv if (file_format or _format_of(file)) is Format.CSV else _write_parquet
-    require_replaceable(file)
+    require_replaceable(file, destination.file)
     view = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
     sql = f"select * from {view}"  # noqa: S608 - the name of one of our views
     with (

@@ -15,7 +15,7 @@ def write_report(destination: Destination, file: Path) -> int:
         ConfigurationError: `file` cannot be a file.
         LoadError: the marts cannot be read, or the file cannot be written.
     """
-    require_replaceable(file)
+    require_replaceable(file, destination.file)
     with destination.reader() as reader:
         data = read_report_data(reader.rows, Path(destination.location).name)
     content = render(data).encode()

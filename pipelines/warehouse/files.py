@@ -13,11 +13,12 @@ from meterhouse.sources._core.errors import ConfigurationError
 READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
-def require_replaceable(file: Path) -> None:
+def require_replaceable(file: Path, database: Path | None = None) -> None:
     """Checks, before the content is made, that `file` may become a file.
 
     Raises:
-        ConfigurationError: it is a folder or a device, its folder does not exist, or its name is too long.
+        ConfigurationError: it is a folder or a device, its folder does not exist, or its name is too long; or it is the
+            `database`, or a file that belongs to it.
     """
     try:
         is_possible = (not file.exists() or file.is_file()) and file.absolute().parent.is_dir()
@@ -26,6 +27,11 @@ def require_replaceable(file: Path) -> None:
         raise ConfigurationError(f"{name} cannot be written ({error.strerror})", hint="Name another file.") from None
     if not is_possible:
         raise ConfigurationError(f"{file} cannot be written", hint="Name a file in a folder that exists.")
+    if database is not None:
+        own = database.resolve()
+        is_same = file.exists() and own.exists() and file.samefile(own)
+        if is_same or file.resolve() in {own, *(own.with_name(f"{own.name}.{ending}") for ending in ("wal", "lock"))}:
+            raise ConfigurationError(f"{file} belongs to the database", hint="Name another file.")
 
 
 @contextmanager

@@ -166,7 +166,7 @@ class BucketLease(Lease):
             file_system, folder = self._folder()
             file_system.invalidate_cache()
             for path in file_system.ls(folder, detail=False) if file_system.exists(folder) else ():
-                with suppress(FileNotFoundError):  # deleted since
+                with suppress(FileNotFoundError, ValueError):  # deleted since, or no lease
                     leases[path.rpartition("/")[2]] = int(file_system.cat_file(path))
         return leases
 

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,13 +49,10 @@ def publish(
 
 
 def _require_target(destination: DuckDBDestination, file: Path) -> None:
-    require_replaceable(file)
+    require_replaceable(file, destination.file)
     require_usable_name(file.absolute())
     if not destination.exists():
         raise NotBuilt(f"there is no database {destination.location}")
-    with suppress(FileNotFoundError):
-        if file.samefile(destination.file):
-            raise ConfigurationError(f"{file} is the database itself", hint="Name another file.")
     wal = file.with_name(f"{file.name}.wal")
     if wal.exists():
         raise ConfigurationError(

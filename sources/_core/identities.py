@@ -127,7 +127,7 @@ class Identities:
             return self._error(
                 f"the accounts {other} and {account} both report {identity}, so its usage would count twice; no further "
                 f"rows of {account} are loaded",
-                f"Remove one of the two accounts, or remove {identity} from the settings of one.",
+                f"Remove {account}, or {identity} from its settings: what {other} has loaded stays with {other}.",
             )
         return self._error(
             f"the account {account} reports {identity}, whose usage is loaded as the account {other}; it would count twice",

@@ -71,7 +71,9 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         accounts = {partition.account for partition in partitions}
         identities = Identities(table, accounts, dlt.current.source_state().setdefault(IDENTITIES, {}))
         read = _TableRead(table, observe, cursors, identities)
-        yield from in_thread_pool(read.partitions(partitions))
+        # Accounts that were loaded before come first: a new account cannot take away what identifies them.
+        loaded = {key.partition(SEPARATOR)[0] for key in cursors}
+        yield from in_thread_pool(read.partitions(sorted(partitions, key=lambda each: each.account not in loaded)))
         if read.replaced:
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
         if read.requested:

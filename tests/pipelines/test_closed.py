@@ -18,6 +18,7 @@ from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.pipelines.closed import PERIOD, USAGE, comes_back, write
+from tests.pipelines.report.marts import fill
 from tests.pipelines.transform.warehouse import build_selected
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\nmathpix,{},acme,,,\n"
@@ -126,6 +127,16 @@ def test_refuses_a_row_that_it_cannot_read(cli: Cli, changed: dict[str, str], me
     write([PERIOD | changed, USAGE])
     assert message in " ".join(cli("import", "closed", "closed.csv", status=2).split())
     assert not cli.database.exists()
+
+
+@pytest.mark.parametrize("name", ["meterhouse.duckdb", "meterhouse.duckdb.wal", "./meterhouse.duckdb.lock"])
+def test_an_export_never_replaces_the_database(cli: Cli, name: str) -> None:
+    """Nor a file that belongs to it; the same holds for FOCUS and the report."""
+    fill(cli.database)
+    before = cli.database.read_bytes()
+    for command in (("export", "closed", name), ("export", "focus", name, "--format", "csv"), ("report", "-o", name)):
+        assert "belongs to the database" in cli(*command, status=2), command
+    assert cli.database.read_bytes() == before
 
 
 def test_refuses_files_that_are_no_exports(cli: Cli) -> None:

@@ -304,7 +304,7 @@ def test_publish_refuses_what_cannot_be_a_copy(cli: Cli, tmp_path: Path) -> None
     assert "there is no database" in cli("publish", str(copy), status=1)
     cli(*LOAD)
     copy.symlink_to(cli.database)
-    assert "is the database itself" in cli("publish", str(copy), status=2)
+    assert "belongs to the database" in cli("publish", str(copy), status=2)
     copy.unlink()
     for name in ("usage.duckdb", "main.duckdb"):
         assert "Use another name" in cli("publish", str(tmp_path / name), status=2)

@@ -198,6 +198,11 @@ CORRECTED = [
     invoice("may", "2026-06-01", "2026-07-01", "15"),
     invoice("zero", "2026-03-01", "2026-04-01", "15"),
 ]
+REOPENED = """
+    insert into usage_intermediate.int_usage__frozen
+    select * replace ('reopened' as event, closed_at + interval '1 second' as closed_at)
+    from usage_intermediate.int_usage__frozen where account = 'early' and timespan = 'period' and event = 'closed'
+"""
 LATER = [restate("sealed", "2026-01-10", 1_003_000)]
 
 
@@ -255,6 +260,7 @@ def builds(scratch: Path) -> Builds:
         builds.step("later", *LATER)
         builds.step("off", restate("early", "2026-01-10", 1_100), scopix_enabled=False)
         builds.step("on")
+        builds.step("reopened", REOPENED)
     return builds
 
 
@@ -328,6 +334,9 @@ def test_an_invoice_that_differs_closes_a_day_later(builds: Builds) -> None:
     for step in ("restated", "re-rated", "corrected", "later"):
         assert builds.costs[step]["early"] == {(JANUARY, None): d("5")}, step
     assert builds.costs["on"]["early"] == {(JANUARY, None): d("5"), (FEBRUARY, "Correction"): d("0.5")}
+    assert builds.costs["reopened"]["early"] == {(JANUARY, None): d("5.5")}
+    closed = "select count(*) from usage_intermediate.int_usage__frozen where account = 'early' and event = 'closed'"
+    assert builds.warehouse.query(f"{closed} and timespan = 'period'") == [(2,)]  # the next build has closed it again
 
 
 def test_an_invoice_closes_the_days_of_its_period(builds: Builds) -> None:

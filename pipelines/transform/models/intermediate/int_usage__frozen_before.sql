@@ -39,6 +39,7 @@ undone as (
     where
         (
             events.timespan = 'period'
+            and events.event <> 'differs' -- the next build closes the period again
             and events.period_start >= reopened.period_start
             and events.period_end <= reopened.period_end
         )
