@@ -59,6 +59,7 @@ def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination
     with writing:
         pipeline.normalize()
         with destination.hold_open():
+            destination.require_exclusive()
             loaded = pipeline.load(raise_on_failed_jobs=True)
             destination.require_loaded(pipeline, loaded.loads_ids)
             destination.drop_staging(pipeline)

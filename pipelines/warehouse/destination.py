@@ -45,6 +45,7 @@ class Destination:
     dlt_destination: Any
     on_wait: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False, repr=False)
     """Called when a command begins to wait for another process."""
+    _locks: list[RunLock] = field(default_factory=list, init=False, repr=False, compare=False)
 
     has_models: ClassVar[bool] = False
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""
@@ -110,8 +111,18 @@ class Destination:
         Raises:
             LoadError: another run is at work and does not end within `wait`, or a lock cannot be taken.
         """
-        with hold_all(self.run_locks(), self.location, wait, on_wait):
+        self._locks = self.run_locks()
+        with hold_all(self._locks, self.location, wait, on_wait):
             yield
+
+    def require_exclusive(self) -> None:
+        """Checks, before a load, that the run still holds its locks.
+
+        Raises:
+            LoadError: one has expired.
+        """
+        for lock in self._locks:
+            lock.require_held()
 
     def exists(self) -> bool:
         """False if the database does not exist yet, so that opening it would create it."""

@@ -38,6 +38,7 @@ class Lease(RunLock):
 
     def __init__(self, location: str) -> None:
         self.location, self.owner = location, secrets.token_hex(8)
+        self._expires_at = 0
         self._stop = threading.Event()
         self._renewal: threading.Thread | None = None
 
@@ -50,7 +51,7 @@ class Lease(RunLock):
         if self.others(_now()):
             return False
         time.sleep(random.random() / 2)  # noqa: S311 - keeps two runs from withdrawing for ever
-        self.write(_now() + LIFETIME)
+        self._extend()
         if self.others(_now()):
             self.delete()
             return False
@@ -68,10 +69,25 @@ class Lease(RunLock):
             with suppress(LoadError):  # it expires
                 self.delete()
 
+    def require_held(self) -> None:
+        """Checks that the lease has not expired: another run takes an expired one.
+
+        Raises:
+            LoadError: it has expired, because it could not be renewed in time.
+        """
+        if _now() >= self._expires_at:
+            raise LoadError(f"{self.location}: the lease of this run expired, so another run may be at work. Run again")
+
+    def _extend(self) -> None:
+        expires_at = _now() + LIFETIME
+        self.write(expires_at)
+        self._expires_at = expires_at
+
     def _renew(self) -> None:
         while not self._stop.wait(RENEWAL_INTERVAL):
             with suppress(LoadError):  # the lease holds until the next attempt
-                self.write(_now() + LIFETIME)
+                self.require_held()  # a process that was suspended may have lost it
+                self._extend()
 
     @abstractmethod
     def others(self, now: int) -> bool:

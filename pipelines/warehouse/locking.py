@@ -32,6 +32,13 @@ class RunLock(ABC):
     def release(self) -> None:
         """Releases the lock, if this run holds it."""
 
+    def require_held(self) -> None:  # noqa: B027 - most locks cannot be lost
+        """Checks that this run still holds the lock.
+
+        Raises:
+            LoadError: it has expired, and another run may have taken it.
+        """
+
 
 class FileLock(RunLock):
     """An operating-system lock on a file. Release keeps the file; acquire creates its folder."""

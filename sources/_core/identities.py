@@ -36,6 +36,8 @@ class Identities:
     table: Table
     accounts: Collection[str]
     """The configured accounts that load the table."""
+    resources: Collection[str] = ()
+    """The resources that the run loads."""
     reported: Reported = field(default_factory=dict)
 
     def check_partition(self, partition: Partition, resolved_columns: Collection[str]) -> Claimed:
@@ -50,7 +52,9 @@ class Identities:
         claimed: dict[str, Collection[str]] = {
             name: [partition.fixed_columns[name]] for name in self._columns if name in partition.fixed_columns
         }
-        if partition.identify is not None and {*self.accounts, *self.reported} - {partition.account}:
+        has_others = bool({*self.accounts, *self.reported} - {partition.account})
+        is_identified = partition.account in self.reported or partition.identified_by in self.resources
+        if partition.identify is not None and (has_others or not is_identified):
             claimed |= partition.identify()
         with _CLAIMING:
             self._require_no_other(partition.account, claimed)
@@ -74,6 +78,8 @@ class Identities:
             for claimed in (known, found):
                 self._require_no_other(partition.account, claimed)
             self._require_not_moved(partition.account, found)
+            if known:  # they need not be requested again
+                self.reported.setdefault(partition.account, {})
             for claimed in (known, found):
                 for column, values in claimed.items():
                     if texts := set(filter(None, values)):

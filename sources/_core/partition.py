@@ -42,7 +42,8 @@ class Partition:
         resolve_columns: requests fixed columns that only the API knows. It must refuse every value that is not a plain
             identifier, because the values become SQL.
         identify: requests the values that identify the account, by column; see `identities`. Called if the source has, or
-            had, another account.
+            had, another account, or if nothing has identified this one.
+        identified_by: the resource whose rows identify the account, too.
         estimate: receives the windows that a run will request. All tables of a source estimate, one after the other,
             before the first one fetches, so that the source can announce the total duration.
     """
@@ -54,6 +55,7 @@ class Partition:
     resolve_columns: Callable[[], Mapping[str, str]] | None = None
     estimate: Callable[[Sequence[Window]], None] | None = None
     identify: Callable[[], Mapping[str, Collection[str]]] | None = None
+    identified_by: str = ""
 
     def __post_init__(self) -> None:
         for name, value in self.fixed_columns.items():

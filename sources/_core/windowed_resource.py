@@ -69,7 +69,8 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
             _estimate(table, partitions, cursors, observe)
             yield NEXT_RESOURCE
         accounts = {partition.account for partition in partitions}
-        identities = Identities(table, accounts, dlt.current.source_state().setdefault(IDENTITIES, {}))
+        resources = dlt.current.source().selected_resources.keys()
+        identities = Identities(table, accounts, resources, dlt.current.source_state().setdefault(IDENTITIES, {}))
         read = _TableRead(table, observe, cursors, identities)
         # Accounts that were loaded before come first: a new account cannot take away what identifies them.
         loaded = {key.partition(SEPARATOR)[0] for key in cursors}

@@ -143,6 +143,7 @@ def scopix_source(
                 columns,
                 estimate=partial(estimate, client, table=table) if estimate else None,
                 identify=partial(reader.identify, client, tenant_id=tenants[account]),
+                identified_by=tables.USAGE_EVENTS.name,
             )
             for account, client in clients.items()
             for plan, columns in (slices(account) if callable(slices) else slices)

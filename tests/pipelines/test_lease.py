@@ -66,6 +66,20 @@ def test_the_lease_of_a_killed_run_expires(new_lease: NewLease, clock: time_mach
     second.release()
 
 
+def test_a_run_that_has_lost_its_lease_loads_nothing_more(new_lease: NewLease, clock: time_machine.Traveller) -> None:
+    """It was suspended, or could not reach the destination for two minutes, so another run has begun."""
+    first, second = new_lease(), new_lease()
+    assert first.acquire()
+    first.require_held()
+    clock.shift(timedelta(seconds=lease.LIFETIME + 1))
+    assert second.acquire()
+    with pytest.raises(LoadError, match="the lease of this run expired"):
+        first.require_held()
+    second.require_held()
+    for run in (first, second):
+        run.release()
+
+
 def test_a_working_run_renews_its_lease(
     new_lease: NewLease, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +87,6 @@ def test_a_working_run_renews_its_lease(
     first, second, renewed = new_lease(), new_lease(), threading.Event()
     monkeypatch.setattr(lease, "RENEWAL_INTERVAL", 0.01)
     assert first.acquire()
-    clock.shift(timedelta(seconds=lease.LIFETIME * 5))
     write = first.write
 
     def announce(expires_at: int) -> None:
@@ -81,8 +94,12 @@ def test_a_working_run_renews_its_lease(
         renewed.set()
 
     monkeypatch.setattr(first, "write", announce)
-    assert renewed.wait(10)
+    for _ in range(3):
+        clock.shift(timedelta(seconds=lease.LIFETIME - 1))
+        renewed.clear()
+        assert renewed.wait(10)
     assert not second.acquire()
+    first.require_held()
     first.release()
 
 

@@ -140,6 +140,18 @@ def test_refuses_one_organisation_in_two_spellings(cli: Cli, sandbox: Sandbox, l
 
 
 @pytest.mark.thorough
+def test_refuses_a_renamed_account_whose_tables_do_not_identify_it(
+    cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scopix's days name neither tenant nor key, so the first run of an account requests its newest events."""
+    for name, status in (("old", 0), ("new", 1)):
+        monkeypatch.setenv("SOURCES__SCOPIX__ACCOUNTS", json.dumps({name: key(sandbox, "scopix")}))
+        cli("run", "scopix.usage_daily", "--no-models", status=status)
+    assert "`meterhouse rename-account scopix old new`" in " ".join(cli.output.split())
+    assert cli.rows("select distinct account from scopix.usage_daily") == [("old",)]
+
+
+@pytest.mark.thorough
 def test_a_refused_account_leaves_no_cursor(cli: Cli, sandbox: Sandbox, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """The years before the first usage are empty windows. The rename that the error advises works all the same."""
     load("mathpix", old=key(sandbox, "mathpix"))
