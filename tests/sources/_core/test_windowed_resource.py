@@ -366,6 +366,19 @@ def test_moved_windows_store_no_new_schema(database: Database, clock: time_machi
     assert database.rows("select count(*) from vendor._dlt_version") == [(1,)]
 
 
+def test_accounts_that_were_loaded_before_are_read_first(database: Database) -> None:
+    """So a new account, whatever its place in the configuration, cannot take away what identifies them."""
+    database.run(Partition("b", plan("03-19"), whole))
+    read: list[str] = []
+    resource = windowed_resource(
+        TABLE,
+        [Partition(name, plan("03-19"), whole) for name in ("a", "b")],
+        observer=lambda event: read.append(event.place.account) if isinstance(event, WindowRequested) else None,
+    )
+    database.pipeline().run(resource)
+    assert list(dict.fromkeys(read)) == ["b", "a"]
+
+
 def test_reports_only_stored_windows_as_fetched(database: Database) -> None:
     """Neither a window without data nor one with rejected rows is reported."""
     outside = Partition("a", plan("03-19"), lambda window: FetchResult(usage(Window(at("01-01"), at("01-02"))), window))
