@@ -6,6 +6,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
+from meterhouse.sources._core.errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -39,3 +41,13 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     }
 )
 """By name, in the order in which lists and reports show them."""
+
+
+def require_provider(name: str) -> None:
+    """Checks that a provider of this name is registered.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if name not in PROVIDERS:
+        raise ConfigurationError(f"there is no provider {name}", hint=f"Name one of {', '.join(PROVIDERS)}.")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
+from meterhouse.pipelines.warehouse.query import insert_statement
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -98,6 +99,8 @@ COLUMNS: Mapping[str, Column] = {
 """The columns of the table; the macro `frozen_columns` has the same ones."""
 
 EVENT = list(COLUMNS).index("event")
+"""The position of the event in a row."""
+
 BUCKET_COLUMNS = slice(0, 6)
 """The columns that identify a bucket or period."""
 
@@ -234,7 +237,4 @@ def _inserts(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Any]]]:
     columns = ", ".join(f"{name} {column.type}" for name, column in COLUMNS.items())
     yield f"create table if not exists {TABLE} ({columns})", ()
     for first in range(0, len(rows), ROWS_PER_INSERT):
-        chunk = rows[first : first + ROWS_PER_INSERT]
-        markers = ", ".join([f"({', '.join(['%s'] * len(COLUMNS))})"] * len(chunk))
-        values = [value for row in chunk for value in row]
-        yield f"insert into {TABLE} ({', '.join(COLUMNS)}) values {markers}", values  # noqa: S608
+        yield insert_statement(TABLE, list(COLUMNS), rows[first : first + ROWS_PER_INSERT])

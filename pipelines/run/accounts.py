@@ -1,6 +1,5 @@
 """Renames an account in everything that a destination stores of it."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ from meterhouse.sources._core.config.accounts import is_account_name
 from meterhouse.sources._core.dlt_compat import state_columns, stored_state
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS
+from meterhouse.sources._core.nearest import nearest_name
 from meterhouse.sources._core.state import accounts_in
 from meterhouse.sources._core.state import rename_account as rename_in_state
-from meterhouse.sources.registry import PROVIDERS
+from meterhouse.sources.registry import PROVIDERS, require_provider
 
 FROZEN = ("usage_intermediate", "int_usage__frozen")
 """The schema and table of closed quantities. All other models are rebuilt."""
@@ -33,8 +33,7 @@ def rename_account(destination: Destination, provider: str, old: str, new: str) 
             destination has no transactions.
         LoadError: the destination cannot be read or written, or a run is using it; then nothing has changed.
     """
-    if provider not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
+    require_provider(provider)
     if not is_account_name(new):
         raise ConfigurationError(
             "the new name is not a valid account name", hint="Use letters, digits, space and . _ @ : - (63 at most)."
@@ -99,8 +98,7 @@ def _loaded_accounts(
 
 def _require_renamable(accounts: set[str], provider: str, old: str, new: str) -> None:
     if old not in accounts:
-        near = difflib.get_close_matches(old.casefold(), {name.casefold(): name for name in accounts}, 1, 0.6)
-        nearest = next((name for name in sorted(accounts) if near and name.casefold() == near[0]), None)
+        nearest = nearest_name(old, accounts)
         raise ConfigurationError(
             f"no row of {provider} has the account {old}",
             hint=f"Did you mean {nearest}?" if nearest else f"Loaded accounts: {', '.join(sorted(accounts)) or 'none'}.",

@@ -9,7 +9,7 @@ from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.query import queries
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
-from meterhouse.sources.registry import PROVIDERS
+from meterhouse.sources.registry import require_provider
 
 LATE = timedelta(days=31)
 """How long after its end a period is closed in the usual course: invoices arrive in the month after."""
@@ -94,8 +94,7 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
         ConfigurationError: the provider, the account or the month is unknown, or the month is not closed.
         LoadError: the destination cannot be read or written, or a run is using it.
     """
-    if provider not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {provider}", hint=f"Name one of {', '.join(PROVIDERS)}.")
+    require_provider(provider)
     first = _first_day(month)
     with destination.exclusive_run(), destination.hold_open():
         closed = [period for period in closed_periods(destination) if period.provider == provider]

@@ -16,7 +16,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
-from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, translated_errors
+from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, insert_statement, translated_errors
 from meterhouse.sources.registry import PROVIDERS
 
 SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
@@ -208,9 +208,8 @@ class Destination:
         """
         with self.reader(dataset) as reader:
             name = reader.table_name(dataset, table)
-        markers = ", ".join(f"({', '.join(['%s'] * rows.num_columns)})" for _ in range(rows.num_rows))
-        values = [value for row in rows.to_pylist() for value in row.values()]
-        self.execute(f"insert into {name} ({', '.join(rows.column_names)}) values {markers}", *values)  # noqa: S608
+        sql, values = insert_statement(name, rows.column_names, [tuple(row.values()) for row in rows.to_pylist()])
+        self.execute(sql, *values)
 
     def execute_in_transaction(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
         """Runs statements, each with its parameters, in one transaction.

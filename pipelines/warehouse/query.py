@@ -108,6 +108,13 @@ class SqlClientReader(Reader):
             yield cursor
 
 
+def insert_statement(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+    """One INSERT of all rows, and its parameters; `table` is qualified and quoted."""
+    row = f"({', '.join(['%s'] * len(columns))})"
+    sql = f"insert into {table} ({', '.join(columns)}) values {', '.join([row] * len(rows))}"  # noqa: S608
+    return sql, [value for values in rows for value in values]
+
+
 @contextmanager
 def translated_errors(location: str) -> Iterator[None]:
     """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause."""

@@ -1,7 +1,8 @@
 """Checks that names in billing tables refer to something: a price of a misspelled billing account would have no effect."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from meterhouse.sources._core.nearest import nearest_name
 
 from .errors import RowError
 from .rows import Row
@@ -64,7 +65,6 @@ def _check_billing_accounts(rows: Sequence[Row], payers: Mapping[str, set[str]])
 
 def _nearest(name: str, known: Collection[str]) -> str:
     """A hint: the most similar name, compared without case, or all known names."""
-    folded = {other.casefold(): other for other in sorted(known)}
-    if near := difflib.get_close_matches(name.casefold(), folded, 1, 0.6):
-        return f"did you mean {folded[near[0]]!r}?"
+    if near := nearest_name(name, known):
+        return f"did you mean {near!r}?"
     return f"known: {', '.join(map(repr, sorted(known))) or 'none'}"

@@ -37,7 +37,7 @@ def open_client(url: str, **options: Any) -> httpx.Client:
     if address.scheme == "https":
         certificates = _certificates(*(os.environ.get(name, "") for name in CERTIFICATES))
     else:
-        certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts nobody; reading certificates takes 50 ms
+        certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts no authority; reading certificates takes 50 ms
     proxy = None if is_loopback(address.host) else _proxy(address, certificates)
     return enforce_deadlines(
         httpx.Client(verify=certificates, proxy=proxy, trust_env=False, follow_redirects=False, **options)
@@ -54,7 +54,7 @@ def _certificates(file: str, folder: str) -> ssl.SSLContext:
         return httpx.create_ssl_context()
     variable = CERTIFICATES[0] if file else CERTIFICATES[1]
     hint = f"Set {variable} to an existing {'PEM file' if file else 'folder'} with certificates, or remove it."
-    # OpenSSL ignores folders that do not exist. Then it would trust nobody, and no request would succeed.
+    # OpenSSL ignores folders that do not exist. Then it would trust no authority, and every request would fail.
     if not file and not any(part and Path(part).is_dir() for part in folder.split(os.pathsep)):
         raise ConfigurationError(f"{variable} names no existing folder", hint=hint)
     try:
