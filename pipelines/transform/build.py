@@ -12,7 +12,7 @@ from typing import Any
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
-from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+from meterhouse.pipelines.transform.dbt_compat import lean_dbt
 from meterhouse.pipelines.transform.digests import project_digest
 from meterhouse.pipelines.transform.environment import require_neutral_environment
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -104,7 +104,7 @@ def build(
             on_node(getattr(getattr(event, "data", None), "name", ""))
 
     try:
-        with _environment(destination.dbt_variables()), without_debug_events():
+        with _environment(destination.dbt_variables()), lean_dbt():
             result = dbtRunner(callbacks=[on_dbt_event]).invoke(arguments)
     finally:
         _release(destination)
