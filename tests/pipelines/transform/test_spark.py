@@ -83,16 +83,16 @@ def drawn_scenarios() -> list[Scenario]:
 
 
 def many_packs() -> Scenario:
-    """An account with more packs of credits than the analyzer of Spark accepts turns by default."""
+    """An account with more packs of credits than the analyzer of Spark accepts turns, unless the model allows more."""
     start, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     uses = [
         Use("reducto", "stocked", "credits", start + timedelta(days=day), start + timedelta(days=day + 1), Decimal("41.5"))
         for day in range(60)
     ]
     packs = [
-        Grant("reducto", "stocked", f"pack{number}", "purchased", "credit", Decimal(90), start.date(),
+        Grant("reducto", "stocked", f"pack{number}", "purchased", "credit", Decimal(170), start.date(),
               start.date() + timedelta(days=20 + number), None, None, Decimal("10.01"), "USD")
-        for number in range(21)
+        for number in range(11)
     ]  # fmt: skip
     return Scenario([Account("reducto", "stocked", "stocked", "UTC", None, start, end)], uses, [], packs, [])
 
