@@ -136,10 +136,9 @@ class PostgresReader(SqlClientReader):
         A superuser also takes a role that may only read, because such a transaction still allows functions that reload the
         server's configuration, end other sessions, or write files on the server.
         """
-        connection = self._client.native_connection
-        connection.set_session(readonly=True, autocommit=False)
+        super().isolate()
         if (
             self.rows("select 1 from pg_roles where rolname = current_user and rolsuper")
-            and connection.server_version >= 140000
+            and self._client.native_connection.server_version >= 140000
         ):
             self.tuples("set local role pg_read_all_data")

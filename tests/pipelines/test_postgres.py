@@ -428,6 +428,24 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
     assert value(postgres, "count(*) from pg_largeobject_metadata") == 0
 
 
+def test_query_changes_nothing_on_redshift(
+    postgres: Warehouse, cli: Cli, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only transaction, as Redshift's BEGIN documents it; dlt's client of Redshift uses PostgreSQL's driver."""
+    monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
+    postgres.execute(
+        [
+            "create table public.kept as select 1 as a",
+            "create function public.wipe() returns int language sql as 'delete from public.kept returning a'",
+        ]
+    )
+    query = ("--destination", "redshift", "--csv")
+    assert cli("query", "select a from public.kept", *query).split() == ["a", "1"]
+    assert "read-only transaction" in cli("query", "select public.wipe()", *query, status=2)
+    assert value(postgres, "count(*) from public.kept") == 1
+    postgres.execute(["drop function public.wipe", "drop table public.kept"])
+
+
 @pytest.fixture
 def reporter(postgres: Warehouse) -> Iterator[Any]:
     """A session of a BI tool."""
