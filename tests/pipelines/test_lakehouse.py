@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import duckdb
 import pytest
 import time_machine
 from deltalake import DeltaTable
+from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse import resolve
@@ -135,6 +138,30 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
     cli(*run, "--clear-billing")
     assert not in_delta(lake)["billing.fees"]
     cli(*run)
+
+
+@pytest.mark.parametrize("providers", [("reducto",)])
+def test_the_log_of_windows_is_written_last(cli: Cli, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever table a load fails at, the log has no row of that load, although other engines cannot read dlt's record."""
+    monkeypatch.delenv("SOURCES__BILLING__FEES")
+    tables = ["usage_by_api_key", "usage_by_product"]
+    run = ("run", *(f"reducto.{table}" for table in tables), "--no-models", "--destination", "filesystem")
+    write, failing = DeltaLoadFilesystemJob.run, ""
+
+    def fail(job: DeltaLoadFilesystemJob) -> None:
+        if job._parsed_file_name.table_name == failing:
+            time.sleep(0.3)  # the other tables are written meanwhile
+            raise DestinationTerminalException("no space left on device")
+        write(job)
+
+    monkeypatch.setattr(DeltaLoadFilesystemJob, "run", fail)
+    for failing in tables:
+        (written,) = {*tables} - {failing}
+        with time_machine.travel(NOW):
+            assert "no space left on device" in cli(*run, status=1)
+        found = in_delta(lake)
+        assert found[f"reducto.{written}"]
+        assert not found.get("reducto.fetched_windows")
 
 
 def test_locks_a_folder_under_all_its_names(cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
