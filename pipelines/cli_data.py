@@ -23,14 +23,15 @@ def reopen(
     """Reopen a closed month: the next build closes it again, with the quantities loaded by then."""
     from meterhouse.pipelines.output.check_summary import closed_as_dict
     from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.run.closing import closed_lines
     from meterhouse.pipelines.run.closing import reopen as reopen_month
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("reopen", as_json=as_json) as out:
         opened = reopen_month(resolve_destination(destination), provider, account, month)
         out.print_object({"status": "ok", "reopened": [closed_as_dict(period) for period in opened]})
-        for period in opened:
-            out.print(f"reopened  {period}")
+        for line in closed_lines(opened):
+            out.print(f"reopened  {line}")
         out.print("the next `meterhouse run` or `meterhouse models` computes the month from the current quantities")
 
 
