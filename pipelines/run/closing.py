@@ -57,7 +57,7 @@ class WaitingInvoice:
 
 
 def closed_lines(periods: Sequence[ClosedPeriod]) -> list[str]:
-    """The closed periods as text: a line for each provider, account, period and invoice, with the meters unless it is all."""
+    """The closed periods as text: a line for each provider, account, period and invoice, with its meters if not all."""
     lines: dict[tuple[str, str, str, str | None], list[ClosedPeriod]] = {}
     for period in periods:
         lines.setdefault((period.provider, period.account, period.period, period.invoice_id), []).append(period)

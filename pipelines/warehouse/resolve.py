@@ -16,6 +16,7 @@ from fsspec import get_filesystem_class
 from meterhouse.pipelines.warehouse.destination import Destination, public_location
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.duckdb_file import require_usable_name
+from meterhouse.pipelines.warehouse.installation import install
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials
 from meterhouse.pipelines.warehouse.staging import own_staging_layout
@@ -90,7 +91,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             return PostgresDestination(name, kind, location, dlt_destination)
         case "filesystem" if find_spec("deltalake") is None:
             raise ConfigurationError(
-                "files are written as Delta tables, and deltalake is not installed", hint="pip install 'meterhouse[delta]'."
+                "files are written as Delta tables, and deltalake is not installed", hint=f"{install('delta')}."
             )
         case "filesystem":
             _require_protocol(name, configuration.protocol)

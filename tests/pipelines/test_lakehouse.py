@@ -1,5 +1,6 @@
 """Delta tables in a folder: they hold what DuckDB holds, and a window replaces a window."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -39,8 +40,7 @@ def lake(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
     """The folder of dlt's filesystem destination; billing fees are configured, too."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
-    fees = (TOP / "sources/billing/templates/fees.csv").read_text()
-    (cli.folder / "fees.csv").write_text(fees.replace("reducto,acme,", "reducto,default,"))
+    shutil.copy(TOP / "sources/billing/templates/fees.csv", cli.folder)
     monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-12")
@@ -199,6 +199,6 @@ def test_refuses_what_files_cannot_do_before_any_request(
     monkeypatch.setattr(resolve, "find_spec", {}.get)
     output = cli("run", "--no-models", "--destination", "filesystem", status=2)
     assert "deltalake is not installed" in output
-    assert "meterhouse[delta]" in output
+    assert "[delta]'" in output
     assert len(sandbox.requests) == 0
     assert not lake.exists()

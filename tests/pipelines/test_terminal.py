@@ -7,7 +7,7 @@ import io
 import json
 import re
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -260,7 +260,7 @@ def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli)
     costs = {"unpriced": 0, "charged": 350, "idle": 0, "priced again": 0}
     fill(
         cli.database,
-        data_freshness=[{"last_fetched_at": datetime(2026, 5, 20, 10), "status": "fresh"}],
+        data_freshness=[{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
         cost_forecast_monthly=[
             {"provider": "reducto", "account": name, "billing_month": month, "currency": "USD", "cost_to_date": cost}
             for name, cost in costs.items()
@@ -412,7 +412,10 @@ def test_ui_starts_harlequin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(cli.database)
     monkeypatch.setattr(user_query, "find_spec", lambda _: None)
     monkeypatch.setattr(user_query, "which", lambda _: None)
-    assert "pip install 'meterhouse[ui]'" in cli("ui", status=2)
+    # meterhouse is in no package index: pip needs the folder that it was installed from.
+    hint = re.search(r"pip install '(.*)\[ui\]'", " ".join(cli("ui", status=2).split()))
+    assert hint
+    assert hint[1] == "/path/to/meterhouse" or Path(hint[1]).exists()
     client = cli.folder / "harlequin"
     client.write_text('#!/bin/sh\necho "$@" > arguments\nexit 3\n')
     client.chmod(0o755)
