@@ -97,19 +97,18 @@ def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[R
 def rows_of_renamed_account(destination: Destination, provider: str, old: str, new: str) -> tuple[RowError, ...]:
     """The rows of the user's billing data that still name `old`, an account that was renamed to `new`.
 
-    Raises:
-        LoadError: a configured table of the destination cannot be read.
+    None if the data cannot be read: the next run says so, and the account is renamed already.
     """
     configured = configured_billing()
-    known = dict(known_accounts(destination, ()))
-    known[provider] = {*known.get(provider, ()), new} - {old}
     try:
+        known = dict(known_accounts(destination, ()))
+        known[provider] = {*known.get(provider, ()), new} - {old}
         if configured:
             _read(destination, configured, known)
     except InvalidBillingFiles as invalid:
         return tuple(error for error in invalid.errors if error.column in {"account", "billing_account"})
-    except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
-        raise LoadError(f"{BILLING}: {describe_error(error, destination.location)}") from None
+    except Exception:  # noqa: BLE001 - reading a table of the destination may fail in many ways
+        return ()
     return ()
 
 

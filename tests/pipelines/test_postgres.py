@@ -14,6 +14,7 @@ from urllib.parse import quote
 import dlt
 import pytest
 import time_machine
+from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from meterhouse.pipelines.run.load import load_one
@@ -256,6 +257,20 @@ def test_runs_that_have_lost_their_lock_do_not_mix_their_rows(postgres: Warehous
     schemas = "select schema_name from information_schema.schemata where schema_name like 'unlocked%'"
     assert postgres.query(schemas) == [("unlocked",)]
     postgres.execute(["drop schema unlocked cascade"])
+
+
+@pytest.mark.thorough
+def test_a_load_that_fails_leaves_no_staging_dataset(
+    cli: Cli, postgres: Warehouse, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it end with the error of anything but the load."""
+
+    def fail(job: SqlLoadJob) -> None:
+        raise DestinationTerminalException("out of disk space")
+
+    monkeypatch.setattr(SqlLoadJob, "run", fail)
+    assert "out of disk space" in cli(*DAY, "--destination", "postgres", status=1)
+    assert postgres.query("select schema_name from information_schema.schemata where schema_name like '%staging%'") == []
 
 
 @pytest.mark.usefixtures("connected")
