@@ -8,7 +8,7 @@ import typer
 
 from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.run.check import CheckResult
-from meterhouse.pipelines.run.closing import ClosedPeriod
+from meterhouse.pipelines.run.closing import ClosedPeriod, closed_lines
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.billing import write_templates
@@ -30,8 +30,10 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
             out.print(f"{BILLING}  {table}  {source}  ok")
     for error in result.billing_errors:
         out.print(f"{BILLING}  {error.table}  {error}")
-    for period in result.closed:
-        out.print(f"closed  {period}")
+    for line in closed_lines(result.closed):
+        out.print(f"closed  {line}")
+    for invoice in result.waiting:
+        out.print(f"waiting  {invoice}")
     for stale in result.stale or ():
         out.print(f"STALE  {stale}")
     raise typer.Exit(result.exit_status)
@@ -68,6 +70,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "not_configured": list(result.not_configured),
         "stale": stale,
         "closed": [closed_as_dict(period) for period in result.closed],
+        "waiting": [asdict(invoice) for invoice in result.waiting],
         "billing": {
             "configured": result.billing,
             "faults": [

@@ -7,7 +7,7 @@ from datetime import timedelta
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.billing import billing_errors, configured_billing
-from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
+from meterhouse.pipelines.run.closing import ClosedPeriod, WaitingInvoice, closed_periods, waiting_invoices
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.open import open_sources
@@ -34,6 +34,7 @@ class CheckResult:
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
+    waiting: Sequence[WaitingInvoice]
 
     @property
     def exit_status(self) -> int:
@@ -68,7 +69,10 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
     unverified = unverified_prices(sources, utc_now().date())
     closed = closed_periods(destination)
-    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed)
+    waiting = waiting_invoices(destination, closed)
+    return CheckResult(
+        destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed, waiting
+    )
 
 
 def _checked_accounts(sources: Mapping[str, DltSource]) -> Iterable[CredentialsChecked]:

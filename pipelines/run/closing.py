@@ -37,12 +37,60 @@ class ClosedPeriod:
             return f"{self.period_start:%Y-%m}"
         return f"{self.period_start} to {self.period_end - timedelta(days=1)}"
 
+
+@dataclass(frozen=True, slots=True)
+class WaitingInvoice:
+    """An invoice that has closed nothing yet, and what it waits for."""
+
+    provider: str
+    billing_account: str
+    invoice_id: str
+    period_start: date
+    period_end: date
+    status: str
+    what_to_do: str
+
     def __str__(self) -> str:
-        of_meter = f"  {self.meter}" if self.meter else ""
-        invoice = f"invoice {self.invoice_id}" if self.invoice_id else "an earlier version"
-        return (
-            f"{self.provider}  {self.account}  {self.period}{of_meter}  by {invoice} since {self.closed_at:%Y-%m-%d %H:%M}"
+        last = self.period_end - timedelta(days=1)
+        invoice = f"invoice {self.invoice_id} of {self.period_start} to {last}"
+        return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}"
+
+
+def closed_lines(periods: Sequence[ClosedPeriod]) -> list[str]:
+    """The closed periods as text: a line for each provider, account, period and invoice, with its meters if not all."""
+    lines: dict[tuple[str, str, str, str | None], list[ClosedPeriod]] = {}
+    for period in periods:
+        lines.setdefault((period.provider, period.account, period.period, period.invoice_id), []).append(period)
+    return [
+        "  ".join(
+            [
+                *(provider, account, when),
+                *filter(None, [", ".join(sorted({period.meter for period in closed if period.meter}))]),
+                f"by {f'invoice {invoice_id}' if invoice_id else 'an earlier version'} since"
+                f" {max(period.closed_at for period in closed):%Y-%m-%d %H:%M}",
+            ]
         )
+        for (provider, account, when, invoice_id), closed in lines.items()
+    ]
+
+
+def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[WaitingInvoice]:
+    """The invoices for usage that are in none of the `closed` periods; none before the first build.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    try:
+        with destination.reader() as reader:
+            _, rows = reader.tuples(queries()["waiting_invoices"])
+    except NotBuilt:
+        return []
+    done = {(period.provider, period.invoice_id) for period in closed}
+    first: dict[tuple[str, str, str], WaitingInvoice] = {}
+    for invoice in (WaitingInvoice(*row) for row in rows):
+        if (invoice.provider, invoice.invoice_id) not in done:
+            first.setdefault((invoice.provider, invoice.billing_account, invoice.invoice_id), invoice)
+    return list(first.values())
 
 
 def closed_periods(destination: Destination) -> list[ClosedPeriod]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dlt
 
@@ -15,6 +15,9 @@ from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 @dataclass
 class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
+
+    has_own_staging: ClassVar[bool] = False
+    """dlt merges the files of a load package directly, without staging tables."""
 
     def shared_lock(self) -> RunLock:
         """A lock file in a local folder, a lease in a bucket."""

@@ -7,10 +7,11 @@ import io
 import json
 import re
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 import typer
 from rich.cells import cell_len
@@ -154,6 +155,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         "quantity": Decimal(12),
         "first_date": date(2026, 5, 1),
         "last_date": date(2026, 5, 20),
+        "days": 3,
     }
     result = RunResult(
         Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
@@ -176,6 +178,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         terminal.finish(result)
     (line,) = [line for line in lines(text) if line.startswith("UNPRICED")]
     assert HOSTILE[3] in line
+    assert "2026-05-01 to 2026-05-20 on 3 days" in line  # the usage between has a price
 
 
 ESCAPES = "a\x1b[2J\x9b31m\u202eb\nFAILED  c\r\u2028d\u200b"
@@ -201,7 +204,13 @@ def test_control_characters_in_names_are_written_out(cli: Cli, tmp_path: Path) -
         "currency": "USD",
         "is_complete": True,
     }
-    unpriced = cost | {"meter": ESCAPES, "reason": "no price", "first_date": WINDOW.start, "last_date": WINDOW.end}
+    unpriced = cost | {
+        "meter": ESCAPES,
+        "reason": "no price",
+        "first_date": WINDOW.start,
+        "last_date": WINDOW.end,
+        "days": 1,
+    }
     result = RunResult(Destination("duckdb", "duckdb", str(tmp_path), None), state, None, [cost], [unpriced])
     terminal, text = screen(is_terminal=False)
     terminal.console.width = 500
@@ -243,6 +252,56 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     fill(cli.database)
     assert "never loaded" in cli("status")
     assert cli.json("status")["costs"] == []
+
+
+def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli) -> None:
+    """A dash, and null in JSON; an account that is charged, or used nothing, shows its amount."""
+    month, day = date(2026, 5, 1), date(2026, 5, 19)
+    costs = {"unpriced": 0, "charged": 350, "idle": 0, "priced again": 0}
+    fill(
+        cli.database,
+        data_freshness=[{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
+        cost_forecast_monthly=[
+            {"provider": "reducto", "account": name, "billing_month": month, "currency": "USD", "cost_to_date": cost}
+            for name, cost in costs.items()
+        ],
+        unpriced_usage=[
+            {"provider": "reducto", "account": name, "meter": "credits", "date": when, "quantity": 5}
+            for name, when in (("unpriced", day), ("charged", day), ("priced again", date(2026, 4, 30)))
+        ],
+    )
+    shown = {row["account"]: row["cost_to_date"] for row in cli.json("status")["costs"]}
+    assert {name: cost and Decimal(cost) for name, cost in shown.items()} == {**costs, "unpriced": None}
+    lines = {line.split("  ")[0]: line.split() for line in cli("status").splitlines() if " USD" in line}
+    assert lines["reducto unpriced"][2:4] == ["–", "–"]
+    assert lines["all"][1] == "350.00"
+
+
+def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
+    """One line an invoice, unless it has closed its period."""
+    march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
+    invoice = {"provider": "mathpix", "billing_account": "default"}
+    statuses = [("M-3", 1, march, april, "over"), ("M-4", 1, april, may, "draft"), ("M-4", 2, april, may, "draft")]
+    names = ("invoice_id", "line_number", "period_start", "period_end", "status")
+    lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
+    fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("create schema usage_intermediate")
+        connection.execute("""
+            create table usage_intermediate.int_usage__frozen as
+            select
+                'mathpix' as provider, 'default' as account, meter, date '2026-03-01' as period_start,
+                date '2026-04-01' as period_end, 'M-3' as invoice_id, timestamp '2026-04-02 06:00' as closed_at,
+                'closed' as event, 'period' as timespan
+            from unnest(['pdf-page', 'image']) as meters(meter)
+        """)
+    printed = cli("check")
+    assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
+    assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
+    assert printed.count("invoice M-") == 2
+    checked = cli.json("check")
+    assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
+    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-4", "draft")]
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
@@ -353,7 +412,10 @@ def test_ui_starts_harlequin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(cli.database)
     monkeypatch.setattr(user_query, "find_spec", lambda _: None)
     monkeypatch.setattr(user_query, "which", lambda _: None)
-    assert "pip install 'meterhouse[ui]'" in cli("ui", status=2)
+    # meterhouse is in no package index: pip needs the folder that it was installed from.
+    hint = re.search(r"pip install '(.*)\[ui\]'", " ".join(cli("ui", status=2).split()))
+    assert hint
+    assert hint[1] == "/path/to/meterhouse" or Path(hint[1]).exists()
     client = cli.folder / "harlequin"
     client.write_text('#!/bin/sh\necho "$@" > arguments\nexit 3\n')
     client.chmod(0o755)
