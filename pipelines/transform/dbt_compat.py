@@ -20,7 +20,7 @@ def lean_dbt() -> Iterator[None]:
 def without_validation() -> Iterator[None]:
     """Within the block, dbt does not compare the project's YAML with its JSON schemas.
 
-    It derives a schema from each of its classes, which takes a quarter of the time of parsing the project. Our tests validate
+    It derives a schema from each of its classes, which takes a quarter of the time of parsing. Our tests validate
     the files, which are the same everywhere. dbt's other checks of the project are separate and stay.
     """
     from dbt_common.dataclass_schema import dbtClassMixin
