@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
@@ -62,16 +63,16 @@ def closed_lines(periods: Sequence[ClosedPeriod]) -> list[str]:
     for period in periods:
         lines.setdefault((period.provider, period.account, period.period, period.invoice_id), []).append(period)
     return [
-        "  ".join(
-            [
-                *(provider, account, when),
-                *filter(None, [", ".join(sorted({period.meter for period in closed if period.meter}))]),
-                f"by {f'invoice {invoice_id}' if invoice_id else 'an earlier version'} since"
-                f" {max(period.closed_at for period in closed):%Y-%m-%d %H:%M}",
-            ]
-        )
+        _closed_line(provider, account, when, invoice_id, closed)
         for (provider, account, when, invoice_id), closed in lines.items()
     ]
+
+
+def _closed_line(provider: str, account: str, when: str, invoice_id: str | None, closed: Sequence[ClosedPeriod]) -> str:
+    meters = ", ".join(sorted({period.meter for period in closed if period.meter}))
+    invoice = f"invoice {invoice_id}" if invoice_id else "an earlier version"
+    since = max(period.closed_at for period in closed)
+    return "  ".join(filter(None, (provider, account, when, meters, f"by {invoice} since {since:%Y-%m-%d %H:%M}")))
 
 
 def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[WaitingInvoice]:
@@ -80,14 +81,9 @@ def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -
     Raises:
         LoadError: the destination cannot be read.
     """
-    try:
-        with destination.reader() as reader:
-            _, rows = reader.tuples(queries()["waiting_invoices"])
-    except NotBuilt:
-        return []
     done = {(period.provider, period.invoice_id) for period in closed}
     first: dict[tuple[str, str, str], WaitingInvoice] = {}
-    for invoice in (WaitingInvoice(*row) for row in rows):
+    for invoice in (WaitingInvoice(*row) for row in _rows_if_built(destination, "waiting_invoices")):
         if (invoice.provider, invoice.invoice_id) not in done:
             first.setdefault((invoice.provider, invoice.billing_account, invoice.invoice_id), invoice)
     return list(first.values())
@@ -99,12 +95,15 @@ def closed_periods(destination: Destination) -> list[ClosedPeriod]:
     Raises:
         LoadError: the destination cannot be read.
     """
+    return [ClosedPeriod(*row) for row in _rows_if_built(destination, "closed_periods")]
+
+
+def _rows_if_built(destination: Destination, query: str) -> list[tuple[Any, ...]]:
     try:
         with destination.reader() as reader:
-            _, rows = reader.tuples(queries()["closed_periods"])
+            return reader.tuples(queries()[query])[1]
     except NotBuilt:
         return []
-    return [ClosedPeriod(*row) for row in rows]
 
 
 def late_closings(destination: Destination, since: datetime) -> str | None:

@@ -153,13 +153,13 @@ class Identities:
                 f"rows of {account} are loaded",
                 f"Remove {account}, or {identity} from its settings. If {other} cannot read it any more, give it this key.",
             )
-        hint = f"Configure {other} again with this key, and load {identity} in no other account."
+        rename = ""
         if account not in self.reported:  # else it has rows, and no others can be renamed to it
-            rename = f"`meterhouse rename-account {self.table.provider} {quote(other)} {quote(account)}`"
-            hint = f"If {account} is the new name of {other}, run {rename} {WHERE_RENAMED}. Else c{hint[1:]}"
+            command = f"`meterhouse rename-account {self.table.provider} {quote(other)} {quote(account)}`"
+            rename = f"If {account} is the new name of {other}, run {command} {WHERE_RENAMED}. If not: "
         return self._error(
             f"the account {account} reports {identity}, whose usage is loaded as the account {other}; it would count twice",
-            hint,
+            f"{rename}Configure {other} again with this key, and load {identity} in no other account.",
         )
 
     def _error(self, problem: str, hint: str) -> AccountConflict:

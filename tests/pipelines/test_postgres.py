@@ -54,7 +54,7 @@ def connected(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
     # The server listens on a socket in a folder. dlt requires a host; the driver uses the one in the query.
     at = f"localhost:{where['port']}/{where['database']}?host={quote(where['host'], safe='')}"
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://{where['user']}:{PASSWORD}@{at}")
+    monkeypatch.setenv(CREDENTIALS, f"postgresql://{where['user']}:{PASSWORD}@{at}")
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_a_load_that_fails_leaves_no_staging_dataset(
 
 @pytest.mark.usefixtures("connected")
 def test_a_run_drops_the_staging_datasets_of_killed_runs(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On every SQL destination; a dataset with a similar name stays, and one of another role is no error."""
+    """A dataset with a similar name stays. One that belongs to another role stays, too, without an error."""
     leftover, other = "mathpix_staging_run_0123abcd", "mathpix_staging_run_by_hand"
     monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
     postgres.execute([f"create schema {name}" for name in (leftover, other)] + [f"create table {leftover}.rows (a int)"])
@@ -352,8 +352,8 @@ def test_builds_the_models(
             "grant select on all tables in schema usage to reader",
         ]
     )
-    url = os.environ["DESTINATION__POSTGRES__CREDENTIALS"]
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace(url[url.index("//") : url.index("@")], "//reader"))
+    url = os.environ[CREDENTIALS]
+    monkeypatch.setenv(CREDENTIALS, url.replace(url[url.index("//") : url.index("@")], "//reader"))
     assert "fresh" in cli("status", "--destination", "postgres")
     assert cli("query", "select current_user", "--destination", "postgres", "--csv").splitlines()[-1] == "reader"
     cli("report", "-o", str(tmp_path / "report.html"), "--destination", "postgres")

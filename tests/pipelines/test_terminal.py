@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
 import typer
 from rich.cells import cell_len
@@ -275,33 +274,6 @@ def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli)
     lines = {line.split("  ")[0]: line.split() for line in cli("status").splitlines() if " USD" in line}
     assert lines["reducto unpriced"][2:4] == ["–", "–"]
     assert lines["all"][1] == "350.00"
-
-
-def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
-    """One line an invoice, unless it has closed its period."""
-    march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
-    invoice = {"provider": "mathpix", "billing_account": "default"}
-    statuses = [("M-3", 1, march, april, "over"), ("M-4", 1, april, may, "draft"), ("M-4", 2, april, may, "draft")]
-    names = ("invoice_id", "line_number", "period_start", "period_end", "status")
-    lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
-    fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
-    with duckdb.connect(str(cli.database)) as connection:
-        connection.execute("create schema usage_intermediate")
-        connection.execute("""
-            create table usage_intermediate.int_usage__frozen as
-            select
-                'mathpix' as provider, 'default' as account, meter, date '2026-03-01' as period_start,
-                date '2026-04-01' as period_end, 'M-3' as invoice_id, timestamp '2026-04-02 06:00' as closed_at,
-                'closed' as event, 'period' as timespan
-            from unnest(['pdf-page', 'image']) as meters(meter)
-        """)
-    printed = cli("check")
-    assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
-    assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
-    assert printed.count("invoice M-") == 2
-    checked = cli.json("check")
-    assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
-    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-4", "draft")]
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
