@@ -46,6 +46,9 @@ TABLE_FORMAT = "delta"
 """The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
 
 
+NAME = re.compile(r"\w[\w.-]*")
+"""The name of a destination, or the path of its class."""
+
 FIXED = (
     "staging_dataset_name_layout",
     "staging_config",
@@ -74,6 +77,11 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     use_own_settings()
     cache_type_hints()
     name = name or "duckdb"
+    if not NAME.fullmatch(name):  # it may be an address with a password, so that no message shows it
+        raise ConfigurationError(
+            "--destination takes the name of a destination, not an address",
+            hint="Write a name such as postgres, and set the address as destination.postgres.credentials.",
+        )
     require_known_top_sections(PROVIDERS)
     _require_known_destination(name)
     _require_unmoved(name)
@@ -148,7 +156,7 @@ def _require_known_destination(name: str) -> None:
         reason="applies to no destination",
         hint=f"Set it in [destination.{name}.credentials], or remove it.",
     )
-    others = [other for other in tables_in("destination") if dlt.config.get(f"destination.{other}.destination_type")]
+    others = [other for other in tables_in("destination") if dlt.config.get(f"destination.{other}.destination_type", str)]
     require_known_sections("destination", [name], others=others)
     require_spelled_variables([f"destination.{name}"])
 
