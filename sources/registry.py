@@ -6,6 +6,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
+from meterhouse.sources._core.config.secrets import looks_like_secret
 from meterhouse.sources._core.errors import ConfigurationError
 
 
@@ -50,4 +51,5 @@ def require_provider(name: str) -> None:
         ConfigurationError: there is none.
     """
     if name not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {name!r}", hint=f"Known: {', '.join(PROVIDERS)}.")
+        shown = "of that name" if looks_like_secret(name) else repr(name)
+        raise ConfigurationError(f"there is no provider {shown}", hint=f"Known: {', '.join(PROVIDERS)}.")

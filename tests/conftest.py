@@ -124,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def known_templates() -> Iterator[None]:
+def cached_templates() -> Iterator[None]:
     """dbt parses and compiles each template once in this process. Otherwise, every build compiles all models and macros."""
     enable_test_caching()  # what dbt itself keeps for tests: parsed templates
     compile_template = jinja2.Environment.compile

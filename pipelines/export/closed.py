@@ -1,8 +1,8 @@
 """Closed periods and their frozen quantities as a CSV file: the only data that neither a vendor nor a build can restore.
 
-A row of the file is a row of the table `int_usage__frozen`, an append-only log. The last line has their number, so that an
-import refuses a file that was cut. The events of a bucket or period form one
-history. An import may continue a history; it never merges two different ones.
+A row of the file is a row of the table `int_usage__frozen`, an append-only log. The last line has the number of rows, so
+that an import can refuse a truncated file. The events of a bucket or period form one history. An import may continue a
+history; it never merges two different ones.
 """
 
 import csv
@@ -194,9 +194,10 @@ def _read(file: Path) -> dict[Row, int]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{file} cannot be read ({error})", hint="Name a file of `export closed`.") from None
     if stated != str(number):
-        problem = f"states {stated} rows" if stated else f"does not end with the line `{END}`"
+        problem = f"its last line says {stated}" if stated else f"its last line is not `{END}`"
         raise ConfigurationError(
-            f"{file} has {number} rows, but {problem}: a part is missing", hint="Nothing was imported. Copy the whole file."
+            f"{file} is truncated or was edited: it has {number} rows, but {problem}",
+            hint="Nothing was imported. Copy the whole file.",
         )
     return rows
 

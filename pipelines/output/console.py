@@ -36,9 +36,8 @@ from meterhouse.sources._core.control_characters import escape_control_character
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
 from meterhouse.sources._core.events import LONG_WAIT, DurationEstimated, Place, RequestDelayed, RequestRetried
 
-SHOWING = frozenset({"check", "query", "status"})
-"""Commands whose only result is what they print."""
-"""Commands whose work is worth more than their output."""
+PRINT_ONLY = frozenset({"check", "query", "status"})
+"""Commands that do nothing but print: a failed write to stdout makes them fail."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def command_output(
     has_log = log_format is LogFormat.JSON
     escape_unencodable_characters()
     out = CommandOutput(Console(stderr=as_json, soft_wrap=False, quiet=has_log), as_json)
-    with _forgiving(command), json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
+    with _tolerate_output_errors(command), json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
         try:
             for file in readable_by_others(read_files()):  # before dlt reads them: its messages name no line
                 out.warn(f"{file} can be read by others on this machine: chmod 600 {file}")
@@ -150,15 +149,15 @@ def command_output(
 
 
 @contextmanager
-def _forgiving(command: str) -> Iterator[None]:
-    """Output that fails is a warning. It is an error only for a command that does nothing but print."""
+def _tolerate_output_errors(command: str) -> Iterator[None]:
+    """A failed write to stdout or stderr is a warning; it fails only a command in `PRINT_ONLY`."""
     status = None
     try:
-        with forgiving_streams(broken_pipe_is_normal=command in SHOWING) as stdout:
+        with forgiving_streams(broken_pipe_is_normal=command in PRINT_ONLY) as stdout:
             yield
     except typer.Exit as end:
         status = end.exit_code
-    if stdout.has_failed and command in SHOWING:
+    if stdout.has_failed and command in PRINT_ONLY:
         status = status or 1
     if status is not None:
         raise typer.Exit(status) from None

@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from meterhouse.pipelines.warehouse.installation import install
+from meterhouse.pipelines.warehouse.installation import install_command
 from meterhouse.sources._core.errors import ConfigurationError
 
 
@@ -15,5 +15,5 @@ def optional(module: str, name: str, extra: str, packages: set[str]) -> ModuleTy
         ConfigurationError: one of them is not installed.
     """
     if not all(map(find_spec, packages)):
-        raise ConfigurationError(f"{name} is not installed", hint=f"{install(extra)}.")
+        raise ConfigurationError(f"{name} is not installed", hint=f"{install_command(extra)}.")
     return import_module(module)

@@ -58,6 +58,8 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
     for row in costs:
         known = by_day[row["provider"], row["account"], row["currency"]]
         row["by_day"] = [known.get(day, Decimal(0)) for day in days] if known else None
+        if row["cost_to_date"] is None and not row["forecast"]:  # usage without a price has no forecast either
+            row |= dict.fromkeys(("forecast", "forecast_low", "forecast_high"))
     return costs
 
 
@@ -116,11 +118,12 @@ def print_status(status: Status, console: Console) -> None:
         if len(rows) > 1:
             known = [row["forecast"] for row in rows if row["forecast"] is not None]
             forecast = sum(known, Decimal(0)) if len(known) == len(rows) else None
+            costs = [row["cost_to_date"] for row in rows if row["cost_to_date"] is not None]
             days = [row["by_day"] for row in rows if row["by_day"]]
             by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
             print_line(
                 "all".ljust(NAME_WIDTH)
-                + _amounts(sum((row["cost_to_date"] or Decimal(0) for row in rows), Decimal(0)), forecast, currency)
+                + _amounts(sum(costs, Decimal(0)) if costs else None, forecast, currency)
                 + sparkline(by_day),
                 "bold",
             )

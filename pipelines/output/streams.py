@@ -16,7 +16,7 @@ def escape_unencodable_characters() -> None:
 
 
 def open_missing_streams() -> None:
-    """Opens /dev/null in place of each standard stream that is closed, before another file takes its number."""
+    """Opens /dev/null in place of each standard stream that is closed, before another file takes its file descriptor."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # stdin, stdout and stderr
         pass
     os.close(number)
@@ -63,9 +63,9 @@ class ForgivingStream:
 
 @contextmanager
 def forgiving_streams(*, broken_pipe_is_normal: bool = False) -> Iterator[ForgivingStream]:
-    """Within the block, stdout and stderr are forgiving. The result is stdout.
+    """Within the block, stdout and stderr are forgiving. Yields the stream in place of stdout.
 
-    A reader such as `head` may close stdout early: with `broken_pipe_is_normal`, this is no warning.
+    A reader such as `head` may close stdout early: with `broken_pipe_is_normal`, this is not a warning.
     """
     before = sys.stdout, sys.stderr
     out = ForgivingStream(*before, broken_pipe_is_normal=broken_pipe_is_normal)

@@ -97,7 +97,7 @@ def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[R
 def rows_of_renamed_account(destination: Destination, provider: str, old: str, new: str) -> tuple[RowError, ...]:
     """The rows of the user's billing data that still name `old`, an account that was renamed to `new`.
 
-    None if the data cannot be read: the next run says so, and the account is renamed already.
+    Empty if the data cannot be read: the account is already renamed, and the next run reports the error.
     """
     configured = configured_billing()
     try:

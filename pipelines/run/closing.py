@@ -58,7 +58,8 @@ class WaitingInvoice:
     def __str__(self) -> str:
         last = self.period_end - timedelta(days=1)
         invoice = f"invoice {self.invoice_id} of {self.period_start} to {last}"
-        closes = " A day after it was first seen, it closes the period as it is." if self.status in CLOSE_LATER else ""
+        later = " It closes the period a day after it was first seen, despite the difference."
+        closes = later if self.status in CLOSE_LATER else ""
         return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}{closes}"
 
 
@@ -81,7 +82,7 @@ def _closed_line(provider: str, account: str, when: str, invoice_id: str | None,
 
 
 def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[WaitingInvoice]:
-    """The invoices for usage that are in none of the `closed` periods; none before the first build.
+    """The invoices that have closed none of the `closed` periods; none before the first build.
 
     Raises:
         LoadError: the destination cannot be read.

@@ -17,7 +17,7 @@ from meterhouse.pipelines.transform.digests import project_digest
 from meterhouse.pipelines.transform.environment import require_neutral_environment
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
-from meterhouse.pipelines.warehouse.installation import install
+from meterhouse.pipelines.warehouse.installation import install_command
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
@@ -55,7 +55,7 @@ def require_models(destination: Destination) -> None:
     except PackageNotFoundError:
         raise ConfigurationError(
             f"the SQL models need dbt-{destination.type}, which is not installed",
-            hint=f"{install(destination.models_extra)}, or load without models: --no-models.",
+            hint=f"{install_command(destination.models_extra)}, or load without models: --no-models.",
         ) from None
 
 

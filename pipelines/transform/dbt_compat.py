@@ -20,8 +20,8 @@ def lean_dbt() -> Iterator[None]:
 def without_validation() -> Iterator[None]:
     """Within the block, dbt does not compare the project's YAML with its JSON schemas.
 
-    To do so, it derives a schema from each of its classes, which takes a quarter of the time of parsing. The files are the
-    same everywhere, and the tests of downstream projects validate them. All other checks of dbt still run.
+    For the comparison, dbt derives a schema from each of its classes, which takes a quarter of the parsing time. The files
+    are the same everywhere, and the tests of downstream projects validate them. All other checks of dbt still run.
     """
     from dbt_common.dataclass_schema import dbtClassMixin
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,11 @@ import dlt
 import pyarrow as pa
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
-from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
 from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, insert_statement, translated_errors
-from meterhouse.pipelines.warehouse.staging import drop_left_behind, drop_staging
+from meterhouse.pipelines.warehouse.staging import drop_leftover_staging, drop_staging
 from meterhouse.sources.registry import PROVIDERS
 
 SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
@@ -138,7 +138,7 @@ class Destination:
             LoadError: the database cannot be created.
         """
         if self.has_own_staging:
-            drop_left_behind(self.pipeline("usage"), self.location)
+            drop_leftover_staging(self.pipeline("usage"), self.location)
 
     def require_available(self) -> None:
         """Checks, before any request is sent, that a run can write to the database.
@@ -165,7 +165,12 @@ class Destination:
             NotBuilt: the database does not exist.
             LoadError: the database cannot be read.
         """
-        with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
+        with translated_errors(self.location), ExitStack() as stack:
+            try:
+                opened: Any = self.pipeline(dataset).sql_client()
+                client = stack.enter_context(opened)
+            except OSError as error:  # a bucket that cannot be reached
+                raise LoadError(describe_error(error, self.location)) from error
             yield SqlClientReader(client, self.location)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:

@@ -25,6 +25,9 @@ AMBIGUOUS_CHARACTERS = frozenset("'\"#;?\\")
 AMBIGUOUS_CHARACTERS_IN_FOLDERS = frozenset("#?")
 """dbt-duckdb reads a path as a URL."""
 
+SQLITE = b"SQLite format 3\0"
+"""The first bytes of an SQLite database."""
+
 MAX_NAME_BYTES = 250
 """Bytes of a file name that leave room for `.wal` and `.lock`."""
 
@@ -72,11 +75,12 @@ def catalog_of(file: Path) -> str:
     return file.name.lstrip(".").split(".", 1)[0].lower()
 
 
-def require_usable_name(file: Path) -> None:
-    """Checks that all tables can be reached in a database file of this name.
+def require_usable_file(file: Path) -> None:
+    """Checks that all tables can be reached in a database file of this name, and that nothing else has it.
 
     Raises:
-        ConfigurationError: DuckDB could not distinguish the database from a schema in it, or dbt could not find it.
+        ConfigurationError: DuckDB could not distinguish the database from a schema in it, dbt could not find it, or there is
+            a pipe, a device or an SQLite database of this name.
     """
     catalog = catalog_of(file)
     if catalog in RESERVED:  # mathpix.table would be ambiguous in mathpix.duckdb
@@ -87,6 +91,19 @@ def require_usable_name(file: Path) -> None:
         problem = f"has {' '.join(sorted(unusable))} in its path, which DuckDB and dbt read in different ways"
     elif len(os.fsencode(file.name)) > MAX_NAME_BYTES:
         file, problem = file.with_name(f"{file.name[:80]}…"), f"has a name of more than {MAX_NAME_BYTES} bytes"
+    elif file.exists() and not file.is_file() and not file.is_dir():
+        problem = "is a pipe or a device"
+    elif _is_sqlite(file):
+        problem = "is an SQLite database"
     else:
         return
     raise ConfigurationError(f"the database file {file} {problem}", hint="Use another name, such as meterhouse.duckdb.")
+
+
+def _is_sqlite(file: Path) -> bool:
+    """Whether DuckDB would want an extension to open the file."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(SQLITE)) == SQLITE
+    except OSError:  # there is no file, or DuckDB will refuse it, too
+        return False

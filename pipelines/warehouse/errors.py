@@ -40,7 +40,7 @@ def describe_error(error: BaseException, location: str) -> str:
         )
     if missing := re.search(r"[Ff]ailed to download extension \"(\w+)\"", message):
         return (
-            f"{location}: DuckDB cannot download its extension {missing[1]}. Allow the download, or install it while there"
-            f" is a network: python -c \"import duckdb; duckdb.sql('install {missing[1]}')\""
+            f"{location}: DuckDB cannot download its extension {missing[1]}. Allow the download, or install it while this"
+            f" machine is online: python -c \"import duckdb; duckdb.sql('install {missing[1]}')\""
         )
     return f"{location} cannot be used: {message[:300]}"

@@ -95,9 +95,7 @@ class PostgresDestination(Destination):
     def explain(self, message: str) -> str:
         """For a lock timeout, names the sessions that hold locks on our tables; for a missing privilege, what to grant."""
         if "permission denied for" in message:
-            return (
-                f"{message}. The role that runs meterhouse creates schemas and owns them: grant create on database … to it"
-            )
+            return f"{message}. The role of meterhouse must be allowed to create schemas: grant create on database … to …"
         if "lock timeout" not in message:
             return message
         holders: list[Row] = []

@@ -9,7 +9,7 @@ import duckdb
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
-from meterhouse.pipelines.warehouse.duckdb_file import DEFAULT_WAIT, catalog_of, open_file, require_usable_name
+from meterhouse.pipelines.warehouse.duckdb_file import DEFAULT_WAIT, catalog_of, open_file, require_usable_file
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.pipelines.warehouse.query import translated_errors
@@ -50,7 +50,7 @@ def publish(
 
 def _require_target(destination: DuckDBDestination, file: Path) -> None:
     require_replaceable(file, destination.file)
-    require_usable_name(file.absolute())
+    require_usable_file(file.absolute())
     if not destination.exists():
         raise NotBuilt(f"there is no database {destination.location}")
     wal = file.with_name(f"{file.name}.wal")

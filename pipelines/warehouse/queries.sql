@@ -26,7 +26,7 @@ where billing_month = %s;
 
 -- name: status_costs
 -- Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.
--- Nothing is known of the cost if none is charged and usage of the month has no price.
+-- The cost is unknown (null) if nothing is charged and some usage of the month is unpriced.
 select provider, account, currency,
     case
         when sum(cost_to_date) <> 0 or not exists (

@@ -105,7 +105,7 @@ class SqlClientReader(Reader):
     def isolate(self) -> None:
         """Runs what follows in one read-only transaction, which is rolled back when the connection closes.
 
-        Only psycopg2 has a method for this: dlt's driver for PostgreSQL and Redshift, whose BEGIN accepts READ ONLY, too.
+        Only psycopg2, dlt's driver for PostgreSQL and Redshift, has `set_session`; BEGIN accepts READ ONLY on both.
         """
         connection = self._client.native_connection
         if hasattr(connection, "set_session"):
@@ -132,7 +132,7 @@ def translated_errors(location: str) -> Iterator[None]:
     except (duckdb.CatalogException, DatabaseUndefinedRelation) as error:
         missing = " ".join(str(error).split("\n")[0].split())
         raise NotBuilt(f"{location} lacks a table ({missing})") from error
-    except (duckdb.Error, DatabaseException, DestinationConnectionError, OSError) as error:
+    except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
         raise LoadError(describe_error(error, location)) from error
     except Exception as error:
         if not SqlClientBase.is_dbapi_exception(error):

@@ -15,18 +15,18 @@ from fsspec import get_filesystem_class
 
 from meterhouse.pipelines.warehouse.destination import Destination, public_location
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
-from meterhouse.pipelines.warehouse.duckdb_file import require_usable_name
-from meterhouse.pipelines.warehouse.installation import install
+from meterhouse.pipelines.warehouse.duckdb_file import require_usable_file
+from meterhouse.pipelines.warehouse.installation import install_command
 from meterhouse.pipelines.warehouse.lake import LakeDestination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials
 from meterhouse.pipelines.warehouse.staging import own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json
 from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import (
+    require_correct_variable_names,
     require_known,
     require_known_sections,
     require_known_top_sections,
-    require_spelled_variables,
     require_unset,
     tables_in,
 )
@@ -48,6 +48,9 @@ TABLE_FORMAT = "delta"
 
 NAME = re.compile(r"\w[\w.-]*")
 """The name of a destination, or the path of its class."""
+
+VOLATILE = frozenset({"memory"})
+"""Protocols of files that end with the process."""
 
 FIXED = (
     "staging_dataset_name_layout",
@@ -77,7 +80,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     use_own_settings()
     cache_type_hints()
     name = name or "duckdb"
-    if not NAME.fullmatch(name):  # it may be an address with a password, so that no message shows it
+    if not NAME.fullmatch(name):  # it may be an address with a password: no message may show it
         raise ConfigurationError(
             "--destination takes the name of a destination, not an address",
             hint="Write a name such as postgres, and set the address as destination.postgres.credentials.",
@@ -98,7 +101,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             require_known(f"destination.{name}.credentials", settings_of(credentials))
             may_stay_open = not credentials.statements and "custom_user_agent" not in (credentials.global_config or {})
             destination = DuckDBDestination(name, kind, location, dlt_destination, may_stay_open)
-            require_usable_name(destination.file)
+            require_usable_file(destination.file)
             if not read_only:
                 destination.require_writable()
             return destination
@@ -107,7 +110,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             return PostgresDestination(name, kind, location, dlt_destination)
         case "filesystem" if find_spec("deltalake") is None:
             raise ConfigurationError(
-                "files are written as Delta tables, and deltalake is not installed", hint=f"{install('delta')}."
+                "files are written as Delta tables, and deltalake is not installed", hint=f"{install_command('delta')}."
             )
         case "filesystem":
             _require_protocol(name, configuration.protocol)
@@ -149,16 +152,20 @@ def _configured(name: str, database: str | None) -> tuple[Any, Any, str]:
 
 
 def _require_known_destination(name: str) -> None:
-    """Looks for settings that were meant for this destination, and have no effect on it."""
+    """Refuses settings that look meant for this destination but would have no effect.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
     require_unset(
         "destination",
         ("credentials",),
-        reason="applies to no destination",
-        hint=f"Set it in [destination.{name}.credentials], or remove it.",
+        reason="is not in the section of a destination",
+        hint=f"Set it as destination.{name}.credentials, or remove it.",
     )
     others = [other for other in tables_in("destination") if dlt.config.get(f"destination.{other}.destination_type", str)]
     require_known_sections("destination", [name], others=others)
-    require_spelled_variables([f"destination.{name}"])
+    require_correct_variable_names([f"destination.{name}"])
 
 
 def _require_unmoved(name: str) -> None:
@@ -191,6 +198,8 @@ def _require_plausible(setting: str, kind: str, location: str, credentials: Any)
         raise ConfigurationError(  # the driver would repeat the whole URL in its error
             f"{setting} is not a {kind} URL", hint=f"Start it with {kind}://."
         )
+    if kind in {"postgres", "redshift"} and re.search(r"[\s=]", location):  # such as "db password=…"
+        raise ConfigurationError(f"{setting} has a host or a database name with white space or =", hint="Write it without.")
     if kind == "duckdb":
         if re.search(r"(^|/)(md|motherduck):|motherduck_token", location, re.IGNORECASE):
             raise ConfigurationError(
@@ -206,6 +215,11 @@ def _require_plausible(setting: str, kind: str, location: str, credentials: Any)
 
 def _require_protocol(name: str, protocol: str) -> None:
     """Checks that files can be written by this protocol, before a library refuses it without a hint."""
+    if protocol in VOLATILE:
+        raise ConfigurationError(
+            f"destination.{name}.bucket_url is in memory, so that all rows would be lost at the end of the run",
+            hint="Use a path, or a URL such as s3://bucket/folder.",
+        )
     try:
         get_filesystem_class(protocol)
     except (ValueError, ImportError):

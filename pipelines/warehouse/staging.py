@@ -1,6 +1,7 @@
 """The staging dataset of a run, where dlt writes rows before it merges them.
 
-In dlt, all runs of a pipeline share one: each load truncates its tables, so two runs at once would merge each other's rows.
+In dlt, all runs of a pipeline share one dataset, and each load truncates its tables. Two runs at once would therefore merge
+each other's rows.
 Here each run has its own, so runs stay apart even if a lock is lost.
 """
 
@@ -35,8 +36,8 @@ def drop_staging(pipeline: dlt.Pipeline, location: str) -> None:
             client.drop_dataset()
 
 
-def drop_left_behind(pipeline: dlt.Pipeline, location: str) -> None:
-    """Drops the staging datasets of runs that were killed; `pipeline` is any one of the destination.
+def drop_leftover_staging(pipeline: dlt.Pipeline, location: str) -> None:
+    """Drops the staging datasets of runs that were killed; `pipeline` may be any pipeline of the destination.
 
     The caller holds the locks of a run, so no other run uses one. If a run has lost its lease and is still loading, its load
     fails, and none of its rows are mixed with others.

@@ -1,5 +1,6 @@
 """A user's own SQL: one query that only reads, or a SQL client started on the database."""
 
+import logging
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,8 +12,10 @@ from sqlglot import exp
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
-from meterhouse.pipelines.warehouse.installation import install
+from meterhouse.pipelines.warehouse.installation import install_command
 from meterhouse.sources._core.errors import ConfigurationError
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # its warnings repeat what `require_query` refuses
 
 CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Into, exp.Copy, exp.Command)
 
@@ -88,6 +91,6 @@ def open_client(destination: Destination) -> int:
     else:
         raise ConfigurationError(
             "harlequin is not installed",
-            hint=f"{install('ui')}, or install harlequin on PATH; or use meterhouse query.",
+            hint=f"{install_command('ui')}, or install harlequin on PATH; or use meterhouse query.",
         )
     return subprocess.run([*client, "--adapter", "duckdb", "--read-only", destination.location], check=False).returncode  # noqa: S603

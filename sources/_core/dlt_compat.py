@@ -336,7 +336,7 @@ def load_last(table: str) -> None:
 
 
 def _ordered(choose: Callable[..., Sequence[str]]) -> Callable[..., Sequence[str]]:
-    """Dlt's choice of the jobs to start next, without those of the last tables while another job waits or runs."""
+    """The jobs that dlt would start next; those of tables in `_LOADED_LAST` wait until all others have ended."""
 
     @wraps(choose)
     def filter_new_jobs(files: Sequence[str], capabilities: Any, config: Any, running: Sequence[Any], slots: int) -> Any:

@@ -26,7 +26,7 @@ Claimed = Mapping[str, Collection[str]]
 """By column, the values of one account."""
 
 LIMITED_TO = "limited_to"
-"""Beside the columns of an account, the products that it has loaded; missing if it has ever loaded all of them."""
+"""Key in an account's state for the products that it has loaded; absent once the account has loaded all of them."""
 
 WHERE_RENAMED = "(on DuckDB and PostgreSQL)"
 """Where `rename-account` works: elsewhere, no transaction changes all tables together with dlt's state."""
@@ -98,7 +98,7 @@ class Identities:
         return list(dict.fromkeys(filter(None, (*self.table.identity, self.table.owner))))
 
     def _keep_limit(self, partition: Partition) -> None:
-        """Keeps all products that the account has loaded so far, or that it is not limited."""
+        """Records the products that the account has loaded so far; drops the record once it has loaded all products."""
         own = self.reported.get(partition.account, {})
         if not partition.limited_to:
             own.pop(LIMITED_TO, None)
@@ -151,10 +151,10 @@ class Identities:
             return self._error(
                 f"the accounts {other} and {account} both report {identity}, so its usage would count twice; no further "
                 f"rows of {account} are loaded",
-                f"Remove {account}, or {identity} from its settings. If {other} cannot read it any more, give it this key.",
+                f"Remove {account}, or {identity} from its settings. If {other} has no working key, give it this one.",
             )
         rename = ""
-        if account not in self.reported:  # else it has rows, and no others can be renamed to it
+        if account not in self.reported:  # rename-account refuses a name that loaded rows already have
             command = f"`meterhouse rename-account {self.table.provider} {quote(other)} {quote(account)}`"
             rename = f"If {account} is the new name of {other}, run {command} {WHERE_RENAMED}. If not: "
         return self._error(

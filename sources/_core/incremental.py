@@ -16,7 +16,7 @@ from meterhouse.sources._core.windows import Unit, Window, after, ceil, floor
 class Cursor:
     """The loaded time of one partition, in buckets of `unit`: from `since` on, and complete up to `until`.
 
-    `filters` as in `Plan`; None if an earlier version has loaded it.
+    `filters` is as in `Plan`; None if an earlier version of meterhouse stored the cursor.
     """
 
     since: DateTime
@@ -81,12 +81,12 @@ class Plan:
         """The windows to fetch at `now` (UTC), oldest first, without holes between them; none for a backfill of a snapshot.
 
         Raises:
-            ConfigurationError: the backfill has another unit than the loaded rows, or the filters are others.
+            ConfigurationError: the backfill has another unit, or the filters differ from those of the loaded rows.
         """
         if cursor is not None and not self.restart and self._has_other_filters(cursor):
             raise ConfigurationError(
                 f"the filters are now {self.filters or 'none'}, but the loaded rows have {cursor.filters or 'none'}; a run"
-                " would replace the days of the lookback alone",
+                " would replace only the days of the lookback",
                 hint="Restore the settings, or load everything with the new ones: meterhouse run --full-refresh.",
             )
         if self.reach == 1 and self.backfill is not None:

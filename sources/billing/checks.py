@@ -145,7 +145,7 @@ def _check_unit_price(price: Row) -> Iterator[RowError]:
     rounded, is_exact = price_of_one_unit(price)
     if not is_exact:
         ratio = f"{price.texts['unit_price']} per {price.texts['per']}"
-        fix = f"write the rounded price of one unit, {rounded:f}, and leave per blank"
+        fix = f"write the rounded price of one unit, {rounded:f}, and leave per blank" if rounded else "write a smaller per"
         yield price.error("unit_price", f"{ratio} gives a unit price with more than 9 decimal places; {fix}")
 
 

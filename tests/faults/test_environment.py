@@ -38,7 +38,7 @@ def load_again(cli: Cli) -> None:
 
 @pytest.fixture(scope="module")
 def first_load(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database and dlt's folder after a load, which the first test makes."""
+    """A copy of the database and of dlt's folder after a load; the first test that needs it makes it."""
     return tmp_path_factory.mktemp("first") / "load"
 
 

@@ -236,7 +236,7 @@ def test_a_second_run_at_the_same_time_is_refused(recent_cli: Cli, sandbox: Sand
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["link.duckdb", "folder/../meterhouse.duckdb"])
-def test_locks_a_file_under_all_its_names(
+def test_locks_a_file_through_links_and_relative_paths(
     recent_cli: Cli, sandbox: Sandbox, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A run under another name of the file and with another dlt data folder is refused, or waits with `--wait`."""

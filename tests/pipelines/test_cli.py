@@ -191,7 +191,7 @@ for block in json.load(sys.stdin):
     if os.waitpid(child, 0)[1]:
         sys.exit(block)
 """
-"""Each block runs in a process of its own, which does not import dlt and DuckDB again, at the time of `march`."""
+"""Each block runs in a forked process that has already imported dlt and DuckDB, at the fixed time of the fixture `march`."""
 
 
 @pytest.mark.parametrize("providers", [("mathpix", "reducto", "onepin", "scopix")])
@@ -327,7 +327,7 @@ def test_runs_without_stdout_or_stderr(cli: Cli) -> None:
 
 @pytest.mark.thorough
 def test_a_command_that_cannot_print_its_result_fails(cli: Cli) -> None:
-    """On a full disk, with a warning; a reader that has seen enough, such as `head`, is no error worth a word."""
+    """On a full disk, it prints a warning and exits with status 1. A closed pipe, as with `head`, prints no warning."""
     duckdb.connect(cli.database).close()
     on_a_full_disk = shell("query 'select 1' > /dev/full")
     assert (on_a_full_disk.returncode, on_a_full_disk.stderr.count("\n")) == (1, 1)

@@ -149,13 +149,13 @@ def test_refuses_files_that_are_no_exports(cli: Cli) -> None:
     assert "line 2: has 1 values, but the header has 13" in cli("import", "closed", "broken.csv", status=2)
 
 
-def test_refuses_a_file_of_which_a_part_is_missing(cli: Cli) -> None:
-    """The last line has the number of rows: the usage of a period whose rows are missing would count as 0."""
+def test_refuses_a_truncated_file(cli: Cli) -> None:
+    """Without the rows that the file lacks, the usage of a closed period would count as 0."""
     write([PERIOD, USAGE])
     whole = Path("closed.csv").read_text().splitlines(keepends=True)
     for lines, problem in (
-        (whole[:2], "closed.csv has 1 rows, but does not end with the line `end of export`"),
-        ([whole[0], *whole[2:]], "closed.csv has 1 rows, but states 2 rows"),
+        (whole[:2], "closed.csv is truncated or was edited: it has 1 rows, but its last line is not `end of export`"),
+        ([whole[0], *whole[2:]], "it has 1 rows, but its last line says 2"),
         ([*whole, whole[1]], "closed.csv, line 5: follows the line `end of export`"),
     ):
         Path("closed.csv").write_text("".join(lines))
@@ -183,7 +183,7 @@ def test_the_columns_are_those_of_the_models() -> None:
 
 
 def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
-    """One line an invoice, unless it has closed its period."""
+    """One line per invoice that has not closed its period."""
     march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
     invoice = {"provider": "mathpix", "billing_account": "default"}
     statuses = [
@@ -208,7 +208,7 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
     printed = cli("check")
     assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
     assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
-    later = "A day after it was first seen, it closes the period as it is."
+    later = "It closes the period a day after it was first seen, despite the difference."
     assert f"waiting  mathpix  default  invoice M-2 of 2026-03-01 to 2026-03-31: under. Wait. {later}\n" in printed
     assert printed.count("invoice M-") == 3
     checked = cli.json("check")

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.warehouse.duckdb_file import MAX_NAME_BYTES, catalog_of, require_usable_name
+from meterhouse.pipelines.warehouse.duckdb_file import MAX_NAME_BYTES, catalog_of, require_usable_file
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
@@ -82,7 +83,7 @@ def test_other_credentials_in_config_toml_are_refused_with_the_right_file(cli: C
 def test_duckdb_and_dbt_find_the_database_in_a_file_with_a_usable_name(tmp_path: Path, name: str) -> None:
     """Both, and this module, derive the same name of the database."""
     file = tmp_path / name
-    require_usable_name(file)
+    require_usable_file(file)
     with duckdb.connect(str(file)) as connection:
         ((catalog,),) = connection.execute("select current_database()").fetchall()
     assert catalog.lower() == catalog_of(file)
@@ -101,6 +102,15 @@ def test_refuses_a_name_that_duckdb_or_dbt_would_confuse(
     assert line.endswith("Use another name, such as meterhouse.duckdb.")
     assert len(sandbox.requests) == 0
     assert not (cli.folder / name).exists()
+
+
+def test_refuses_a_pipe_and_another_database(cli: Cli) -> None:
+    """DuckDB would wait for the one, and download an extension for the other."""
+    os.mkfifo(cli.database)
+    assert f"the database file {cli.database} is a pipe or a device" in cli(*LOAD, status=2)
+    cli.database.unlink()
+    sqlite3.connect(cli.database).execute("create table a (b)").connection.close()
+    assert f"the database file {cli.database} is an SQLite database" in cli("status", status=2)
 
 
 @pytest.mark.thorough

@@ -142,7 +142,7 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
 
 @pytest.mark.parametrize("providers", [("reducto",)])
 def test_the_log_of_windows_is_written_last(cli: Cli, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever table a load fails at, the log has no row of that load, although other engines cannot read dlt's record."""
+    """Whichever table a load fails at, the log has no row of that load: in a lake, this order replaces dlt's load record."""
     monkeypatch.delenv("SOURCES__BILLING__FEES")
     tables = ["usage_by_api_key", "usage_by_product"]
     run = ("run", *(f"reducto.{table}" for table in tables), "--no-models", "--destination", "filesystem")
@@ -181,6 +181,8 @@ def test_locks_a_folder_under_all_its_names(cli: Cli, lake: Path, tmp_path: Path
 def test_a_bucket_has_a_lease(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run into the same bucket with another dlt data folder is refused."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "memory://costs/lake")
+    assert "all rows would be lost" in cli("status", "--destination", "filesystem", status=2)
+    monkeypatch.setattr(resolve, "VOLATILE", frozenset())
     first = resolve_destination("filesystem")
     monkeypatch.setenv("DLT_DATA_DIR", str(cli.folder / "elsewhere"))
     second = resolve_destination("filesystem")

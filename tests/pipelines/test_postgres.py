@@ -451,7 +451,7 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
 def test_query_changes_nothing_on_redshift(
     postgres: Warehouse, cli: Cli, connected: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read-only transaction, as Redshift's BEGIN documents it; dlt's client of Redshift uses PostgreSQL's driver."""
+    """dlt's Redshift client, here on PostgreSQL, opens a read-only transaction; Redshift's BEGIN accepts READ ONLY, too."""
     monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
     postgres.execute(
         [

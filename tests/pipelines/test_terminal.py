@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 import typer
 from rich.cells import cell_len
@@ -274,6 +275,11 @@ def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli)
     lines = {line.split("  ")[0]: line.split() for line in cli("status").splitlines() if " USD" in line}
     assert lines["reducto unpriced"][2:4] == ["–", "–"]
     assert lines["all"][1] == "350.00"
+
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("update usage.cost_forecast_monthly set cost_to_date = 0")
+        connection.execute("delete from usage.cost_forecast_monthly where account in ('idle', 'priced again')")
+    assert [line.split()[1:3] for line in cli("status").splitlines() if line.startswith("all ")] == [["–", "–"]]
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:

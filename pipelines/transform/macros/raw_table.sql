@@ -126,8 +126,8 @@
 
 
 {#
-    dlt's table of loads; none in a lake, where other engines cannot read it. There, only the order protects the log. A separate
-    macro, so that unit tests can override it.
+    dlt's table of loads; none in a lake, where other engines cannot read it. There, the models rely on dlt writing this
+    log last. It is a separate macro so that unit tests can override it.
 #}
 {% macro recorded_loads(source_name) %}
     {%- set log = source(source_name, 'fetched_windows') -%}

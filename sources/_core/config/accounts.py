@@ -1,5 +1,6 @@
 """Accounts: names for the sets of credentials of one provider."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ import dlt
 
 from meterhouse.sources._core.config.parse import is_json, parse_json, require_unquoted
 from meterhouse.sources._core.config.secrets import looks_like_key, looks_like_secret
-from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
+from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields, variable_of
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 
 DEFAULT = "default"
 _NAME = re.compile(r"(?!.*[ _]{2})\w[\w .@:-]{0,62}")
-"""Two underscores would end a section in the name of an environment variable, in which a space is an underscore."""
+"""Two underscores separate sections in a variable's name, and a space becomes an underscore, so neither may repeat."""
 _CHOOSE = "Choose a name: it is printed, logged and stored in every row."
 
 
@@ -125,7 +126,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
         if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
             raise ConfigurationError(
                 f"account {number} in {setting} does not have a valid name",
-                hint="Use letters, digits and . _ @ : - (63 at most), and single spaces or underscores.",
+                hint="Use at most 63 letters, digits, spaces and . _ @ : -, with no two spaces or underscores in a row.",
             )
         if looks_like_key(name):
             raise ConfigurationError(f"account {number} in {setting} has a name that looks like a key", hint=_CHOOSE)
@@ -164,13 +165,17 @@ def _require_no_secret_as_name(
 
 
 def _setting(section: str, field: str, own: Mapping[str, Any], configured: Any) -> Any:
-    return own[field] if own.get(field) else configured.get(f"{section}.{field}")
+    """The value in the table of the account, or in its section. dlt looks for no variable with underscores for spaces."""
+    if own.get(field):
+        return own[field]
+    value = configured.get(f"{section}.{field}")
+    return os.environ.get(variable_of(f"{section}.{field}")) if value is None else value
 
 
 def _complete(provider: str, section: str, credentials: Mapping[str, Any]) -> dict[str, str]:
     missing = [field for field, value in credentials.items() if not value]
     if missing:
-        variable = f"{section}.{missing[0]}".replace(".", "__").replace(" ", "_").upper()
+        variable = variable_of(f"{section}.{missing[0]}")
         unused = len(missing) == len(credentials) and section == f"sources.{provider}"
         raise (NotConfigured if unused else ConfigurationError)(
             f"{provider} has no {' and no '.join(missing)} in [{section}]",

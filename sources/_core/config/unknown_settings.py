@@ -115,8 +115,8 @@ def require_known_top_sections(providers: Iterable[str]) -> None:
     """Checks the top sections for misspelled and misplaced names; others may belong to other dlt pipelines.
 
     Raises:
-        ConfigurationError: a section has the name of a provider or of another inner section, or one that is similar to
-            meterhouse's own, or is no table; or a variable is spelled like a setting, except for capitals and underscores.
+        ConfigurationError: a section has the name of a provider or inner section, or a name similar to meterhouse's own; a
+            section is not a table; or a variable differs from a setting only in case or underscores.
     """
     of_providers = {name: f"sources.{name}" for name in providers}
     for homes, settings in ((of_providers | INNER, _in_files("")), (of_providers, _in_environment(""))):
@@ -126,10 +126,10 @@ def require_known_top_sections(providers: Iterable[str]) -> None:
     for name, value, place in _in_files(""):
         if name in SECTIONS and not isinstance(value, Mapping):
             raise ConfigurationError(
-                f"{name}, which {place} sets, is no section", hint=f"Write [{name}.…] above its settings."
+                f"{name}, which {place} sets, is not a section", hint=f"Write [{name}.…] above its settings."
             )
     require_known_sections("", (*SECTIONS, *OTHERS))
-    require_spelled_variables((*of_providers.values(), *INNER.values(), "alerts.webhook", "alerts.on"))
+    require_correct_variable_names((*of_providers.values(), *INNER.values(), "alerts.webhook", "alerts.on"))
 
 
 def require_known_sections(section: str, known: Iterable[str], *, others: Iterable[str] = ()) -> None:
@@ -145,27 +145,32 @@ def require_known_sections(section: str, known: Iterable[str], *, others: Iterab
         is_table = isinstance(value, Mapping)
         if section and name in names and not is_table:
             raise ConfigurationError(
-                f"{shown}, which {place} sets, is no section", hint=f"Write [{shown}] above its settings."
+                f"{shown}, which {place} sets, is not a section", hint=f"Write [{shown}] above its settings."
             )
         if is_table and name not in names | exempt and difflib.get_close_matches(name.lower(), names, 1, 0.8):
             raise _unknown(f"[{shown}]", place, _nearest(name, names))
 
 
-def require_spelled_variables(sections: Iterable[str]) -> None:
-    """Checks the variables for these sections: dlt ignores those with small letters or with a single underscore.
+def require_correct_variable_names(sections: Iterable[str]) -> None:
+    """Checks the variables for these sections: dlt ignores those in lower case or with a single underscore.
 
     Raises:
         ConfigurationError: there is such a variable.
     """
     for section in sections:
-        name = section.upper().replace(".", "__")
+        name = variable_of(section)
         for variable in os.environ:
             folded, prefix = variable.upper().replace("__", "_") + "_", name.replace("__", "_") + "_"
             if folded.startswith(prefix) and not f"{variable}__".startswith(f"{name}__"):
                 raise ConfigurationError(
                     f"the environment variable {variable} has no effect",
-                    hint=f"Rename it, or unset it: variables for {section} begin with {name}, in capital letters.",
+                    hint=f"Rename it, or unset it. Use upper case, and two underscores between all parts: {name}…",
                 )
+
+
+def variable_of(setting: str) -> str:
+    """The environment variable of a setting or section. Spaces and hyphens, as in account names, become underscores."""
+    return "__".join(re.sub(r"\W", "_", step) for step in setting.split(".")).upper()
 
 
 def tables_in(section: str) -> frozenset[str]:
@@ -215,8 +220,8 @@ def _in_files(section: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def _in_environment(section: str) -> Iterator[tuple[str, Any, str]]:
-    """A variable below a table is a table."""
-    prefix = "".join(f"{step.replace(' ', '_').upper()}__" for step in _steps(section))
+    """As `_configured`; a variable for a setting inside a table yields the table."""
+    prefix = f"{variable_of(section)}__" if section else ""
     for variable in sorted(os.environ):
         if variable.startswith(prefix):
             name, _, inner = variable.removeprefix(prefix).lower().partition("__")

@@ -77,12 +77,12 @@ def _proxy(address: httpx.URL, certificates: ssl.SSLContext) -> httpx.Proxy | No
     if proxy is None or not proxy.url.host:
         raise ConfigurationError(
             f"{variable} is not the address of a proxy",
-            hint=f"Write it as http://host:port, remove it, or exclude {address.host} by NO_PROXY.",
+            hint=f"Write it as http://host:port, remove it, or add {address.host} to NO_PROXY.",
         )
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError(
             f"{variable} is a SOCKS proxy, for which a package is missing",
-            hint=f"pip install 'httpx[socks]', use an HTTP proxy, or exclude {address.host} by NO_PROXY.",
+            hint=f"pip install 'httpx[socks]', use an HTTP proxy, or add {address.host} to NO_PROXY.",
         )
     if proxy.url.scheme == "https":
         proxy.ssl_context = certificates
@@ -128,7 +128,7 @@ def error_from_transport(error: httpx.HTTPError, provider: str) -> SourceError:
         if variable:
             return Unreachable(
                 f"the proxy cannot be reached, or it refuses the connection ({detail})",
-                hint=f"Check {variable}, or exclude {error.request.url.host} by NO_PROXY, then run again.",
+                hint=f"Check {variable}, or add {error.request.url.host} to NO_PROXY, then run again.",
             )
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         problem = f"no connection in time ({detail})"

@@ -16,7 +16,7 @@ import time_machine
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
 from tests.pipelines.transform.invoices import TABLES, TRACE
 from tests.pipelines.transform.random_scenarios import inserts
-from tests.pipelines.transform.warehouse import MODELS_ONLY, OTHER_VARIABLES, Warehouse, d, duckdb_warehouse
+from tests.pipelines.transform.warehouse import MODELS_ONLY, TEST_VARIABLES, Warehouse, d, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -123,7 +123,7 @@ SCENARIO = Scenario(
 )  # fmt: skip
 
 BILLED = [
-    # As by default. But the variables that the step `off` sets name another time zone.
+    # UTC is the default. It is set here because the variables of the step `off` name another time zone.
     "update billing.accounts set billing_timezone = 'UTC' where billing_timezone is null",
     invoice("may", "2026-05-01", "2026-06-01", "5"),
     invoice("sealed", "2026-01-01", "2026-02-01", "5000"),
@@ -219,7 +219,7 @@ class Builds:
     frozen: dict[str, int] = field(default_factory=dict)
 
     def step(self, name: str, *statements: str, tests: bool = False, variables: Mapping[str, object] | None = None) -> None:
-        """Builds after the statements; with data tests if `tests`, as after the last step of a history."""
+        """Executes the statements, then builds the models, with data tests if `tests`: as in the last step of a history."""
         self.warehouse.execute(statements)
         kinds = ("--exclude-resource-type", "unit_test") if tests else MODELS_ONLY
         outcome = replace(self.warehouse, variables=variables or {}).dbt(
@@ -257,7 +257,7 @@ def builds(scratch: Path) -> Builds:
     builds.step("corrected", *CORRECTED, tests=True)
     with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
         builds.step("later", *LATER)
-        builds.step("off", restate("early", "2026-01-10", 1_100), variables=OTHER_VARIABLES)
+        builds.step("off", restate("early", "2026-01-10", 1_100), variables=TEST_VARIABLES)
         builds.step("on")
         builds.step("reopened", REOPENED, tests=True)
     return builds

@@ -32,7 +32,7 @@ from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 with without_debug_events():
     cli()
 """
-"""The command `dbt`, without the events that nobody sees."""
+"""The command `dbt`, without debug events."""
 
 
 class Downstream:

@@ -207,7 +207,7 @@ def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: lis
 
 
 def require_agreement(warehouse: Warehouse, scenarios_: list[Scenario]) -> None:
-    """The marts have the rows of the calculation by hand, for each scenario."""
+    """Checks that the marts equal the calculation by hand, for each scenario."""
     built = {mart: rows_by_scenario(warehouse, query) for mart, query in QUERIES.items()}
     assert warehouse.query(NOT_WHOLE) == []
     for number, scenario in enumerate(scenarios_):

@@ -80,7 +80,7 @@ def drawn_scenarios() -> list[Scenario]:
 
 
 def many_packs() -> Scenario:
-    """An account with more packs of credits than the analyzer of Spark accepts turns, unless the model allows more."""
+    """An account whose credit packs need more iterations of Spark's analyzer than the default, which the model raises."""
     start, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     uses = [
         Use("reducto", "stocked", "credits", start + timedelta(days=day), start + timedelta(days=day + 1), Decimal("41.5"))

@@ -13,8 +13,8 @@ from tests.pipelines.transform.rows import FORMULA_HOURS, raw_rows, raw_tables
 from tests.pipelines.transform.warehouse import (
     MARTS,
     MODELS_ONLY,
-    OTHER_VARIABLES,
     PROJECT,
+    TEST_VARIABLES,
     Outcome,
     Warehouse,
     d,
@@ -169,7 +169,7 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, postgres: Warehouse
 @pytest.mark.thorough
 def test_variables_set_the_billing_time_zone_and_disable_a_provider(warehouse: Warehouse) -> None:
     """With billing in New York, usage at 3:00 UTC on the first is in the month before. A disabled provider has no rows."""
-    warehouse.variables = OTHER_VARIABLES
+    warehouse.variables = TEST_VARIABLES
     scopix = "insert into scopix.usage_daily (account, date, total_requests, total_credits, is_complete) values"
     warehouse.load(
         usage("2025-06-01 03:00", "image", 1),
@@ -191,7 +191,7 @@ OVERLAP = "assert_mathpix_accounts_do_not_overlap"
 
 @pytest.fixture(scope="module")
 def doubtful(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> tuple[Warehouse, Outcome]:
-    """Accounts whose usage is doubtful, built up to their costs, with all data tests of that but the one that fails."""
+    """Accounts with doubtful usage, built up to `cost_monthly` with its data tests, except the one that fails."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("doubtful"), scratch)
     warehouse.load(
         usage("2025-05-01 10:00", "image", 5, account="cut"),

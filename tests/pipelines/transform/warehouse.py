@@ -71,12 +71,12 @@ MODELS_ONLY = ("--resource-type", "model", "seed")
 START_OF_SQL = re.compile(r"((?:\s|--[^\n]*\n)*)(\w+)(\s*)(\w*)(\s*)(.*)", re.DOTALL)
 """White space and comments, the first two words, and the rest."""
 
-OTHER_VARIABLES: Mapping[str, object] = {
+TEST_VARIABLES: Mapping[str, object] = {
     "billing_timezones": {"mathpix": "America/New_York"},
     "registered_providers": ["mathpix", "acme"],
     "scopix_enabled": False,
 }
-"""What the tests of variables set, all of them together, so that dbt parses the project once more and not for each test."""
+"""All variables that tests set, in one set of values, so that dbt parses the project only once more for these tests."""
 
 LENGTHS = {"hour": "1 hour", "day": "1 day", "week": "7 days", "month": "1 month"}
 
@@ -114,7 +114,7 @@ def window(start: str, end: str, *, account: str = "default") -> str:
 
 
 def first_words(sql: str) -> tuple[Statement]:
-    """A statement of which only the first two words are tokens of their own.
+    """Parses only the first two words of a statement into tokens.
 
     In a unit test, dbt looks for the first WITH of the model. sqlparse reads the whole statement for this, which takes half
     of the time of the unit tests.
@@ -272,7 +272,7 @@ def build_selected(*models: str) -> None:
 
 
 def select_models(patch: pytest.MonkeyPatch, *models: str) -> None:
-    """From here on, the command builds only these models, the two that its summary shows, and all that they read."""
+    """From here on, the command builds only these models, the two that its summary shows, and their upstream models."""
     names = ("cost_monthly", "unpriced_usage", *models)
 
     def selected(*arguments: Any, **options: Any) -> list[str]:

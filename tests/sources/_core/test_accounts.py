@@ -43,6 +43,15 @@ def test_account_names_read_their_values_from_the_environment(accounts: str, mon
     assert [account.credentials["app_key"] for account in resolve(accounts)] == ["b", "d"]
 
 
+def test_a_name_with_a_space_or_a_hyphen_has_a_variable_with_underscores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell can set another one; the error for a missing key names it, too."""
+    with pytest.raises(ConfigurationError, match="SOURCES__MATHPIX__ACCOUNTS__EU_WEST_1__APP_ID"):
+        resolve("eu-west 1")
+    for field in ("APP_ID", "APP_KEY"):
+        monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__EU_WEST_1__{field}", "b")
+    assert [account.name for account in resolve("eu-west 1")] == ["eu-west 1"]
+
+
 def test_without_credentials_the_provider_is_not_in_use() -> None:
     """A provider without configuration is no error of a run."""
     with pytest.raises(NotConfigured, match=r"SOURCES__MATHPIX__APP_ID"):

@@ -70,7 +70,7 @@ def test_the_error_for_a_proxy_that_is_down_names_its_variable(monkeypatch: pyte
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@127.0.0.1:1")
     client = Client("vendor", VENDOR, HeaderAuth({}), error_from_response=lambda _: None, sleep=lambda _: None)
     with pytest.raises(
-        Unreachable, match=r"the proxy cannot be reached.* Check HTTPS_PROXY, or exclude vendor\.invalid"
+        Unreachable, match=r"the proxy cannot be reached.* Check HTTPS_PROXY, or add vendor\.invalid to NO_PROXY"
     ) as caught:
         client.get("/usage", {})
     assert "hunter2" not in str(caught.value)

@@ -54,7 +54,7 @@ if not large:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         # Adaptive execution would merge small partitions into one.
         "spark.sql.adaptive.enabled": "false",
-        # Half of the default: more turns of the credit models than this allows are planned in a quarter of the time.
+        # Half of the default: fewer packs exceed the limit, and their models are planned in a quarter of the time.
         "spark.sql.analyzer.maxIterations": "50",
         # Constraint propagation is slow on queries as deeply nested as those of the credit models.
         "spark.sql.constraintPropagation.enabled": "false",
