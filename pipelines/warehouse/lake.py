@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dlt
 
@@ -15,6 +15,8 @@ from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 @dataclass
 class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
+
+    has_statements: ClassVar[bool] = False
 
     def shared_lock(self) -> RunLock:
         """A lock file in a local folder, a lease in a bucket."""

@@ -23,8 +23,10 @@ from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
 from meterhouse.sources._core.dlt_compat import (
     cache_capabilities,
+    cache_sizes_of_settings,
     cache_type_hints,
     destination_configuration,
+    hash_schemas_once,
     settings_of,
     use_own_settings,
 )
@@ -64,6 +66,8 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     """
     use_own_settings()
     cache_type_hints()
+    cache_sizes_of_settings()
+    hash_schemas_once()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
     _require_unmoved(name)

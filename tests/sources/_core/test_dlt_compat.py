@@ -19,6 +19,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.exceptions import DictValidationException
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
+from dlt.common.schema import Schema
 from dlt.common.schema.utils import validate_stored_schema
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -29,8 +30,10 @@ from meterhouse.sources._core.dlt_compat import (
     OwnSettings,
     active_destination,
     cache_capabilities,
+    cache_sizes_of_settings,
     cache_type_hints,
     destination_configuration,
+    hash_schemas_once,
     in_thread_pool,
     into_table,
     missing_credentials,
@@ -346,3 +349,24 @@ def test_a_wrapped_backend_makes_the_connections() -> None:
     with client, pytest.raises(httpx.ConnectError):
         client.get("http://vendor.invalid:81/usage")
     assert calls == [("vendor.invalid", 81)]
+
+
+def test_the_hash_of_a_schema_is_dlts_own() -> None:
+    """It is computed once instead of twice, and follows a change of the schema."""
+    measure = Schema.version_hash
+    schema = dlt.Schema("compat")
+    for _ in range(2):
+        theirs = measure.fget(schema)  # type: ignore[attr-defined]
+        hash_schemas_once()
+        assert schema.version_hash == theirs
+        schema.update_table({"name": "usage", "columns": {"id": {"name": "id", "data_type": "text"}}})
+    assert schema.version_hash != theirs
+
+
+def test_the_size_of_settings_is_dlts_own() -> None:
+    """A class of settings has the same fields for ever."""
+    settings = dlt.destinations.duckdb("warehouse.duckdb").spec()
+    names = list(settings)
+    cache_sizes_of_settings()
+    cache_sizes_of_settings()
+    assert len(settings) == len(settings) == len(names) > 1
