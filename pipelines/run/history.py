@@ -1,7 +1,7 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-A run writes one row for itself when it begins, which says that it is running, and replaces it at its end. If it is killed, the
-row stays, and the next run, which has the lock that the killed one held, sets its outcome to killed.
+A run writes one row for itself when it begins, which says that it is running, and replaces it at its end. If it is killed,
+the row stays, and the next run, which has the lock that the killed one held, sets its outcome to killed.
 
 dlt creates the table, because it knows each database's types. One statement inserts later rows, which saves an eighth of a
 run that loads nothing new. Delta tables have no statements: dlt merges the rows, and a killed run stays running.
