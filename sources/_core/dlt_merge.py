@@ -17,6 +17,7 @@ from dlt.common.destination.client import JobClientBase
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob
+from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 SCOPES = "meterhouse_scope_of"
@@ -145,6 +146,23 @@ def _with_history(generate: Any) -> Any:
     return classmethod(generate_sql)
 
 
+def _in_transaction(decide: Any) -> Any:
+    """The method by which dlt runs the SQL of a job in a transaction, which also does so for a merge with a history.
+
+    dlt 1.31 means to, but its destinations do not say that they support transactions, only that they support those with DDL.
+    So it runs the statements of a merge one by one, and a load that fails after the first has deleted rows.
+    """
+
+    @wraps(decide)
+    def maybe_transaction(job: Any, sql: str) -> Any:
+        supported = job._job_client.capabilities
+        if SUFFIX in sql and supported.supports_transactions is None:
+            supported.supports_transactions = supported.supports_ddl_transactions
+        return decide(job, sql)
+
+    return maybe_transaction
+
+
 def _with_delta_history(run: Callable[[Any], None]) -> Callable[[Any], None]:
     """The method by which dlt merges files into a Delta table, which keeps the replaced rows first."""
 
@@ -190,6 +208,7 @@ def _store_delta_history(job: Any, stored: Any) -> None:
                 history.delete(expired)
 
 
+SqlLoadJob.maybe_transaction = _in_transaction(SqlLoadJob.maybe_transaction)  # type: ignore[method-assign]
 SqlMergeFollowupJob.generate_sql = _with_history(SqlMergeFollowupJob.generate_sql)  # type: ignore[method-assign]
 JobClientBase.prepare_load_table = _with_package_state(JobClientBase.prepare_load_table)  # type: ignore[assignment, method-assign]
 DeltaLoadFilesystemJob.run = _with_delta_history(DeltaLoadFilesystemJob.run)  # type: ignore[method-assign]

@@ -1,7 +1,9 @@
 """A row that a load replaces or withdraws goes to `<table>__history`, with a made provider."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import duckdb
 import pytest
 import time_machine
 from deltalake import DeltaTable
+from dlt.destinations.exceptions import DatabaseTerminalException
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
 from meterhouse.sources._core.history import HistorySettings
@@ -204,3 +209,52 @@ def test_delta_tables_keep_the_same_rows(vendor: Vendor, tmp_path: Path, file: P
     lake.run(hours=19)
     left = DeltaTable(str(tmp_path / "lake/vendor/usage__history")).to_pyarrow_table()
     assert sorted(left["used"].to_pylist()) == [1, 2, 3]
+
+
+@pytest.mark.thorough
+def test_a_load_that_fails_at_any_statement_loses_and_doubles_nothing(
+    clock: time_machine.Traveller, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version of a row is in the table or in its history; the next run completes both, with its own time."""
+    vendor = Vendor(clock, dlt.destinations.duckdb(str(file), supports_multiple_statements=False))
+    vendor.run(d0317=1, d0318=1, d0319=1)
+    saved, execute = file.read_bytes(), DuckDbSqlClient.execute_query
+    changes = {"d0317": 2, "d0319": None}
+    outcomes = set()
+    for failing in count_from(1):
+        file.write_bytes(saved)
+        clock.move_to(START + timedelta(hours=2), tick=False)
+        statements = count_from(1)
+
+        @contextmanager
+        def fail(client: Any, query: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+            if next(statements) == failing:  # noqa: B023 - used within the turn
+                raise DatabaseTerminalException(Exception("the disk is full"))
+            with execute(client, query, *arguments, **options) as cursor:
+                yield cursor
+
+        vendor.pipeline().drop()
+        vendor.pipeline().sync_destination()
+        with monkeypatch.context() as patched:
+            patched.setattr(DuckDbSqlClient, "execute_query", fail)
+            try:
+                vendor.run(**changes)
+            except PipelineStepFailed:
+                done = False
+            else:
+                done = True
+        known = "select day(date), used from vendor.usage where used = 1"
+        kept = "select day(date), used from vendor.usage__history"
+        assert rows(file, f"{known} union all {kept} order by all") == [(17, 1), (18, 1), (19, 1)]
+        outcomes.add(tuple(rows(file, kept)))
+        if done:
+            break
+        vendor.pipeline().drop()
+        vendor.pipeline().sync_destination()
+        vendor.run(**changes)
+        assert rows(file, "select day(date), used from vendor.usage order by 1") == [(17, 2), (18, 1)]
+        times = set(rows(file, "select superseded_at from vendor.usage__history"))
+        assert times <= {(hour(3),), (hour(4),)}
+        assert len(times) == 1
+    assert failing > 10
+    assert len(outcomes) == 2
