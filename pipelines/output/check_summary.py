@@ -32,6 +32,9 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
         out.print(f"{BILLING}  {error.table}  {error}")
     for period in result.closed:
         out.print(f"closed  {period}")
+    if result.history:
+        kept, since = sum(table.rows for table in result.history), min(table.since for table in result.history)
+        out.print(f"history  {kept:,} replaced or withdrawn rows of {len(result.history)} tables since {since:%Y-%m-%d}")
     for stale in result.stale or ():
         out.print(f"STALE  {stale}")
     raise typer.Exit(result.exit_status)
@@ -68,6 +71,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "not_configured": list(result.not_configured),
         "stale": stale,
         "closed": [closed_as_dict(period) for period in result.closed],
+        "history": [asdict(table) for table in result.history],
         "billing": {
             "configured": result.billing,
             "faults": [

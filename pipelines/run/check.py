@@ -10,6 +10,7 @@ from meterhouse.pipelines.run.billing import billing_errors, configured_billing
 from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
+from meterhouse.pipelines.run.history import KeptRows, kept_rows
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
@@ -34,6 +35,7 @@ class CheckResult:
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
+    history: Sequence[KeptRows]
 
     @property
     def exit_status(self) -> int:
@@ -66,9 +68,17 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     for event in events:
         observer(event)
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
-    unverified = unverified_prices(sources, utc_now().date())
-    closed = closed_periods(destination)
-    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed)
+    return CheckResult(
+        destination,
+        accounts,
+        not_configured,
+        configured_billing(),
+        errors,
+        stale,
+        unverified_prices(sources, utc_now().date()),
+        closed_periods(destination),
+        kept_rows(destination),
+    )
 
 
 def _checked_accounts(sources: Mapping[str, DltSource]) -> Iterable[CredentialsChecked]:

@@ -20,9 +20,11 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
-from meterhouse.pipelines.warehouse.query import insert_statement
+from meterhouse.pipelines.warehouse.query import insert_statement, queries
+from meterhouse.sources._core.dlt_merge import SUFFIX
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
+from meterhouse.sources.registry import PROVIDERS
 
 DATASET = "meterhouse"
 RUNS = pa.schema(
@@ -196,3 +198,35 @@ def alerted_subjects(destination: Destination, since: datetime) -> set[str]:
             return {subject for (subject,) in rows}
     except NotBuilt:
         return set()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRows:
+    """How many rows of a table were replaced or withdrawn and are kept, and when the first of them was superseded."""
+
+    provider: str
+    table: str
+    rows: int
+    since: datetime
+
+
+def kept_rows(destination: Destination) -> list[KeptRows]:
+    """The histories that have rows, of the providers and of billing; empty where information_schema does not list them.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    datasets = {destination.dataset(name): name for name in (*PROVIDERS, "billing")}
+    try:
+        with destination.reader() as reader:
+            _, tables = reader.tuples(queries()["history_tables"])
+            selects = [
+                f"select '{datasets[schema]}', '{table}', count(*), min(superseded_at)"  # noqa: S608
+                f" from {reader.table_name(datasets[schema], table)}"
+                for schema, table in tables
+                if schema in datasets
+            ]
+            found = reader.tuples_of_built(selects)
+    except NotBuilt:
+        return []
+    return [KeptRows(name, table.removesuffix(SUFFIX), rows, since) for name, table, rows, since in sorted(found) if rows]

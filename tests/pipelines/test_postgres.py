@@ -123,7 +123,10 @@ def test_runs_mirror_the_vendor(
     loaded: str,
     expected: Callable[[Sandbox], Any],
 ) -> None:
-    """A second run changes no row, stamps included. A third run replaces restated rows and deletes withdrawn ones."""
+    """A second run changes no row, stamps included. A third run replaces restated rows and deletes withdrawn ones.
+
+    The histories have exactly the rows of ended buckets that the third run replaced or deleted.
+    """
     with time_machine.travel(NOW, tick=False):
         load(provider)
         before = rows(postgres, provider)
@@ -131,12 +134,17 @@ def test_runs_mirror_the_vendor(
         assert rows(postgres, provider) == before
         first = expected(sandbox)
         assert value(postgres, loaded) == Decimal(str(first))
+        tables = [table for table in before if f"{table}__history" in before]
+        known = {table: postgres.query(f"select * from {provider}.{table} where is_complete") for table in tables}
         change(sandbox)
         assert expected(sandbox) != first
         load(provider)
         assert value(postgres, loaded) == Decimal(str(expected(sandbox)))
     after = rows(postgres, provider)
     assert after.keys() == before.keys()
+    kept = {table: sorted((row[:-3] for row in after[f"{table}__history"]), key=repr) for table in tables}
+    assert kept == {table: sorted(set(known[table]) - set(after[table]), key=repr) for table in tables}
+    assert any(kept.values())
     assert all(len(set(before[table]) & set(after[table])) > 0 for table in before if len(before[table]) > 30)
 
 
