@@ -25,6 +25,7 @@ from meterhouse.sources._core.dlt_compat import (
     cache_capabilities,
     cache_sizes_of_settings,
     cache_type_hints,
+    copy_schemas_plainly,
     destination_configuration,
     hash_schemas_once,
     settings_of,
@@ -67,6 +68,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     use_own_settings()
     cache_type_hints()
     cache_sizes_of_settings()
+    copy_schemas_plainly()
     hash_schemas_once()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)

@@ -9,10 +9,10 @@ Three ways were considered on dlt 1.31:
 
 So it is the last one. A moment sees the row in the table or in its history, never in both, and never in neither. The
 statement joins the table with dlt's staging table, as the merge itself does; see `tests/benchmarks/README.md` for what it
-costs. `dlt_merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on
-ClickHouse, a load that is killed between two statements can leave a row in both. Delta tables have no transaction over two
-tables: the rows are merged into the history before the table changes, by key and `fetched_at`, so that loading a killed
-package again, or the windows of a killed run, stores no row twice.
+costs. `dlt_merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on ClickHouse,
+a load that is killed between two statements leaves a row in both, and the next one adds it to the history again. Delta
+tables have no transaction over two tables: the rows are merged into the history before the table changes, by key and
+`fetched_at`, so that loading a killed package again, or the windows of a killed run, stores no row twice.
 
 A destination with the strategy delete-insert (see `merge`) gets the same history, but rewrites unchanged rows with a new
 `fetched_at` in every run, so an unchanged row counts as known only since it was last fetched.

@@ -1,5 +1,6 @@
 """Each use of what dlt and httpx do not document, tested so that a new version that changes it fails here."""
 
+import copy
 import inspect
 import threading
 from collections.abc import Generator, Iterator
@@ -20,6 +21,7 @@ from dlt.common.exceptions import DictValidationException
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
 from dlt.common.schema import Schema
+from dlt.common.schema import utils as schema_utils
 from dlt.common.schema.utils import validate_stored_schema
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -32,6 +34,8 @@ from meterhouse.sources._core.dlt_compat import (
     cache_capabilities,
     cache_sizes_of_settings,
     cache_type_hints,
+    copy_json,
+    copy_schemas_plainly,
     destination_configuration,
     hash_schemas_once,
     in_thread_pool,
@@ -369,3 +373,19 @@ def test_the_size_of_settings_is_dlts_own() -> None:
     cache_sizes_of_settings()
     cache_sizes_of_settings()
     assert len(settings) == len(settings) == len(names) > 1
+
+
+def test_the_copy_of_a_table_is_dlts_own() -> None:
+    """dlt copies the tables of a schema by the name that is replaced, and changes only the copy."""
+    copy_schemas_plainly()
+    assert schema_utils.deepcopy is copy_json  # type: ignore[attr-defined]
+    assert "deepcopy(table)" in inspect.getsource(schema_utils.fill_hints_from_parent_and_clone_table)
+    table = {"name": "usage", "columns": {"id": {"primary_key": True}}, "filters": [["a", 1, None]], "other": {Path("x")}}
+    copied = copy_json(table)
+    assert copied == copy.deepcopy(table)
+    copied["columns"]["id"]["primary_key"] = False
+    copied["filters"][0].clear()
+    copied["other"].clear()
+    assert table["columns"] == {"id": {"primary_key": True}}
+    assert table["filters"] == [["a", 1, None]]
+    assert table["other"]

@@ -118,6 +118,15 @@ def test_keeps_the_replaced_and_the_withdrawn_row_as_they_were(vendor: Vendor, f
     assert rows(file, sql) == [kept[0], (17, 2, hour(2), second, hour(3), third, False), kept[1]]
 
 
+def test_a_destination_that_rewrites_windows_keeps_only_what_changed(clock: time_machine.Traveller, file: Path) -> None:
+    """Redshift and others have no MERGE: dlt deletes the rows of the window and inserts them again."""
+    vendor = Vendor(clock, dlt.destinations.duckdb(str(file), supported_merge_strategies=["delete-insert"]))
+    vendor.run(d0317=1, d0318=1, d0319=1)
+    vendor.run(d0317=2, d0319=None)
+    sql = "select day(date), used, superseded_at, is_withdrawn from vendor.usage__history order by 1"
+    assert rows(file, sql) == [(17, 1, hour(2), False), (19, 1, hour(2), True)]
+
+
 def test_an_unchanged_run_writes_nothing(vendor: Vendor, file: Path) -> None:
     vendor.run(d0317=1, d0318=1)
     before = rows(file, "from vendor.usage order by all")
@@ -189,6 +198,7 @@ def test_prunes_rows_that_were_superseded_before_the_retention(vendor: Vendor, f
     assert rows(file, "select used from vendor.usage__history order by 1") == [(2,)]
 
 
+@pytest.mark.thorough
 def test_delta_tables_keep_the_same_rows(vendor: Vendor, tmp_path: Path, file: Path) -> None:
     lake = Vendor(vendor.clock, dlt.destinations.filesystem(str(tmp_path / "lake")), table_format="delta")
     kept = []
