@@ -182,9 +182,8 @@ def _replace(destination: Destination, rows: Sequence[Mapping[str, Any]], change
 def _load(destination: Destination, name: str, rows: pa.Table, disposition: Any) -> None:
     pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
     pipeline.config.restore_from_destination = False  # the pipeline keeps no state
-    loaded = pipeline.run(
-        dlt.resource([rows], name=name, write_disposition=disposition, primary_key=RUN_KEY if name == "runs" else None)
-    )
+    key = RUN_KEY if name == "runs" else ()
+    loaded = pipeline.run(dlt.resource([rows], name=name, write_disposition=disposition, primary_key=key))
     if loaded is not None:
         destination.require_loaded(pipeline, loaded.loads_ids)
 

@@ -162,7 +162,7 @@ def copy_schemas_plainly() -> None:
     dlt copies a table 600 times in a run of four providers. Schemas are JSON, so most of that time is spent on objects that
     refer to each other, which schemas do not have.
     """
-    schema_utils.deepcopy = copy_json  # type: ignore[attr-defined]
+    schema_utils.deepcopy = copy_json  # type: ignore[assignment, attr-defined]
 
 
 def copy_json(value: Any) -> Any:

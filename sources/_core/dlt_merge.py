@@ -2,7 +2,7 @@
 
 Both are known only when a resource has read its windows, and differ from run to run. dlt stores each changed schema in the
 destination permanently, so they go with the load package instead, and into the table's schema when dlt prepares it for its
-load. `tests/sources/_core/test_dlt_merge.py` fails when dlt changes what this relies on.
+load. `test_history.py` and `test_dlt_compat.py` in `tests/sources/_core` fail when dlt changes what this relies on.
 """
 # ruff: noqa: SLF001, S608 - as in dlt_compat, private names of dlt are the purpose of this module, and so is SQL
 
@@ -211,4 +211,4 @@ def _store_delta_history(job: Any, stored: Any) -> None:
 SqlLoadJob.maybe_transaction = _in_transaction(SqlLoadJob.maybe_transaction)  # type: ignore[method-assign]
 SqlMergeFollowupJob.generate_sql = _with_history(SqlMergeFollowupJob.generate_sql)  # type: ignore[method-assign]
 JobClientBase.prepare_load_table = _with_package_state(JobClientBase.prepare_load_table)  # type: ignore[assignment, method-assign]
-DeltaLoadFilesystemJob.run = _with_delta_history(DeltaLoadFilesystemJob.run)  # type: ignore[method-assign]
+DeltaLoadFilesystemJob.run = _with_delta_history(DeltaLoadFilesystemJob.run)  # type: ignore[assignment, method-assign]

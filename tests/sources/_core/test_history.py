@@ -229,7 +229,7 @@ def test_a_load_that_fails_at_any_statement_loses_and_doubles_nothing(
     vendor = Vendor(clock, dlt.destinations.duckdb(str(file), supports_multiple_statements=False))
     vendor.run(d0317=1, d0318=1, d0319=1)
     saved, execute = file.read_bytes(), DuckDbSqlClient.execute_query
-    changes = {"d0317": 2, "d0319": None}
+    changes: dict[str, Any] = {"d0317": 2, "d0319": None}
     outcomes = set()
     for failing in count_from(1):
         file.write_bytes(saved)
