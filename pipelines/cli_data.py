@@ -23,14 +23,15 @@ def reopen(
     """Reopen a closed month: the next build closes it again, with the quantities loaded by then."""
     from meterhouse.pipelines.output.check_summary import closed_as_dict
     from meterhouse.pipelines.output.console import command_output
+    from meterhouse.pipelines.run.closing import closed_lines
     from meterhouse.pipelines.run.closing import reopen as reopen_month
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("reopen", as_json=as_json) as out:
         opened = reopen_month(resolve_destination(destination), provider, account, month)
         out.print_object({"status": "ok", "reopened": [closed_as_dict(period) for period in opened]})
-        for period in opened:
-            out.print(f"reopened  {period}")
+        for line in closed_lines(opened):
+            out.print(f"reopened  {line}")
         out.print("the next `meterhouse run` or `meterhouse models` computes the month from the current quantities")
 
 
@@ -44,12 +45,26 @@ def rename_account(
     """Rename an account in everything that is loaded, so that the next run continues under the new name."""
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.accounts import rename_account as rename
+    from meterhouse.pipelines.run.billing import rows_of_renamed_account
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("rename-account", as_json=as_json) as out:
-        tables = rename(resolve_destination(destination), provider, old, new)
-        out.print_object({"status": "ok", "provider": provider, "old": old, "new": new, "tables": tables})
+        target = resolve_destination(destination)
+        tables = rename(target, provider, old, new)
+        rows = rows_of_renamed_account(target, provider, old, new)
+        out.print_object(
+            {
+                "status": "ok",
+                "provider": provider,
+                "old": old,
+                "new": new,
+                "tables": tables,
+                "billing": [f"{error.table}  {error}" for error in rows],
+            }
+        )
         out.print(f"renamed  {provider}  {old}  to {new}, in {len(tables)} tables")
+        for error in rows:
+            out.print(f"change  {error.table}  {error}")
         out.print(f"use {new} in sources.{provider}.accounts and in your billing files, too; then run `meterhouse run`")
 
 

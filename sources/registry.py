@@ -50,4 +50,4 @@ def require_provider(name: str) -> None:
         ConfigurationError: there is none.
     """
     if name not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {name}", hint=f"Name one of {', '.join(PROVIDERS)}.")
+        raise ConfigurationError(f"there is no provider {name!r}", hint=f"Known: {', '.join(PROVIDERS)}.")

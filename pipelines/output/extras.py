@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from meterhouse.pipelines.warehouse.installation import install
 from meterhouse.sources._core.errors import ConfigurationError
 
 
@@ -14,5 +15,5 @@ def optional(module: str, name: str, extra: str, packages: set[str]) -> ModuleTy
         ConfigurationError: one of them is not installed.
     """
     if not all(map(find_spec, packages)):
-        raise ConfigurationError(f"{name} is not installed", hint=f"pip install 'meterhouse[{extra}]'.")
+        raise ConfigurationError(f"{name} is not installed", hint=f"{install(extra)}.")
     return import_module(module)

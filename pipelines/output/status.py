@@ -120,7 +120,7 @@ def print_status(status: Status, console: Console) -> None:
             by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
             print_line(
                 "all".ljust(NAME_WIDTH)
-                + _amounts(sum((row["cost_to_date"] for row in rows), Decimal(0)), forecast, currency)
+                + _amounts(sum((row["cost_to_date"] or Decimal(0) for row in rows), Decimal(0)), forecast, currency)
                 + sparkline(by_day),
                 "bold",
             )
@@ -149,7 +149,7 @@ def _columns(cost: str, forecast: str, currency: str) -> str:
     return f"{cost:>12}{forecast:>13} {currency:<3}"
 
 
-def _amounts(cost: Decimal, forecast: Decimal | None, currency: str) -> str:
+def _amounts(cost: Decimal | None, forecast: Decimal | None, currency: str) -> str:
     to_date, expected = (
         "–" if amount is None else f"{rounded_to_currency(amount, currency):,}" for amount in (cost, forecast)
     )

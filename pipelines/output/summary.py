@@ -37,7 +37,8 @@ def print_summary(result: RunResult, console: Console, *, print_line: PrintLine,
         console.print(sku_table(result.cost_monthly))
     for row in result.unpriced_usage or []:
         usage = f"{row['quantity']:,.0f} {row['meter'] if row['unit'] else 'uses of ' + row['meter']}"
-        days = f"{row['first_date']} to {row['last_date']}"
+        span = (row["last_date"] - row["first_date"]).days + 1
+        days = f"{row['first_date']} to {row['last_date']}" + (f" on {row['days']} days" if row["days"] < span else "")
         print_line(f"UNPRICED  {row['provider']} {row['account']}: {usage}, {days} ({row['reason']}); not in the cost above")
     if result.models is not None:
         _print_models(result.models, print_line, print_error)

@@ -64,6 +64,10 @@ def open_billing(destination: Destination, configured: Mapping[str, str], opened
         LoadError: the destination cannot be read.
     """
     accounts = None if opened is None or not configured else known_accounts(destination, opened)
+    return _read(destination, configured, accounts)
+
+
+def _read(destination: Destination, configured: Mapping[str, str], accounts: KnownAccounts | None) -> DltSource:
 
     def read_table(name: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         if not destination.exists():
@@ -87,6 +91,24 @@ def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[R
             return invalid.errors
         except Exception as error:  # noqa: BLE001 - reading a table of the destination may fail in many ways
             raise LoadError(f"{BILLING}: {describe_error(error, destination.location)}") from None
+    return ()
+
+
+def rows_of_renamed_account(destination: Destination, provider: str, old: str, new: str) -> tuple[RowError, ...]:
+    """The rows of the user's billing data that still name `old`, an account that was renamed to `new`.
+
+    None if the data cannot be read: the next run says so, and the account is renamed already.
+    """
+    configured = configured_billing()
+    try:
+        known = dict(known_accounts(destination, ()))
+        known[provider] = {*known.get(provider, ()), new} - {old}
+        if configured:
+            _read(destination, configured, known)
+    except InvalidBillingFiles as invalid:
+        return tuple(error for error in invalid.errors if error.column in {"account", "billing_account"})
+    except Exception:  # noqa: BLE001 - reading a table of the destination may fail in many ways
+        return ()
     return ()
 
 

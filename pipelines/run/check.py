@@ -7,7 +7,7 @@ from datetime import timedelta
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.billing import billing_errors, configured_billing
-from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
+from meterhouse.pipelines.run.closing import ClosedPeriod, WaitingInvoice, closed_periods, waiting_invoices
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.history import KeptRows, kept_rows
@@ -35,6 +35,7 @@ class CheckResult:
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
+    waiting: Sequence[WaitingInvoice]
     history: Sequence[KeptRows]
 
     @property
@@ -68,6 +69,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     for event in events:
         observer(event)
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
+    closed = closed_periods(destination)
     return CheckResult(
         destination,
         accounts,
@@ -76,7 +78,8 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         errors,
         stale,
         unverified_prices(sources, utc_now().date()),
-        closed_periods(destination),
+        closed,
+        waiting_invoices(destination, closed),
         kept_rows(destination),
     )
 

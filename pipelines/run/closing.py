@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
@@ -37,12 +38,55 @@ class ClosedPeriod:
             return f"{self.period_start:%Y-%m}"
         return f"{self.period_start} to {self.period_end - timedelta(days=1)}"
 
+
+@dataclass(frozen=True, slots=True)
+class WaitingInvoice:
+    """An invoice that has closed nothing yet, and what it waits for."""
+
+    provider: str
+    billing_account: str
+    invoice_id: str
+    period_start: date
+    period_end: date
+    status: str
+    what_to_do: str
+
     def __str__(self) -> str:
-        of_meter = f"  {self.meter}" if self.meter else ""
-        invoice = f"invoice {self.invoice_id}" if self.invoice_id else "an earlier version"
-        return (
-            f"{self.provider}  {self.account}  {self.period}{of_meter}  by {invoice} since {self.closed_at:%Y-%m-%d %H:%M}"
-        )
+        last = self.period_end - timedelta(days=1)
+        invoice = f"invoice {self.invoice_id} of {self.period_start} to {last}"
+        return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}"
+
+
+def closed_lines(periods: Sequence[ClosedPeriod]) -> list[str]:
+    """The closed periods as text: a line for each provider, account, period and invoice, with its meters if not all."""
+    lines: dict[tuple[str, str, str, str | None], list[ClosedPeriod]] = {}
+    for period in periods:
+        lines.setdefault((period.provider, period.account, period.period, period.invoice_id), []).append(period)
+    return [
+        _closed_line(provider, account, when, invoice_id, closed)
+        for (provider, account, when, invoice_id), closed in lines.items()
+    ]
+
+
+def _closed_line(provider: str, account: str, when: str, invoice_id: str | None, closed: Sequence[ClosedPeriod]) -> str:
+    meters = ", ".join(sorted({period.meter for period in closed if period.meter}))
+    invoice = f"invoice {invoice_id}" if invoice_id else "an earlier version"
+    since = max(period.closed_at for period in closed)
+    return "  ".join(filter(None, (provider, account, when, meters, f"by {invoice} since {since:%Y-%m-%d %H:%M}")))
+
+
+def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[WaitingInvoice]:
+    """The invoices for usage that are in none of the `closed` periods; none before the first build.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    done = {(period.provider, period.invoice_id) for period in closed}
+    first: dict[tuple[str, str, str], WaitingInvoice] = {}
+    for invoice in (WaitingInvoice(*row) for row in _rows_if_built(destination, "waiting_invoices")):
+        if (invoice.provider, invoice.invoice_id) not in done:
+            first.setdefault((invoice.provider, invoice.billing_account, invoice.invoice_id), invoice)
+    return list(first.values())
 
 
 def closed_periods(destination: Destination) -> list[ClosedPeriod]:
@@ -51,12 +95,15 @@ def closed_periods(destination: Destination) -> list[ClosedPeriod]:
     Raises:
         LoadError: the destination cannot be read.
     """
+    return [ClosedPeriod(*row) for row in _rows_if_built(destination, "closed_periods")]
+
+
+def _rows_if_built(destination: Destination, query: str) -> list[tuple[Any, ...]]:
     try:
         with destination.reader() as reader:
-            _, rows = reader.tuples(queries()["closed_periods"])
+            return reader.tuples(queries()[query])[1]
     except NotBuilt:
         return []
-    return [ClosedPeriod(*row) for row in rows]
 
 
 def late_closings(destination: Destination, since: datetime) -> str | None:

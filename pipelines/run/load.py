@@ -62,9 +62,11 @@ def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination
         pipeline.normalize()
         with destination.hold_open():
             destination.require_exclusive()
-            loaded = pipeline.load(raise_on_failed_jobs=True)
-            destination.require_loaded(pipeline, loaded.loads_ids)
-            destination.drop_staging(pipeline)
+            try:
+                loaded = pipeline.load(raise_on_failed_jobs=True)
+                destination.require_loaded(pipeline, loaded.loads_ids)
+            finally:
+                destination.drop_staging(pipeline)
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -20,7 +20,7 @@ from meterhouse.sources._core.config.unknown_settings import (
 from meterhouse.sources._core.dlt_compat import use_own_settings
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 from meterhouse.sources.billing import TABLES
-from meterhouse.sources.registry import PROVIDERS
+from meterhouse.sources.registry import PROVIDERS, require_provider
 
 BILLING = "billing"
 """The section, pipeline and dataset of the user's prices, credits and invoices."""
@@ -48,8 +48,7 @@ def select(names: Sequence[str]) -> list[Selection]:
     chosen: dict[str, list[str] | None] = {}
     for name in names:
         provider, _, table = name.partition(".")
-        if provider not in PROVIDERS:
-            raise ConfigurationError(f"there is no provider {provider!r}", hint=f"Known: {', '.join(PROVIDERS)}.")
+        require_provider(provider)
         if not table:
             chosen[provider] = None
         elif (tables := chosen.setdefault(provider, [])) is not None and table not in tables:

@@ -12,11 +12,12 @@ from typing import Any
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
-from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+from meterhouse.pipelines.transform.dbt_compat import lean_dbt
 from meterhouse.pipelines.transform.digests import project_digest
 from meterhouse.pipelines.transform.environment import require_neutral_environment
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.installation import install
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
@@ -54,7 +55,7 @@ def require_models(destination: Destination) -> None:
     except PackageNotFoundError:
         raise ConfigurationError(
             f"the SQL models need dbt-{destination.type}, which is not installed",
-            hint=f"pip install 'meterhouse[{destination.models_extra}]', or load without models: --no-models.",
+            hint=f"{install(destination.models_extra)}, or load without models: --no-models.",
         ) from None
 
 
@@ -104,7 +105,7 @@ def build(
             on_node(getattr(getattr(event, "data", None), "name", ""))
 
     try:
-        with _environment(destination.dbt_variables()), without_debug_events():
+        with _environment(destination.dbt_variables()), lean_dbt():
             result = dbtRunner(callbacks=[on_dbt_event]).invoke(arguments)
     finally:
         _release(destination)

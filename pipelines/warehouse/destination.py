@@ -17,6 +17,7 @@ from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, insert_statement, translated_errors
+from meterhouse.pipelines.warehouse.staging import drop_left_behind, drop_staging
 from meterhouse.sources.registry import PROVIDERS
 
 SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
@@ -51,6 +52,8 @@ class Destination:
     """Whether `meterhouse run` can build the SQL models here; elsewhere the user runs dbt."""
     supports_atomic_changes: ClassVar[bool] = False
     """Whether `execute_in_transaction` works here."""
+    has_own_staging: ClassVar[bool] = True
+    """Whether each run has a staging dataset of its own; see `staging`."""
 
     has_statements: ClassVar[bool] = True
     """Whether `execute` works here."""
@@ -132,11 +135,13 @@ class Destination:
         return True
 
     def create(self) -> None:
-        """Creates the database if it does not exist.
+        """Creates the database if it does not exist, and drops what killed runs have left in it.
 
         Raises:
             LoadError: the database cannot be created.
         """
+        if self.has_own_staging:
+            drop_left_behind(self.pipeline("usage"), self.location)
 
     def require_available(self) -> None:
         """Checks, before any request is sent, that a run can write to the database.
@@ -150,7 +155,10 @@ class Destination:
         return nullcontext()
 
     def drop_staging(self, pipeline: dlt.Pipeline) -> None:
-        """Drops the staging dataset of a pipeline after a load, where it belongs to one run."""
+        """Drops the staging dataset of a pipeline after a load. If that fails, a later run does it."""
+        if self.has_own_staging:
+            with suppress(LoadError):
+                drop_staging(pipeline, self.location)
 
     @contextmanager
     def reader(self, dataset: str = "usage") -> Iterator[Reader]:

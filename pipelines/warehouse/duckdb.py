@@ -42,6 +42,8 @@ class DuckDBDestination(Destination):
 
     has_models: ClassVar[bool] = True
     supports_atomic_changes: ClassVar[bool] = True
+    has_own_staging: ClassVar[bool] = False
+    """A load keeps the file open from its first staging table to its last merge, so no other process can write between."""
 
     @property
     def models_extra(self) -> str:

@@ -17,6 +17,8 @@ class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
 
     has_statements: ClassVar[bool] = False
+    has_own_staging: ClassVar[bool] = False
+    """dlt merges the files of a load package directly, without staging tables."""
 
     def shared_lock(self) -> RunLock:
         """A lock file in a local folder, a lease in a bucket."""

@@ -2,8 +2,6 @@
 
 import getpass
 import os
-import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,13 +35,6 @@ LOCK_TIMEOUT = "60s"
 
 OPTIONAL_IN_LIBPQ = frozenset({"password", "username", "host"})
 """Credentials that dlt requires and libpq does not."""
-
-OWN_STAGING = re.compile(r"\w+_staging_run_[0-9a-f]{8}")
-
-
-def own_staging_layout() -> str:
-    """A staging layout that no other run uses, so that runs stay apart even if a lock is lost."""
-    return f"%s_staging_run_{secrets.token_hex(4)}"
 
 
 def configured_credentials(name: str) -> Any:
@@ -90,23 +81,6 @@ class PostgresDestination(Destination):
     def shared_lock(self) -> RunLock:
         """An advisory lock in the database."""
         return AdvisoryLock(self.location, lambda: self.pipeline("usage").sql_client())
-
-    def create(self) -> None:
-        """Drops the staging datasets of runs that were killed. While this run holds its locks, no other run uses one."""
-        with self.reader() as reader:
-            _, rows = reader.tuples(
-                "select schema_name from information_schema.schemata where schema_name like %s", r"%\_staging\_%"
-            )
-        for (name,) in rows:
-            if OWN_STAGING.fullmatch(name):
-                self.execute(f'drop schema "{name}" cascade')
-
-    def drop_staging(self, pipeline: dlt.Pipeline) -> None:
-        """Drops the staging dataset of a pipeline, which belongs to this run alone."""
-        client: Any
-        with pipeline.destination_client() as client, client.with_staging_dataset():
-            if client.is_storage_initialized():
-                client.drop_storage()
 
     @contextmanager
     def reader(self, dataset: str = "usage") -> Iterator[Reader]:
@@ -162,10 +136,9 @@ class PostgresReader(SqlClientReader):
         A superuser also takes a role that may only read, because such a transaction still allows functions that reload the
         server's configuration, end other sessions, or write files on the server.
         """
-        connection = self._client.native_connection
-        connection.set_session(readonly=True, autocommit=False)
+        super().isolate()
         if (
             self.rows("select 1 from pg_roles where rolname = current_user and rolsuper")
-            and connection.server_version >= 140000
+            and self._client.native_connection.server_version >= 140000
         ):
             self.tuples("set local role pg_read_all_data")

@@ -6,7 +6,8 @@ from usage.cost_monthly
 order by billing_month, provider, account, sku_id;
 
 -- name: unpriced_usage
-select provider, account, meter, unit, reason, sum(quantity) as quantity, min(date) as first_date, max(date) as last_date
+select provider, account, meter, unit, reason, sum(quantity) as quantity, min(date) as first_date, max(date) as last_date,
+    count(distinct date) as days
 from usage.unpriced_usage
 group by provider, account, meter, unit, reason
 order by provider, account, meter, reason;
@@ -25,19 +26,27 @@ where billing_month = %s;
 
 -- name: status_costs
 -- Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.
-select provider, account, currency, sum(cost_to_date) as cost_to_date,
+-- Nothing is known of the cost if none is charged and usage of the month has no price.
+select provider, account, currency,
+    case
+        when sum(cost_to_date) <> 0 or not exists (
+            select 1
+            from usage.unpriced_usage u
+            where u.provider = f.provider and u.account = f.account and u.date >= f.billing_month
+        ) then sum(cost_to_date)
+    end as cost_to_date,
     case when count(*) = count(forecast) then sum(forecast) end as forecast,
     case when count(*) = count(forecast) then sum(forecast_low) end as forecast_low,
     case when count(*) = count(forecast) then sum(forecast_high) end as forecast_high,
     coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
 from (
-    select provider, coalesce(nullif(account, ''), billing_account) as account, currency, cost_to_date, forecast,
-        forecast_low, forecast_high, basis
+    select provider, coalesce(nullif(account, ''), billing_account) as account, currency, billing_month, cost_to_date,
+        forecast, forecast_low, forecast_high, basis
     from usage.cost_forecast_monthly
     where billing_month = %s
 ) f
-group by provider, account, currency
-order by currency, cost_to_date desc, provider, account;
+group by provider, account, currency, billing_month
+order by currency, sum(cost_to_date) desc, provider, account;
 
 -- name: status_costs_by_day
 select provider, account, currency, date, sum(billed_cost) as cost
@@ -113,6 +122,15 @@ where event = 'closed' and timespan = 'period' and not exists (
         and r.closed_at > p.closed_at and p.period_start >= r.period_start and p.period_end <= r.period_end
 )
 order by provider, account, period_start, meter;
+
+-- name: waiting_invoices
+select provider, billing_account, invoice_id, period_start, period_end, status, what_to_do
+from usage.invoice_reconciliation
+where invoice_id is not null
+    and status in (
+        'draft', 'month still open', 'not loaded whole', 'over', 'under', 'missing usage', 'currency mismatch'
+    )
+order by provider, billing_account, period_start, invoice_id, line_number;
 
 -- name: billed_accounts
 select provider, account, billing_account

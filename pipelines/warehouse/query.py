@@ -102,6 +102,15 @@ class SqlClientReader(Reader):
         with self._client.with_alternative_dataset_name(dataset):
             return str(self._client.make_qualified_table_name(table))
 
+    def isolate(self) -> None:
+        """Runs what follows in one read-only transaction, which is rolled back when the connection closes.
+
+        Only psycopg2 has a method for this: dlt's driver for PostgreSQL and Redshift, whose BEGIN accepts READ ONLY, too.
+        """
+        connection = self._client.native_connection
+        if hasattr(connection, "set_session"):
+            connection.set_session(readonly=True, autocommit=False)
+
     @contextmanager
     def _cursor(self, sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
         with self._client.execute_query(sql, *parameters) as cursor:

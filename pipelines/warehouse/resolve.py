@@ -16,8 +16,10 @@ from fsspec import get_filesystem_class
 from meterhouse.pipelines.warehouse.destination import Destination, public_location
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.duckdb_file import require_usable_name
+from meterhouse.pipelines.warehouse.installation import install
 from meterhouse.pipelines.warehouse.lake import LakeDestination
-from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials, own_staging_layout
+from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configured_credentials
+from meterhouse.pipelines.warehouse.staging import own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json
 from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
@@ -95,7 +97,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             return PostgresDestination(name, kind, location, dlt_destination)
         case "filesystem" if find_spec("deltalake") is None:
             raise ConfigurationError(
-                "files are written as Delta tables, and deltalake is not installed", hint="pip install 'meterhouse[delta]'."
+                "files are written as Delta tables, and deltalake is not installed", hint=f"{install('delta')}."
             )
         case "filesystem":
             _require_protocol(name, configuration.protocol)
@@ -202,12 +204,13 @@ def _settings(name: str, database: str | None) -> dict[str, Any]:
     kind = dlt.config.get(f"destination.{name}.destination_type", str) or name
     if kind.endswith("filesystem"):
         return {"preferred_table_format": _table_format(name)}
-    if kind.endswith("postgres"):
-        credentials = configured_credentials(name)
-        return {"credentials": credentials, "staging_dataset_name_layout": own_staging_layout()}
     if kind.rpartition(".")[2] == "duckdb":
         return _file_settings(name, database)
-    return {}
+    staging = "staging_dataset_name_layout"
+    settings: dict[str, Any] = {staging: own_staging_layout()} if staging in settings_of(dlt.destination(name).spec) else {}
+    if kind.endswith("postgres"):
+        settings["credentials"] = configured_credentials(name)
+    return settings
 
 
 def _file_settings(name: str, database: str | None) -> dict[str, Any]:

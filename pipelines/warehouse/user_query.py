@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.pipelines.warehouse.installation import install
 from meterhouse.sources._core.errors import ConfigurationError
 
 CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Into, exp.Copy, exp.Command)
@@ -80,6 +81,6 @@ def open_client(destination: Destination) -> int:
     else:
         raise ConfigurationError(
             "harlequin is not installed",
-            hint="pip install 'meterhouse[ui]', or install harlequin on PATH; or use meterhouse query.",
+            hint=f"{install('ui')}, or install harlequin on PATH; or use meterhouse query.",
         )
     return subprocess.run([*client, "--adapter", "duckdb", "--read-only", destination.location], check=False).returncode  # noqa: S603

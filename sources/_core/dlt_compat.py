@@ -9,7 +9,7 @@ import copy
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from functools import partial, update_wrapper
+from functools import partial, update_wrapper, wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +30,10 @@ from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
 from dlt.common.schema import Schema
 from dlt.common.schema import utils as schema_utils
+from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.extract.utils import wrap_parallel_iterator
+from dlt.load import load
 from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified
 
 OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "providers", "extract"})
@@ -334,6 +336,32 @@ def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
     dlt documents hints on an item, but not that the hint on the last item applies to the whole load.
     """
     return dlt.mark.with_hints(empty, dlt.mark.make_hints(write_disposition=disposition))
+
+
+_LOADED_LAST: set[str] = set()
+
+
+def load_last(table: str) -> None:
+    """Makes dlt load `table` after all other tables of a load package.
+
+    dlt loads the tables of a package at the same time, each in its own transaction. A table that tells what the others hold
+    must not be there before them.
+    """
+    _LOADED_LAST.add(table)
+
+
+def _ordered(choose: Callable[..., Sequence[str]]) -> Callable[..., Sequence[str]]:
+    """Dlt's choice of the jobs to start next, without those of the last tables while another job waits or runs."""
+
+    @wraps(choose)
+    def filter_new_jobs(files: Sequence[str], capabilities: Any, config: Any, running: Sequence[Any], slots: int) -> Any:
+        others = [file for file in files if ParsedLoadJobFileName.parse(file).table_name not in _LOADED_LAST]
+        return choose(others if others or running else files, capabilities, config, running, slots)
+
+    return filter_new_jobs
+
+
+load.filter_new_jobs = _ordered(load.filter_new_jobs)  # type: ignore[attr-defined]
 
 
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:

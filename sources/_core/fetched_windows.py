@@ -1,7 +1,7 @@
 """The table `fetched_windows`: one row for each window that a run read, of all tables of a provider.
 
-dlt commits the tables of a load one by one, so the row may be there before the rows of its window. `load_id` shows whether
-they are: dlt's table `_dlt_loads` records a load once all of its tables are written.
+dlt commits the tables of a load one by one, and this one last: where it has a row, the rows of its window are there, too.
+`load_id` shows whether the cursor has moved as well: dlt's table `_dlt_loads` records a load at its very end.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from meterhouse.sources._core.dlt_compat import load_last
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow
 from meterhouse.sources._core.partition import Partition
 from meterhouse.sources._core.run_id import load_id
@@ -16,6 +17,8 @@ from meterhouse.sources._core.schema import Table, arrow_schema, computed, count
 from meterhouse.sources._core.windows import utc_now
 
 FETCHED_WINDOWS = "fetched_windows"
+load_last(FETCHED_WINDOWS)
+
 _SCHEMA = arrow_schema(
     [
         computed("resource", pa.string(), "the table that was requested"),

@@ -3,7 +3,7 @@
 The columns `Table.identity` name the organisation or app that a row's usage belongs to. dlt's state of the source keeps
 their values by account. If an account reports what another account has reported, the window that shows it and all later ones
 are not merged. The comparison ignores case. Where rows of most tables identify nothing, `Partition.identify` requests the
-values.
+values. Two accounts may share an organisation if each loads only some products, and no product twice.
 """
 
 import json
@@ -24,6 +24,12 @@ Reported = dict[str, dict[str, list[str]]]
 
 Claimed = Mapping[str, Collection[str]]
 """By column, the values of one account."""
+
+LIMITED_TO = "limited_to"
+"""Beside the columns of an account, the products that it has loaded; missing if it has ever loaded all of them."""
+
+WHERE_RENAMED = "(on DuckDB and PostgreSQL)"
+"""Where `rename-account` works: elsewhere, no transaction changes all tables together with dlt's state."""
 
 _CLAIMING = Lock()
 """The tables of a source are read in several threads, and share its state."""
@@ -57,7 +63,7 @@ class Identities:
         if partition.identify is not None and (has_others or not is_identified):
             claimed |= partition.identify()
         with _CLAIMING:
-            self._require_no_other(partition.account, claimed)
+            self._require_no_other(partition, claimed)
             if self.table.owner in resolved_columns:
                 self._require_not_moved(partition.account, claimed)
             if self.table.owner in claimed:
@@ -76,8 +82,9 @@ class Identities:
         found = {name: _values(rows.column(name)) for name in columns}
         with _CLAIMING:
             for claimed in (known, found):
-                self._require_no_other(partition.account, claimed)
+                self._require_no_other(partition, claimed)
             self._require_not_moved(partition.account, found)
+            self._keep_limit(partition)
             if known:  # they need not be requested again
                 self.reported.setdefault(partition.account, {})
             for claimed in (known, found):
@@ -90,9 +97,21 @@ class Identities:
     def _columns(self) -> list[str]:
         return list(dict.fromkeys(filter(None, (*self.table.identity, self.table.owner))))
 
-    def _require_no_other(self, account: str, claimed: Claimed) -> None:
+    def _keep_limit(self, partition: Partition) -> None:
+        """Keeps all products that the account has loaded so far, or that it is not limited."""
+        own = self.reported.get(partition.account, {})
+        if not partition.limited_to:
+            own.pop(LIMITED_TO, None)
+        elif not own or LIMITED_TO in own:
+            products = {*own.get(LIMITED_TO, ()), *partition.limited_to}
+            self.reported.setdefault(partition.account, {})[LIMITED_TO] = sorted(products)
+
+    def _require_no_other(self, partition: Partition, claimed: Claimed) -> None:
+        account, products = partition.account, partition.limited_to
         for other, values in self.reported.items():
-            for column in claimed if other != account else ():
+            others = values.get(LIMITED_TO, ())
+            is_apart = other == account or (products and others and not _common(products, others))
+            for column in () if is_apart else claimed:
                 shared = _common(claimed[column], values.get(column, ()))
                 if shared and column != self._shareable_owner:
                     raise self._same(account, other, f"{column} {shared[0]}")
@@ -105,10 +124,11 @@ class Identities:
             return
         if not any(_common(values, own.get(column, ())) for column, values in claimed.items()):
             provider, before, now = self.table.provider, own[owner][0], min(filter(None, claimed[owner]))
+            rename = f"`meterhouse rename-account {provider} {quote(account)} NEW` {WHERE_RENAMED}"
             raise self._error(
                 f"the key of the account {account} now reports {owner} {now}, but its loaded rows belong to {before}",
                 f"Restore the key of {before}, or give this key an account with another name. To keep the name for this key,"
-                f" first rename the earlier rows: `meterhouse rename-account {provider} {quote(account)} NEW`.",
+                f" first rename the earlier rows: {rename}.",
             )
 
     def _require_one_spelling(self, account: str, value: str) -> None:
@@ -127,17 +147,19 @@ class Identities:
         return self.table.owner if self.table.owner not in self.table.identity else ""
 
     def _same(self, account: str, other: str, identity: str) -> AccountConflict:
-        provider = self.table.provider
-        rename = f"`meterhouse rename-account {provider} {quote(other)} {quote(account)}`"
         if other in self.accounts:
             return self._error(
                 f"the accounts {other} and {account} both report {identity}, so its usage would count twice; no further "
                 f"rows of {account} are loaded",
-                f"Remove {account}, or {identity} from its settings: what {other} has loaded stays with {other}.",
+                f"Remove {account}, or {identity} from its settings. If {other} cannot read it any more, give it this key.",
             )
+        rename = ""
+        if account not in self.reported:  # else it has rows, and no others can be renamed to it
+            command = f"`meterhouse rename-account {self.table.provider} {quote(other)} {quote(account)}`"
+            rename = f"If {account} is the new name of {other}, run {command} {WHERE_RENAMED}. If not: "
         return self._error(
             f"the account {account} reports {identity}, whose usage is loaded as the account {other}; it would count twice",
-            f"If {account} is the new name of {other}, run {rename}; else configure {other} again instead.",
+            f"{rename}Configure {other} again with this key, and load {identity} in no other account.",
         )
 
     def _error(self, problem: str, hint: str) -> AccountConflict:

@@ -44,6 +44,7 @@ class Partition:
         identify: requests the values that identify the account, by column; see `identities`. Called if the source has, or
             had, another account, or if nothing has identified this one.
         identified_by: the resource whose rows identify the account, too.
+        limited_to: the products to which the account is limited; none if it loads all of them.
         estimate: receives the windows that a run will request. All tables of a source estimate, one after the other,
             before the first one fetches, so that the source can announce the total duration.
     """
@@ -56,6 +57,7 @@ class Partition:
     estimate: Callable[[Sequence[Window]], None] | None = None
     identify: Callable[[], Mapping[str, Collection[str]]] | None = None
     identified_by: str = ""
+    limited_to: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name, value in self.fixed_columns.items():

@@ -84,7 +84,7 @@ def reducto_source(
     clients = {
         account.name: _organisations(source, account)
         for account in source.resolve_accounts(
-            {"api_key": api_key}, {"org_ids": org_ids, **filters}, distinguished_by=("org_ids",)
+            {"api_key": api_key}, {"org_ids": org_ids, **filters}, distinguished_by=("org_ids", "products")
         )
     }
     for grouping in GROUPINGS:

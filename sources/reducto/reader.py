@@ -22,6 +22,7 @@ from meterhouse.sources._core.schema import Table, day, first_duplicate
 from meterhouse.sources._core.windows import Window, floor, from_date, utc_now
 
 from .client import ReductoClient
+from .constants import FILTERS
 
 MARGIN = timedelta(days=1)
 _parse_day = day("date", "").parse
@@ -35,6 +36,7 @@ def organisation_partition(account: str, plan: Plan, client: ReductoClient, tabl
         partial(read_window, client, table=table, grouping=grouping),
         {"org_id": client.org_id} if client.org_id else {},
         resolve_columns=None if client.org_id else client.own_organisation,
+        limited_to=client.filters.get(FILTERS["products"], ()),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import Cli
 
 NOW = "2026-03-20T10:30:00Z"
+PRICES = "provider,billing_account,sku_id,pricing_model,tier_from,tier_to,unit,unit_price,currency,valid_from,valid_to"
 TABLES = ("ocr_usage_by_usage_type", "ocr_usage_by_app_id")
 FROZEN = (
     "create schema if not exists usage_intermediate",
@@ -62,7 +64,12 @@ def rename_and_continue(
             assert message in " ".join(cli(*rename, *names, *options, status=2).split()), names
         assert loaded("old") == before
 
-        assert "renamed  mathpix  old  to new" in cli(*rename, "old", "new", *options)
+        Path("prices.csv").write_text(f"{PRICES}\nmathpix,old,mathpix/image,flat,0,,image,0.1,USD,2026-01-01,\n")
+        monkeypatch.setenv("SOURCES__BILLING__PRICES", "prices.csv")
+        renamed = " ".join(cli(*rename, "old", "new", *options).split())
+        monkeypatch.delenv("SOURCES__BILLING__PRICES")
+        assert "renamed mathpix old to new" in renamed
+        assert "change prices prices.csv row 2, billing_account: no account of mathpix is billed to 'old'" in renamed
         assert loaded("new") == before
         assert loaded("old") == [[], []]
         frozen = rows("select * from usage_intermediate.int_usage__frozen order by 3")

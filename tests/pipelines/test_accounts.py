@@ -28,7 +28,7 @@ def test_a_run_continues_after_a_rename(cli: Cli, sandbox: Sandbox, monkeypatch:
 
 def test_refuses_what_it_cannot_rename_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty database, another provider's name, and a destination without transactions."""
-    assert "there is no provider mathpics" in cli("rename-account", "mathpics", "a", "b", status=2)
+    assert "there is no provider 'mathpics'" in cli("rename-account", "mathpics", "a", "b", status=2)
     assert "no row of mathpix has the account a. Loaded accounts: none." in cli(
         "rename-account", "mathpix", "a", "b", status=2
     )

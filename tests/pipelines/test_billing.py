@@ -15,6 +15,7 @@ from meterhouse.pipelines.run.billing import configured_billing, load_billing
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources.billing import TABLES, TEMPLATES, billing_source
+from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 
 LOAD = ("run", "--no-models")
@@ -56,6 +57,17 @@ def test_writing_templates_keeps_existing_files(cli: Cli) -> None:
     assert Path("mine/prices.csv").read_text() == "mine"
     assert "mathpix  default" not in output
     assert "cannot be written" in cli("check", "--billing-templates", "mine/prices.csv", status=2)
+
+
+def test_templates_pass_the_check_of_a_new_configuration(
+    cli: Cli, sandbox: Sandbox, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one key for each provider, and all files as they were written."""
+    for variable, setting in sandbox.variables().items():
+        monkeypatch.setenv(variable, setting)
+    for table in TABLES:
+        monkeypatch.setenv(f"SOURCES__BILLING__{table.upper()}", str(files / f"{table}.csv"))
+    assert cli("check").count("  ok\n") == len(PROVIDERS) + len(TABLES)
 
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"

@@ -1,4 +1,4 @@
-"""A new database bills what the old one had closed: `export closed` and `import closed`."""
+"""What is closed: `check` lists it, and `export closed` and `import closed` carry it into a new database."""
 
 import csv
 from collections.abc import Iterator
@@ -165,3 +165,30 @@ def test_the_columns_are_those_of_the_models() -> None:
     """An import creates the table that the models append to."""
     macro = (PROJECT / "macros/closing.sql").read_text().partition("macro frozen_columns()")[2].partition("endmacro")[0]
     assert [line.split("'")[1] for line in macro.splitlines() if line.startswith("        '")] == list(COLUMNS)
+
+
+def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
+    """One line an invoice, unless it has closed its period."""
+    march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
+    invoice = {"provider": "mathpix", "billing_account": "default"}
+    statuses = [("M-3", 1, march, april, "over"), ("M-4", 1, april, may, "draft"), ("M-4", 2, april, may, "draft")]
+    names = ("invoice_id", "line_number", "period_start", "period_end", "status")
+    lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
+    fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("create schema usage_intermediate")
+        connection.execute("""
+            create table usage_intermediate.int_usage__frozen as
+            select
+                'mathpix' as provider, 'default' as account, meter, date '2026-03-01' as period_start,
+                date '2026-04-01' as period_end, 'M-3' as invoice_id, timestamp '2026-04-02 06:00' as closed_at,
+                'closed' as event, 'period' as timespan
+            from unnest(['pdf-page', 'image']) as meters(meter)
+        """)
+    printed = cli("check")
+    assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
+    assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
+    assert printed.count("invoice M-") == 2
+    checked = cli.json("check")
+    assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
+    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-4", "draft")]

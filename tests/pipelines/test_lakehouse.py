@@ -1,7 +1,9 @@
 """Delta tables in a folder: they hold what DuckDB holds, and a window replaces a window."""
 
+import shutil
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import duckdb
 import pytest
 import time_machine
 from deltalake import DeltaTable
+from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse import resolve
@@ -36,8 +40,7 @@ def lake(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
     """The folder of dlt's filesystem destination; billing fees are configured, too."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
-    fees = (TOP / "sources/billing/templates/fees.csv").read_text()
-    (cli.folder / "fees.csv").write_text(fees.replace("reducto,acme,", "reducto,default,"))
+    shutil.copy(TOP / "sources/billing/templates/fees.csv", cli.folder)
     monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-12")
@@ -139,6 +142,30 @@ def test_refuses_to_empty_billing_that_is_no_longer_configured(
     cli(*run)
 
 
+@pytest.mark.parametrize("providers", [("reducto",)])
+def test_the_log_of_windows_is_written_last(cli: Cli, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever table a load fails at, the log has no row of that load, although other engines cannot read dlt's record."""
+    monkeypatch.delenv("SOURCES__BILLING__FEES")
+    tables = ["usage_by_api_key", "usage_by_product"]
+    run = ("run", *(f"reducto.{table}" for table in tables), "--no-models", "--destination", "filesystem")
+    write, failing = DeltaLoadFilesystemJob.run, ""
+
+    def fail(job: DeltaLoadFilesystemJob) -> None:
+        if job._parsed_file_name.table_name == failing:
+            time.sleep(0.3)  # the other tables are written meanwhile
+            raise DestinationTerminalException("no space left on device")
+        write(job)
+
+    monkeypatch.setattr(DeltaLoadFilesystemJob, "run", fail)
+    for failing in tables:
+        (written,) = {*tables} - {failing}
+        with time_machine.travel(NOW):
+            assert "no space left on device" in cli(*run, status=1)
+        found = in_delta(lake)
+        assert found[f"reducto.{written}"]
+        assert not found.get("reducto.fetched_windows")
+
+
 def test_locks_a_folder_under_all_its_names(cli: Cli, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of another process under another name of the folder and with another dlt data folder is refused."""
     link = tmp_path / "link"
@@ -174,6 +201,6 @@ def test_refuses_what_files_cannot_do_before_any_request(
     monkeypatch.setattr(resolve, "find_spec", {}.get)
     output = cli("run", "--no-models", "--destination", "filesystem", status=2)
     assert "deltalake is not installed" in output
-    assert "meterhouse[delta]" in output
+    assert "[delta]'" in output
     assert len(sandbox.requests) == 0
     assert not lake.exists()

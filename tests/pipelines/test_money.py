@@ -199,7 +199,7 @@ def test_billing_files_become_charges(built: Cli, sandbox: Sandbox, monkeypatch:
     (closed,) = built.json("check")["closed"]
     assert (closed["meter"], closed["period_start"], closed["invoice_id"]) == ("pdf-page", "2026-03-01", "MP-3")
     for arguments, message in (
-        (("acme", "default", "2026-03"), "there is no provider acme"),
+        (("acme", "default", "2026-03"), "there is no provider 'acme'"),
         (("mathpix", "nobody", "2026-03"), "mathpix has no account nobody"),
         (("mathpix", "default", "March"), "March is not a month"),
         (("mathpix", "default", "2026-04"), "2026-04 of mathpix default is not closed"),

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import quote
 
 import dlt
 import pytest
 import time_machine
+from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.destinations.job_client_impl import SqlLoadJob
 
+from meterhouse.pipelines.run.load import load_one
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
@@ -26,6 +31,7 @@ from tests.pipelines.transform.warehouse import Warehouse, build_selected, postg
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
 ROUNDS = 3
+CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
 PASSWORD = "a-password-that-the-server-does-not-require"
 
 
@@ -48,7 +54,7 @@ def connected(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     where = {name.rpartition("_")[2].lower(): value for name, value in postgres.environment.items()}
     # The server listens on a socket in a folder. dlt requires a host; the driver uses the one in the query.
     at = f"localhost:{where['port']}/{where['database']}?host={quote(where['host'], safe='')}"
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://{where['user']}:{PASSWORD}@{at}")
+    monkeypatch.setenv(CREDENTIALS, f"postgresql://{where['user']}:{PASSWORD}@{at}")
 
 
 @pytest.fixture
@@ -217,18 +223,81 @@ def test_one_run_at_a_time_from_any_machine(
 ) -> None:
     """A run with another dlt data folder, as on another machine, is refused; its staging tables are its own."""
     load = ("run", "mathpix", "--no-models", "--destination", "postgres")
-    leftover, other = "mathpix_staging_run_0123abcd", "mathpix_staging_run_by_hand"
     with resolve_destination("postgres").exclusive_run():
         monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
         assert "another run is using" in cli(*load, status=1)
         assert "another run is using" in cli("models", "--destination", "postgres", status=1)
-    postgres.execute([f"create schema {name}" for name in (leftover, other)])
     with time_machine.travel(NOW, tick=False):
         cli(*load)
     schemas = "select schema_name from information_schema.schemata where schema_name like 'mathpix_staging%'"
-    assert postgres.query(schemas) == [(other,)]
+    assert postgres.query(schemas) == []
     assert postgres.query("select count(*) > 0 from mathpix.ocr_usage_by_usage_type") == [(True,)]
-    postgres.execute([f"drop schema {other}"])
+
+
+@pytest.mark.usefixtures("connected")
+def test_runs_that_have_lost_their_lock_do_not_mix_their_rows(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every SQL destination: here, the second load begins and ends before the first one merges."""
+    merge, before_merge = SqlLoadJob.run, [lambda: load_without_lock("second", [4, 5])]
+
+    def interrupted(job: SqlLoadJob) -> None:
+        if before_merge:
+            other = Thread(target=before_merge.pop())
+            other.start()
+            other.join()
+        merge(job)
+
+    def load_without_lock(folder: str, ids: list[int]) -> None:
+        resolved = resolve_destination("postgres")
+        layout = resolve_destination("redshift").pipeline("unlocked").sql_client().staging_dataset_name
+        dlt_destination = dlt.destinations.postgres(
+            os.environ[CREDENTIALS], staging_dataset_name_layout=layout.replace("unlocked", "%s")
+        )
+        destination = Destination(folder, "postgres", resolved.location, dlt_destination)
+        pipeline = dlt.pipeline("unlocked", destination=dlt_destination, dataset_name="unlocked", pipelines_dir=folder)
+        rows = dlt.resource([{"id": id_} for id_ in ids], name="usage", primary_key="id", write_disposition="merge")
+        load_one(pipeline, dlt.source(lambda: rows, name="unlocked")(), destination, Lock())
+
+    monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
+    monkeypatch.setattr(SqlLoadJob, "run", interrupted)
+    load_without_lock("first", [1, 2, 3])
+    assert not before_merge
+    assert postgres.query("select id from unlocked.usage order by id") == [(1,), (2,), (3,), (4,), (5,)]
+    schemas = "select schema_name from information_schema.schemata where schema_name like 'unlocked%'"
+    assert postgres.query(schemas) == [("unlocked",)]
+    postgres.execute(["drop schema unlocked cascade"])
+
+
+@pytest.mark.thorough
+def test_a_load_that_fails_leaves_no_staging_dataset(
+    cli: Cli, postgres: Warehouse, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it end with the error of anything but the load."""
+
+    def fail(job: SqlLoadJob) -> None:
+        raise DestinationTerminalException("out of disk space")
+
+    monkeypatch.setattr(SqlLoadJob, "run", fail)
+    assert "out of disk space" in cli(*DAY, "--destination", "postgres", status=1)
+    assert postgres.query("select schema_name from information_schema.schemata where schema_name like '%staging%'") == []
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_run_drops_the_staging_datasets_of_killed_runs(postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset with a similar name stays. One that belongs to another role stays, too, without an error."""
+    leftover, other = "mathpix_staging_run_0123abcd", "mathpix_staging_run_by_hand"
+    monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
+    postgres.execute([f"create schema {name}" for name in (leftover, other)] + [f"create table {leftover}.rows (a int)"])
+    resolve_destination("redshift").create()
+    schemas = "select schema_name from information_schema.schemata where schema_name like 'mathpix_staging%'"
+    assert postgres.query(schemas) == [(other,)]
+    postgres.execute(
+        [f"create schema {leftover}", "create role loader login", f"grant usage on schema {leftover} to loader"]
+    )
+    url = os.environ[CREDENTIALS]
+    monkeypatch.setenv(CREDENTIALS, url.replace(url[url.index("//") : url.index("@")], "//loader"))
+    resolve_destination("postgres").create()
+    assert len(postgres.query(schemas)) == 2
+    postgres.execute([f"drop schema {leftover} cascade", f"drop schema {other}", "drop role loader"])
 
 
 @pytest.mark.thorough
@@ -291,8 +360,8 @@ def test_builds_the_models(
             "grant select on all tables in schema usage to reader",
         ]
     )
-    url = os.environ["DESTINATION__POSTGRES__CREDENTIALS"]
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace(url[url.index("//") : url.index("@")], "//reader"))
+    url = os.environ[CREDENTIALS]
+    monkeypatch.setenv(CREDENTIALS, url.replace(url[url.index("//") : url.index("@")], "//reader"))
     assert "fresh" in cli("status", "--destination", "postgres")
     assert cli("query", "select current_user", "--destination", "postgres", "--csv").splitlines()[-1] == "reader"
     cli("report", "-o", str(tmp_path / "report.html"), "--destination", "postgres")
@@ -382,7 +451,22 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
     assert value(postgres, "count(*) from pg_largeobject_metadata") == 0
 
 
-CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
+def test_query_changes_nothing_on_redshift(
+    postgres: Warehouse, cli: Cli, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only transaction, as Redshift's BEGIN documents it; dlt's client of Redshift uses PostgreSQL's driver."""
+    monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
+    postgres.execute(
+        [
+            "create table public.kept as select 1 as a",
+            "create function public.wipe() returns int language sql as 'delete from public.kept returning a'",
+        ]
+    )
+    query = ("--destination", "redshift", "--csv")
+    assert cli("query", "select a from public.kept", *query).split() == ["a", "1"]
+    assert "read-only transaction" in cli("query", "select public.wipe()", *query, status=2)
+    assert value(postgres, "count(*) from public.kept") == 1
+    postgres.execute(["drop function public.wipe", "drop table public.kept"])
 
 
 @pytest.fixture

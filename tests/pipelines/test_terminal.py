@@ -7,7 +7,7 @@ import io
 import json
 import re
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -154,6 +154,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         "quantity": Decimal(12),
         "first_date": date(2026, 5, 1),
         "last_date": date(2026, 5, 20),
+        "days": 3,
     }
     result = RunResult(
         Destination("duckdb", "duckdb", str(tmp_path / ("y" * 90)), None),
@@ -176,6 +177,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path) -> None:
         terminal.finish(result)
     (line,) = [line for line in lines(text) if line.startswith("UNPRICED")]
     assert HOSTILE[3] in line
+    assert "2026-05-01 to 2026-05-20 on 3 days" in line  # the usage between has a price
 
 
 ESCAPES = "a\x1b[2J\x9b31m\u202eb\nFAILED  c\r\u2028d\u200b"
@@ -201,7 +203,13 @@ def test_control_characters_in_names_are_written_out(cli: Cli, tmp_path: Path) -
         "currency": "USD",
         "is_complete": True,
     }
-    unpriced = cost | {"meter": ESCAPES, "reason": "no price", "first_date": WINDOW.start, "last_date": WINDOW.end}
+    unpriced = cost | {
+        "meter": ESCAPES,
+        "reason": "no price",
+        "first_date": WINDOW.start,
+        "last_date": WINDOW.end,
+        "days": 1,
+    }
     result = RunResult(Destination("duckdb", "duckdb", str(tmp_path), None), state, None, [cost], [unpriced])
     terminal, text = screen(is_terminal=False)
     terminal.console.width = 500
@@ -243,6 +251,29 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     fill(cli.database)
     assert "never loaded" in cli("status")
     assert cli.json("status")["costs"] == []
+
+
+def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli) -> None:
+    """A dash, and null in JSON; an account that is charged, or used nothing, shows its amount."""
+    month, day = date(2026, 5, 1), date(2026, 5, 19)
+    costs = {"unpriced": 0, "charged": 350, "idle": 0, "priced again": 0}
+    fill(
+        cli.database,
+        data_freshness=[{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
+        cost_forecast_monthly=[
+            {"provider": "reducto", "account": name, "billing_month": month, "currency": "USD", "cost_to_date": cost}
+            for name, cost in costs.items()
+        ],
+        unpriced_usage=[
+            {"provider": "reducto", "account": name, "meter": "credits", "date": when, "quantity": 5}
+            for name, when in (("unpriced", day), ("charged", day), ("priced again", date(2026, 4, 30)))
+        ],
+    )
+    shown = {row["account"]: row["cost_to_date"] for row in cli.json("status")["costs"]}
+    assert {name: cost and Decimal(cost) for name, cost in shown.items()} == {**costs, "unpriced": None}
+    lines = {line.split("  ")[0]: line.split() for line in cli("status").splitlines() if " USD" in line}
+    assert lines["reducto unpriced"][2:4] == ["–", "–"]
+    assert lines["all"][1] == "350.00"
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
@@ -353,7 +384,10 @@ def test_ui_starts_harlequin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(cli.database)
     monkeypatch.setattr(user_query, "find_spec", lambda _: None)
     monkeypatch.setattr(user_query, "which", lambda _: None)
-    assert "pip install 'meterhouse[ui]'" in cli("ui", status=2)
+    # meterhouse is in no package index: pip needs the folder that it was installed from.
+    hint = re.search(r"pip install '(.*)\[ui\]'", " ".join(cli("ui", status=2).split()))
+    assert hint
+    assert hint[1] == "/path/to/meterhouse" or Path(hint[1]).exists()
     client = cli.folder / "harlequin"
     client.write_text('#!/bin/sh\necho "$@" > arguments\nexit 3\n')
     client.chmod(0o755)

@@ -100,7 +100,7 @@ def test_refuses_an_account_renamed_in_the_configuration(cli: Cli, sandbox: Sand
     before = rows(cli, provider)
     failures = load(provider, new=key(sandbox, provider))
     assert {failure["account"] for failure in failures} == {"new"}
-    assert f"`meterhouse rename-account {provider} old new`" in failures[0]["error"]
+    assert f"`meterhouse rename-account {provider} old new` (on DuckDB and PostgreSQL)" in failures[0]["error"]
     assert rows(cli, provider) == before
     assert load(provider, old=key(sandbox, provider)) == []
 
@@ -129,6 +129,34 @@ def test_loads_accounts_of_different_organisations(cli: Cli, sandbox: Sandbox, l
     before = rows(cli, provider)
     assert {failure["account"] for failure in load(provider, a=theirs, b=ours)} == {"a", "b"}
     assert rows(cli, provider) == before
+
+
+@pytest.mark.thorough
+def test_accounts_of_one_organisation_may_load_different_products(cli: Cli, sandbox: Sandbox, load: Load) -> None:
+    """Not if they have a product in common, in any case of it, nor if one of them has ever loaded all products."""
+    harbour = key(sandbox, "reducto") | {"org_ids": "org_harbour"}
+    parse, others = harbour | {"products": "parse"}, harbour | {"products": "split,extract"}
+    assert load("reducto", a=parse, b=others) == []
+    loaded = {account: {row[4] for row in found} for account, found in rows(cli, "reducto").items()}
+    assert loaded == {"a": {"parse"}, "b": {"split", "extract"}}
+    for third in (harbour | {"products": "Split,edit"}, harbour):
+        (failure,) = load("reducto", a=parse, b=others, c=third)
+        assert failure["account"] == "c"
+        assert "both report org_id org_harbour" in failure["error"]
+    assert load("reducto", a=parse, c=harbour | {"products": "edit"}) == []
+    assert {failure["account"] for failure in load("reducto", a=parse | {"products": "split"})} == {"a"}
+
+
+@pytest.mark.thorough
+def test_an_organisation_that_moved_to_another_key_is_loaded_by_its_account(cli: Cli, sandbox: Sandbox, load: Load) -> None:
+    """As the error says: the account that has its rows gets the key, and no other account loads the organisation."""
+    both = "org_harbour", "org_harbour_legal"
+    ours, theirs = (key(sandbox, "reducto") | {"org_ids": org_id} for org_id in both)
+    assert load("reducto", ours=ours, theirs=theirs) == []
+    (failure,) = load("reducto", theirs=theirs | {"org_ids": ",".join(both)})
+    assert "Configure ours again with this key, and load org_id org_harbour in no other account" in failure["error"]
+    assert "rename-account" not in failure["error"]  # it would refuse the name of a loaded account
+    assert load("reducto", ours=ours, theirs=theirs) == []
 
 
 @pytest.mark.thorough

@@ -112,8 +112,8 @@
 
 
 {#
-    True for rows of the log whose load dlt has recorded. dlt commits the tables of a load one by one and records the load last, so
-    after a killed run the log may have windows whose rows are not there. Rows of earlier versions have no load.
+    True for rows of the log whose load dlt has recorded. dlt commits the tables of a load one by one, this log last of all, and
+    records the load after that. Rows of earlier versions have no load.
 #}
 {% macro is_load_recorded(source_name) %}
     {%- set loads = recorded_loads(source_name) -%}
@@ -126,8 +126,8 @@
 
 
 {#
-    dlt's table of loads; none in a lake, where other engines cannot read it. A separate macro, so that unit tests can
-    override it.
+    dlt's table of loads; none in a lake, where other engines cannot read it. There, only the order protects the log. A separate
+    macro, so that unit tests can override it.
 #}
 {% macro recorded_loads(source_name) %}
     {%- set log = source(source_name, 'fetched_windows') -%}

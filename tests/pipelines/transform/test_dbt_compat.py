@@ -1,12 +1,14 @@
 """Tests of the patches of dbt; they fail if a new version of dbt changes the patched internals."""
 
 import pytest
+from dbt.artifacts.resources import Owner
+from dbt_common.dataclass_schema import ValidationError
 from dbt_common.events import functions
 from dbt_common.events.base_types import DebugLevel, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.types import Note, SystemExecutingCmd
 
-from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+from meterhouse.pipelines.transform.dbt_compat import without_debug_events, without_validation
 
 
 @pytest.fixture
@@ -43,3 +45,12 @@ def test_dbt_is_unchanged_afterwards(received: list[EventMsg]) -> None:
     functions.fire_event(SystemExecutingCmd(cmd=["git"]))
     assert [event.info.name for event in received] == ["SystemExecutingCmd"]
     assert vars(DebugLevel).keys() == before
+
+
+def test_validation_is_off_within_the_block_only() -> None:
+    """A wrong type passes within it, and is an error of dbt afterwards."""
+    wrong = {"name": [1]}
+    with without_validation():
+        Owner.validate(wrong)
+    with pytest.raises(ValidationError):
+        Owner.validate(wrong)

@@ -17,7 +17,7 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
-from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+from meterhouse.pipelines.transform.dbt_compat import lean_dbt
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
 
@@ -143,7 +143,7 @@ class Warehouse:
     def dbt(self, command: str, *arguments: str, artifacts: bool = False) -> Outcome:
         """Run one dbt command in this process, then close the database. `artifacts` writes dbt's JSON files."""
         self.before_dbt()
-        with pytest.MonkeyPatch.context() as patch, without_debug_events():
+        with pytest.MonkeyPatch.context() as patch, lean_dbt():
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             # In a unit test, dbt looks for the first WITH of the model. Without this patch, sqlparse builds a tree of the

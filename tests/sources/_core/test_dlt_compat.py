@@ -309,6 +309,21 @@ def test_a_changed_state_is_the_one_that_dlt_restores(pipeline: dlt.Pipeline, tm
     assert pipeline.state["sources"]["compat"]["resources"]["rows"]["cursor"] == "new"
 
 
+def test_a_last_table_is_loaded_after_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another one is slow."""
+    monkeypatch.setattr("meterhouse.sources._core.dlt_compat._LOADED_LAST", {"a_log"})
+    loaded: list[str] = []
+
+    @dlt.destination(batch_size=0, loader_parallelism_strategy="parallel")
+    def slow(rows: Any, table: Any) -> None:
+        threading.Event().wait(0.1 if table["name"] == "data" else 0)
+        loaded.append(table["name"])
+
+    tables = [dlt.resource([{"id": 1}], name=name) for name in ("a_log", "data", "other")]
+    dlt.pipeline("last", destination=slow, pipelines_dir=str(tmp_path)).run(tables)
+    assert loaded == ["other", "data", "a_log"]
+
+
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "b"]])
 def test_a_shared_table_names_the_same_resource_whoever_writes_last(pipeline: dlt.Pipeline, names: list[str]) -> None:
     """dlt itself names the last writer; it needs a resource of the source there."""

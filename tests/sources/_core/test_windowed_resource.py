@@ -367,7 +367,7 @@ def test_moved_windows_store_no_new_schema(database: Database, clock: time_machi
 
 
 def test_accounts_that_were_loaded_before_are_read_first(database: Database) -> None:
-    """So a new account, whatever its place in the configuration, cannot take away what identifies them."""
+    """A new account that is configured before them cannot claim their organisation."""
     database.run(Partition("b", plan("03-19"), whole))
     read: list[str] = []
     resource = windowed_resource(
