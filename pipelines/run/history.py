@@ -21,7 +21,7 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.query import insert_statement, queries
-from meterhouse.sources._core.dlt_merge import SUFFIX
+from meterhouse.sources._core.dlt_compat.merge import SUFFIX
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
 from meterhouse.sources.registry import PROVIDERS

@@ -23,16 +23,8 @@ from meterhouse.pipelines.warehouse.staging import own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json
 from meterhouse.sources._core.config.secrets import looks_like_key
 from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
-from meterhouse.sources._core.dlt_compat import (
-    cache_capabilities,
-    cache_sizes_of_settings,
-    cache_type_hints,
-    copy_schemas_plainly,
-    destination_configuration,
-    hash_schemas_once,
-    settings_of,
-    use_own_settings,
-)
+from meterhouse.sources._core.dlt_compat.settings import destination_configuration, settings_of, use_own_settings
+from meterhouse.sources._core.dlt_compat.speed import cache_capabilities, speed_up_dlt
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -68,10 +60,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             name that cannot be used, or, without `read_only`, cannot be written. No message shows the credentials.
     """
     use_own_settings()
-    cache_type_hints()
-    cache_sizes_of_settings()
-    copy_schemas_plainly()
-    hash_schemas_once()
+    speed_up_dlt()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
     _require_unmoved(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from meterhouse.sources._core.dlt_compat import load_last
+from meterhouse.sources._core.dlt_compat.load import load_last
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow
 from meterhouse.sources._core.partition import Partition
 from meterhouse.sources._core.run_id import load_id

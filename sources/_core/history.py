@@ -8,8 +8,8 @@ Three ways were considered on dlt 1.31:
     before-image statement    an INSERT INTO … SELECT in front of the merge, in the transaction of the merge
 
 So it is the last one. A moment sees the row in the table or in its history, never in both, and never in neither. The
-statement joins the table with dlt's staging table, as the merge itself does; see `tests/benchmarks/README.md` for what it
-costs. `dlt_merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on ClickHouse,
+statement joins the table with dlt's staging table, as the merge itself does. `tests/benchmarks/README.md` has its cost.
+`dlt_compat.merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on ClickHouse,
 a load that is killed between two statements leaves a row in both, and the next one adds it to the history again. Delta
 tables have no transaction over two tables: the rows are merged into the history before the table changes, by key and
 `fetched_at`, so that loading a killed package again, or the windows of a killed run, stores no row twice.
@@ -30,7 +30,8 @@ import dlt
 import pyarrow as pa
 
 from meterhouse.sources._core.config.parse import parse_choices, parse_duration
-from meterhouse.sources._core.dlt_merge import SUFFIX, declared_columns, keep_history
+from meterhouse.sources._core.dlt_compat.extract import declared_columns
+from meterhouse.sources._core.dlt_compat.merge import SUFFIX, keep_history
 from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema, computed
 from meterhouse.sources._core.windows import utc_now
 

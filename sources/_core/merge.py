@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies_of
-from meterhouse.sources._core.dlt_merge import stored_with_package
+from meterhouse.sources._core.dlt_compat.extract import active_destination, merge_strategies_of
+from meterhouse.sources._core.dlt_compat.merge import stored_with_package
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.history import HistorySettings, store_history
 from meterhouse.sources._core.partition import UNSAFE, Partition

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meterhouse.sources._core.dlt_compat import active_destination
+from meterhouse.sources._core.dlt_compat.extract import active_destination
 from meterhouse.sources._core.errors import UnexpectedValue
 
 STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version", "run_id"})

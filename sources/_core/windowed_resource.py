@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dlt.sources import DltResource
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
+from meterhouse.sources._core.dlt_compat.extract import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
 from meterhouse.sources._core.errors import READ_ERRORS, AccountConflict, IncompleteResponse, SourceError
 from meterhouse.sources._core.events import (
     FetchFailed,

@@ -9,8 +9,7 @@ import dlt
 import pyarrow as pa
 from dlt.sources import DltResource
 
-from meterhouse.sources._core.dlt_compat import with_write_disposition
-from meterhouse.sources._core.dlt_merge import declared_columns
+from meterhouse.sources._core.dlt_compat.extract import declared_columns, with_write_disposition
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.history import HistorySettings, history_items, store_history
 from meterhouse.sources._core.merge import merge_disposition, merge_strategy

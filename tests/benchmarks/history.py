@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any
 from unittest.mock import patch
 
 import dlt
@@ -39,7 +40,8 @@ def rows_of(window: Window, restated: int) -> pa.Table:
         f" i + case when i % 1000 = 0 then {restated} else 0 end as used"
         f" from range({(window.end - window.start).days * ROWS // DAYS}) t(i)"
     )
-    return duckdb.sql(f"select team, date::date as date, used::bigint as used from ({rows})").to_arrow_table()
+    relation: Any = duckdb.sql(f"select team, date::date as date, used::bigint as used from ({rows})")
+    return relation.to_arrow_table()
 
 
 @contextmanager

@@ -255,7 +255,7 @@ def test_runs_that_have_lost_their_lock_do_not_mix_their_rows(postgres: Warehous
         destination = Destination(folder, "postgres", resolved.location, dlt_destination)
         pipeline = dlt.pipeline("unlocked", destination=dlt_destination, dataset_name="unlocked", pipelines_dir=folder)
         rows = dlt.resource([{"id": id_} for id_ in ids], name="usage", primary_key="id", write_disposition="merge")
-        load_one(pipeline, dlt.source(lambda: rows, name="unlocked")(), destination, Lock())
+        load_one(pipeline, dlt.source(lambda: rows, name="unlocked")(), destination, Lock(), folder)
 
     monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", os.environ[CREDENTIALS])
     monkeypatch.setattr(SqlLoadJob, "run", interrupted)

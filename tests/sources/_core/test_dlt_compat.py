@@ -26,30 +26,33 @@ from dlt.common.schema.utils import validate_stored_schema
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from meterhouse.sources._core.dlt_compat import (
+from meterhouse.sources._core.dlt_compat.extract import (
     NEXT_RESOURCE,
+    active_destination,
+    in_thread_pool,
+    into_table,
+    with_write_disposition,
+)
+from meterhouse.sources._core.dlt_compat.load import state_columns, stored_state
+from meterhouse.sources._core.dlt_compat.merge import SCOPES, stored_with_package
+from meterhouse.sources._core.dlt_compat.network import wrap_network_backend
+from meterhouse.sources._core.dlt_compat.settings import (
     Environment,
     OwnSettings,
-    active_destination,
+    destination_configuration,
+    missing_credentials,
+    settings_folders,
+    settings_of,
+    use_own_settings,
+)
+from meterhouse.sources._core.dlt_compat.speed import (
     cache_capabilities,
     cache_sizes_of_settings,
     cache_type_hints,
     copy_json,
     copy_schemas_plainly,
-    destination_configuration,
     hash_schemas_once,
-    in_thread_pool,
-    into_table,
-    missing_credentials,
-    settings_folders,
-    settings_of,
-    state_columns,
-    stored_state,
-    use_own_settings,
-    with_write_disposition,
-    wrap_network_backend,
 )
-from meterhouse.sources._core.dlt_merge import SCOPES, stored_with_package
 
 
 @pytest.fixture
@@ -311,7 +314,7 @@ def test_a_changed_state_is_the_one_that_dlt_restores(pipeline: dlt.Pipeline, tm
 
 def test_a_last_table_is_loaded_after_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if another one is slow."""
-    monkeypatch.setattr("meterhouse.sources._core.dlt_compat._LOADED_LAST", {"a_log"})
+    monkeypatch.setattr("meterhouse.sources._core.dlt_compat.load._LOADED_LAST", {"a_log"})
     loaded: list[str] = []
 
     @dlt.destination(batch_size=0, loader_parallelism_strategy="parallel")

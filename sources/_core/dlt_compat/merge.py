@@ -1,10 +1,10 @@
-"""The part of `dlt_compat` that changes how dlt merges: the scope of a merge, and the rows that it replaces.
+"""Merges: the scope of a merge, and the rows that it replaces.
 
 Both are known only when a resource has read its windows, and differ from run to run. dlt stores each changed schema in the
 destination permanently, so they go with the load package instead, and into the table's schema when dlt prepares it for its
 load. `test_history.py` and `test_dlt_compat.py` in `tests/sources/_core` fail when dlt changes what this relies on.
 """
-# ruff: noqa: SLF001, S608 - as in dlt_compat, private names of dlt are the purpose of this module, and so is SQL
+# ruff: noqa: SLF001, S608 - private names are the purpose of this package, and SQL that of this module
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -59,13 +59,6 @@ def keep_history(table: str, keep: dict[str, Any]) -> None:
             "withdrawn_at": [*earlier["withdrawn_at"], *keep["withdrawn_at"]],
         }
     histories[table] = keep
-
-
-def declared_columns(table: str) -> frozenset[str]:
-    """The columns that dlt's schema has for a table of the source that is being extracted; empty without the table."""
-    schema = dlt.current.source().schema
-    found = schema.tables.get(schema.naming.normalize_tables_path(table), {})
-    return frozenset(found.get("columns", ()))
 
 
 def _with_package_state(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
