@@ -7,10 +7,13 @@ import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import duckdb
+import jinja2
 import pytest
+from dbt_common.tests import enable_test_caching
 from typer.testing import CliRunner
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
@@ -118,6 +121,26 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, value in report.user_properties if report.when == "call" else ():
             if name != "matrix":  # tests/faults/matrix prints a table
                 terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_templates() -> Iterator[None]:
+    """dbt parses and compiles each template once in this process. Otherwise, every build compiles all models and macros."""
+    enable_test_caching()  # what dbt itself keeps for tests: parsed templates
+    compile_template = jinja2.Environment.compile
+    compiled: dict[tuple[type, str], CodeType] = {}
+
+    def compile_once(environment: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
+        if arguments or options or not isinstance(source, str) or not type(environment).__module__.startswith("dbt"):
+            return compile_template(environment, source, *arguments, **options)
+        key = type(environment), source
+        if key not in compiled:
+            compiled[key] = compile_template(environment, source)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", compile_once)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -66,7 +66,7 @@ def test_dlt_init_creates_a_project_that_runs(name: str, sandbox: Sandbox, tmp_p
 
 def test_dlt_pipeline_shows_our_pipelines(cli: Cli) -> None:
     """The working directory of a destination is a pipelines directory of dlt."""
-    cli("run", "mathpix", "--no-models")
+    cli("run", "mathpix", "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")
     folder = resolve_destination().working_dir
     output = run(f"dlt --non-interactive pipeline --pipelines-dir {folder} mathpix info", cli.folder)
     assert "Found pipeline mathpix" in output

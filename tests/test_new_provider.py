@@ -19,14 +19,15 @@ EXAMPLE = TOP / "tests" / "example_provider"
 LAST_LINE_OF_REGISTRY = '            Provider("scopix", "Scopix"),\n'
 FIRST_LINE_OF_PROVIDERS = "\n  providers:\n"
 SCRIPT = """
-import os, subprocess, sys
+import os, sys
+from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
 
 with Sandbox(seed=7) as sandbox:
-    acme = {name: value for name, value in sandbox.variables().items() if name.startswith("SOURCES__ACME__")}
+    os.environ |= {name: value for name, value in sandbox.variables().items() if name.startswith("SOURCES__ACME__")}
     for arguments in sys.argv[1:]:
-        command = [sys.executable, "-m", "meterhouse.pipelines.cli", *arguments.split()]
-        subprocess.run(command, env=os.environ | acme, check=True)
+        if app(arguments.split(), standalone_mode=False):
+            sys.exit("failed")
 """
 
 pytestmark = pytest.mark.thorough

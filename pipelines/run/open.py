@@ -14,7 +14,6 @@ from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.config.unknown_settings import (
     require_known,
     require_known_sections,
-    require_known_top_sections,
     require_unset,
 )
 from meterhouse.sources._core.dlt_compat.settings import use_own_settings
@@ -120,7 +119,6 @@ def require_known_settings(providers: Iterable[str]) -> None:
     Raises:
         ConfigurationError: a setting is unknown; the message names the nearest known setting.
     """
-    require_known_top_sections(PROVIDERS)
     require_known_sections("sources", [*PROVIDERS, BILLING, HTTP])
     require_known(f"sources.{HTTP}", (item.name for item in fields(Limits)))
     require_known(f"sources.{BILLING}", TABLES)
@@ -134,3 +132,4 @@ def require_known_settings(providers: Iterable[str]) -> None:
             hint=f"Set it for a provider, as in [sources.{name}], or remove it.",
         )
         require_known(f"sources.{name}", known, tables=("accounts", provider.source_name))
+        require_known(f"sources.{name}.{provider.source_name}", known, tables=("accounts",))

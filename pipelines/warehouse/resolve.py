@@ -22,7 +22,14 @@ from meterhouse.pipelines.warehouse.postgres import PostgresDestination, configu
 from meterhouse.pipelines.warehouse.staging import own_staging_layout
 from meterhouse.sources._core.config.parse import is_json, parse_json
 from meterhouse.sources._core.config.secrets import looks_like_key
-from meterhouse.sources._core.config.unknown_settings import require_known, require_known_top_sections, require_unset
+from meterhouse.sources._core.config.unknown_settings import (
+    require_known,
+    require_known_sections,
+    require_known_top_sections,
+    require_spelled_variables,
+    require_unset,
+    tables_in,
+)
 from meterhouse.sources._core.dlt_compat.settings import destination_configuration, settings_of, use_own_settings
 from meterhouse.sources._core.dlt_compat.speed import cache_capabilities, speed_up_dlt
 from meterhouse.sources._core.errors import ConfigurationError
@@ -63,6 +70,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     speed_up_dlt()
     name = name or "duckdb"
     require_known_top_sections(PROVIDERS)
+    _require_known_destination(name)
     _require_unmoved(name)
     if not database:
         _require_parsable(name)
@@ -127,6 +135,19 @@ def _configured(name: str, database: str | None) -> tuple[Any, Any, str]:
     raise ConfigurationError(problem, hint=hint)
 
 
+def _require_known_destination(name: str) -> None:
+    """Looks for settings that were meant for this destination, and have no effect on it."""
+    require_unset(
+        "destination",
+        ("credentials",),
+        reason="applies to no destination",
+        hint=f"Set it in [destination.{name}.credentials], or remove it.",
+    )
+    others = [other for other in tables_in("destination") if dlt.config.get(f"destination.{other}.destination_type", str)]
+    require_known_sections("destination", [name], others=others)
+    require_spelled_variables([f"destination.{name}"])
+
+
 def _require_unmoved(name: str) -> None:
     reason = "changes which tables rows land in, or which rows; meterhouse works only with dlt's default"
     for section in ("destination", f"destination.{name}"):
@@ -138,11 +159,11 @@ def _require_unmoved(name: str) -> None:
 
 def _require_parsable(name: str) -> None:
     """Checks the text of the credentials, before dlt takes what it cannot parse for the path of a file."""
-    for key in (f"destination.{name}.credentials", "destination.credentials"):
-        texts: list[Any] = [dlt.secrets.get(key), dlt.config.get(key)]
-        for text in texts:
-            if isinstance(text, str) and is_json(text):
-                parse_json(text, setting=key)
+    key = f"destination.{name}.credentials"
+    texts: list[Any] = [dlt.secrets.get(key), dlt.config.get(key)]
+    for text in texts:
+        if isinstance(text, str) and is_json(text):
+            parse_json(text, setting=key)
 
 
 def _require_plausible(setting: str, kind: str, location: str, credentials: Any) -> None:

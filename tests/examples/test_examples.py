@@ -147,7 +147,7 @@ def test_dagster_loads_one_partition_and_builds_the_selected_models(schedulers: 
     """A partition of the provider's assets loads exactly its day, and `usage_daily` is built from it."""
     day = utc_now().subtract(days=2).to_date_string()
     result = run(schedulers / "dagster/bin/python", "in_dagster.py", EXAMPLES / "dagster_definitions.py", day,
-               folder=cli.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(cli.database),
+               folder=cli.folder, PROVIDERS="mathpix", METERHOUSE_DUCKDB=str(cli.database), DBT_LOG_LEVEL_FILE="none",
                DAGSTER_HOME=str(cli.folder))  # fmt: skip
     assert result == [True, True]
     assert cli.rows("select distinct date::text from usage.usage_daily") == [(day,)]

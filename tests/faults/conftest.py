@@ -46,10 +46,13 @@ class Driver:
 
 
 class BackgroundRun:
-    """A run in a process of its own. `stdout` and `stderr` are its output so far."""
+    """A run in a process of its own. `stdout` and `stderr` are its output so far, unless it goes to /dev/full."""
 
-    def __init__(self, driver: Driver, folder: Path, arguments: Sequence[str], at: int, action: str) -> None:
-        self._driver, self._stdout, self._stderr = driver, folder / "stdout", folder / "stderr"
+    def __init__(
+        self, driver: Driver, folder: Path, arguments: Sequence[str], at: int, action: str, full: Sequence[str]
+    ) -> None:
+        self._driver = driver
+        self._stdout, self._stderr = (Path("/dev/full") if name in full else folder / name for name in ("stdout", "stderr"))
         self._status: int | None = None
         self._process = driver.start(
             {
@@ -65,11 +68,11 @@ class BackgroundRun:
 
     @property
     def stdout(self) -> str:
-        return self._stdout.read_text() if self._stdout.exists() else ""
+        return self._stdout.read_text() if self._stdout.is_file() else ""
 
     @property
     def stderr(self) -> str:
-        return self._stderr.read_text() if self._stderr.exists() else ""
+        return self._stderr.read_text() if self._stderr.is_file() else ""
 
     def has_ended(self, within: float = 0) -> bool:
         """Whether the process has ended, or ends within the given seconds."""
@@ -132,8 +135,8 @@ def start(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Starts runs in the background, one at a time, and ends a run that outlives the test."""
     started: list[BackgroundRun] = []
 
-    def begin(*arguments: str, at: int = 0, action: str = "kill") -> BackgroundRun:
-        started.append(BackgroundRun(driver, tmp_path_factory.mktemp("run"), arguments, at, action))
+    def begin(*arguments: str, at: int = 0, action: str = "kill", full: Sequence[str] = ()) -> BackgroundRun:
+        started.append(BackgroundRun(driver, tmp_path_factory.mktemp("run"), arguments, at, action, full))
         return started[-1]
 
     yield begin

@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from importlib import import_module
 from itertools import count
@@ -135,8 +136,9 @@ for phase in ("extract", "normalize", "load"):
 
 @atexit.register
 def print_steps() -> None:
-    sys.stdout.flush()
-    os.write(1, f"{taken}\n".encode())
+    with suppress(OSError):  # on a full disk
+        sys.stdout.flush()
+        os.write(1, f"{taken}\n".encode())
 
 
 cli.main()

@@ -104,6 +104,19 @@ def test_a_value_in_quotation_marks_is_named(
         ("[alert]\nwebhook = 'x'", "[alert], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
         ("[destinations.duckdb]\ncredentials = 'x'", "[destinations], which .dlt/config.toml sets, is not known. Did you mean destination?"),  # noqa: E501
         ("[mathpix]\napp_id = 'x'", "[mathpix], which .dlt/config.toml sets, is not known. Did you mean sources.mathpix?"),
+        ("[SOURCES.mathpix]\napp_id = 'x'", "[SOURCES], which .dlt/config.toml sets, is not known. Did you mean sources?"),
+        ("[sources.MATHPIX]\napp_id = 'x'", "[sources.MATHPIX], which .dlt/config.toml sets, is not known. Did you mean mathpix?"),  # noqa: E501
+        ("sources = 'x'", "sources, which .dlt/config.toml sets, is no section."),
+        ("[[sources.mathpix]]\napp_id = 'x'", "sources.mathpix, which .dlt/config.toml sets, is no section."),
+        ("[sources.mathpix.mathpix_source]\nlookbak = '2 days'", "sources.mathpix.mathpix_source.lookbak, which .dlt/config.toml sets, is not known. Did you mean lookback?"),  # noqa: E501
+        ("[billing]\nprices = 'p.csv'", "Did you mean sources.billing?"),
+        ("[http]\nattempts = 2", "Did you mean sources.http?"),
+        ("[budgets]\ntotal = '1 USD'", "Did you mean alerts.budgets?"),
+        ("[ALERTS]\nwebhook = 'x'", "[ALERTS], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
+        ("[destination]\ncredentials = 'x'", "destination.credentials, which .dlt/config.toml sets, applies to no destination. Set it in [destination.duckdb.credentials]"),  # noqa: E501
+        ("[destination]\nduckdb = 'x'", "destination.duckdb, which .dlt/config.toml sets, is no section."),
+        ("[destination.duckbd]\ncredentials = 'x'", "[destination.duckbd], which .dlt/config.toml sets, is not known. Did you mean duckdb?"),  # noqa: E501
+        ("[destination.DuckDB]\ncredentials = 'x'", "[destination.DuckDB], which .dlt/config.toml sets, is not known. Did you mean duckdb?"),  # noqa: E501
         ("[[sources.mathpix.accounts]]\nname = 'a'\napp_id = 'x'\napp_kye = 'k'", "Did you mean app_key?"),
     ],
 )  # fmt: skip
@@ -129,6 +142,7 @@ def test_the_error_for_an_unknown_setting_suggests_the_nearest(cli: Cli, sandbox
         ("ALERT__WEBHOOK", "alerts"),
         ("MATHPIX__APP_KEY", "sources.mathpix"),
         ("DESTINATION__DUCKDB__CREDENTIAL", "credentials"),
+        ("DESTINATION__DUKDB__CREDENTIALS", "duckdb"),
         ("DESTINATION__DUCKDB__CREDENTIALS__DATABSE", "database"),
     ],
 )
@@ -143,6 +157,28 @@ def test_the_error_for_an_unknown_variable_suggests_the_nearest(
     line = refused(cli, *LOAD)
     assert variable in line
     assert f"Did you mean {near}?" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "prefix"),
+    [
+        ("SOURCES__MATHPIX_BASE_URL", "SOURCES__MATHPIX"),
+        ("SOURCES_MATHPIX_BASE_URL", "SOURCES__MATHPIX"),
+        ("SOURCES__MATHPIX_SOURCE__BASE_URL", "SOURCES__MATHPIX"),
+        ("sources__mathpix__base_url", "SOURCES__MATHPIX"),
+        ("SOURCES__BILLING_PRICES", "SOURCES__BILLING"),
+        ("DESTINATION__DUCKDB_CREDENTIALS", "DESTINATION__DUCKDB"),
+        ("ALERTS_WEBHOOK", "ALERTS__WEBHOOK"),
+    ],
+)
+def test_a_variable_with_small_letters_or_a_single_underscore_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, prefix: str
+) -> None:
+    """dlt would not find it, so that a key could go to the default host."""
+    monkeypatch.setenv(variable, "1")
+    line = refused(cli, *LOAD)
+    assert f"the environment variable {variable} has no effect" in line
+    assert f"begin with {prefix}," in line
 
 
 @pytest.mark.parametrize(

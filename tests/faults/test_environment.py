@@ -1,6 +1,7 @@
 """Only settings in meterhouse's own sections have an effect, and the rows land in the database that a run prints."""
 
 import re
+import shutil
 from pathlib import Path
 
 import dlt
@@ -35,10 +36,23 @@ def load_again(cli: Cli) -> None:
     assert [file.name for file in Path().rglob("*.duckdb")] == [cli.database.name]
 
 
+@pytest.fixture(scope="module")
+def first_load(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database and dlt's folder after a load, which the first test makes."""
+    return tmp_path_factory.mktemp("first") / "load"
+
+
 @pytest.fixture
-def loaded(cli: Cli) -> Cli:
+def loaded(cli: Cli, dlt_data_dir: Path, first_load: Path) -> Cli:
     """A database into which a day has been loaded."""
-    cli(*LOAD)
+    pipelines = dlt_data_dir / "pipelines"
+    if first_load.exists():
+        shutil.copy(first_load / cli.database.name, cli.database)
+        shutil.copytree(first_load / "pipelines", pipelines, dirs_exist_ok=True)
+    else:
+        cli(*LOAD)
+        shutil.copytree(pipelines, first_load / "pipelines", ignore=shutil.ignore_patterns("transform"))
+        shutil.copy(cli.database, first_load)
     return cli
 
 

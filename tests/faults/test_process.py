@@ -304,14 +304,11 @@ def test_locks_a_file_under_all_its_names(
     [(("stdout",), ()), (("stdout",), ("--json",)), (("stderr",), ("--log-format", "json")), (("stdout", "stderr"), ())],
 )
 def test_output_that_cannot_be_written_does_not_stop_a_run(
-    recent_cli: Cli, sandbox: Sandbox, broken: tuple[str, ...], options: tuple[str, ...]
+    recent_cli: Cli, sandbox: Sandbox, start: Start, broken: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
     """On a full disk, the rows are loaded, the exit status is 0, and the other stream has a warning."""
-    with Path("/dev/full").open("w") as full:
-        stdout, stderr = (full if name in broken else subprocess.PIPE for name in ("stdout", "stderr"))
-        command = [sys.executable, "-m", "meterhouse.pipelines.cli", *LOAD, *options]
-        run = subprocess.run(command, stdout=stdout, stderr=stderr, text=True, check=False)
-    assert run.returncode == 0
+    run = start(*LOAD, *options, full=broken)
+    assert run.wait() == 0
     if len(broken) == 1 and "--log-format" not in options:
         assert "WARNING  <stdout> cannot be written (No space left on device); the run goes on" in run.stderr
     require_complete(recent_cli, sandbox, TWO)

@@ -17,6 +17,7 @@ from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.sources.billing import TABLES, TEMPLATES, billing_source
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import select_models
 
 LOAD = ("run", "--no-models")
 COUNT = "select count(*) from billing.prices"
@@ -240,8 +241,9 @@ def test_check_lists_billing_errors(cli: Cli, files: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.thorough
-def test_models_load_billing_and_stage_it(cli: Cli, files: Path) -> None:
+def test_models_load_billing_and_stage_it(cli: Cli, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`models` loads billing without a provider, so that a changed price takes effect at the next build."""
+    select_models(monkeypatch, "stg_billing__prices")
     cli("models", "--tests", "none")
     assert cli.rows(
         "select billing_account, sku_id, sku_price_id, tier_no, unit_price"

@@ -19,7 +19,7 @@ from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.pipelines.closed import PERIOD, USAGE, comes_back, write
 from tests.pipelines.report.marts import fill
-from tests.pipelines.transform.warehouse import build_selected
+from tests.pipelines.transform.warehouse import build_selected, select_models
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\nmathpix,{},acme,,,\n"
 INVOICES = """provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total
@@ -63,6 +63,7 @@ def test_a_new_database_bills_as_the_old_one(
     assert not Path("closed.csv").exists()
 
     sandbox.mathpix.usage.set(pages(968_000))
+    select_models(monkeypatch, "charges", "int_usage__frozen")
     warnings = cli.json(*load, "--tests", "none")["warnings"]
     assert [warning.partition(".")[0] for warning in warnings if "closed" in warning] == [
         "closed more than a month after the end: mathpix default 2026-01 by invoice MP,1"

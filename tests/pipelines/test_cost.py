@@ -11,7 +11,7 @@ import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
 from tests.conftest import Cli
-from tests.pipelines.transform.warehouse import build_selected
+from tests.pipelines.transform.warehouse import build_selected, select_models
 
 LOAD = ("run", "--no-models")
 
@@ -85,8 +85,9 @@ def test_costs_equal_the_vendors_worked_examples(cli: Cli, sandbox: Sandbox, mon
 
 
 @pytest.mark.thorough
-def test_reports_an_unknown_usage_type_as_unpriced(cli: Cli, sandbox: Sandbox) -> None:
+def test_reports_an_unknown_usage_type_as_unpriced(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """It appears in unpriced_usage and in the run's summary, and in no cost table."""
+    select_models(monkeypatch)
     rows = month_of("image", 10_000, "2026-04") + month_of("hologram", 5000, "2026-04")
     sandbox.mathpix.usage.set(rows)
     cli(*LOAD)  # both runs below request the lookback only, so that the second has no news and builds nothing

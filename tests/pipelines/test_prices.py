@@ -11,7 +11,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform.skus import unverified_prices
 from tests.conftest import Cli
-from tests.pipelines.transform.warehouse import build_selected
+from tests.pipelines.transform.warehouse import build_selected, select_models
 
 d = Decimal
 
@@ -76,6 +76,7 @@ def test_own_skus_and_prices_become_charges(cli: Cli, sandbox: Sandbox, monkeypa
     ]
 
     configure(monkeypatch)
+    select_models(monkeypatch, "prices", "skus", "int_usage__frozen")
     cli("models", "--tests", "none")
     assert cli.rows(unpriced) == []
     charged = (

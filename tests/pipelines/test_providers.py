@@ -11,7 +11,7 @@ import time_machine
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
-from tests.pipelines.transform.warehouse import build_selected
+from tests.pipelines.transform.warehouse import build_selected, select_models
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
@@ -62,8 +62,11 @@ def test_marts_equal_the_vendors_counts(cli: Cli, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.thorough
-def test_failing_providers_do_not_affect_the_others(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...]) -> None:
+def test_failing_providers_do_not_affect_the_others(
+    cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others are loaded and built, the exit status is 1, and the summary names each failing one."""
+    select_models(monkeypatch, "usage_daily")
     failing = {"onepin": "/api/v1/usage/summary", "scopix": "/api/v2"}
     for path in failing.values():
         sandbox.faults.add(Fault(path=path, status=503))

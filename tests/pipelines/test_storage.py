@@ -19,8 +19,8 @@ DUCKDB14 = os.environ.get("METERHOUSE_DUCKDB14")
 
 @pytest.fixture
 def cli(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """The command, with a configuration that requests twenty days."""
-    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", utc_now().subtract(days=20).to_date_string())
+    """The command, with a configuration that requests three days."""
+    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", utc_now().subtract(days=3).to_date_string())
     return cli
 
 

@@ -22,6 +22,7 @@ from meterhouse.pipelines.run.budgets import Budget
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from tests.conftest import Cli
+from tests.pipelines.transform.warehouse import select_models
 
 LOAD = ("run", "--no-models")
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -343,6 +344,7 @@ def test_alerts_of_anomalies_and_budgets_once(
     for day in ("2026-03-02", "2026-03-18"):
         usage.restate(f"{day}T05:00:00", f"{day}T06:00:00", count=500_000, usage_type="image", app_id="lyceum_notes")
     usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
+    select_models(monkeypatch, "usage_trends_daily", "cost_forecast_monthly")
     cli(*LOAD)  # the runs below request the lookback only, so that the second and the third have no news and build nothing
     assert webhook.posted == []
     cli("run", "--tests", "none")

@@ -24,6 +24,8 @@ OF_DLT = frozenset({"extract"})
 SECTIONS = ("sources", "destination", "alerts")
 OTHERS = frozenset({"resource", "resources"})
 """Names that are similar to `sources`, and belong to other programs."""
+INNER = {"billing": "sources.billing", "http": "sources.http", "budgets": "alerts.budgets"}
+"""Sections that are without effect at the top. In the environment, their names may belong to any program."""
 
 
 def read_files() -> dict[Path, Mapping[str, Any]]:
@@ -102,7 +104,7 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
             if looks_like_secret(name):
                 raise ConfigurationError(f"[{section}] has a key where a setting's name belongs", hint=_nearest("", values))
             shown = f"[{section}.{name}]" if is_table else f"{section}.{name}"
-            raise ConfigurationError(f"{shown}, which {place} sets, is not known", hint=_nearest(name, values | set(tables)))
+            raise _unknown(shown, place, _nearest(name, values | set(tables)))
         if isinstance(value, str):
             require_unquoted(value, setting=f"{section}.{name}, which {place} sets,")
         if isinstance(value, str) and is_json(value):
@@ -110,29 +112,65 @@ def require_known(section: str, known: Iterable[str], *, tables: Iterable[str] =
 
 
 def require_known_top_sections(providers: Iterable[str]) -> None:
-    """Checks the top sections for misspelled names and for providers; others may belong to other dlt pipelines.
+    """Checks the top sections for misspelled and misplaced names; others may belong to other dlt pipelines.
 
     Raises:
-        ConfigurationError: a section has the name of a provider, or one that is similar to meterhouse's own.
+        ConfigurationError: a section has the name of a provider or of another inner section, or one that is similar to
+            meterhouse's own, or is no table; or a variable is spelled like a setting, except for capitals and underscores.
     """
-    names = frozenset(providers)
-    for name, value, place in _configured(""):
-        if isinstance(value, Mapping) and name in names:
-            raise ConfigurationError(f"[{name}], which {place} sets, is not known", hint=f"Did you mean sources.{name}?")
+    of_providers = {name: f"sources.{name}" for name in providers}
+    for homes, settings in ((of_providers | INNER, _in_files("")), (of_providers, _in_environment(""))):
+        for name, value, place in settings:
+            if isinstance(value, Mapping) and name in homes:
+                raise _unknown(f"[{name}]", place, f"Did you mean {homes[name]}?")
+    for name, value, place in _in_files(""):
+        if name in SECTIONS and not isinstance(value, Mapping):
+            raise ConfigurationError(
+                f"{name}, which {place} sets, is no section", hint=f"Write [{name}.…] above its settings."
+            )
     require_known_sections("", (*SECTIONS, *OTHERS))
+    require_spelled_variables((*of_providers.values(), *INNER.values(), "alerts.webhook", "alerts.on"))
 
 
-def require_known_sections(section: str, known: Iterable[str]) -> None:
+def require_known_sections(section: str, known: Iterable[str], *, others: Iterable[str] = ()) -> None:
     """Checks the tables of `section` for misspelled names; tables with other names may belong to other programs.
 
     Raises:
-        ConfigurationError: the name of a table is similar to one in `known`.
+        ConfigurationError: the name of a table is similar to one in `known`, unless it is in `others`; or a name in `known`
+            is no table.
     """
-    names = frozenset(known)
+    names, exempt = frozenset(known), frozenset(others)
     for name, value, place in _configured(section):
-        if isinstance(value, Mapping) and name not in names and difflib.get_close_matches(name, names, 1, 0.8):
-            shown = f"{section}.{name}".removeprefix(".")
-            raise ConfigurationError(f"[{shown}], which {place} sets, is not known", hint=_nearest(name, names))
+        shown = f"{section}.{name}".removeprefix(".")
+        is_table = isinstance(value, Mapping)
+        if section and name in names and not is_table:
+            raise ConfigurationError(
+                f"{shown}, which {place} sets, is no section", hint=f"Write [{shown}] above its settings."
+            )
+        if is_table and name not in names | exempt and difflib.get_close_matches(name.lower(), names, 1, 0.8):
+            raise _unknown(f"[{shown}]", place, _nearest(name, names))
+
+
+def require_spelled_variables(sections: Iterable[str]) -> None:
+    """Checks the variables for these sections: dlt ignores those with small letters or with a single underscore.
+
+    Raises:
+        ConfigurationError: there is such a variable.
+    """
+    for section in sections:
+        name = section.upper().replace(".", "__")
+        for variable in os.environ:
+            folded, prefix = variable.upper().replace("__", "_") + "_", name.replace("__", "_") + "_"
+            if folded.startswith(prefix) and not f"{variable}__".startswith(f"{name}__"):
+                raise ConfigurationError(
+                    f"the environment variable {variable} has no effect",
+                    hint=f"Rename it, or unset it: variables for {section} begin with {name}, in capital letters.",
+                )
+
+
+def tables_in(section: str) -> frozenset[str]:
+    """The names of the tables in a section of the configuration."""
+    return frozenset(name for name, value, _ in _configured(section) if isinstance(value, Mapping))
 
 
 def require_unset(section: str, names: Iterable[str], *, reason: str, hint: str = "Remove it.") -> None:
@@ -162,25 +200,38 @@ def require_known_fields(section: str, given: Iterable[str], known: Iterable[str
 
 
 def _configured(section: str) -> Iterator[tuple[str, Any, str]]:
-    """Each name in a section ("": the top), its value, and the file or variable that sets it.
+    """Each name in a section ("": the top), its value, and the file or variable that sets it."""
+    yield from _in_files(section)
+    yield from _in_environment(section)
 
-    A variable below a table is a table.
-    """
-    steps = section.split(".") if section else []
+
+def _in_files(section: str) -> Iterator[tuple[str, Any, str]]:
     for file, content in read_files().items():
         table: Any = content
-        for step in steps:
+        for step in _steps(section):
             table = table.get(step) if isinstance(table, Mapping) else None
         for name, value in table.items() if isinstance(table, Mapping) else ():
             yield name, value, str(file)
-    prefix = "".join(f"{step.replace(' ', '_').upper()}__" for step in steps)
+
+
+def _in_environment(section: str) -> Iterator[tuple[str, Any, str]]:
+    """A variable below a table is a table."""
+    prefix = "".join(f"{step.replace(' ', '_').upper()}__" for step in _steps(section))
     for variable in sorted(os.environ):
         if variable.startswith(prefix):
             name, _, inner = variable.removeprefix(prefix).lower().partition("__")
             yield name, {inner: os.environ[variable]} if inner else os.environ[variable], variable
 
 
+def _steps(section: str) -> list[str]:
+    return section.split(".") if section else []
+
+
+def _unknown(shown: str, place: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(f"{shown}, which {place} sets, is not known", hint=hint)
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1, 0.6)
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.6)
     return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}."

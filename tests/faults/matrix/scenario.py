@@ -4,7 +4,7 @@ import resource
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -84,6 +84,12 @@ class Differences:
 NONE = Differences()
 
 
+def doubled(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The keys of which there are several rows."""
+    times = Counter(row[:-1] for row in rows)
+    return tuple(sorted(key for key, number in times.items() if number > 1))
+
+
 @dataclass
 class Scenario:
     """A provider that may misbehave, and a database that was up to date two days ago.
@@ -122,14 +128,10 @@ class Scenario:
         both = sorted(stored.keys() & expected.keys())
         return Differences(
             lost=tuple(sorted(expected.keys() - stored.keys())),
-            doubled=self.doubled(),
+            doubled=doubled(rows),
             wrong=tuple((key, stored[key], expected[key]) for key in both if stored[key] != expected[key]),
             surplus=tuple(sorted(stored.keys() - expected.keys())),
         )
-
-    def doubled(self) -> tuple[Any, ...]:
-        times = Counter(row[:-1] for row in self.stored())
-        return tuple(sorted(key for key, number in times.items() if number > 1))
 
     def set(self, setting: str, value: Any) -> None:
         """Sets a setting of the provider."""

@@ -81,5 +81,5 @@ def test_the_vendors_balance_stands_beside_ours(warehouse: Warehouse) -> None:
         ),
     ]
     warehouse.execute(["update scopix.usage_breakdown set total_credits_used = 400, remaining_credits = 600"])
-    assert warehouse.dbt("run --select +credit_reconciliation").success
+    assert warehouse.dbt("run --select int_scopix__balances credit_reconciliation").success
     assert warehouse.table("credit_reconciliation", "difference, status", "provider = 'scopix'") == [(d("70"), "over")]

@@ -25,6 +25,16 @@ ROWS = (
 METRICS = {"list_cost", "billed_cost", "effective_cost", "used_quantity"}
 
 
+DBT = """
+from dbt.cli.main import cli
+from meterhouse.pipelines.transform.dbt_compat import without_debug_events
+
+with without_debug_events():
+    cli()
+"""
+"""The command `dbt`, without the events that nobody sees."""
+
+
 class Downstream:
     """A copy of the downstream project with the package installed, and its database."""
 
@@ -44,7 +54,7 @@ class Downstream:
         """Run one dbt command in the project."""
         variables = {"METERHOUSE_MODELS": str(PROJECT), "FINANCE_DUCKDB": str(self.database), "DBT_PROFILES_DIR": "."}
         variables["DBT_LOG_LEVEL_FILE"] = "none"
-        command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-version-check", *arguments]
+        command = [sys.executable, "-c", DBT, "--no-use-colors", "--no-version-check", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=os.environ | variables, capture_output=True, text=True, check=False
         )

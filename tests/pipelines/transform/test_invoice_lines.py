@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.pipelines.transform.by_hand import Price, Scenario, first_whole_day
 from tests.pipelines.transform.invoices import Charge, Invoice, Item, Line, Reconciliation, cents, statements
 from tests.pipelines.transform.random_scenarios import SCENARIOS, build, examples, named, prices_of_all, scenarios
+from tests.pipelines.transform.test_exactness import require_agreement
 from tests.pipelines.transform.warehouse import Warehouse, d
 
 pytestmark = pytest.mark.thorough
@@ -124,6 +125,7 @@ def test_invoices_agree_with_a_calculation_by_hand(
     assume(any(scenario.grants for scenario in drawn))
     scenarios_ = [named(scenario, number, shared) for number, scenario in enumerate(drawn)]
     warehouse = build(tmp_path, scratch, scenarios_)
+    require_agreement(warehouse, scenarios_)
     charges = [Charge(*row) for row in warehouse.query(CHARGES)]
     days, random = loaded_days(scenarios_), Random(seed)  # noqa: S311 - test data
     invoices: list[Invoice] = []

@@ -31,7 +31,7 @@ RESERVED = frozenset((FILES / "reserved.txt").read_text().split())
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each warehouse, with the SQL of every model and test."""
+    """A folder for each warehouse, with the SQL of every model and data test."""
     if not ADAPTERS:
         pytest.skip("METERHOUSE_WAREHOUSE_ADAPTERS is not set: `.ci/warehouse-adapters FOLDER` prints its value")
     folder = tmp_path_factory.mktemp("compiled")
@@ -43,7 +43,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("warehouse", list(FOREIGN_TYPES))
 def test_models_compile_and_their_sql_parses(compiled: Path, warehouse: str) -> None:
-    """All models and tests use types and time zone functions that the warehouse has, and no reserved name."""
+    """All models and data tests use types and time zone functions that the warehouse has, and no reserved name."""
     files = (compiled / warehouse / "compiled").rglob("*.sql")
     queries = {path.stem: path.read_text() for path in files if path.is_file()}
     models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.transform.warehouse import PROJECT, Warehouse, d, duckdb_warehouse
+from tests.pipelines.transform.warehouse import OTHER_VARIABLES, PROJECT, Warehouse, d, duckdb_warehouse
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
@@ -15,7 +15,6 @@ ACME = TOP / "tests" / "example_provider" / "transform"
 """The dbt part of the worked example: models, rows in the seeds, the entry in `providers`, and raw tables to build on."""
 
 NO_UNIT_TESTS = ("--indirect-selection", "cautious", "--exclude-resource-type", "unit_test")
-REGISTERED = {"registered_providers": ["mathpix", "acme"]}
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def load(warehouse: Warehouse) -> None:
 def test_provider_without_prices_and_skus_is_unpriced(project: Path, tmp_path: Path) -> None:
     """With models and without rows in the seeds, its meters are unknown: all usage is listed, and none is charged."""
     warehouse = duckdb_warehouse(tmp_path, tmp_path)
-    warehouse.project, warehouse.variables = project, REGISTERED
+    warehouse.project, warehouse.variables = project, OTHER_VARIABLES
     load(warehouse)
     outcome = warehouse.dbt("build --select +unpriced_usage +cost_monthly", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped", "warn") == []
@@ -50,7 +49,7 @@ def test_provider_without_prices_and_skus_is_unpriced(project: Path, tmp_path: P
 
 def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> None:
     """Its loaded rows are counted by table, account and date, and a data test warns of the provider."""
-    warehouse.variables = REGISTERED
+    warehouse.variables = OTHER_VARIABLES
     warehouse.load()
     load(warehouse)
     outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS)
@@ -63,7 +62,7 @@ def test_provider_without_models_is_unpriced_by_table(warehouse: Warehouse) -> N
 
 def test_registered_provider_that_was_never_loaded_is_no_warning(warehouse: Warehouse) -> None:
     """A registered provider without models and without raw tables changes nothing."""
-    warehouse.variables = REGISTERED
+    warehouse.variables = OTHER_VARIABLES
     warehouse.load()
     outcome = warehouse.dbt("build --select +unpriced_usage", *NO_UNIT_TESTS)
     assert outcome.having("error", "fail", "skipped", "warn") == []

@@ -13,6 +13,7 @@ from tests.pipelines.transform.rows import FORMULA_HOURS, raw_rows, raw_tables
 from tests.pipelines.transform.warehouse import (
     MARTS,
     MODELS_ONLY,
+    OTHER_VARIABLES,
     PROJECT,
     Outcome,
     Warehouse,
@@ -168,7 +169,7 @@ def test_postgresql_computes_the_same_rows(built: Warehouse, postgres: Warehouse
 @pytest.mark.thorough
 def test_variables_set_the_billing_time_zone_and_disable_a_provider(warehouse: Warehouse) -> None:
     """With billing in New York, usage at 3:00 UTC on the first is in the month before. A disabled provider has no rows."""
-    warehouse.variables = {"billing_timezones": {"mathpix": "America/New_York"}, "scopix_enabled": False}
+    warehouse.variables = OTHER_VARIABLES
     scopix = "insert into scopix.usage_daily (account, date, total_requests, total_credits, is_complete) values"
     warehouse.load(
         usage("2025-06-01 03:00", "image", 1),
@@ -190,7 +191,7 @@ OVERLAP = "assert_mathpix_accounts_do_not_overlap"
 
 @pytest.fixture(scope="module")
 def doubtful(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> tuple[Warehouse, Outcome]:
-    """Accounts whose usage is doubtful, built with all data tests but the one that fails."""
+    """Accounts whose usage is doubtful, built up to their costs, with all data tests of that but the one that fails."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("doubtful"), scratch)
     warehouse.load(
         usage("2025-05-01 10:00", "image", 5, account="cut"),
@@ -201,7 +202,8 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> tuple[W
         usage("2025-05-01 10:00", "image", 5, account="old name", app_id="renamed"),
         usage("2025-05-01 11:00", "image", 5, account="new name", app_id="renamed"),
     )
-    return warehouse, warehouse.dbt(f"build --exclude-resource-type unit_test --exclude {OVERLAP}")
+    selection = f"--select +cost_monthly assert_mathpix_groupings_agree --indirect-selection cautious --exclude {OVERLAP}"
+    return warehouse, warehouse.dbt(f"build --exclude-resource-type unit_test {selection}")
 
 
 @pytest.mark.thorough

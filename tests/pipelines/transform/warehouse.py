@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,10 @@ import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+from sqlparse import tokens
+from sqlparse.sql import Statement, Token
 
+from meterhouse.pipelines.transform.build import dbt_arguments
 from meterhouse.pipelines.transform.dbt_compat import lean_dbt
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources.registry import PROVIDERS
@@ -64,6 +68,16 @@ QUIET = ("--no-write-json", "--log-level-file", "none", "--log-level", "none")
 MODELS_ONLY = ("--resource-type", "model", "seed")
 """A build without data tests and unit tests."""
 
+START_OF_SQL = re.compile(r"((?:\s|--[^\n]*\n)*)(\w+)(\s*)(\w*)(\s*)(.*)", re.DOTALL)
+"""White space and comments, the first two words, and the rest."""
+
+OTHER_VARIABLES: Mapping[str, object] = {
+    "billing_timezones": {"mathpix": "America/New_York"},
+    "registered_providers": ["mathpix", "acme"],
+    "scopix_enabled": False,
+}
+"""What the tests of variables set, all of them together, so that dbt parses the project once more and not for each test."""
+
 LENGTHS = {"hour": "1 hour", "day": "1 day", "week": "7 days", "month": "1 month"}
 
 
@@ -97,6 +111,19 @@ def window(start: str, end: str, *, account: str = "default") -> str:
         f"cast('{start}+00' as timestamptz), cast('{end}+00' as timestamptz), cast('{end}+00' as timestamptz), "
         "1, cast('2026-01-15 00:00:00+00' as timestamptz)"
     )
+
+
+def first_words(sql: str) -> tuple[Statement]:
+    """A statement of which only the first two words are tokens of their own.
+
+    In a unit test, dbt looks for the first WITH of the model. sqlparse reads the whole statement for this, which takes half
+    of the time of the unit tests.
+    """
+    found = START_OF_SQL.fullmatch(sql)
+    assert found
+    kinds = (*(tokens.Whitespace, tokens.Keyword) * 2, tokens.Whitespace, tokens.Text)
+    words = [Token(kind, text) for kind, text in zip(kinds, found.groups(), strict=True)]  # type: ignore[no-untyped-call]
+    return (Statement(words),)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -146,9 +173,7 @@ class Warehouse:
         with pytest.MonkeyPatch.context() as patch, lean_dbt():
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            # In a unit test, dbt looks for the first WITH of the model. Without this patch, sqlparse builds a tree of the
-            # whole statement, which takes a third of the time of the unit tests.
-            patch.setattr("sqlparse.engine.grouping.group", lambda statement: statement)
+            patch.setattr("sqlparse.parse", first_words)
             try:
                 result = dbtRunner().invoke(
                     [
@@ -244,6 +269,17 @@ def build_selected(*models: str) -> None:
     )
     outcome = warehouse.dbt("build", "--select", *(f"+{model}" for model in models), *MODELS_ONLY)
     assert outcome.success, outcome.having("error", "skipped")
+
+
+def select_models(patch: pytest.MonkeyPatch, *models: str) -> None:
+    """From here on, the command builds only these models, the two that its summary shows, and all that they read."""
+    names = ("cost_monthly", "unpriced_usage", *models)
+
+    def selected(*arguments: Any, **options: Any) -> list[str]:
+        selection = ("--indirect-selection", "cautious", "--select", *(f"+{name}" for name in names))
+        return [*dbt_arguments(*arguments, **options), *selection]
+
+    patch.setattr("meterhouse.pipelines.transform.build.dbt_arguments", selected)
 
 
 @contextmanager

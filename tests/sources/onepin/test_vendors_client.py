@@ -56,9 +56,11 @@ def repr_of(row: tuple[Any, ...]) -> list[str]:
     return [f"{value:.9f}" if isinstance(value, int | Decimal) else str(value) for value in row]
 
 
-@pytest.mark.thorough
-def test_days_and_buckets_equal_the_vendors_client(cli: Cli, usage: Any) -> None:
-    """Ninety days, twelve weeks, twelve months."""
+def test_every_table_equals_the_vendors_client(cli: Cli, usage: Any) -> None:
+    """Ninety days, twelve weeks and months, the totals of each range and of its languages, and all events of the feed.
+
+    Credits without a language equal the vendor's own number.
+    """
     assert same(cli, USAGE_DAILY, usage.usage_summary(range="90d").data.daily)
     for view in ("weekly", "monthly"):
         buckets = usage.usage_summary(activity_view=view).data.activity.buckets
@@ -66,23 +68,16 @@ def test_days_and_buckets_equal_the_vendors_client(cli: Cli, usage: Any) -> None
         edges = cli.rows(f"select bucket_start, bucket_end from onepin.usage_buckets where view = '{view}' order by 1")
         assert edges == [(bucket.start, bucket.end) for bucket in buckets]
 
+    for range_, view in VIEW_OF.items():
+        summary = usage.usage_summary(range=range_, activity_view=view).data
+        assert same(cli, USAGE_SUMMARY, [summary], f"range = '{range_}'")
+        languages = usage.usage_by_language(range=range_).data
+        total = dict.fromkeys(("period.start", "period.end", "total_credits", "untagged_credits"), languages)
+        assert same(cli, USAGE_BY_LANGUAGE, languages.languages, f"range = '{range_}' and locale_code <> ''", **total)
+        assert cli.rows(f"select credits from onepin.usage_by_language where range = '{range_}' and locale_code = ''") == [
+            (languages.untagged_credits,)
+        ]
 
-@pytest.mark.parametrize("range_", VIEW_OF)
-@pytest.mark.thorough
-def test_snapshots_equal_the_vendors_client(cli: Cli, usage: Any, range_: Any) -> None:
-    """The totals of a range and of its languages; credits without a language equal the vendor's own number."""
-    summary = usage.usage_summary(range=range_, activity_view=VIEW_OF[range_]).data
-    assert same(cli, USAGE_SUMMARY, [summary], f"range = '{range_}'")
-    languages = usage.usage_by_language(range=range_).data
-    total = dict.fromkeys(("period.start", "period.end", "total_credits", "untagged_credits"), languages)
-    assert same(cli, USAGE_BY_LANGUAGE, languages.languages, f"range = '{range_}' and locale_code <> ''", **total)
-    assert cli.rows(f"select credits from onepin.usage_by_language where range = '{range_}' and locale_code = ''") == [
-        (languages.untagged_credits,)
-    ]
-
-
-def test_the_feed_equals_the_vendors_client(cli: Cli, usage: Any) -> None:
-    """All pages, and all fields of an event."""
     seen: list[Any] = []
     cursor = None
     while cursor is not None or not seen:
