@@ -2,8 +2,8 @@
 
 Three ways were considered on dlt 1.31:
 
-    scd2                      keeps all versions in the raw table itself, so every query of it needs a condition; it retires
-                              by hash of the whole row, compares without `row_version`, and Delta tables do not have it
+    scd2                      keeps all versions in the raw table itself, so every query of it needs a condition; it says
+                              neither which run replaced a row nor whether it was withdrawn; Delta tables do not have it
     rows in a job of its own  the source cannot see the rows that it replaces, and dlt commits each table's job by itself
     before-image statement    an INSERT INTO … SELECT in front of the merge, in the transaction of the merge
 

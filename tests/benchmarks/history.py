@@ -1,10 +1,10 @@
 # ruff: noqa: T201 - a script
-"""What the history costs: a run that reads a million rows, of which one in a thousand is restated, with and without it."""
+"""A run that reads a million rows, of which one in a thousand is restated: without a history, with it, with dlt's scd2."""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -37,53 +37,66 @@ def rows_of(window: Window, restated: int) -> pa.Table:
     first = window.start.to_date_string()
     rows = (
         f"select 'team ' || i % {ROWS // DAYS} as team, date '{first}' + (i // {ROWS // DAYS})::integer as date,"
-        f" i + case when i % 1000 = 0 then {restated} else 0 end as used"
+        f" i * 1000 + case when i % 1000 = 0 then {restated} else 0 end as used"
         f" from range({(window.end - window.start).days * ROWS // DAYS}) t(i)"
     )
     relation: Any = duckdb.sql(f"select team, date::date as date, used::bigint as used from ({rows})")
     return relation.to_arrow_table()
 
 
+PLAIN, HISTORY, SCD2 = KINDS = ("without", "history", "scd2")
+OF_SCD2 = {"disposition": "merge", "strategy": "scd2", "row_version_column_name": "row_version"}
+
+
 @contextmanager
-def without_history() -> Iterator[None]:
-    """Loads as if the package said nothing of a history."""
-    with patch("meterhouse.sources._core.windowed_resource.keep_replaced"):
+def loading(kind: str) -> Iterator[None]:
+    """Loads without a history if `kind` says so, or keeps all versions in the table itself, with dlt's scd2."""
+    with ExitStack() as stack:
+        if kind != HISTORY:
+            stack.enter_context(patch("meterhouse.sources._core.windowed_resource.keep_replaced"))
+        if kind == SCD2:
+            stack.enter_context(patch("meterhouse.sources._core.windowed_resource.write_disposition", lambda *_: OF_SCD2))
         yield
 
 
 def main() -> None:
-    """Prints the median seconds of the load, and of the whole run, with and without a history."""
-    seconds: dict[tuple[str, bool], list[float]] = {}
+    """Prints the median seconds of the load, and of the whole run, and the size of each database."""
+    seconds: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         start = utc_now().start_of("day").subtract(days=DAYS)
         plan = Plan("day", start, timedelta(days=DAYS), timedelta(days=DAYS))
 
-        def run(restated: int, *, history: bool) -> None:
-            name = "with" if history else "without"
-            destination = dlt.destinations.duckdb(str(Path(folder) / f"{name}.duckdb"))
-            pipeline = dlt.pipeline(name, destination=destination, dataset_name="vendor", pipelines_dir=folder)
+        def file(kind: str) -> Path:
+            return Path(folder) / f"{kind}.duckdb"
+
+        def run(restated: int, kind: str) -> None:
+            destination = dlt.destinations.duckdb(str(file(kind)))
+            pipeline = dlt.pipeline(kind, destination=destination, dataset_name="vendor", pipelines_dir=folder)
             fetch: Callable[[Window], FetchResult] = lambda window: FetchResult(rows_of(window, restated), window)  # noqa: E731
             began = time.perf_counter()
             pipeline.extract(windowed_resource(TABLE, [Partition("default", plan, fetch)]))
             pipeline.normalize()
-            loading = time.perf_counter()
+            loading_since = time.perf_counter()
             pipeline.load()
             ended = time.perf_counter()
             if restated:
-                seconds.setdefault(("load", history), []).append(ended - loading)
-                seconds.setdefault(("run", history), []).append(ended - began)
+                seconds.setdefault(("load", kind), []).append(ended - loading_since)
+                seconds.setdefault(("run", kind), []).append(ended - began)
 
         for restated in range(ROUNDS + 1):
-            run(restated, history=True)
-            with without_history():
-                run(restated, history=False)
-        with dlt.pipeline(
-            "with", destination=dlt.destinations.duckdb(str(Path(folder) / "with.duckdb")), dataset_name="vendor"
-        ).sql_client() as client:
-            print("rows of the history", client.execute_sql("select count(*) from usage__history"))
+            for kind in KINDS:
+                with loading(kind):
+                    run(restated, kind)
+        for kind, counted in ((HISTORY, "usage__history"), (SCD2, "usage where _dlt_valid_to is not null")):
+            with duckdb.connect(str(file(kind))) as connection:
+                print(kind, connection.sql(f"select count(*) from vendor.{counted}").fetchall()[0][0], "replaced rows")
+        for kind in KINDS:
+            print(f"{kind}: {file(kind).stat().st_size / 2**20:.0f} MB")
     for what in ("load", "run"):
-        on, off = (median(seconds[what, history]) for history in (True, False))
-        print(f"{what}: without {off:.2f} s, with {on:.2f} s, ratio {on / off:.2f}")
+        base = median(seconds[what, PLAIN])
+        for kind in KINDS:
+            middle = median(seconds[what, kind])
+            print(f"{what} {kind}: {middle:.2f} s, ratio {middle / base:.2f}")
 
 
 if __name__ == "__main__":

@@ -136,6 +136,37 @@ def test_an_unchanged_run_writes_nothing(vendor: Vendor, file: Path) -> None:
     assert rows(file, "from vendor.usage__history") == []
 
 
+def test_two_hundred_unchanged_merges_add_no_row_and_no_byte(
+    vendor: Vendor, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SQL of the merge of an unchanged run, two hundred times on the rows that the run staged."""
+    vendor.run(d0317=1, d0318=1, d0319=1)
+    vendor.run(d0317=2, d0319=None)
+    merges, execute = [], DuckDbSqlClient.execute_query
+
+    @contextmanager
+    def spy(client: Any, query: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        if "MERGE INTO" in str(query):
+            merges.append(str(query))
+        with execute(client, query, *arguments, **options) as cursor:
+            yield cursor
+
+    monkeypatch.setattr(DuckDbSqlClient, "execute_query", spy)
+    vendor.run()
+    (merge,) = merges
+    assert 'INTO "vendor"."usage__history"' in merge
+    before, sizes = rows(file, f"{HISTORY} order by all"), set()
+    assert len(before) == 2
+    table = rows(file, "from vendor.usage order by all")
+    with duckdb.connect(str(file)) as connection:
+        for _ in range(4):
+            connection.execute(f"begin; {merge} commit;" * 50 + "force checkpoint")
+            sizes.add(file.stat().st_size)
+    assert len(sizes) == 1
+    assert rows(file, f"{HISTORY} order by all") == before
+    assert rows(file, "from vendor.usage order by all") == table
+
+
 def test_the_row_of_a_running_bucket_is_kept_only_on_demand(vendor: Vendor, file: Path) -> None:
     vendor.run(d0320=1)
     vendor.run(d0320=2)
