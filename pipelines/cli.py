@@ -21,6 +21,7 @@ from meterhouse.pipelines.cli_data import AsJson, DestinationName
 from meterhouse.pipelines.output.extras import optional
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
+from meterhouse.pipelines.output.streams import open_missing_streams
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
 
 if TYPE_CHECKING:
@@ -338,6 +339,7 @@ def _report() -> "ModuleType":
 
 def main() -> None:
     """The console script."""
+    open_missing_streams()
     # .dlt/config.toml turns telemetry off in a checkout; here it is off in every folder. dlt logs only if asked to.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")

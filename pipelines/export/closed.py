@@ -1,6 +1,7 @@
 """Closed periods and their frozen quantities as a CSV file: the only data that neither a vendor nor a build can restore.
 
-A row of the file is a row of the table `int_usage__frozen`, an append-only log. The events of a bucket or period form one
+A row of the file is a row of the table `int_usage__frozen`, an append-only log. The last line has their number, so that an
+import refuses a file that was cut. The events of a bucket or period form one
 history. An import may continue a history; it never merges two different ones.
 """
 
@@ -22,6 +23,9 @@ from meterhouse.sources.registry import PROVIDERS
 SCHEMA, TABLE = "usage_intermediate", "usage_intermediate.int_usage__frozen"
 ROWS_PER_INSERT = 500
 """Rows of one INSERT statement."""
+
+END = "end of export"
+"""The first value of the last line; the second one is the number of rows above it."""
 
 TIMESPANS = ("hour", "day", "week", "month", "period")
 EVENTS = ("closed", "differs", "restated", "reopened")
@@ -119,6 +123,7 @@ def export_closed(destination: Destination, file: Path) -> int:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         writer.writerows(map(_as_texts, rows))
+        writer.writerow((END, len(rows)))
     return len(rows)
 
 
@@ -169,6 +174,7 @@ def _as_texts(row: Row) -> Iterator[str]:
 def _read(file: Path) -> dict[Row, int]:
     """The rows of the file, each with its line."""
     rows: dict[Row, int] = {}
+    number, stated = 0, None
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -178,9 +184,20 @@ def _read(file: Path) -> dict[Row, int]:
                     f"{file} does not have the columns {', '.join(COLUMNS)}", hint="Import what `export closed` has written."
                 )
             for texts in reader:
+                if stated is not None:
+                    raise _wrong(file, reader.line_num, f"follows the line `{END}`")
+                if texts[:1] == [END]:
+                    stated = ",".join(texts[1:])
+                    continue
+                number += 1
                 rows.setdefault(_parsed(file, reader.line_num, header, texts), reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{file} cannot be read ({error})", hint="Name a file of `export closed`.") from None
+    if stated != str(number):
+        problem = f"states {stated} rows" if stated else f"does not end with the line `{END}`"
+        raise ConfigurationError(
+            f"{file} has {number} rows, but {problem}: a part is missing", hint="Nothing was imported. Copy the whole file."
+        )
     return rows
 
 

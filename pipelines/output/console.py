@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -36,7 +36,8 @@ from meterhouse.sources._core.control_characters import escape_control_character
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
 from meterhouse.sources._core.events import LONG_WAIT, DurationEstimated, Place, RequestDelayed, RequestRetried
 
-LOADING = frozenset({"run", "demo", "models"})
+SHOWING = frozenset({"check", "query", "status"})
+"""Commands whose only result is what they print."""
 """Commands whose work is worth more than their output."""
 
 
@@ -134,9 +135,8 @@ def command_output(
     """The output of a command. Errors end the command with one line: status 2 for the configuration, 1 for all else."""
     has_log = log_format is LogFormat.JSON
     escape_unencodable_characters()
-    streams = forgiving_streams() if command in LOADING else nullcontext()
     out = CommandOutput(Console(stderr=as_json, soft_wrap=False, quiet=has_log), as_json)
-    with streams, json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
+    with _forgiving(command), json_lines(log_format, out.run_id), _logged(command, has_log=has_log):
         try:
             for file in readable_by_others(read_files()):  # before dlt reads them: its messages name no line
                 out.warn(f"{file} can be read by others on this machine: chmod 600 {file}")
@@ -147,6 +147,21 @@ def command_output(
             log_event(CommandStopped(error))
             out.print_error(f"meterhouse: {error}")
             raise typer.Exit(status) from None
+
+
+@contextmanager
+def _forgiving(command: str) -> Iterator[None]:
+    """Output that fails is a warning. It is an error only for a command that does nothing but print."""
+    status = None
+    try:
+        with forgiving_streams(broken_pipe_is_normal=command in SHOWING) as stdout:
+            yield
+    except typer.Exit as end:
+        status = end.exit_code
+    if stdout.has_failed and command in SHOWING:
+        status = status or 1
+    if status is not None:
+        raise typer.Exit(status) from None
 
 
 @contextmanager

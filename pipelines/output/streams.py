@@ -15,11 +15,21 @@ def escape_unencodable_characters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def open_missing_streams() -> None:
+    """Opens /dev/null in place of each standard stream that is closed, before another file takes its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # stdin, stdout and stderr
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 class ForgivingStream:
     """A text stream that continues into /dev/null after its first failure, and reports the failure on another stream."""
 
-    def __init__(self, stream: TextIO, other: TextIO) -> None:
-        self._stream, self._other = stream, other
+    def __init__(self, stream: TextIO, other: TextIO, *, broken_pipe_is_normal: bool = False) -> None:
+        self._stream, self._other, self._broken_pipe_is_normal = stream, other, broken_pipe_is_normal
+        self.has_failed = False
 
     def write(self, text: str) -> int:
         """Writes the text, or discards it after a failure."""
@@ -37,11 +47,14 @@ class ForgivingStream:
             self._discard(error)
 
     def _discard(self, error: OSError) -> None:
+        self.has_failed = True
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())  # the buffered text goes there, too, so that nothing fails again
         os.close(null)
+        if isinstance(error, BrokenPipeError) and self._broken_pipe_is_normal:
+            return
         with suppress(OSError, ValueError):
-            self._other.write(f"WARNING  {self._stream.name} cannot be written ({error.strerror}); the run goes on\n")
+            self._other.write(f"WARNING  {self._stream.name} cannot be written ({error.strerror}); the command goes on\n")
             self._other.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -49,13 +62,17 @@ class ForgivingStream:
 
 
 @contextmanager
-def forgiving_streams() -> Iterator[None]:
-    """Within the block, stdout and stderr are forgiving."""
+def forgiving_streams(*, broken_pipe_is_normal: bool = False) -> Iterator[ForgivingStream]:
+    """Within the block, stdout and stderr are forgiving. The result is stdout.
+
+    A reader such as `head` may close stdout early: with `broken_pipe_is_normal`, this is no warning.
+    """
     before = sys.stdout, sys.stderr
-    streams: Any = ForgivingStream(*before), ForgivingStream(*reversed(before))
+    out = ForgivingStream(*before, broken_pipe_is_normal=broken_pipe_is_normal)
+    streams: Any = out, ForgivingStream(*reversed(before))
     sys.stdout, sys.stderr = streams
     try:
-        yield
+        yield out
     finally:
         for stream in streams:
             stream.flush()

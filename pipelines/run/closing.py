@@ -16,6 +16,10 @@ LATE = timedelta(days=31)
 """How long after its end a period is closed in the usual course: invoices arrive in the month after."""
 
 
+CLOSE_LATER = frozenset({"under", "currency mismatch"})
+"""The statuses with which an invoice closes its period a day later: it differs, but no usage is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedPeriod:
     """A period whose usage an issued invoice froze. `meter` is empty if it is closed for all meters.
@@ -54,7 +58,8 @@ class WaitingInvoice:
     def __str__(self) -> str:
         last = self.period_end - timedelta(days=1)
         invoice = f"invoice {self.invoice_id} of {self.period_start} to {last}"
-        return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}"
+        closes = " A day after it was first seen, it closes the period as it is." if self.status in CLOSE_LATER else ""
+        return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}{closes}"
 
 
 def closed_lines(periods: Sequence[ClosedPeriod]) -> list[str]:

@@ -34,6 +34,7 @@ REFUSED = frozenset(
         "PP_TEST",
         "PP_FILE_DIFF_TEST",
         "TEST_STATE_MODIFIED",
+        "SINGLE_THREADED",  # opens a DuckDB file twice in one process, which fails
         "RECORDER_MODE",  # replays recorded answers of the database
         # which tests fail, and what they leave
         "WARN_ERROR",
@@ -86,7 +87,6 @@ HARMLESS = frozenset(
         "RECORDED_FILE_PATH",
         "SEND_ANONYMOUS_USAGE_STATS",
         "SHOW_RESOURCE_REPORT",
-        "SINGLE_THREADED",
         "SQLPARSE",
         "STATIC_PARSER",
         "UPLOAD_TO_ARTIFACTS_INGEST_API",

@@ -38,4 +38,9 @@ def describe_error(error: BaseException, location: str) -> str:
             f"{location}.wal belongs to another database file, or to another version of {location}, so DuckDB cannot open"
             f" it. If you have restored {location}, move {location}.wal away; otherwise restore both from one backup"
         )
+    if missing := re.search(r"[Ff]ailed to download extension \"(\w+)\"", message):
+        return (
+            f"{location}: DuckDB cannot download its extension {missing[1]}. Allow the download, or install it while there"
+            f" is a network: python -c \"import duckdb; duckdb.sql('install {missing[1]}')\""
+        )
     return f"{location} cannot be used: {message[:300]}"

@@ -93,7 +93,11 @@ class PostgresDestination(Destination):
             yield PostgresReader(client, self.location)
 
     def explain(self, message: str) -> str:
-        """For a lock timeout, names the sessions that hold locks on raw tables and models."""
+        """For a lock timeout, names the sessions that hold locks on our tables; for a missing privilege, what to grant."""
+        if "permission denied for" in message:
+            return (
+                f"{message}. The role that runs meterhouse creates schemas and owns them: grant create on database … to it"
+            )
         if "lock timeout" not in message:
             return message
         holders: list[Row] = []

@@ -132,7 +132,7 @@ def translated_errors(location: str) -> Iterator[None]:
     except (duckdb.CatalogException, DatabaseUndefinedRelation) as error:
         missing = " ".join(str(error).split("\n")[0].split())
         raise NotBuilt(f"{location} lacks a table ({missing})") from error
-    except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
+    except (duckdb.Error, DatabaseException, DestinationConnectionError, OSError) as error:
         raise LoadError(describe_error(error, location)) from error
     except Exception as error:
         if not SqlClientBase.is_dbapi_exception(error):

@@ -41,6 +41,9 @@ TABLE_FORMAT = "delta"
 """The table format of files. dlt can only append to plain files, and cannot delete withdrawn rows from Iceberg tables."""
 
 
+NAME = re.compile(r"\w[\w.-]*")
+"""The name of a destination, or the path of its class."""
+
 FIXED = (
     "staging_dataset_name_layout",
     "staging_config",
@@ -69,6 +72,11 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
     use_own_settings()
     speed_up_dlt()
     name = name or "duckdb"
+    if not NAME.fullmatch(name):  # it may be an address with a password, so that no message shows it
+        raise ConfigurationError(
+            "--destination takes the name of a destination, not an address",
+            hint="Write a name such as postgres, and set the address as destination.postgres.credentials.",
+        )
     require_known_top_sections(PROVIDERS)
     _require_known_destination(name)
     _require_unmoved(name)

@@ -16,6 +16,11 @@ from meterhouse.sources._core.errors import ConfigurationError
 
 CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Into, exp.Copy, exp.Command)
 
+UNSAFE = frozenset(
+    ("set_config", "cursor_to_xml", *(f"query_to_{kind}" for kind in ("xml", "xmlschema", "xml_and_xmlschema")))
+)
+"""Functions of PostgreSQL that change the role of the session, or run a text as SQL after such a change."""
+
 HELP = "The tables: select table_name from information_schema.tables where table_schema = 'usage'."
 
 
@@ -55,6 +60,8 @@ def require_query(sql: str, dialect: str) -> None:
     statements = [statement for statement in parsed if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query) or statements[0].find(*CHANGES):
         raise _not_a_query()
+    if unsafe := UNSAFE.intersection(function.name.lower() for function in statements[0].find_all(exp.Anonymous)):
+        raise ConfigurationError(f"the query may not call {min(unsafe)}", hint="Write a select without it.")
 
 
 def _not_a_query() -> ConfigurationError:

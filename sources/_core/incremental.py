@@ -14,20 +14,25 @@ from meterhouse.sources._core.windows import Unit, Window, after, ceil, floor
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The loaded time of one partition, in buckets of `unit`: from `since` on, and complete up to `until`."""
+    """The loaded time of one partition, in buckets of `unit`: from `since` on, and complete up to `until`.
+
+    `filters` as in `Plan`; None if an earlier version has loaded it.
+    """
 
     since: DateTime
     until: DateTime
     unit: Unit
+    filters: str | None = None
 
     @classmethod
     def from_state(cls, state: dict[str, str]) -> "Cursor":
         """Reads what `to_state` wrote."""
-        return cls(_moment(state["since"]), _moment(state["until"]), cast("Unit", state["unit"]))
+        return cls(_moment(state["since"]), _moment(state["until"]), cast("Unit", state["unit"]), state.get("filters"))
 
     def to_state(self) -> dict[str, str]:
         """The form that dlt's state keeps."""
-        return {"since": self.since.to_iso8601_string(), "until": self.until.to_iso8601_string(), "unit": self.unit}
+        state = {"since": self.since.to_iso8601_string(), "until": self.until.to_iso8601_string(), "unit": self.unit}
+        return state if self.filters is None else {**state, "filters": self.filters}
 
 
 def _moment(text: str) -> DateTime:
@@ -46,7 +51,8 @@ class Plan:
     A `backfill` requests exactly its window and moves no cursor. `restart` ignores the cursor but deletes no row: rows that
     the provider no longer returns and that are older than `initial_date` stay. `reach` is the number of buckets, the running
     one included, that the API can return: None for no limit, 1 for a snapshot of the present. `timezone` is the calendar
-    of tables whose days are local; a local day is written as the UTC midnight of its date.
+    of tables whose days are local; a local day is written as the UTC midnight of its date. `filters` describes which
+    usage the settings select, where no column shows it; '' for all usage, None for a table without such settings.
 
     Raises:
         ConfigurationError: the backfill begins or ends inside a bucket.
@@ -60,6 +66,7 @@ class Plan:
     restart: bool = False
     reach: int | None = None
     timezone: str = "UTC"
+    filters: str | None = None
 
     def __post_init__(self) -> None:
         for edge in (self.backfill.start, self.backfill.end) if self.backfill else ():
@@ -74,8 +81,14 @@ class Plan:
         """The windows to fetch at `now` (UTC), oldest first, without holes between them; none for a backfill of a snapshot.
 
         Raises:
-            ConfigurationError: the backfill has another unit than the loaded rows.
+            ConfigurationError: the backfill has another unit than the loaded rows, or the filters are others.
         """
+        if cursor is not None and not self.restart and self._has_other_filters(cursor):
+            raise ConfigurationError(
+                f"the filters are now {self.filters or 'none'}, but the loaded rows have {cursor.filters or 'none'}; a run"
+                " would replace the days of the lookback alone",
+                hint="Restore the settings, or load everything with the new ones: meterhouse run --full-refresh.",
+            )
         if self.reach == 1 and self.backfill is not None:
             return
         if self.backfill is not None and cursor is not None and cursor.unit != self.unit:
@@ -122,7 +135,11 @@ class Plan:
         if self.backfill is not None:
             return cursor
         continues = cursor is not None and cursor.unit == self.unit and cursor.since <= done.start
-        return Cursor(cursor.since if cursor and continues else done.start, self.complete_until(done, now), self.unit)
+        since = cursor.since if cursor and continues and not self._has_other_filters(cursor) else done.start
+        return Cursor(since, self.complete_until(done, now), self.unit, self.filters)
+
+    def _has_other_filters(self, cursor: Cursor) -> bool:
+        return None not in (cursor.filters, self.filters) and cursor.filters != self.filters
 
     def complete_until(self, done: Window, now: DateTime) -> DateTime:
         """The end of the last bucket of `done` that had ended when it was fetched at `now` (UTC)."""

@@ -8,6 +8,7 @@ One assumption remains: that a day in the export is a day in UTC.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -30,9 +31,10 @@ _parse_day = day("date", "").parse
 
 def organisation_partition(account: str, plan: Plan, client: ReductoClient, table: Table, grouping: str) -> Partition:
     """The rows of one organisation in the table of a grouping."""
+    filters = {setting: sorted(client.filters[name]) for setting, name in FILTERS.items() if name in client.filters}
     return Partition(
         account,
-        plan,
+        replace(plan, filters="; ".join(f"{setting} = {', '.join(values)}" for setting, values in filters.items())),
         partial(read_window, client, table=table, grouping=grouping),
         {"org_id": client.org_id} if client.org_id else {},
         resolve_columns=None if client.org_id else client.own_organisation,

@@ -159,6 +159,21 @@ def test_the_error_for_an_unknown_variable_suggests_the_nearest(
     assert f"Did you mean {near}?" in line
 
 
+@pytest.mark.parametrize("address", [f"postgresql://u:{SECRET}@h/db", f"md:costs?motherduck_token={SECRET}"])
+def test_an_address_in_place_of_a_destinations_name_is_not_shown(cli: Cli, address: str) -> None:
+    """It may hold a password."""
+    line = refused(cli, "status", "--destination", address)
+    assert "--destination takes the name of a destination" in line
+    assert SECRET not in line
+
+
+def test_the_error_for_an_unreachable_bucket_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a command that only reads."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", f"ftp://u:{SECRET}@127.0.0.1:1/costs")
+    (line,) = cli("check", "--destination", "filesystem", status=1).splitlines()
+    assert line == "meterhouse: ftp://127.0.0.1:1 cannot be used: [Errno 111] Connection refused"
+
+
 @pytest.mark.parametrize(
     ("variable", "prefix"),
     [

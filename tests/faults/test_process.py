@@ -310,7 +310,7 @@ def test_output_that_cannot_be_written_does_not_stop_a_run(
     run = start(*LOAD, *options, full=broken)
     assert run.wait() == 0
     if len(broken) == 1 and "--log-format" not in options:
-        assert "WARNING  <stdout> cannot be written (No space left on device); the run goes on" in run.stderr
+        assert "WARNING  <stdout> cannot be written (No space left on device); the command goes on" in run.stderr
     require_complete(recent_cli, sandbox, TWO)
 
 

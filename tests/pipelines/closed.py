@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from meterhouse.pipelines.export.closed import COLUMNS
+from meterhouse.pipelines.export.closed import COLUMNS, END
 from tests.conftest import Cli
 
 
@@ -12,6 +12,7 @@ def write(rows: list[dict[str, str]]) -> None:
         writer = csv.DictWriter(stream, list(COLUMNS))
         writer.writeheader()
         writer.writerows(rows)
+        stream.write(f"{END},{len(rows)}\n")
 
 
 PERIOD = {
@@ -32,7 +33,9 @@ def comes_back(cli: Cli, *options: str) -> None:
     assert "0 rows imported" in cli("import", "closed", "closed.csv", *options)
     cli("export", "closed", "again.csv", *options)
     with Path("again.csv").open(newline="") as stream:
-        assert list(csv.DictReader(stream)) == [PERIOD | {"quantity": "0.000000000"}, USAGE]
+        *rows, end = csv.DictReader(stream)
+    assert rows == [PERIOD | {"quantity": "0.000000000"}, USAGE]
+    assert list(end.values())[:2] == [END, "2"]
     later = {"event": "reopened", "closed_at": "2026-02-09T12:00:00+02:00", "invoice_id": ""}
     write([USAGE, PERIOD, PERIOD | later])
     assert "1 rows imported" in cli("import", "closed", "closed.csv", *options)

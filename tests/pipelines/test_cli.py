@@ -319,8 +319,25 @@ def test_version_is_in_the_changelog() -> None:
     assert f"## {version}" in (TOP / "CHANGELOG.md").read_text()
 
 
-def test_runs_without_stdout_or_stderr() -> None:
+def test_runs_without_stdout_or_stderr(cli: Cli) -> None:
     """Some supervisors close one of them; the exit status stays 0."""
-    for closed in (">&-", "2>&-"):
-        command = ["sh", "-c", f'"$0" -m meterhouse.pipelines.cli --version {closed}', sys.executable]
-        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    for closed in ("--version >&-", "--version 2>&-", "check >&-", "check 2>&-"):
+        assert shell(closed).returncode == 0, closed
+
+
+@pytest.mark.thorough
+def test_a_command_that_cannot_print_its_result_fails(cli: Cli) -> None:
+    """On a full disk, with a warning; a reader that has seen enough, such as `head`, is no error worth a word."""
+    duckdb.connect(cli.database).close()
+    on_a_full_disk = shell("query 'select 1' > /dev/full")
+    assert (on_a_full_disk.returncode, on_a_full_disk.stderr.count("\n")) == (1, 1)
+    assert "WARNING  <stdout> cannot be written (No space left on device)" in on_a_full_disk.stderr
+    assert shell("query --csv 'from range(100000)' | head -1").stderr == ""
+    assert shell("check --billing-templates billing > /dev/full").returncode == 1
+    assert Path("billing/prices.csv").exists()
+
+
+def shell(arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command with arguments and redirections of a shell."""
+    command = ["sh", "-c", f'"$0" -m meterhouse.pipelines.cli {arguments}', sys.executable]
+    return subprocess.run(command, check=False, capture_output=True, text=True)

@@ -96,7 +96,7 @@ def test_a_new_database_bills_as_the_old_one(
     assert cli.rows("select distinct account from usage.charges where charge_category = 'Usage'") == [("europe",)]
 
     with Path("closed.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        *rows, _ = csv.DictReader(stream)
     assert {row["quantity"] for row in rows} == {"0.000000000", "968000.000000000"}
     write([row | {"account": "europe", "quantity": "7"} if row["timespan"] == "hour" else row for row in rows])
     before = cli.rows(FROZEN)
@@ -149,6 +149,20 @@ def test_refuses_files_that_are_no_exports(cli: Cli) -> None:
     assert "line 2: has 1 values, but the header has 13" in cli("import", "closed", "broken.csv", status=2)
 
 
+def test_refuses_a_file_of_which_a_part_is_missing(cli: Cli) -> None:
+    """The last line has the number of rows: the usage of a period whose rows are missing would count as 0."""
+    write([PERIOD, USAGE])
+    whole = Path("closed.csv").read_text().splitlines(keepends=True)
+    for lines, problem in (
+        (whole[:2], "closed.csv has 1 rows, but does not end with the line `end of export`"),
+        ([whole[0], *whole[2:]], "closed.csv has 1 rows, but states 2 rows"),
+        ([*whole, whole[1]], "closed.csv, line 5: follows the line `end of export`"),
+    ):
+        Path("closed.csv").write_text("".join(lines))
+        assert problem in " ".join(cli("import", "closed", "closed.csv", status=2).split())
+        assert not cli.database.exists()
+
+
 def test_refuses_conflicting_closings(cli: Cli) -> None:
     """The same period closed at another time is not closed twice."""
     write([PERIOD])
@@ -172,7 +186,12 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
     """One line an invoice, unless it has closed its period."""
     march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
     invoice = {"provider": "mathpix", "billing_account": "default"}
-    statuses = [("M-3", 1, march, april, "over"), ("M-4", 1, april, may, "draft"), ("M-4", 2, april, may, "draft")]
+    statuses = [
+        ("M-2", 1, march, april, "under"),
+        ("M-3", 1, march, april, "over"),
+        ("M-4", 1, april, may, "draft"),
+        ("M-4", 2, april, may, "draft"),
+    ]
     names = ("invoice_id", "line_number", "period_start", "period_end", "status")
     lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
     fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
@@ -189,7 +208,9 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
     printed = cli("check")
     assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
     assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
-    assert printed.count("invoice M-") == 2
+    later = "A day after it was first seen, it closes the period as it is."
+    assert f"waiting  mathpix  default  invoice M-2 of 2026-03-01 to 2026-03-31: under. Wait. {later}\n" in printed
+    assert printed.count("invoice M-") == 3
     checked = cli.json("check")
     assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
-    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-4", "draft")]
+    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-2", "under"), ("M-4", "draft")]

@@ -304,12 +304,15 @@ def test_a_run_drops_the_staging_datasets_of_killed_runs(postgres: Warehouse, mo
 def test_two_runs_at_once_lose_nothing(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, tmp_path: Path, load: Callable[[str], None]
 ) -> None:
-    """A backfill beside a regular run, from another folder: each waits for the other, and all rows match the vendor's."""
+    """A backfill beside a regular run, from another folder: each waits for the other, and all rows match the vendor's.
+
+    Today's usage is left out, because it grows by the minute.
+    """
     load("reducto")
-    total = f"sum(credits) from reducto.usage_by_product where date >= '{START}'"
     run = ("run", "reducto", "--no-models", "--destination", "postgres", "--wait", "5m")
     elsewhere = os.environ | {"DLT_DATA_DIR": str(tmp_path / "elsewhere")}
     today = datetime.now(UTC).date()
+    total = f"sum(credits) from reducto.usage_by_product where date >= '{START}' and date < '{today}'"
     for round_ in range(ROUNDS):
         for days in (1 + round_ % 9, 10 + round_ % 9):  # within the lookback, and before it
             sandbox.reducto.usage.restate((today - timedelta(days=days)).isoformat(), factor=2)
@@ -318,7 +321,7 @@ def test_two_runs_at_once_lose_nothing(
         )
         cli(*run)
         assert backfill.wait() == 0
-        assert value(postgres, total) == Decimal(str(sandbox.reducto.usage.total(START).credits)), round_
+        assert value(postgres, total) == Decimal(str(sandbox.reducto.usage.total(START, today).credits)), round_
 
 
 @pytest.mark.thorough
@@ -441,10 +444,12 @@ def test_query_changes_nothing(postgres: Warehouse, cli: Cli, connected: None) -
         "select pg_reload_conf()",
         "select pg_read_file('/etc/hosts')",
         "select set_config('transaction_read_only', 'off', false)",
+        "select set_config('work_mem', '1MB', false)",
+        "select pg_catalog.set_config('role', 'none', true), query_to_xml('select lo_create(0)', true, true, '')",
+        "select query_to_xml('select 1', true, true, '')",
         "create table usage.made (a int)",
     ):
         assert "meterhouse: " in cli("query", change, *queries, status=2), change
-    cli("query", "select set_config('work_mem', '1MB', false)", *queries)
     assert value(postgres, "current_setting('work_mem')") == before
     assert value(postgres, "count(*) from usage.kept") == 1
     assert value(postgres, "last_value from usage.numbers") == 1

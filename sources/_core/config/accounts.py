@@ -13,7 +13,8 @@ from meterhouse.sources._core.config.unknown_settings import require_known, requ
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 
 DEFAULT = "default"
-_NAME = re.compile(r"[\w][\w .@:-]{0,62}")
+_NAME = re.compile(r"(?!.*[ _]{2})\w[\w .@:-]{0,62}")
+"""Two underscores would end a section in the name of an environment variable, in which a space is an underscore."""
 _CHOOSE = "Choose a name: it is printed, logged and stored in every row."
 
 
@@ -124,7 +125,7 @@ def _named(provider: str, accounts: Any) -> dict[str, Mapping[str, Any]]:
         if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
             raise ConfigurationError(
                 f"account {number} in {setting} does not have a valid name",
-                hint="Use letters, digits, space and . _ @ : - (63 at most).",
+                hint="Use letters, digits and . _ @ : - (63 at most), and single spaces or underscores.",
             )
         if looks_like_key(name):
             raise ConfigurationError(f"account {number} in {setting} has a name that looks like a key", hint=_CHOOSE)

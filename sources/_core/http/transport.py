@@ -38,7 +38,7 @@ def open_client(url: str, **options: Any) -> httpx.Client:
         certificates = _certificates(*(os.environ.get(name, "") for name in CERTIFICATES))
     else:
         certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts no authority; reading certificates takes 50 ms
-    proxy = None if is_loopback(address.host) else _proxy(address, certificates)
+    proxy = _proxy(address, certificates)
     return enforce_deadlines(
         httpx.Client(verify=certificates, proxy=proxy, trust_env=False, follow_redirects=False, **options)
     )
@@ -67,12 +67,9 @@ def _certificates(file: str, folder: str) -> ssl.SSLContext:
 
 def _proxy(address: httpx.URL, certificates: ssl.SSLContext) -> httpx.Proxy | None:
     """The proxy for requests to `address`; None for a direct connection."""
-    proxies = getproxies()
-    scheme = next((scheme for scheme in (address.scheme, "all") if proxies.get(scheme)), None)
-    if scheme is None or _is_excluded(address, proxies.get("no", "")):
+    variable, given = _proxy_setting(address)
+    if not variable:
         return None
-    variable = f"{scheme}_proxy" if os.environ.get(f"{scheme}_proxy") else f"{scheme}_proxy".upper()
-    given = proxies[scheme]
     try:
         proxy = httpx.Proxy(given if "://" in given else f"http://{given}")
     except (ValueError, httpx.InvalidURL):
@@ -90,6 +87,16 @@ def _proxy(address: httpx.URL, certificates: ssl.SSLContext) -> httpx.Proxy | No
     if proxy.url.scheme == "https":
         proxy.ssl_context = certificates
     return proxy
+
+
+def _proxy_setting(address: httpx.URL) -> tuple[str, str]:
+    """The variable that names the proxy for requests to `address`, and its value; empty for a direct connection."""
+    proxies = getproxies()
+    scheme = next((scheme for scheme in (address.scheme, "all") if proxies.get(scheme)), None)
+    if scheme is None or is_loopback(address.host) or _is_excluded(address, proxies.get("no", "")):
+        return "", ""
+    variable = f"{scheme}_proxy" if os.environ.get(f"{scheme}_proxy") else f"{scheme}_proxy".upper()
+    return variable, proxies[scheme]
 
 
 def _is_excluded(address: httpx.URL, no_proxy: str) -> bool:
@@ -116,6 +123,13 @@ def error_from_transport(error: httpx.HTTPError, provider: str) -> SourceError:
             hint="If your network uses its own certificate authority, set SSL_CERT_FILE to a PEM file with its certificate."
             " Public authorities are then no longer trusted, so add those that you need.",
         )
+    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.ProxyError):
+        variable, _ = _proxy_setting(error.request.url)
+        if variable:
+            return Unreachable(
+                f"the proxy cannot be reached, or it refuses the connection ({detail})",
+                hint=f"Check {variable}, or exclude {error.request.url.host} by NO_PROXY, then run again.",
+            )
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         problem = f"no connection in time ({detail})"
     elif isinstance(error, httpx.ConnectError):

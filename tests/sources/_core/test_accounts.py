@@ -68,9 +68,9 @@ def test_rejects_the_same_key_in_two_accounts() -> None:
         resolve({"a": {"app_id": "x", "app_key": "y"}, "b": {"app_id": "x", "app_key": "y"}})
 
 
-@pytest.mark.parametrize("name", ["", "o'brien", "a{b}", "x" * 64, 'a"b', "a;b", "a\nb"])
+@pytest.mark.parametrize("name", ["", "o'brien", "a{b}", "x" * 64, 'a"b', "a;b", "a\nb", "a  b", "a__b", "a _b"])
 def test_rejects_account_names_with_unsafe_characters(name: str) -> None:
-    """Account names become part of SQL conditions."""
+    """Account names become part of SQL conditions, and of variables such as SOURCES__MATHPIX__ACCOUNTS__A_B__APP_ID."""
     with pytest.raises(ConfigurationError, match="does not have a valid name"):
         resolve({name: {"app_id": "x", "app_key": "y"}})
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.errors import ConfigurationError, Unreachable
 from meterhouse.sources._core.http.auth import HeaderAuth
 from meterhouse.sources._core.http.client import Client
 from meterhouse.sources._core.http.transport import open_client
@@ -60,6 +60,18 @@ def test_an_error_names_the_variable_but_not_its_value(
     monkeypatch.setenv(name, value)
     client = Client("vendor", VENDOR, HeaderAuth({}), error_from_response=lambda _: None, sleep=no_sleep)
     with pytest.raises(ConfigurationError, match=rf"^vendor: {message}") as caught:
+        client.get("/usage", {})
+    assert "hunter2" not in str(caught.value)
+    client.close()
+
+
+def test_the_error_for_a_proxy_that_is_down_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor's host, which the error would blame otherwise, was never contacted."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@127.0.0.1:1")
+    client = Client("vendor", VENDOR, HeaderAuth({}), error_from_response=lambda _: None, sleep=lambda _: None)
+    with pytest.raises(
+        Unreachable, match=r"the proxy cannot be reached.* Check HTTPS_PROXY, or exclude vendor\.invalid"
+    ) as caught:
         client.get("/usage", {})
     assert "hunter2" not in str(caught.value)
     client.close()

@@ -99,6 +99,27 @@ def test_another_unit_begins_again() -> None:
     )
 
 
+def test_other_filters_need_a_full_refresh() -> None:
+    """A regular run or a backfill would replace a part of the loaded days, with the usage of other filters."""
+    now = at("2026-03-05T10:15:00Z")
+    stored = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"), "hour", "products = parse").to_state()
+    cursor = Cursor.from_state(stored)
+    assert list(plan(filters="products = parse").windows(cursor, now))
+    for changes in ({}, {"backfill": Window(at("2026-02-01T00:00:00Z"), at("2026-02-02T00:00:00Z"))}):
+        with pytest.raises(ConfigurationError, match="filters are now none, but the loaded rows have products = parse"):
+            list(plan(filters="", **changes).windows(cursor, now))
+    anew = plan(filters="", restart=True, initial_date=at("2026-03-01T00:00:00Z"))
+    (window,) = anew.windows(cursor, now)
+    assert anew.cursor_after(cursor, window, now) == Cursor(window.start, at("2026-03-05T10:00:00Z"), "hour", "")
+
+
+def test_a_cursor_of_an_earlier_version_accepts_any_filters() -> None:
+    """It does not say which usage was loaded."""
+    cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2026-03-05T10:00:00Z"), "hour")
+    assert "filters" not in cursor.to_state()
+    assert list(plan(filters="products = parse").windows(cursor, at("2026-03-05T10:15:00Z")))
+
+
 def test_a_cursor_in_the_future_counts_as_now() -> None:
     """A clock that once ran ahead does not stop later requests."""
     cursor = Cursor(at("2026-01-01T00:00:00Z"), at("2999-01-01T00:00:00Z"), "hour")

@@ -314,6 +314,12 @@ def test_each_account_has_its_own_filters(cli: Cli, sandbox: Sandbox, monkeypatc
         if "product" in request.query
     } == {(LEGAL, "parse", "pdf", "html")}
 
+    accounts["insurer"]["products"] = ["prase"]
+    monkeypatch.setenv("SOURCES__REDUCTO__ACCOUNTS", json.dumps(accounts))
+    refused = " ".join(cli(*LOAD, status=1).split())
+    assert "products = prase; file_types = html, pdf, but the loaded rows have products = parse; file_types" in refused
+    assert totals(cli, "account = 'insurer'") == {passing}
+
 
 @pytest.mark.thorough
 def test_one_key_may_serve_two_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

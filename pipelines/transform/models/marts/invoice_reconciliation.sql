@@ -147,7 +147,7 @@ final as (
                 then 'Correct the currency of the invoice in invoices.csv, or that of the price, fee or credit in its file.'
             when status = 'missing usage' and not is_loaded
                 then 'The line has no loaded account: add one to accounts.csv, or correct billing_account in invoices.csv.'
-            when has_unpriced_usage
+            when has_unpriced_usage and status <> 'under'
                 then 'Add prices to prices.csv for the usage in the table unpriced_usage; unknown meters also need skus.csv.'
             when status = 'missing usage' and charge_category = 'Credit' then 'Add the credit to credit_grants.csv.'
             when status = 'missing usage' and charge_category = 'Adjustment' then 'Add the minimum to fees.csv.'
