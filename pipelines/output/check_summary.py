@@ -1,5 +1,6 @@
 """The result of `meterhouse check`, for people and for machines."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,13 +31,19 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
             out.print(f"{BILLING}  {table}  {source}  ok")
     for error in result.billing_errors:
         out.print(f"{BILLING}  {error.table}  {error}")
-    for line in closed_lines(result.closed):
-        out.print(f"closed  {line}")
-    for invoice in result.waiting:
-        out.print(f"waiting  {invoice}")
-    for stale in result.stale or ():
-        out.print(f"STALE  {stale}")
+    for line in _database_lines(result):
+        out.print(line)
     raise typer.Exit(result.exit_status)
+
+
+def _database_lines(result: CheckResult) -> Iterator[str]:
+    """What the database has, as text: closed periods, invoices that wait, the size of the history, and stale tables."""
+    yield from (f"closed  {line}" for line in closed_lines(result.closed))
+    yield from (f"waiting  {invoice}" for invoice in result.waiting)
+    if result.history:
+        kept, since = sum(table.rows for table in result.history), min(table.since for table in result.history)
+        yield f"history  {kept:,} replaced or withdrawn rows of {len(result.history)} tables since {since:%Y-%m-%d}"
+    yield from (f"STALE  {stale}" for stale in result.stale or ())
 
 
 def check_as_dict(result: CheckResult) -> dict[str, Any]:
@@ -71,6 +78,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "stale": stale,
         "closed": [closed_as_dict(period) for period in result.closed],
         "waiting": [asdict(invoice) for invoice in result.waiting],
+        "history": [asdict(table) for table in result.history],
         "billing": {
             "configured": result.billing,
             "faults": [

@@ -8,7 +8,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.query import queries
 from meterhouse.sources._core.config.accounts import is_account_name
-from meterhouse.sources._core.dlt_compat import state_columns, stored_state
+from meterhouse.sources._core.dlt_compat.load import state_columns, stored_state
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS
 from meterhouse.sources._core.nearest import nearest_name

@@ -10,6 +10,7 @@ from meterhouse.pipelines.run.billing import billing_errors, configured_billing
 from meterhouse.pipelines.run.closing import ClosedPeriod, WaitingInvoice, closed_periods, waiting_invoices
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
+from meterhouse.pipelines.run.history import KeptRows, kept_rows
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
@@ -35,6 +36,7 @@ class CheckResult:
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
     waiting: Sequence[WaitingInvoice]
+    history: Sequence[KeptRows]
 
     @property
     def exit_status(self) -> int:
@@ -67,11 +69,18 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     for event in events:
         observer(event)
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
-    unverified = unverified_prices(sources, utc_now().date())
     closed = closed_periods(destination)
-    waiting = waiting_invoices(destination, closed)
     return CheckResult(
-        destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed, waiting
+        destination,
+        accounts,
+        not_configured,
+        configured_billing(),
+        errors,
+        stale,
+        unverified_prices(sources, utc_now().date()),
+        closed,
+        waiting_invoices(destination, closed),
+        kept_rows(destination),
     )
 
 

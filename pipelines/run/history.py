@@ -1,7 +1,10 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
+A run writes one row for itself when it begins, which says that it is running, and replaces it at its end. If it is killed,
+the row stays, and the next run, which has the lock that the killed one held, sets its outcome to killed.
+
 dlt creates the table, because it knows each database's types. One statement inserts later rows, which saves an eighth of a
-run that loads nothing new.
+run that loads nothing new. Delta tables have no statements: dlt merges the rows, and a killed run stays running.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +20,11 @@ from dlt.sources import DltSource
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
+from meterhouse.pipelines.warehouse.query import insert_statement, queries
+from meterhouse.sources._core.dlt_compat.merge import SUFFIX
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
+from meterhouse.sources.registry import PROVIDERS
 
 DATASET = "meterhouse"
 RUNS = pa.schema(
@@ -40,8 +46,11 @@ RUNS = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+RUN_KEY = ("run_id", "provider", "account", "resource")
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
-MODELS = "models"
+RUNNING, KILLED = "running", "killed"
+RUN, MODELS = "run", "models"
+"""The resources of the rows that belong to no table: that of the whole run, and that of the models."""
 MAX_ERROR_LENGTH = 1000
 """Characters of the errors of one row."""
 
@@ -132,20 +141,49 @@ def _seconds(seconds: float) -> Decimal:
     return Decimal(round(seconds * 1000)).scaleb(-3)
 
 
-def write(destination: Destination, tables: Mapping[str, pa.Table]) -> None:
-    """Appends rows to tables of the dataset `meterhouse`; errors of the destination propagate."""
-    for name, rows in tables.items():
-        if rows.num_rows:
-            try:
-                destination.insert(DATASET, name, rows)
-            except LoadError:  # the table, or a new column of it, does not exist yet
-                _load(destination, name, rows)
+def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, Any]:
+    """The row of the whole run."""
+    row = _row(state, Place("", table=RUN), outcome, (str(failure.error) for failure in state.failures))
+    requests, retries = (sum(getattr(done, name) for done in state.tables.values()) for name in ("requests", "retries"))
+    return row | {"seconds": _seconds(seconds), "requests": requests, "retries": retries}
 
 
-def _load(destination: Destination, name: str, rows: pa.Table) -> None:
+def begin(destination: Destination, state: RunState) -> None:
+    """Records that the run is at work, and that those were killed that still seem to be; errors propagate."""
+    _replace(destination, [run_row(state, RUNNING)], "update {} set outcome = %s where outcome = %s", KILLED, RUNNING)
+
+
+def complete(destination: Destination, state: RunState, rows: Sequence[Mapping[str, Any]], alerts: pa.Table) -> None:
+    """Replaces what `begin` recorded with the rows of the whole run and its tables; errors of the destination propagate."""
+    _replace(destination, rows, "delete from {} where run_id = %s", state.run_id)
+    if alerts.num_rows:
+        try:
+            destination.insert(DATASET, "alerts", alerts)
+        except LoadError:  # the table, or a new column of it, does not exist yet
+            _load(destination, "alerts", alerts, "append")
+
+
+def _replace(destination: Destination, rows: Sequence[Mapping[str, Any]], change: str, *parameters: Any) -> None:
+    """Changes rows of `runs` and inserts others."""
+    table = pa.Table.from_pylist(list(rows), RUNS)
+    if not destination.has_statements:
+        _load(destination, "runs", table, {"disposition": "merge", "strategy": "upsert"})
+        return
+    try:
+        with destination.reader(DATASET) as reader:
+            name = reader.table_name(DATASET, "runs")
+        values = [tuple(row.values()) for row in table.to_pylist()]
+        insert, inserted = insert_statement(name, table.column_names, values)
+        destination.execute_all([(change.format(name), parameters), (insert, inserted)])
+    except LoadError:  # the table, or a new column of it, does not exist yet
+        _load(destination, "runs", table, "append")
+
+
+def _load(destination: Destination, name: str, rows: pa.Table, disposition: Any) -> None:
     pipeline = destination.pipeline(DATASET).drop()  # a package that a killed run left behind belongs to that run
     pipeline.config.restore_from_destination = False  # the pipeline keeps no state
-    loaded = pipeline.run(dlt.resource([rows], name=name, write_disposition="append"))
+    key = RUN_KEY if name == "runs" else ()
+    loaded = pipeline.run(dlt.resource([rows], name=name, write_disposition=disposition, primary_key=key))
     if loaded is not None:
         destination.require_loaded(pipeline, loaded.loads_ids)
 
@@ -159,3 +197,35 @@ def alerted_subjects(destination: Destination, since: datetime) -> set[str]:
             return {subject for (subject,) in rows}
     except NotBuilt:
         return set()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRows:
+    """How many rows of a table were replaced or withdrawn and are kept, and when the first of them was superseded."""
+
+    provider: str
+    table: str
+    rows: int
+    since: datetime
+
+
+def kept_rows(destination: Destination) -> list[KeptRows]:
+    """The histories that have rows, of the providers and of billing; empty where information_schema does not list them.
+
+    Raises:
+        LoadError: the destination cannot be read.
+    """
+    datasets = {destination.dataset(name): name for name in (*PROVIDERS, "billing")}
+    try:
+        with destination.reader() as reader:
+            _, tables = reader.tuples(queries()["history_tables"])
+            selects = [
+                f"select '{datasets[schema]}', '{table}', count(*), min(superseded_at)"  # noqa: S608
+                f" from {reader.table_name(datasets[schema], table)}"
+                for schema, table in tables
+                if schema in datasets
+            ]
+            found = reader.tuples_of_built(selects)
+    except NotBuilt:
+        return []
+    return [KeptRows(name, table.removesuffix(SUFFIX), rows, since) for name, table, rows, since in sorted(found) if rows]

@@ -16,7 +16,7 @@ from meterhouse.sources._core.config.unknown_settings import (
     require_known_sections,
     require_unset,
 )
-from meterhouse.sources._core.dlt_compat import use_own_settings
+from meterhouse.sources._core.dlt_compat.settings import use_own_settings
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
 from meterhouse.sources.billing import TABLES
 from meterhouse.sources.registry import PROVIDERS, require_provider

@@ -5,6 +5,7 @@ A provider or account that fails neither stops nor undoes the others.
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,12 +56,15 @@ def run_all(
     if models:
         require_models(destination)
     with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
+        began_at = time.monotonic()
         state.started_at = datetime.now(UTC)  # what another run has written until now is not ours
         destination.create()
         with destination.hold_open():
             destination.require_available()
             if not clear_billing:
                 require_billing_configured(destination, configured)
+            with suppress(Exception):  # reported when the run is recorded at its end
+                history.begin(destination, state)
             before = history.count_rows(destination, sources, state.started_at)
             load_billing(destination, state, configured, sources if billing is None else None, clear=clear_billing)
             pipelines = restored_pipelines(sources, destination, state)
@@ -74,7 +78,7 @@ def run_all(
             is_demo = billing is not None  # its invoices close a whole year at once
             if not is_demo and (warning := late_closings(destination, state.started_at)):
                 state.observe(Warned(warning))
-        _record(result, rows, alerts)
+        _record(result, rows, began_at, alerts)
         return result
 
 
@@ -91,15 +95,16 @@ def _with_costs(result: RunResult) -> RunResult:
     return replace(result, cost_monthly=cost_monthly, unpriced_usage=unpriced_usage)
 
 
-def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], alerts: Alerts | None) -> None:
+def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], began_at: float, alerts: Alerts | None) -> None:
     """Sends the alerts, and records the run and the alerts sent. A failure here is a warning."""
     sent = []
     if alerts:
         sent = alerts.send(result.destination, result.state, result.failed_models, models=result.models is not None)
-    tables = {"runs": pa.Table.from_pylist(list(rows), history.RUNS), "alerts": pa.Table.from_pylist(sent, ALERTS)}
+    outcome = history.FAILED if result.exit_status else history.OK
+    run = history.run_row(result.state, outcome, time.monotonic() - began_at)
     try:
         with result.destination.hold_open():
-            history.write(result.destination, tables)
+            history.complete(result.destination, result.state, [run, *rows], pa.Table.from_pylist(sent, ALERTS))
     except Exception as error:  # noqa: BLE001 - dlt and the destination raise errors of many kinds
         reason = result.destination.explain(describe_error(root_cause(error), result.destination.location))
         result.state.observe(Warned(f"this run could not be recorded in {history.DATASET}.runs: {reason}"))

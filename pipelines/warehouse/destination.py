@@ -55,6 +55,9 @@ class Destination:
     has_own_staging: ClassVar[bool] = True
     """Whether each run has a staging dataset of its own; see `staging`."""
 
+    has_statements: ClassVar[bool] = True
+    """Whether `execute` works here."""
+
     @property
     def models_extra(self) -> str:
         """The extra of meterhouse that installs dbt and its adapter for this destination."""
@@ -233,6 +236,18 @@ class Destination:
         with translated_errors(self.location), self.pipeline("usage").sql_client() as client, client.begin_transaction():
             for sql, parameters in statements:
                 client.execute_sql(sql, *parameters)
+
+    def execute_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Runs statements, each with its parameters, in one transaction where the destination has transactions.
+
+        Raises:
+            LoadError: the database cannot be written.
+        """
+        if self.supports_atomic_changes:
+            self.execute_in_transaction(statements)
+        else:
+            for sql, parameters in statements:
+                self.execute(sql, *parameters)
 
     def tables_with_rows(self, dataset: str, tables: Sequence[str]) -> list[str]:
         """The given tables that exist and have rows.

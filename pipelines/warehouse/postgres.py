@@ -15,7 +15,7 @@ from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.locking import AdvisoryLock, RunLock
 from meterhouse.pipelines.warehouse.query import Reader, Row, SqlClientReader, queries, translated_errors
 from meterhouse.sources._core.control_characters import escape_control_characters
-from meterhouse.sources._core.dlt_compat import destination_configuration, missing_credentials
+from meterhouse.sources._core.dlt_compat.settings import destination_configuration, missing_credentials
 from meterhouse.sources._core.errors import ConfigurationError
 
 LIBPQ_VARIABLES = {

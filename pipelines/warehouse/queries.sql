@@ -106,6 +106,12 @@ group by columns.table_schema, columns.table_name
 having max(case when columns.column_name = 'account' then 1 else 0 end) = 1
 order by columns.table_schema, columns.table_name;
 
+-- name: history_tables
+select table_schema, table_name
+from information_schema.tables
+where right(table_name, 9) = '__history' and table_type = 'BASE TABLE' and table_catalog = current_database()
+order by table_schema, table_name;
+
 -- name: closed_periods
 select provider, account, meter, period_start, period_end, invoice_id, closed_at
 from usage_intermediate.int_usage__frozen p

@@ -30,13 +30,8 @@ from meterhouse.sources._core.config.unknown_settings import (
     require_unset,
     tables_in,
 )
-from meterhouse.sources._core.dlt_compat import (
-    cache_capabilities,
-    cache_type_hints,
-    destination_configuration,
-    settings_of,
-    use_own_settings,
-)
+from meterhouse.sources._core.dlt_compat.settings import destination_configuration, settings_of, use_own_settings
+from meterhouse.sources._core.dlt_compat.speed import cache_capabilities, speed_up_dlt
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.registry import PROVIDERS
 
@@ -78,7 +73,7 @@ def resolve_destination(name: str | None = None, *, database: str | None = None,
             name that cannot be used, or, without `read_only`, cannot be written. No message shows the credentials.
     """
     use_own_settings()
-    cache_type_hints()
+    speed_up_dlt()
     name = name or "duckdb"
     if not NAME.fullmatch(name):  # it may be an address with a password: no message may show it
         raise ConfigurationError(

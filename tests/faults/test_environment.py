@@ -12,7 +12,7 @@ from dlt.common.runtime.run_context import active
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.resolve import DLT_VARIABLES, FIXED
-from meterhouse.sources._core.dlt_compat import settings_of
+from meterhouse.sources._core.dlt_compat.settings import settings_of
 from tests.conftest import Cli
 from tests.faults.conftest import configure
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,10 +30,10 @@ def providers() -> tuple[str, ...]:
     return TWO
 
 
-STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 84, 52
+STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 95, 64
 
 
-STEPS_OF_A_LOAD = range(20, 27)
+STEPS_OF_A_LOAD = range(24, 32)
 """The steps of a later run of one provider in which dlt writes to the database."""
 
 
@@ -45,6 +46,41 @@ def restate(sandbox: Sandbox, providers: tuple[str, ...]) -> None:
     """Changes the vendors' past, so that a later run has something to write."""
     for provider in providers:
         DESCRIPTIONS[provider].usage.restate(sandbox, TODAY - timedelta(days=2))
+
+
+Versions = dict[str, Counter[tuple[object, ...]]]
+
+
+def versions(cli: Cli, providers: tuple[str, ...]) -> Versions:
+    """By table, every version of a row of an ended bucket, whether the table has it or its history."""
+    found = {}
+    for provider in providers:
+        for (name,) in cli.rows(
+            "select replace(table_name, '__history', '') from information_schema.tables"
+            f" where table_schema = '{provider}' and ends_with(table_name, '__history')"
+        ):
+            table, kept = f"{provider}.{name}", "superseded_at, superseded_by, is_withdrawn"
+            found[table] = Counter(
+                cli.rows(
+                    f"select * from {table} where is_complete"
+                    f" union all by name select * exclude ({kept}) from {table}__history"
+                )
+            )
+    return found
+
+
+def require_each_once(cli: Cli, known: Versions) -> None:
+    """No version that was known is lost, and none is both in the table and in its history."""
+    now = versions(cli, tuple({table.partition(".")[0] for table in known}))
+    for table, rows in known.items():
+        assert rows
+        assert all(now[table][row] == 1 for row in rows), table
+
+
+def outcomes(cli: Cli) -> list[str]:
+    """The outcomes of all runs, the earliest first."""
+    runs = cli.rows("select outcome from meterhouse.runs where resource = 'run' order by started_at")
+    return [outcome for (outcome,) in runs]
 
 
 @pytest.mark.thorough
@@ -95,11 +131,15 @@ def test_the_next_run_repairs_a_first_run_killed_at_any_point(
 def test_the_next_run_repairs_a_later_run_killed_at_any_point(
     loaded_cli: Cli, sandbox: Sandbox, start: Start, tenth: int
 ) -> None:
-    """The kill comes while the run sends requests, replaces rows, or records itself."""
+    """The kill comes while the run sends requests, replaces rows, or records itself; the history of runs shows it."""
+    known = versions(loaded_cli, TWO)
     restate(sandbox, TWO)
     assert start(*LOAD, at=1 + STEPS_OF_A_LATER_RUN * tenth // 10).wait() == -signal.SIGKILL
+    assert outcomes(loaded_cli)[-1] == "running"
     loaded_cli(*LOAD)
     require_complete(loaded_cli, sandbox, TWO)
+    require_each_once(loaded_cli, known)
+    assert outcomes(loaded_cli)[-2:] == ["killed", "ok"]
 
 
 @pytest.mark.thorough
@@ -110,11 +150,13 @@ def test_no_window_counts_as_fetched_before_its_rows_are_there(
 ) -> None:
     """A run is killed at a step of its load: either no table counts as fetched by it, or all rows are there.
 
-    dlt commits the tables of a load one by one, and the log of fetched windows may be the first of them.
+    dlt commits the tables of a load one by one, and the log of fetched windows may be the first of them. A replaced row is
+    in its table or in the history of its table.
     """
-    before = last_fetched(providers[0])
+    before, known = last_fetched(providers[0]), versions(loaded_cli, providers)
     restate(sandbox, providers)
     assert start(*LOAD, at=step).wait() == -signal.SIGKILL
+    require_each_once(loaded_cli, known)
     if last_fetched(providers[0]) != before:
         require_complete(loaded_cli, sandbox, providers)
 

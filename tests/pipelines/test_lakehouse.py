@@ -48,10 +48,11 @@ def lake(cli: Cli, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
 
 
 SCHEMAS = (*PROVIDERS, "billing")
+OF_THE_RUN = {"load_id", "run_id", "superseded_by"}
 
 
 def in_duckdb(cli: Cli) -> Tables:
-    """Every row of every raw table, without the tables and columns that dlt adds."""
+    """Every row of every raw table, without the tables and columns that dlt adds, and without ids of runs."""
     with duckdb.connect(str(cli.database), read_only=True) as connection:
         tables = connection.sql("select table_schema, table_name from information_schema.tables").fetchall()
         named = [(schema, table) for schema, table in tables if schema in SCHEMAS and not table.startswith("_dlt")]
@@ -74,7 +75,7 @@ def of_usage(tables: Tables) -> Tables:
 
 def _in_order(relation: Any) -> list[tuple[Any, ...]]:
     columns = ", ".join(
-        f'"{name}"' for name in sorted(relation.columns) if not name.startswith("_dlt") and name != "load_id"
+        f'"{name}"' for name in sorted(relation.columns) if not name.startswith("_dlt") and name not in OF_THE_RUN
     )
     return sorted(relation.query("unordered", f"select {columns} from unordered").fetchall(), key=repr)
 
@@ -103,6 +104,7 @@ def test_delta_tables_equal_duckdb_tables(cli: Cli, sandbox: Sandbox, lake: Path
         assert of_usage(same) == of_usage(then)
     changed = {table for table in first if then[table] != first[table]}
     assert {"reducto.usage_by_product", "onepin.usage_daily", "scopix.usage_events", "billing.fees"} <= changed
+    assert {"reducto.usage_by_product__history", "scopix.usage_events__history", "billing.fees__history"} <= changed
 
 
 def test_a_renamed_filesystem_destination_has_delta_tables(

@@ -94,7 +94,10 @@ def log(cli: Cli, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
 
 
 def recorded_runs(cli: Cli, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-    return cli.rows(f"select {columns} from meterhouse.runs where {where} order by started_at, provider, account, resource")
+    return cli.rows(
+        f"select {columns} from meterhouse.runs where {where} and resource <> 'run'"
+        " order by started_at, provider, account, resource"
+    )
 
 
 def test_the_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +221,7 @@ def test_a_run_that_cannot_be_recorded_has_a_warning(cli: Cli, monkeypatch: pyte
     def write(*_: Any) -> None:
         raise duckdb.Error("the disk is full")
 
-    monkeypatch.setattr("meterhouse.pipelines.run.history.write", write)
+    monkeypatch.setattr("meterhouse.pipelines.run.history.complete", write)
     result = cli.json(*LOAD)
     assert result["status"] == "ok"
     assert len(result["warnings"]) == 1
@@ -234,7 +237,7 @@ def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatc
     cli(*LOAD)
     for name in ("meterhouse.duckdb", "costs.duckdb"):
         with duckdb.connect(name, read_only=True) as connection:
-            assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(3,)]
+            assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(4,)]
 
 
 @pytest.mark.thorough
@@ -458,3 +461,20 @@ def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.Mon
     finally:
         Path(".dlt").rename("done")
         active().reload()
+
+
+def test_a_run_has_a_row_from_its_start_to_its_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says `running` until the run ends; the next run sets it to `killed` if it never did."""
+    cli(*LOAD)
+    run = "select outcome, requests > 0, seconds > 0 from meterhouse.runs where resource = 'run' order by started_at"
+    assert cli.rows(run) == [("ok", True, True)]
+    with monkeypatch.context() as patched:
+        patched.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cli(*LOAD)
+    assert cli.rows(run)[1:] == [("running", False, False)]
+    cli(*LOAD)
+    assert [outcome for outcome, *_ in cli.rows(run)] == ["ok", "killed", "ok"]
+    assert cli.rows("select count(distinct run_id) from meterhouse.runs") == [(3,)]
+    unknown = "run_id not in (select run_id from meterhouse.runs)"
+    assert cli.rows(f"select count(*) from mathpix.ocr_usage_by_app_id where {unknown}") == [(0,)]

@@ -14,7 +14,7 @@ from typing import Any
 
 from meterhouse.sources._core.config.parse import is_json, parse_json, require_unquoted
 from meterhouse.sources._core.config.secrets import looks_like_secret
-from meterhouse.sources._core.dlt_compat import settings_folders
+from meterhouse.sources._core.dlt_compat.settings import settings_folders
 from meterhouse.sources._core.errors import ConfigurationError
 
 SECRETS = "secrets.toml"

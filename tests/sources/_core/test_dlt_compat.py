@@ -1,5 +1,6 @@
 """Each use of what dlt and httpx do not document, tested so that a new version that changes it fails here."""
 
+import copy
 import inspect
 import threading
 from collections.abc import Generator, Iterator
@@ -19,30 +20,38 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.exceptions import DictValidationException
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext
+from dlt.common.schema import Schema
+from dlt.common.schema import utils as schema_utils
 from dlt.common.schema.utils import validate_stored_schema
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from meterhouse.sources._core.dlt_compat import (
+from meterhouse.sources._core.dlt_compat.extract import (
     NEXT_RESOURCE,
-    SCOPES,
-    Environment,
-    OwnSettings,
     active_destination,
-    cache_capabilities,
-    cache_type_hints,
-    destination_configuration,
     in_thread_pool,
     into_table,
+    with_write_disposition,
+)
+from meterhouse.sources._core.dlt_compat.load import state_columns, stored_state
+from meterhouse.sources._core.dlt_compat.merge import SCOPES, stored_with_package
+from meterhouse.sources._core.dlt_compat.network import wrap_network_backend
+from meterhouse.sources._core.dlt_compat.settings import (
+    Environment,
+    OwnSettings,
+    destination_configuration,
     missing_credentials,
     settings_folders,
     settings_of,
-    state_columns,
-    stored_state,
-    stored_with_package,
     use_own_settings,
-    with_write_disposition,
-    wrap_network_backend,
+)
+from meterhouse.sources._core.dlt_compat.speed import (
+    cache_capabilities,
+    cache_sizes_of_settings,
+    cache_type_hints,
+    copy_json,
+    copy_schemas_plainly,
+    hash_schemas_once,
 )
 
 
@@ -305,7 +314,7 @@ def test_a_changed_state_is_the_one_that_dlt_restores(pipeline: dlt.Pipeline, tm
 
 def test_a_last_table_is_loaded_after_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if another one is slow."""
-    monkeypatch.setattr("meterhouse.sources._core.dlt_compat._LOADED_LAST", {"a_log"})
+    monkeypatch.setattr("meterhouse.sources._core.dlt_compat.load._LOADED_LAST", {"a_log"})
     loaded: list[str] = []
 
     @dlt.destination(batch_size=0, loader_parallelism_strategy="parallel")
@@ -362,3 +371,39 @@ def test_a_wrapped_backend_makes_the_connections() -> None:
     with client, pytest.raises(httpx.ConnectError):
         client.get("http://vendor.invalid:81/usage")
     assert calls == [("vendor.invalid", 81)]
+
+
+def test_the_hash_of_a_schema_is_dlts_own() -> None:
+    """It is computed once instead of twice, and follows a change of the schema."""
+    measure = Schema.version_hash
+    hash_schemas_once()
+    schema = dlt.Schema("compat")
+    before = schema.version_hash
+    assert before == measure.fget(schema)  # type: ignore[attr-defined]
+    schema.update_table({"name": "usage", "columns": {"id": {"name": "id", "data_type": "text"}}})
+    assert before != schema.version_hash == measure.fget(schema)  # type: ignore[attr-defined]
+
+
+def test_the_size_of_settings_is_dlts_own() -> None:
+    """A class of settings has the same fields for ever."""
+    settings = dlt.destinations.duckdb("warehouse.duckdb").spec()
+    names = list(settings)
+    cache_sizes_of_settings()
+    cache_sizes_of_settings()
+    assert len(settings) == len(settings) == len(names) > 1
+
+
+def test_the_copy_of_a_table_is_dlts_own() -> None:
+    """dlt copies the tables of a schema by the name that is replaced, and changes only the copy."""
+    copy_schemas_plainly()
+    assert schema_utils.deepcopy is copy_json  # type: ignore[attr-defined]
+    assert "deepcopy(table)" in inspect.getsource(schema_utils.fill_hints_from_parent_and_clone_table)
+    table = {"name": "usage", "columns": {"id": {"primary_key": True}}, "filters": [["a", 1, None]], "other": {Path("x")}}
+    copied = copy_json(table)
+    assert copied == copy.deepcopy(table)
+    copied["columns"]["id"]["primary_key"] = False
+    copied["filters"][0].clear()
+    copied["other"].clear()
+    assert table["columns"] == {"id": {"primary_key": True}}
+    assert table["filters"] == [["a", 1, None]]
+    assert table["other"]

@@ -1,0 +1,41 @@
+"""`meterhouse run` keeps what it replaces: the run that did it, the size of the history, and a database from a backup."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from meterhouse.pipelines.sandbox import Sandbox
+from tests.conftest import Cli
+
+NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
+LOAD = ("run", "reducto.usage_by_product", "--no-models")
+KEPT = "select superseded_at, superseded_by, is_withdrawn, run_id from reducto.usage_by_product__history"
+
+
+@pytest.fixture
+def providers() -> tuple[str, ...]:
+    return ("reducto",)
+
+
+def test_the_history_names_the_runs_and_survives_a_backup(cli: Cli, sandbox: Sandbox) -> None:
+    """After an old copy of the database is restored, the next run's history has the time and the id of that run."""
+    with time_machine.travel(NOW) as clock:
+        first = cli.json(*LOAD)["run_id"]
+        assert cli.json("check")["history"] == []
+        backup = cli.database.read_bytes()
+        sandbox.reducto.usage.restate("2026-03-15", factor=3)
+        sandbox.reducto.usage.withdraw("2026-03-16")
+        for _ in range(2):
+            clock.shift(timedelta(days=1))
+            began, run = datetime.now(UTC), cli.json(*LOAD)["run_id"]
+            found = cli.rows(KEPT)
+            assert {(by, withdrawn, before) for _, by, withdrawn, before in found} == {
+                (run, False, first),
+                (run, True, first),
+            }
+            assert all(began <= at <= datetime.now(UTC) for at, *_ in found)
+            (kept,) = cli.json("check")["history"]
+            assert (kept["provider"], kept["table"], kept["rows"]) == ("reducto", "usage_by_product", len(found))
+            assert f"history  {len(found)} replaced or withdrawn rows of 1 tables since {began:%Y-%m-%d}" in cli("check")
+            cli.database.write_bytes(backup)
