@@ -1,6 +1,7 @@
 """The result of `meterhouse check`, for people and for machines."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.run.check import CheckResult
 from meterhouse.pipelines.run.closing import ClosedPeriod
 from meterhouse.pipelines.run.open import BILLING
+from meterhouse.pipelines.run.restatements import Lateness, warnings
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.billing import write_templates
 
@@ -18,6 +20,8 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     """Prints the result, and ends the command with its exit status."""
     for price in result.unverified_prices:
         out.warn(str(price))
+    for warning in warnings(result.lateness):
+        out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")
     for account in result.accounts:
@@ -32,6 +36,8 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
         out.print(f"{BILLING}  {error.table}  {error}")
     for period in result.closed:
         out.print(f"closed  {period}")
+    for late in result.lateness:
+        out.print(f"restated  {late}")
     for stale in result.stale or ():
         out.print(f"STALE  {stale}")
     raise typer.Exit(result.exit_status)
@@ -68,6 +74,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "not_configured": list(result.not_configured),
         "stale": stale,
         "closed": [closed_as_dict(period) for period in result.closed],
+        "restated": [lateness_as_dict(late) for late in result.lateness],
         "billing": {
             "configured": result.billing,
             "faults": [
@@ -87,6 +94,11 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
 def closed_as_dict(period: ClosedPeriod) -> dict[str, Any]:
     """A closed period, for machines."""
     return asdict(period) | {"meter": period.meter or None}
+
+
+def lateness_as_dict(late: Lateness) -> dict[str, Any]:
+    """How late a provider restates, for machines; the lookback in days."""
+    return asdict(late) | {"lookback": late.lookback / timedelta(days=1) if late.lookback is not None else None}
 
 
 def write_billing_templates(folder: Path, out: CommandOutput) -> None:

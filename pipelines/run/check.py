@@ -11,6 +11,7 @@ from meterhouse.pipelines.run.closing import ClosedPeriod, closed_periods
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.open import open_sources
+from meterhouse.pipelines.run.restatements import Lateness, lateness
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -34,6 +35,7 @@ class CheckResult:
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
+    lateness: Sequence[Lateness]
 
     @property
     def exit_status(self) -> int:
@@ -68,7 +70,9 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
     not_configured = [provider for provider in PROVIDERS if provider not in sources]
     unverified = unverified_prices(sources, utc_now().date())
     closed = closed_periods(destination)
-    return CheckResult(destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed)
+    return CheckResult(
+        destination, accounts, not_configured, configured_billing(), errors, stale, unverified, closed, lateness(destination)
+    )
 
 
 def _checked_accounts(sources: Mapping[str, DltSource]) -> Iterable[CredentialsChecked]:

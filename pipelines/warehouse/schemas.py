@@ -45,7 +45,7 @@ def in_schema(sql: str, schema: str) -> str:
         tokens = sqlglot.tokenize(sql)
     except sqlglot.errors.TokenError:
         raise ConfigurationError(
-            f"the query cannot be read, so its schemas stay unknown",
+            "the query cannot be read, so its schemas stay unknown",
             hint=f"Name the schema {schema} in the query, without --schema.",
         ) from None
     parts, end = [], 0
