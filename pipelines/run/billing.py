@@ -127,7 +127,7 @@ def load_billing(
         if not configured and not (clear and _was_loaded(destination)):
             return
         source = open_billing(destination, configured, opened)
-        load_one(destination.restored_pipeline(BILLING), source, destination, Lock())
+        load_one(destination.restored_pipeline(BILLING), source, destination, Lock(), state.run_id)
         state.observe(BillingLoaded(configured))
     except InvalidBillingFiles as invalid:
         for row_error in invalid.errors:

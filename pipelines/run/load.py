@@ -14,6 +14,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import SourceError
 from meterhouse.sources._core.events import Place
+from meterhouse.sources._core.run_id import run_of
 
 
 def load(
@@ -25,7 +26,7 @@ def load(
     def load_provider(provider: str, pipeline: dlt.Pipeline) -> None:
         began = time.monotonic()
         try:
-            load_one(pipeline, sources[provider], destination, writing)
+            load_one(pipeline, sources[provider], destination, writing, state.run_id)
             state.observe(ProviderLoaded(provider, time.monotonic() - began))
         except Exception as error:  # noqa: BLE001 - no error of one provider may stop the others
             state.observe(LoadFailed(Place(provider), as_load_error(provider, error, destination)))
@@ -51,9 +52,10 @@ def restored_pipelines(
     return pipelines
 
 
-def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock) -> None:
+def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock, run_id: str) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
-    pipeline.extract(source)
+    with run_of(run_id):
+        pipeline.extract(source)
     if not pipeline.has_pending_data:
         return
     with writing:

@@ -9,7 +9,7 @@ import copy
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from functools import partial, update_wrapper, wraps
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +25,9 @@ from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_hint_not_resolvable
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.configuration.utils import TraceLogContext
-from dlt.common.destination.client import JobClientBase
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.pipeline import current_pipeline
 from dlt.common.runtime.run_context import RunContext
-from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.extract.utils import wrap_parallel_iterator
 from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified
@@ -284,41 +282,6 @@ def with_write_disposition(empty: pa.Table, disposition: Any) -> Any:
     dlt documents hints on an item, but not that the hint on the last item applies to the whole load.
     """
     return dlt.mark.with_hints(empty, dlt.mark.make_hints(write_disposition=disposition))
-
-
-SCOPES = "meterhouse_scope_of"
-"""Where a load package has the scopes of its merges, and the prefix of the names that dlt's schema has for them."""
-
-
-def stored_with_package(table: str, scope: str) -> str:
-    """Stores the SQL condition `scope` with the load package that is being extracted; returns its name for dlt's schema.
-
-    dlt stores each changed schema in the destination permanently, and the scope changes with every run. So the schema holds
-    only a name. Without this module, a pending package fails to load, because no database accepts the name as a condition.
-    """
-    scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(SCOPES, {})
-    scopes[table] = f"({scopes[table]} OR {scope})" if table in scopes else scope
-    return f"{SCOPES}.{table}"
-
-
-def _with_stored_scope(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """The method by which dlt prepares a table's schema for its load, with the scope in place of its name."""
-
-    @wraps(prepare)
-    def prepare_load_table(client: Any, table_name: str) -> Any:
-        table = prepare(client, table_name)
-        section, _, name = table.get("x-merge-destination-scope", "").partition(".")
-        if section == SCOPES:
-            with suppress(CurrentLoadPackageStateNotAvailable):  # dlt also prepares tables outside of a load
-                scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).get(SCOPES, {})
-                if name in scopes:
-                    table["x-merge-destination-scope"] = scopes[name]
-        return table
-
-    return prepare_load_table
-
-
-JobClientBase.prepare_load_table = _with_stored_scope(JobClientBase.prepare_load_table)  # type: ignore[assignment, method-assign]
 
 
 def into_table(rows: pa.Table, name: str) -> Iterator[Any]:

@@ -5,15 +5,13 @@ they are: dlt's table `_dlt_loads` records a load once all of its tables are wri
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-import dlt
 import pyarrow as pa
-from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 
 from meterhouse.sources._core.merge import ACCOUNT, ReplacedWindow
 from meterhouse.sources._core.partition import Partition
+from meterhouse.sources._core.run_id import load_id
 from meterhouse.sources._core.schema import Table, arrow_schema, computed, count, instant
 from meterhouse.sources._core.windows import utc_now
 
@@ -56,16 +54,8 @@ def window_rows(table: Table, replaced: Sequence[ReplacedWindow], unanswered: Se
         for done in replaced
     ]
     rows += [{**_place(table, partition), "row_count": 0, "fetched_at": utc_now()} for partition in unanswered]
-    load_id = _load_id()
-    return pa.Table.from_pylist([{**row, "load_id": load_id} for row in rows], _SCHEMA)
-
-
-def _load_id() -> str | None:
-    """The id of the current load; None if the resource is read without a pipeline."""
-    with suppress(CurrentLoadPackageStateNotAvailable):
-        load_id: str = dlt.current.load_package_state()["load_id"]
-        return load_id
-    return None
+    load = {"load_id": load_id()}
+    return pa.Table.from_pylist([row | load for row in rows], _SCHEMA)
 
 
 def _place(table: Table, partition: Partition) -> dict[str, Any]:

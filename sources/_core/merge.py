@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pendulum import DateTime
 
-from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies_of, stored_with_package
+from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies_of
+from meterhouse.sources._core.dlt_merge import stored_with_package
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.partition import UNSAFE, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, arrow_schema, computed, instant, row_versions
@@ -37,7 +38,13 @@ ACCOUNT = computed("account", pa.string(), "the configured name of the account")
 STAMPS = (
     computed("is_complete", pa.bool_(), "false while the bucket was still running when it was fetched"),
     instant("fetched_at", "when the row was fetched with its present values"),
-    computed("row_version", pa.string(), "changes when any value of the row but fetched_at changes"),
+    computed("row_version", pa.string(), "changes when any value of the row but fetched_at and run_id changes"),
+    computed(
+        "run_id",
+        pa.string(),
+        "the run that wrote the row's present values, as in meterhouse.runs; without the command, the id of the dlt load",
+        nullable=True,  # in rows of earlier versions
+    ),
 )
 
 
@@ -55,7 +62,7 @@ STRATEGIES = "cdc", "delete-insert"
 """The merge strategies of dlt that replace a window, the better one first."""
 
 
-def merge_strategy(table: Table) -> str:
+def merge_strategy(table: str) -> str:
     """The best strategy of the running pipeline's destination; `cdc` outside of a pipeline.
 
     Raises:
@@ -64,13 +71,13 @@ def merge_strategy(table: Table) -> str:
     destination = active_destination()
     if destination is None:
         return STRATEGIES[0]
-    supported = merge_strategies_of(destination, table.name)
+    supported = merge_strategies_of(destination, table)
     for strategy in STRATEGIES:
         if strategy in supported:
             return strategy
     kind = destination.destination_type.rpartition(".")[2]
     raise ConfigurationError(
-        f"the destination {kind} cannot replace the rows of a window in {table.name}, so each run would add them again",
+        f"the destination {kind} cannot replace the rows of a window in {table}, so each run would add them again",
         hint="Load into a SQL database such as DuckDB, or into Delta tables: pipeline.run(source, table_format='delta').",
     )
 
@@ -81,14 +88,32 @@ def write_disposition(table: Table, replaced: Sequence[ReplacedWindow], strategy
     if destination is None:
         scope = scope_sql(table, replaced)
     else:
-        # Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of
-        # a DELETE, in which some engines reject column names with a table's name.
-        qualifier = "{table}." if destination.destination_type.endswith(".filesystem") else ""
-        scope = stored_with_package(table.name, scope_sql(table, replaced, qualifier))
+        scope = stored_with_package(table.name, scope_sql(table, replaced, _qualifier(destination)))
+    return merge_disposition(strategy, scope)
+
+
+def merge_disposition(strategy: str, scope: str) -> Any:
+    """The write disposition that makes the rows in `scope` equal to those of the load."""
     disposition: dict[str, Any] = {"disposition": "merge", "strategy": strategy, "destination_scope": scope}
     if strategy == "cdc":
         disposition |= {"skip_unchanged_rows": True, "row_version_column_name": "row_version"}
     return disposition
+
+
+def _qualifier(destination: Any) -> str:
+    """What precedes a column name in a scope.
+
+    Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of a
+    DELETE, in which some engines reject column names with a table's name.
+    """
+    return "{table}." if destination.destination_type.endswith(".filesystem") else ""
+
+
+def withdrawn_at(table: Table, replaced: Sequence[ReplacedWindow]) -> list[tuple[str, str]]:
+    """For each window of `replaced`, a SQL condition for its rows, and the ISO time at which it was fetched."""
+    destination = active_destination()
+    qualifier = _qualifier(destination) if destination else ""
+    return [(scope_sql(table, [done], qualifier), done.fetched_at.to_iso8601_string()) for done in replaced]
 
 
 def scope_sql(table: Table, replaced: Sequence[ReplacedWindow], qualifier: str = "") -> str:
@@ -128,8 +153,8 @@ def raw_schema(table: Table) -> pa.Schema:
     return arrow_schema([ACCOUNT, *table.columns, *STAMPS])
 
 
-def stamped(rows: pa.Table, table: Table, partition: Partition, fetched_at: DateTime) -> pa.Table:
-    """The rows with account, bucket end, completeness, fetch time and version, in the declared order and types."""
+def stamped(rows: pa.Table, table: Table, partition: Partition, fetched_at: DateTime, run: str | None) -> pa.Table:
+    """The rows with account, bucket end and the stamps, in the declared order and types."""
     if table.is_event:
         complete = pa.repeat(pa.scalar(value=True), rows.num_rows)
     else:
@@ -146,6 +171,7 @@ def stamped(rows: pa.Table, table: Table, partition: Partition, fetched_at: Date
     rows = rows.append_column("is_complete", complete)
     rows = rows.append_column("fetched_at", pa.repeat(pa.scalar(fetched_at, TIMESTAMP), rows.num_rows))
     rows = rows.append_column("row_version", row_versions(rows, [*content, "is_complete"]))
+    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run, pa.string()), rows.num_rows))
     declared = raw_schema(table)
     added = [rows.schema.field(name) for name in rows.column_names if name not in declared.names]
     complete_schema = pa.schema([*declared, *added])

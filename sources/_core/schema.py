@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from meterhouse.sources._core.dlt_compat import active_destination
 from meterhouse.sources._core.errors import UnexpectedValue
 
-STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version"})
+STAMPED = frozenset({"account", "is_complete", "fetched_at", "row_version", "run_id"})
 """The columns that `merge` adds to every table."""
 
 DECIMAL = pa.decimal128(28, 9)
@@ -113,7 +113,7 @@ class Table:
     `identity` names the columns of the organisation or app that a row's usage belongs to.
     `owner` is the column of the organisation that an account's key belongs to. See `identities`.
 
-    Every table also has `account`, `is_complete`, `fetched_at` and `row_version`, which `merge` adds.
+    Every table also has `account`, `is_complete`, `fetched_at`, `row_version` and `run_id`, which `merge` adds.
     """
 
     provider: str

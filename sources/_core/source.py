@@ -20,6 +20,7 @@ from meterhouse.sources._core.config.parse import (
     parse_unit,
 )
 from meterhouse.sources._core.events import Observer, fail_fast
+from meterhouse.sources._core.history import COMPLETE, HistorySettings
 from meterhouse.sources._core.http.auth import HeaderAuth
 from meterhouse.sources._core.http.client import Client, ErrorFromResponse
 from meterhouse.sources._core.http.rate_limit import RateLimiter
@@ -46,6 +47,8 @@ class SourceBuilder:
         since: start of a backfill; see `backfill_window`.
         until: end of a backfill, excluded.
         full_refresh: begins at `initial_date` again and ignores the cursors.
+        history: which replaced rows go to the history of a table: `complete`, those whose bucket had ended, or `all`.
+        history_retention: how long they stay there; for ever by default.
         observer: receives the events; `fail_fast` by default.
     """
 
@@ -58,12 +61,15 @@ class SourceBuilder:
     since: str | None
     until: str | None
     full_refresh: bool
+    history: str = COMPLETE
+    history_retention: str | None = None
     observer: Observer | None = None
 
     def __post_init__(self) -> None:
         # Checked here, so that a wrong setting is an error even without credentials.
         self.number("requests_per_minute", self.requests_per_minute)
         self.duration("lookback", self.lookback)
+        self._history()
         if isinstance(self.initial_date, str):
             parse_moment(self.initial_date, setting=self.setting("initial_date"))
 
@@ -187,4 +193,7 @@ class SourceBuilder:
 
     def resource(self, table: Table, partitions: Sequence[Partition]) -> DltResource:
         """The dlt resource that loads `table`."""
-        return windowed_resource(table, partitions, observer=self.observer)
+        return windowed_resource(table, partitions, observer=self.observer, history=self._history())
+
+    def _history(self) -> HistorySettings:
+        return HistorySettings.parse(self.history, self.history_retention, self.setting)

@@ -27,6 +27,7 @@ from meterhouse.sources._core.events import (
     fail_fast,
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
+from meterhouse.sources._core.history import HistorySettings, history_items, store_history
 from meterhouse.sources._core.identities import Claimed, Identities
 from meterhouse.sources._core.incremental import Cursor
 from meterhouse.sources._core.merge import (
@@ -36,9 +37,11 @@ from meterhouse.sources._core.merge import (
     merge_strategy,
     raw_schema,
     stamped,
+    withdrawn_at,
     write_disposition,
 )
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
+from meterhouse.sources._core.run_id import current_run_id
 from meterhouse.sources._core.schema import TIMESTAMP, Table, first_duplicate
 from meterhouse.sources._core.state import CURSORS, IDENTITIES
 from meterhouse.sources._core.windows import Unit, Window, utc_now
@@ -47,7 +50,16 @@ Cursors = dict[str, dict[str, str]]
 """The cursors of a table's partitions in dlt's state, by `Partition.cursor_key`."""
 
 
-def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer: Observer | None = None) -> DltResource:
+KEEP_COMPLETE = HistorySettings()
+
+
+def windowed_resource(
+    table: Table,
+    partitions: Sequence[Partition],
+    *,
+    observer: Observer | None = None,
+    history: HistorySettings = KEEP_COMPLETE,
+) -> DltResource:
     """A dlt resource that keeps `table` equal to what the API returns for each window.
 
     The windows of a table are read one after the other, because each moves its cursor. The tables of a source are read side
@@ -57,13 +69,14 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         table: name, columns, key and time column.
         partitions: the rows to request, each partition with its own plan and cursor.
         observer: receives the events; `fail_fast` by default.
+        history: which rows that a load replaces go to the history of the table.
 
     Iterating raises ConfigurationError if the pipeline's destination cannot replace a window.
     """
     observe = observer or fail_fast
 
     def windows() -> Iterator[Any]:
-        strategy = merge_strategy(table)
+        strategy = merge_strategy(table.name)
         cursors: Cursors = dlt.current.resource_state().setdefault(CURSORS, {})
         if any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
@@ -71,11 +84,14 @@ def windowed_resource(table: Table, partitions: Sequence[Partition], *, observer
         accounts = {partition.account for partition in partitions}
         resources = dlt.current.source().selected_resources.keys()
         identities = Identities(table, accounts, resources, dlt.current.source_state().setdefault(IDENTITIES, {}))
-        read = _TableRead(table, observe, cursors, identities)
+        read = _TableRead(table, observe, cursors, identities, current_run_id())
         # Accounts that were loaded before come first: a new account cannot take away what identifies them.
         loaded = {key.partition(SEPARATOR)[0] for key in cursors}
         yield from in_thread_pool(read.partitions(sorted(partitions, key=lambda each: each.account not in loaded)))
         if read.replaced:
+            yield from history_items(table.name, pa.unify_schemas([raw_schema(table), *read.schemas]))
+            if read.run_id:
+                store_history(table.name, read.run_id, withdrawn_at(table, read.replaced), history)
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
         if read.requested:
             yield from into_table(window_rows(table, read.replaced, read.unanswered()), FETCHED_WINDOWS)
@@ -91,6 +107,9 @@ class _TableRead:
     observe: Observer
     cursors: Cursors
     identities: Identities
+    run_id: str | None
+    schemas: list[pa.Schema] = field(default_factory=list)
+    """Those of the rows read so far, each once."""
     replaced: list[ReplacedWindow] = field(default_factory=list)
     requested: list[Partition] = field(default_factory=list)
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
@@ -124,7 +143,9 @@ class _TableRead:
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
             self._claim(partition, known, rows, stored)
-            result = stamped(rows, self.table, partition, fetched_at)
+            result = stamped(rows, self.table, partition, fetched_at, self.run_id)
+            if result.schema not in self.schemas:
+                self.schemas.append(result.schema)
             self._report_missed(place, plan.missed(loaded, window.start, read_until))
             self.observe(WindowFetched(place, window, rows.num_rows))
             yield result

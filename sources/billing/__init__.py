@@ -4,17 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dlt
-import pyarrow as pa
 from dlt.sources import DltResource
-
-from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema
-from meterhouse.sources._core.windows import utc_now
 
 from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
 from .names import KnownAccounts, check_names
 from .reader import ReadTable, is_path_or_table, read_tables, table_reader
+from .resource import billing_resource
 from .rows import Row
 
 __all__ = [
@@ -32,12 +29,6 @@ __all__ = [
 TEMPLATES = Path(__file__).parent / "templates"
 """One example file per table; each is valid."""
 
-METADATA = [
-    pa.field("source", pa.string(), nullable=False),
-    pa.field("row_number", pa.int64(), nullable=False),
-    pa.field("loaded_at", TIMESTAMP, nullable=False),
-]
-
 
 @dlt.source(section="billing")
 def billing_source(
@@ -53,7 +44,9 @@ def billing_source(
     known_accounts: KnownAccounts | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
-    """One table per setting, each replaced as a whole. Every table is read and checked before any is loaded.
+    """One table per setting, which then has the rows read. Every table is read and checked before any is loaded.
+
+    A row that did not change stays as it is. A row that did goes to `<table>__history`.
 
     A setting is a path that ends in `.csv`, or `schema.table` of an existing table; the README describes the columns.
     A table that is not configured is loaded empty, so that data removed from the configuration disappears.
@@ -93,11 +86,8 @@ def billing_source(
     if errors:
         order = list(TABLES)
         raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))
-    loaded_at = utc_now()
-    for name, table in TABLES.items():
-        schema = pa.schema([*arrow_schema(table.columns), *METADATA])
-        rows = [_loaded_row(row) | {"loaded_at": loaded_at} for row in tables.get(name, ())]
-        yield dlt.resource([pa.Table.from_pylist(rows, schema)], name=name, write_disposition="replace")
+    for name in TABLES:
+        yield billing_resource(name, [_loaded_row(row) for row in tables.get(name, ())])
 
 
 def write_templates(folder: Path) -> list[tuple[Path, bool]]:

@@ -9,6 +9,7 @@ from dlt.sources import DltResource
 
 from meterhouse.sources._core.credentials_check import credentials_check
 from meterhouse.sources._core.events import Observer
+from meterhouse.sources._core.history import COMPLETE
 from meterhouse.sources._core.http.auth import HeaderAuth
 from meterhouse.sources._core.partition import Partition
 from meterhouse.sources._core.source import SourceBuilder
@@ -34,6 +35,8 @@ def mathpix_source(
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 - dlt passes configuration by name
+    history: str = COMPLETE,
+    history_retention: str | None = None,
     observer: Observer | None = None,
 ) -> Iterator[DltResource]:
     """`GET /v3/ocr-usage`, one table for each grouping: three views of the same usage, which must not be added up.
@@ -51,6 +54,8 @@ def mathpix_source(
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; now by default.
         full_refresh: ignores the cursors and begins at `initial_date` again.
+        history: which replaced rows go to `<table>__history`: `complete`, those whose bucket had ended, or `all`.
+        history_retention: how long they stay there, such as `400 days`; for ever by default.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
@@ -66,6 +71,8 @@ def mathpix_source(
         since=since,
         until=until,
         full_refresh=full_refresh,
+        history=history,
+        history_retention=history_retention,
         observer=observer,
     )
     unit = source.unit("timespan", timespan)

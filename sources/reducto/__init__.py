@@ -10,6 +10,7 @@ from dlt.sources import DltResource
 from meterhouse.sources._core.config.accounts import Account
 from meterhouse.sources._core.credentials_check import credentials_check
 from meterhouse.sources._core.events import Observer
+from meterhouse.sources._core.history import COMPLETE
 from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.source import SourceBuilder
 
@@ -36,6 +37,8 @@ def reducto_source(
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 - dlt passes configuration by name
+    history: str = COMPLETE,
+    history_retention: str | None = None,
     observer: Observer | None = None,
 ) -> Iterator[DltResource]:
     """`GET /api/v1/usage/export`, one table for each grouping: four views of the same usage, which must not be added up.
@@ -55,6 +58,8 @@ def reducto_source(
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; by default today is the last day.
         full_refresh: ignores the cursors and begins at `initial_date` again.
+        history: which replaced rows go to `<table>__history`: `complete`, those whose bucket had ended, or `all`.
+        history_retention: how long they stay there, such as `400 days`; for ever by default.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
@@ -70,6 +75,8 @@ def reducto_source(
         since=since,
         until=until,
         full_refresh=full_refresh,
+        history=history,
+        history_retention=history_retention,
         observer=observer,
     )
     plan = source.plan("day", longest=LONGEST_WINDOW)

@@ -12,6 +12,7 @@ from meterhouse.sources._core.config.accounts import Account
 from meterhouse.sources._core.credentials_check import credentials_check
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import Observer
+from meterhouse.sources._core.history import COMPLETE
 from meterhouse.sources._core.incremental import Plan
 from meterhouse.sources._core.partition import FetchResult, Partition
 from meterhouse.sources._core.schema import Table
@@ -53,6 +54,8 @@ def scopix_source(
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,  # noqa: FBT001, FBT002 - as above
+    history: str = COMPLETE,
+    history_retention: str | None = None,
     observer: Observer | None = None,
 ) -> Iterator[DltResource]:
     """Fourteen tables. Events, days and periods are views of the same usage, which must not be added up.
@@ -81,6 +84,8 @@ def scopix_source(
         since: with `until`, loads exactly [since, until) and moves no cursor.
         until: end of the backfill, excluded; now by default.
         full_refresh: ignores the cursors and begins at `initial_date` again.
+        history: which replaced rows go to `<table>__history`: `complete`, those whose bucket had ended, or `all`.
+        history_retention: how long they stay there, such as `400 days`; for ever by default.
         observer: receives progress and failures; by default a failure ends the pipeline's extract step.
 
     Raises:
@@ -97,6 +102,8 @@ def scopix_source(
         since=since,
         until=until,
         full_refresh=full_refresh,
+        history=history,
+        history_retention=history_retention,
         observer=observer,
     )
     page_size = source.number("page_size", page_size, least=constants.LEAST_PAGE_SIZE, most=constants.MAX_PAGE_SIZE)

@@ -92,7 +92,8 @@ def test_refuses_names_that_would_have_no_effect(
     monkeypatch.setenv("SOURCES__BILLING__FEES", "fees.csv")
     assert error in cli("check", status=2 if error else 0)
     assert error in cli(*LOAD, status=1 if error else 0)
-    assert cli.rows("select count(*) from information_schema.tables where table_name = 'fees'") == [(0 if error else 1,)]
+    loaded = "select count(*) from information_schema.tables where table_schema = 'billing' and table_name = 'fees'"
+    assert cli.rows(loaded) == [(0 if error else 1,)]
 
 
 def test_accounts_that_were_loaded_stay_known(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

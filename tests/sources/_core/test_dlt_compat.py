@@ -25,7 +25,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from meterhouse.sources._core.dlt_compat import (
     NEXT_RESOURCE,
-    SCOPES,
     Environment,
     OwnSettings,
     active_destination,
@@ -39,11 +38,11 @@ from meterhouse.sources._core.dlt_compat import (
     settings_of,
     state_columns,
     stored_state,
-    stored_with_package,
     use_own_settings,
     with_write_disposition,
     wrap_network_backend,
 )
+from meterhouse.sources._core.dlt_merge import SCOPES, stored_with_package
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dlt.sources import DltResource
 
 from meterhouse.sources._core.credentials_check import credentials_check
 from meterhouse.sources._core.events import Observer
+from meterhouse.sources._core.history import COMPLETE
 from meterhouse.sources._core.http.auth import BearerAuth
 from meterhouse.sources._core.partition import Partition
 from meterhouse.sources._core.source import SourceBuilder
@@ -31,6 +32,8 @@ def acme_source(
     since: str | None = None,
     until: str | None = None,
     full_refresh: bool = False,
+    history: str = COMPLETE,
+    history_retention: str | None = None,
     observer: Observer | None = None,
 ) -> Iterator[DltResource]:
     """`GET /v1/usage`: one row per day and API key."""
@@ -44,6 +47,8 @@ def acme_source(
         since=since,
         until=until,
         full_refresh=full_refresh,
+        history=history,
+        history_retention=history_retention,
         observer=observer,
     )
     plan = source.plan("day", longest=LONGEST_WINDOW)

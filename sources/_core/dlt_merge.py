@@ -1,0 +1,197 @@
+"""The part of `dlt_compat` that changes how dlt merges: the scope of a merge, and the rows that it replaces.
+
+Both are known only when a resource has read its windows, and differ from run to run. dlt stores each changed schema in the
+destination permanently, so they go with the load package instead, and into the table's schema when dlt prepares it for its
+load. `tests/sources/_core/test_dlt_merge.py` fails when dlt changes what this relies on.
+"""
+# ruff: noqa: SLF001, S608 - as in dlt_compat, private names of dlt are the purpose of this module, and so is SQL
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import wraps
+from typing import Any, cast
+
+import dlt
+import duckdb
+from dlt.common.destination.client import JobClientBase
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+
+SCOPES = "meterhouse_scope_of"
+"""Where a load package has the scopes of its merges, and the prefix of the names that dlt's schema has for them."""
+
+HISTORIES = "meterhouse_history_of"
+"""Where a load package says which replaced rows its merges keep."""
+
+SUFFIX = "__history"
+_HINT = "x-meterhouse-history"
+
+
+def stored_with_package(table: str, scope: str) -> str:
+    """Stores the SQL condition `scope` with the load package that is being extracted; returns its name for dlt's schema.
+
+    The schema holds only a name, because the scope changes with every run. Without this module, a pending package fails to
+    load, because no database accepts the name as a condition.
+    """
+    scopes: dict[str, str] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(SCOPES, {})
+    scopes[table] = f"({scopes[table]} OR {scope})" if table in scopes else scope
+    return f"{SCOPES}.{table}"
+
+
+def keep_history(table: str, keep: dict[str, Any]) -> None:
+    """Tells the load of the package that is being extracted to keep the rows of `table` that it replaces or deletes.
+
+    Args:
+        table: the table, which has a history table (`SUFFIX`).
+        keep: `run`, the id of the run; `time_column`, which has the time at which a row took its values; `withdrawn_at`, SQL
+            conditions of the scope, each with an ISO time; optionally `condition`, a boolean column that a row must have
+            true; optionally `prune`, an ISO time before which superseded rows are deleted.
+    """
+    histories: dict[str, dict[str, Any]] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(HISTORIES, {})
+    earlier = histories.get(table, {"withdrawn_at": []})
+    histories[table] = keep | {"withdrawn_at": [*earlier["withdrawn_at"], *keep["withdrawn_at"]]}
+
+
+def declared_columns(table: str) -> frozenset[str]:
+    """The columns that dlt's schema has for a table of the source that is being extracted; empty without the table."""
+    schema = dlt.current.source().schema
+    found = schema.tables.get(schema.naming.normalize_tables_path(table), {})
+    return frozenset(found.get("columns", ()))
+
+
+def _with_package_state(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """The method by which dlt prepares a table's schema for its load, with what the package says of its merge."""
+
+    @wraps(prepare)
+    def prepare_load_table(client: Any, table_name: str) -> Any:
+        table = prepare(client, table_name)
+        state: dict[str, Any] = {}
+        with suppress(CurrentLoadPackageStateNotAvailable):  # dlt also prepares tables outside of a load
+            state = cast("Any", dlt.current.load_package_state()["state"])
+        section, _, name = table.get("x-merge-destination-scope", "").partition(".")
+        if section == SCOPES and name in state.get(SCOPES, {}):
+            table["x-merge-destination-scope"] = state[SCOPES][name]
+        history = client.schema.tables.get(table_name + SUFFIX)
+        if history and table_name in state.get(HISTORIES, {}):
+            table[_HINT] = {
+                **state[HISTORIES][table_name],
+                "columns": [column for column in table["columns"] if column in history["columns"]],
+                "timestamp": _timestamp_type(client, history),
+            }
+        return table
+
+    return prepare_load_table
+
+
+def _timestamp_type(client: Any, history: Any) -> str:
+    if not hasattr(client, "type_mapper"):  # files, which DuckDB reads
+        return "TIMESTAMP WITH TIME ZONE"
+    kind: str = client.type_mapper.to_destination_type(history["columns"]["superseded_at"], history)
+    return kind
+
+
+def _selects(table: Any, names: tuple[str, str], condition: str, quote: Any, literal: Any) -> Iterator[str]:
+    """The queries of the rows that a merge replaces, and of those that it deletes.
+
+    `names` are those of the table and of the staged rows; `condition` selects the deleted rows.
+    """
+    keep = table[_HINT]
+    columns = [quote(name) for name in keep["columns"]]
+    keys = [quote(name) for name, column in table["columns"].items() if column.get("primary_key")]
+    version, time, run = quote("row_version"), quote(keep["time_column"]), f"'{keep['run']}'"
+    true, false = map(literal, (True, False))
+    only = f" AND {{}}{quote(keep['condition'])} = {true}" if "condition" in keep else ""
+    yield (
+        f"SELECT {', '.join(f'd.{column}' for column in columns)}, s.{time} AS superseded_at, {run} AS superseded_by,"
+        f" {false} AS is_withdrawn FROM {names[0]} d INNER JOIN {names[1]} s"
+        f" ON {' AND '.join(f'd.{key} = s.{key}' for key in keys)} WHERE s.{version} <> d.{version}{only.format('d.')}"
+    )
+    arms = [(scope.format(table=names[0]), f"CAST('{time}' AS {keep['timestamp']})") for scope, time in keep["withdrawn_at"]]
+    if arms:
+        cases = "".join(f" WHEN {scope} THEN {time}" for scope, time in arms[:-1])
+        withdrawn = f"CASE{cases} ELSE {arms[-1][1]} END" if cases else arms[-1][1]
+        yield (
+            f"SELECT {', '.join(columns)}, {withdrawn} AS superseded_at, {run} AS superseded_by,"
+            f" {true} AS is_withdrawn FROM {names[0]} WHERE {condition}{only.format('')}"
+        )
+
+
+def _with_history(generate: Any) -> Any:
+    """The method by which dlt writes the SQL of a merge, which keeps the replaced rows first, in the same transaction."""
+
+    @wraps(generate.__func__)
+    def generate_sql(merge: Any, table_chain: Sequence[Any], sql_client: Any) -> list[str]:
+        statements: list[str] = generate.__func__(merge, table_chain, sql_client)
+        table = table_chain[0]
+        if _HINT not in table:
+            return statements
+        keep, quote = table[_HINT], sql_client.escape_column_name
+        names = sql_client.get_qualified_table_names(table["name"])
+        history = sql_client.make_qualified_table_name(table["name"] + SUFFIX)
+        _, scope = merge.get_merge_conditions(table, sql_client)
+        keys = [quote(name) for name, column in table["columns"].items() if column.get("primary_key")]
+        absent = merge.gen_absent_rows_cond(
+            merge.gen_column_qualifier(table["name"], sql_client), names[1], keys, [scope] if scope else []
+        )
+        into = ", ".join(map(quote, [*keep["columns"], "superseded_at", "superseded_by", "is_withdrawn"]))
+        literal = sql_client.capabilities.escape_literal or (lambda value: str(value).upper())
+        kept = [f"INSERT INTO {history} ({into}) {select}" for select in _selects(table, names, absent, quote, literal)]
+        if "prune" in keep:
+            kept.append(f"DELETE FROM {history} WHERE superseded_at < CAST('{keep['prune']}' AS {keep['timestamp']})")
+        return [*(f"{statement};" for statement in kept), *statements]
+
+    return classmethod(generate_sql)
+
+
+def _with_delta_history(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The method by which dlt merges files into a Delta table, which keeps the replaced rows first."""
+
+    @wraps(run)
+    def run_job(job: Any) -> None:
+        if _HINT in job._load_table:
+            with suppress(DestinationUndefinedEntity):  # the table's first load
+                _store_delta_history(job, job._job_client.load_open_table("delta", job.load_table_name))
+        run(job)
+
+    return run_job
+
+
+def _store_delta_history(job: Any, stored: Any) -> None:
+    from dlt.common.libs.deltalake import deltalake_storage_options, evolve_delta_table_schema, write_delta_table
+
+    client, name, keep = job._job_client, job.load_table_name + SUFFIX, job._load_table[_HINT]
+    present = {field.name for field in stored.schema().fields}
+    table = job._load_table | {_HINT: keep | {"columns": [column for column in keep["columns"] if column in present]}}
+    keys = [column for column, details in table["columns"].items() if details.get("primary_key")]
+    scope = table["x-merge-destination-scope"].format(table="stored")
+    absent = SqlMergeFollowupJob.gen_absent_rows_cond("stored", "staged", [f'"{key}"' for key in keys], [scope])
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stored", stored.to_pyarrow_dataset())
+        connection.register("staged", job.arrow_dataset)
+        selects = _selects(table, ("stored", "staged"), absent, lambda column: f'"{column}"', str)
+        rows = connection.sql(" UNION ALL ".join(selects)).to_arrow_table()
+    try:
+        history = client.load_open_table("delta", name)
+    except DestinationUndefinedEntity:
+        options = deltalake_storage_options(client.config.credentials, client.config.deltalake_storage_options)
+        write_delta_table(client.get_open_table_location("delta", name), rows, "append", storage_options=options)
+        return
+    if rows.num_rows:
+        evolve_delta_table_schema(history, rows.schema)
+        same = " AND ".join(f"target.{column} = source.{column}" for column in (*keys, keep["time_column"]))
+        merge = history.merge(rows, same, source_alias="source", target_alias="target")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    if "prune" in keep:
+        expired = f"superseded_at < '{keep['prune']}'"
+        with duckdb.connect() as connection:
+            connection.register("history", history.to_pyarrow_dataset())
+            if connection.sql(f"FROM history WHERE {expired} LIMIT 1").fetchall():
+                history.delete(expired)
+
+
+SqlMergeFollowupJob.generate_sql = _with_history(SqlMergeFollowupJob.generate_sql)  # type: ignore[method-assign]
+JobClientBase.prepare_load_table = _with_package_state(JobClientBase.prepare_load_table)  # type: ignore[assignment, method-assign]
+DeltaLoadFilesystemJob.run = _with_delta_history(DeltaLoadFilesystemJob.run)  # type: ignore[method-assign]
