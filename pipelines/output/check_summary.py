@@ -18,9 +18,7 @@ from meterhouse.sources.billing import write_templates
 
 def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     """Prints the result, and ends the command with its exit status."""
-    for price in result.unverified_prices:
-        out.warn(str(price))
-    for warning in warnings(result.lateness):
+    for warning in (*map(str, result.unverified_prices), *warnings(result.lateness)):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")

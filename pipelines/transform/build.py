@@ -99,11 +99,15 @@ def build(
     skips_tests = tests is DataTestMode.NONE or recorded is not None
     if not skips_tests and as_of is None:
         forget_tests(destination)
-    work = destination.working_dir / ("transform" if as_of is None else "transform_as_of")
+    work = destination.working_dir / "transform" / ("as_of" if as_of else "")
     forget_parse_of_other_files(work / "target", PROJECT)
 
-    arguments = dbt_arguments(destination.type, work, skips_tests=skips_tests, as_of=as_of)
-    variables = {**destination.dbt_variables(), "METERHOUSE_SCHEMA": as_of.schema if as_of else REGULAR}
+    arguments = dbt_arguments(destination.type, work, skips_tests=skips_tests)
+    variables = {
+        **destination.dbt_variables(),
+        "METERHOUSE_SCHEMA": as_of.schema if as_of else REGULAR,
+        "METERHOUSE_AS_OF": as_of.moment.isoformat() if as_of else "",
+    }
 
     def on_dbt_event(event: object) -> None:
         info = getattr(event, "info", None)
@@ -135,7 +139,7 @@ def build(
     return built
 
 
-def dbt_arguments(target: str, work: Path, *, skips_tests: bool, as_of: AsOf | None = None) -> list[str]:
+def dbt_arguments(target: str, work: Path, *, skips_tests: bool) -> list[str]:
     """The command line of dbt. Its options win over those in the environment; `environment.GIVEN` lists them."""
     arguments = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--profile", "meterhouse"]
     arguments += ["--target", target, "--target-path", str(work / "target"), "--log-path", str(work / "logs")]
@@ -143,10 +147,7 @@ def dbt_arguments(target: str, work: Path, *, skips_tests: bool, as_of: AsOf | N
     arguments += ["--log-level-file", "none", "--no-write-json"]  # saves a fifth of a build; nothing reads the files here
     arguments += ["--exclude-resource-type", "unit_test"]  # they test our SQL, not the user's data
     arguments += ["test"] if skips_tests else []
-    variables: dict[str, Any] = {"registered_providers": list(PROVIDERS)}  # usage without models is listed
-    if as_of is not None:
-        variables["as_of"] = as_of.moment.isoformat()
-    return [*arguments, "--vars", json.dumps(variables)]
+    return [*arguments, "--vars", json.dumps({"registered_providers": list(PROVIDERS)})]  # usage without models is listed
 
 
 def forget_parse_of_other_files(target: Path, project: Path) -> None:

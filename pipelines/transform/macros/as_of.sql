@@ -1,9 +1,11 @@
 {#
     The variable `as_of` builds the project as it would have been built at an earlier moment: on the rows that were loaded
-    then, and with the events of closing that were logged then. A moment without a time zone is in UTC.
+    then, and with the events of closing that were logged then. A moment without a time zone is in UTC. `meterhouse` passes it
+    in the environment: for another variable, dbt would parse the whole project again.
 #}
 {% macro as_of() %}
-    {%- set moment = modules.datetime.datetime.fromisoformat(var('as_of') | string) if var('as_of', none) else none -%}
+    {%- set stated = var('as_of', none) or env_var('METERHOUSE_AS_OF', '') -%}
+    {%- set moment = modules.datetime.datetime.fromisoformat(stated | string) if stated else none -%}
     {{- return(moment.astimezone(modules.pytz.utc) if moment and moment.tzinfo else moment) -}}
 {% endmacro %}
 

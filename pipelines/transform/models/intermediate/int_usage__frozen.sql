@@ -15,7 +15,7 @@
 -- moment.
 
 {{ config(
-    materialized='table' if var('as_of', none) else 'incremental',
+    materialized='table' if as_of() else 'incremental',
     incremental_strategy='append',
     full_refresh=false,
     on_schema_change='append_new_columns'

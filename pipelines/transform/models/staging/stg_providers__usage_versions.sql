@@ -45,7 +45,11 @@ unioned as (
         superseded_by
     from {{ table.provider }}
     where is_complete
-    {{ 'union all' if not loop.last }}
+    {%- if not loop.last %}
+
+    union all
+
+    {% endif -%}
     {%- else -%}
     select
         {%- for column in ['provider', 'account', 'resource', 'meter', 'series', 'timespan', 'superseded_by'] %}
