@@ -6,7 +6,7 @@ load. `tests/sources/_core/test_dlt_merge.py` fails when dlt changes what this r
 """
 # ruff: noqa: SLF001, S608 - as in dlt_compat, private names of dlt are the purpose of this module, and so is SQL
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Any, cast
@@ -45,13 +45,19 @@ def keep_history(table: str, keep: dict[str, Any]) -> None:
 
     Args:
         table: the table, which has a history table (`SUFFIX`).
-        keep: `run`, the id of the run; `time_column`, which has the time at which a row took its values; `withdrawn_at`, SQL
-            conditions of the scope, each with an ISO time; optionally `condition`, a boolean column that a row must have
-            true; optionally `prune`, an ISO time before which superseded rows are deleted.
+        keep: `run`, the id of the run; `time_column`, which has the time at which a row took its values; `scope`, a SQL
+            condition for the rows `d` that are deleted if they are not staged; `is_within_scope`, whether it also holds for
+            all rows with the key of a staged row; `withdrawn_at`, SQL conditions for parts of the scope, each with an ISO
+            time; optionally `condition`, a boolean column that a row must have true; optionally `prune`, an ISO time before
+            which superseded rows are deleted.
     """
     histories: dict[str, dict[str, Any]] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(HISTORIES, {})
-    earlier = histories.get(table, {"withdrawn_at": []})
-    histories[table] = keep | {"withdrawn_at": [*earlier["withdrawn_at"], *keep["withdrawn_at"]]}
+    if earlier := histories.get(table):  # a second resource of the same table
+        keep = keep | {
+            "scope": f"({earlier['scope']} OR {keep['scope']})",
+            "withdrawn_at": [*earlier["withdrawn_at"], *keep["withdrawn_at"]],
+        }
+    histories[table] = keep
 
 
 def declared_columns(table: str) -> frozenset[str]:
@@ -92,30 +98,29 @@ def _timestamp_type(client: Any, history: Any) -> str:
     return kind
 
 
-def _selects(table: Any, names: tuple[str, str], condition: str, quote: Any, literal: Any) -> Iterator[str]:
-    """The queries of the rows that a merge replaces, and of those that it deletes.
+def _replaced_rows(table: Any, names: tuple[str, str], quote: Callable[[str], str], literal: Callable[[Any], str]) -> str:
+    """The query of the rows that a merge replaces or deletes, as the history has them.
 
-    `names` are those of the table and of the staged rows; `condition` selects the deleted rows.
+    `names` are those of the table and of the staged rows. One query for both kinds takes half the time of two.
     """
     keep = table[_HINT]
-    columns = [quote(name) for name in keep["columns"]]
     keys = [quote(name) for name, column in table["columns"].items() if column.get("primary_key")]
-    version, time, run = quote("row_version"), quote(keep["time_column"]), f"'{keep['run']}'"
-    true, false = map(literal, (True, False))
-    only = f" AND {{}}{quote(keep['condition'])} = {true}" if "condition" in keep else ""
-    yield (
-        f"SELECT {', '.join(f'd.{column}' for column in columns)}, s.{time} AS superseded_at, {run} AS superseded_by,"
-        f" {false} AS is_withdrawn FROM {names[0]} d INNER JOIN {names[1]} s"
-        f" ON {' AND '.join(f'd.{key} = s.{key}' for key in keys)} WHERE s.{version} <> d.{version}{only.format('d.')}"
+    version, time = quote("row_version"), quote(keep["time_column"])
+    arms = [(scope, f"CAST('{moment}' AS {keep['timestamp']})") for scope, moment in keep["withdrawn_at"]]
+    cases = "".join(f" WHEN {scope} THEN {moment}" for scope, moment in arms[:-1])
+    withdrawn = f"CASE{cases} ELSE {arms[-1][1]} END" if cases else arms[-1][1]
+    conditions = [f"d.{quote(keep['condition'])} = {literal(True)}"] if "condition" in keep else []  # noqa: FBT003
+    if keep["is_within_scope"]:
+        conditions += [keep["scope"], f"(s.{keys[0]} IS NULL OR s.{version} <> d.{version})"]
+    else:
+        conditions.append(f"(s.{version} <> d.{version} OR s.{keys[0]} IS NULL AND {keep['scope']})")
+    return (
+        f"SELECT {', '.join(f'd.{quote(column)}' for column in keep['columns'])},"
+        f" COALESCE(s.{time}, {withdrawn}) AS superseded_at, '{keep['run']}' AS superseded_by,"
+        f" CASE WHEN s.{keys[0]} IS NULL THEN {literal(True)} ELSE {literal(False)} END AS is_withdrawn"  # noqa: FBT003
+        f" FROM {names[0]} d LEFT JOIN {names[1]} s ON {' AND '.join(f'd.{key} = s.{key}' for key in keys)}"
+        f" WHERE {' AND '.join(conditions)}"
     )
-    arms = [(scope.format(table=names[0]), f"CAST('{time}' AS {keep['timestamp']})") for scope, time in keep["withdrawn_at"]]
-    if arms:
-        cases = "".join(f" WHEN {scope} THEN {time}" for scope, time in arms[:-1])
-        withdrawn = f"CASE{cases} ELSE {arms[-1][1]} END" if cases else arms[-1][1]
-        yield (
-            f"SELECT {', '.join(columns)}, {withdrawn} AS superseded_at, {run} AS superseded_by,"
-            f" {true} AS is_withdrawn FROM {names[0]} WHERE {condition}{only.format('')}"
-        )
 
 
 def _with_history(generate: Any) -> Any:
@@ -128,19 +133,14 @@ def _with_history(generate: Any) -> Any:
         if _HINT not in table:
             return statements
         keep, quote = table[_HINT], sql_client.escape_column_name
-        names = sql_client.get_qualified_table_names(table["name"])
         history = sql_client.make_qualified_table_name(table["name"] + SUFFIX)
-        _, scope = merge.get_merge_conditions(table, sql_client)
-        keys = [quote(name) for name, column in table["columns"].items() if column.get("primary_key")]
-        absent = merge.gen_absent_rows_cond(
-            merge.gen_column_qualifier(table["name"], sql_client), names[1], keys, [scope] if scope else []
-        )
         into = ", ".join(map(quote, [*keep["columns"], "superseded_at", "superseded_by", "is_withdrawn"]))
         literal = sql_client.capabilities.escape_literal or (lambda value: str(value).upper())
-        kept = [f"INSERT INTO {history} ({into}) {select}" for select in _selects(table, names, absent, quote, literal)]
+        replaced = _replaced_rows(table, sql_client.get_qualified_table_names(table["name"]), quote, literal)
+        kept = [f"INSERT INTO {history} ({into}) {replaced};"]
         if "prune" in keep:
-            kept.append(f"DELETE FROM {history} WHERE superseded_at < CAST('{keep['prune']}' AS {keep['timestamp']})")
-        return [*(f"{statement};" for statement in kept), *statements]
+            kept.append(f"DELETE FROM {history} WHERE superseded_at < CAST('{keep['prune']}' AS {keep['timestamp']});")
+        return kept + statements
 
     return classmethod(generate_sql)
 
@@ -165,14 +165,12 @@ def _store_delta_history(job: Any, stored: Any) -> None:
     present = {field.name for field in stored.schema().fields}
     table = job._load_table | {_HINT: keep | {"columns": [column for column in keep["columns"] if column in present]}}
     keys = [column for column, details in table["columns"].items() if details.get("primary_key")]
-    scope = table["x-merge-destination-scope"].format(table="stored")
-    absent = SqlMergeFollowupJob.gen_absent_rows_cond("stored", "staged", [f'"{key}"' for key in keys], [scope])
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("stored", stored.to_pyarrow_dataset())
         connection.register("staged", job.arrow_dataset)
-        selects = _selects(table, ("stored", "staged"), absent, lambda column: f'"{column}"', str)
-        rows = connection.sql(" UNION ALL ".join(selects)).to_arrow_table()
+        replaced = _replaced_rows(table, ("stored", "staged"), lambda column: f'"{column}"', str)
+        rows = connection.sql(replaced).to_arrow_table()
     try:
         history = client.load_open_table("delta", name)
     except DestinationUndefinedEntity:

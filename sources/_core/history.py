@@ -5,11 +5,11 @@ Three ways were considered on dlt 1.31:
     scd2                      keeps all versions in the raw table itself, so every query of it needs a condition; it retires
                               by hash of the whole row, compares without `row_version`, and Delta tables do not have it
     rows in a job of its own  the source cannot see the rows that it replaces, and dlt commits each table's job by itself
-    before-image statement    two INSERT INTO … SELECT in front of the merge, in the transaction of the merge
+    before-image statement    an INSERT INTO … SELECT in front of the merge, in the transaction of the merge
 
 So it is the last one. A moment sees the row in the table or in its history, never in both, and never in neither. The
-statements join the table with dlt's staging table, as the merge itself does; see `tests/benchmarks/README.md` for what they
-cost. `dlt_compat` puts them into the merge job of every SQL destination. Where that job has no transaction, as on
+statement joins the table with dlt's staging table, as the merge itself does; see `tests/benchmarks/README.md` for what it
+costs. `dlt_merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on
 ClickHouse, a load that is killed between two statements can leave a row in both. Delta tables have no transaction over two
 tables: the rows are merged into the history before the table changes, by key and `fetched_at`, so that loading a killed
 package again, or the windows of a killed run, stores no row twice.
@@ -87,8 +87,11 @@ def history_items(table: str, columns: pa.Schema) -> Iterator[Any]:
 def store_history(
     table: str,
     run: str,
+    scope: str,
     withdrawn_at: Sequence[tuple[str, str]],
     settings: HistorySettings,
+    *,
+    is_within_scope: bool,
     time_column: str = "fetched_at",
 ) -> None:
     """Tells the load of this package to keep the rows of `table` that it replaces.
@@ -96,11 +99,19 @@ def store_history(
     Args:
         table: the table that is merged.
         run: the run that replaces the rows.
-        withdrawn_at: SQL conditions, each with the ISO time at which the rows that it selects were found missing.
+        scope: a SQL condition for the rows `d` of the table that are deleted if the load does not have them.
+        withdrawn_at: SQL conditions for parts of `scope`, each with the ISO time at which its rows were found missing.
         settings: which rows are kept.
+        is_within_scope: whether all rows that the load replaces are in `scope`, so that the query reads no other rows.
         time_column: the column with the time at which a row took its values.
     """
-    keep: dict[str, Any] = {"run": run, "withdrawn_at": withdrawn_at, "time_column": time_column}
+    keep: dict[str, Any] = {
+        "run": run,
+        "scope": scope,
+        "is_within_scope": is_within_scope,
+        "withdrawn_at": withdrawn_at,
+        "time_column": time_column,
+    }
     if settings.only_complete:
         keep["condition"] = "is_complete"
     if settings.retention is not None:

@@ -29,6 +29,7 @@ from pendulum import DateTime
 from meterhouse.sources._core.dlt_compat import active_destination, merge_strategies_of
 from meterhouse.sources._core.dlt_merge import stored_with_package
 from meterhouse.sources._core.errors import ConfigurationError
+from meterhouse.sources._core.history import HistorySettings, store_history
 from meterhouse.sources._core.partition import UNSAFE, Partition
 from meterhouse.sources._core.schema import TIMESTAMP, Table, arrow_schema, computed, instant, row_versions
 from meterhouse.sources._core.windows import Unit, Window, after, from_date
@@ -88,7 +89,10 @@ def write_disposition(table: Table, replaced: Sequence[ReplacedWindow], strategy
     if destination is None:
         scope = scope_sql(table, replaced)
     else:
-        scope = stored_with_package(table.name, scope_sql(table, replaced, _qualifier(destination)))
+        # Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of
+        # a DELETE, in which some engines reject column names with a table's name.
+        qualifier = "{table}." if destination.destination_type.endswith(".filesystem") else ""
+        scope = stored_with_package(table.name, scope_sql(table, replaced, qualifier))
     return merge_disposition(strategy, scope)
 
 
@@ -100,20 +104,17 @@ def merge_disposition(strategy: str, scope: str) -> Any:
     return disposition
 
 
-def _qualifier(destination: Any) -> str:
-    """What precedes a column name in a scope.
-
-    Delta's MERGE sees the columns of two tables, so each column needs its table's name. Elsewhere the scope is part of a
-    DELETE, in which some engines reject column names with a table's name.
-    """
-    return "{table}." if destination.destination_type.endswith(".filesystem") else ""
-
-
-def withdrawn_at(table: Table, replaced: Sequence[ReplacedWindow]) -> list[tuple[str, str]]:
-    """For each window of `replaced`, a SQL condition for its rows, and the ISO time at which it was fetched."""
-    destination = active_destination()
-    qualifier = _qualifier(destination) if destination else ""
-    return [(scope_sql(table, [done], qualifier), done.fetched_at.to_iso8601_string()) for done in replaced]
+def keep_replaced(table: Table, replaced: Sequence[ReplacedWindow], run: str, settings: HistorySettings) -> None:
+    """Tells the load to keep the rows that the windows `replaced` replace or no longer have."""
+    fixed = {name for done in replaced for name in done.partition.fixed_columns}
+    store_history(
+        table.name,
+        run,
+        scope_sql(table, replaced, "d."),
+        [(scope_sql(table, [done], "d."), done.fetched_at.to_iso8601_string()) for done in replaced],
+        settings,
+        is_within_scope={table.time, *fixed} <= {ACCOUNT.name, *table.key},
+    )
 
 
 def scope_sql(table: Table, replaced: Sequence[ReplacedWindow], qualifier: str = "") -> str:

@@ -27,17 +27,17 @@ from meterhouse.sources._core.events import (
     fail_fast,
 )
 from meterhouse.sources._core.fetched_windows import FETCHED_WINDOWS, window_rows
-from meterhouse.sources._core.history import HistorySettings, history_items, store_history
+from meterhouse.sources._core.history import HistorySettings, history_items
 from meterhouse.sources._core.identities import Claimed, Identities
 from meterhouse.sources._core.incremental import Cursor
 from meterhouse.sources._core.merge import (
     ACCOUNT,
     ReplacedWindow,
     bucket_starts,
+    keep_replaced,
     merge_strategy,
     raw_schema,
     stamped,
-    withdrawn_at,
     write_disposition,
 )
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
@@ -91,7 +91,7 @@ def windowed_resource(
         if read.replaced:
             yield from history_items(table.name, pa.unify_schemas([raw_schema(table), *read.schemas]))
             if read.run_id:
-                store_history(table.name, read.run_id, withdrawn_at(table, read.replaced), history)
+                keep_replaced(table, read.replaced, read.run_id, history)
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
         if read.requested:
             yield from into_table(window_rows(table, read.replaced, read.unanswered()), FETCHED_WINDOWS)

@@ -63,7 +63,8 @@ def billing_resource(name: str, rows: Sequence[Mapping[str, Any]]) -> DltResourc
                 disposition = merge_disposition(merge_strategy(name), ALL_ROWS)
         if disposition != "replace" and run_id:
             yield from history_items(name, stamped.schema)
-            store_history(name, run_id, [(ALL_ROWS, loaded_at.to_iso8601_string())], KEEP_ALL, "loaded_at")
+            times = [(ALL_ROWS, loaded_at.to_iso8601_string())]
+            store_history(name, run_id, ALL_ROWS, times, KEEP_ALL, is_within_scope=True, time_column="loaded_at")
         yield with_write_disposition(stamped, disposition)
         state[CONTENT] = digest
 
