@@ -1,6 +1,6 @@
 """What was restated in the last week, and how late restatements come: status, alerts and check, on marts filled by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +11,6 @@ from rich.console import Console
 
 from meterhouse.pipelines.output.status import print_status, read_status
 from meterhouse.pipelines.run.alerts import Alerts
-from meterhouse.pipelines.run.events import AlertsSent
 from meterhouse.pipelines.run.restatements import lateness, warnings
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
@@ -57,10 +56,13 @@ def test_an_account_is_alerted_once_a_day_if_its_cost_changes(
 ) -> None:
     """A change of 0, usage without a price, and what was restated more than a week ago send none."""
     sent: list[str] = []
-    monkeypatch.setattr(Alerts, "post", lambda _, lines, __: sent.extend(lines) or True)
-    state = RunState(lambda event: subjects.extend(event.subjects) if isinstance(event, AlertsSent) else None)
-    subjects: list[str] = []
-    state.started_at = NOW.replace(tzinfo=UTC)
+
+    def post(_: Alerts, lines: Sequence[str], __: RunState) -> bool:
+        sent.extend(lines)
+        return True
+
+    monkeypatch.setattr(Alerts, "post", post)
+    state = RunState(started_at=NOW.replace(tzinfo=UTC))
     rows = Alerts("https://alerts.example", ("restated",)).send(destination, state, (), models=True)
     assert sent == [
         f"RESTATED mathpix default on {date(2026, 5, 20)}: 2 buckets, -3.00 USD",
