@@ -109,7 +109,8 @@ def add(scenarios_: list[Scenario], lake: Path) -> None:
             declared = pa.schema(DeltaTable(folder).schema().to_arrow())
             for field in declared:
                 if field.name not in rows.column_names:
-                    rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+                    value = pa.scalar(None if field.nullable else "v", field.type)  # dlt declares row_version without nulls
+                    rows = rows.append_column(field.name, pa.repeat(value, rows.num_rows))
             write_deltalake(folder, rows.select(declared.names).cast(declared), mode="append")
 
 
