@@ -54,7 +54,7 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tables of two runs, with the user's prices, credits, fees and invoices."""
+    """The tables of two runs, with the user's billing files. The second run finds usage restated and withdrawn."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     for template in (TOP / "sources/billing/templates").glob("*.csv"):
@@ -62,8 +62,11 @@ def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: py
         file = cli.folder / template.name
         file.write_text("".join(row for row in rows if not row.startswith(("reducto,production", "reducto,staging"))))
         monkeypatch.setenv(f"SOURCES__BILLING__{template.stem.upper()}", str(file))
-    with time_machine.travel(NOW, tick=False):
+    with time_machine.travel(NOW, tick=False) as clock:
         cli("run", "--no-models", "--destination", "filesystem")
+        sandbox.mathpix.usage.restate(f"{NOW - timedelta(days=2):%Y-%m-%d}", factor=3)
+        sandbox.mathpix.usage.withdraw(f"{NOW - timedelta(days=3):%Y-%m-%d}")
+        clock.shift(timedelta(minutes=1))
         cli("run", "--no-models", "--destination", "filesystem")
     return folder
 

@@ -69,7 +69,8 @@ numbered as (
     select
         *,
         row_number() over (
-            order by restated_at, provider, account, meter, bucket_start, bucket_end, restated_by
+            partition by provider, billing_account
+            order by restated_at, account, meter, bucket_start, bucket_end, restated_by
         ) as restatement
     from metered
 
@@ -78,6 +79,8 @@ numbered as (
 closed as (
 
     select distinct
+        numbered.provider,
+        numbered.billing_account,
         numbered.restatement,
         true as is_closed
     from numbered
@@ -135,6 +138,8 @@ wound_back as (
 matched as (
 
     select
+        wound_back.provider,
+        wound_back.billing_account,
         wound_back.restatement,
         case
             when wound_back.has_grant then greatest(wound_back.pool_after, 0) else wound_back.pool_after
@@ -149,7 +154,7 @@ matched as (
         tiers.unit_price,
         tiers.currency,
         rank() over (
-            partition by wound_back.restatement
+            partition by wound_back.provider, wound_back.billing_account, wound_back.restatement
             order by case when not tiers.is_contract then 3 when tiers.billing_account = '' then 2 else 1 end
         ) as preference
     from wound_back
@@ -166,6 +171,8 @@ matched as (
 sliced as (
 
     select
+        provider,
+        billing_account,
         restatement,
         unit_price,
         currency,
@@ -190,11 +197,13 @@ sliced as (
 rated as (
 
     select
+        provider,
+        billing_account,
         restatement,
         min(currency) as currency,
         sum(cast((quantity_after - quantity_before) as numeric(28, 9)) * unit_price) as cost_change
     from sliced
-    group by restatement
+    group by provider, billing_account, restatement
 
 ),
 
@@ -223,9 +232,13 @@ final as (
         rated.currency is not null and wound_back.is_estimate as is_estimate
     from wound_back
     left join closed
-        on wound_back.restatement = closed.restatement
+        on wound_back.provider = closed.provider
+        and wound_back.billing_account = closed.billing_account
+        and wound_back.restatement = closed.restatement
     left join rated
-        on wound_back.restatement = rated.restatement
+        on wound_back.provider = rated.provider
+        and wound_back.billing_account = rated.billing_account
+        and wound_back.restatement = rated.restatement
 
 )
 
