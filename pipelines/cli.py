@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meterhouse.pipelines import cli_data
-from meterhouse.pipelines.cli_data import AsJson, DestinationName
+from meterhouse.pipelines.cli_data import AsJson, DestinationName, Schema
 from meterhouse.pipelines.output.extras import optional
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
@@ -152,13 +152,13 @@ def demo(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(destination: DestinationName = None, as_json: AsJson = False) -> None:
+def status(destination: DestinationName = None, schema: Schema = "usage", as_json: AsJson = False) -> None:
     """Show cost to date, forecast, freshness and warnings on one screen."""
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.output.status import print_status, read_status
 
     with command_output("status", as_json=as_json) as out:
-        current = read_status(out.destination_to_read(destination))
+        current = read_status(out.destination_to_read(destination, schema))
         if as_json:
             out.print_object(current)
         else:
@@ -171,12 +171,13 @@ def report(
         Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write; an existing one is replaced.")
     ] = Path("report.html"),
     destination: DestinationName = None,
+    schema: Schema = "usage",
 ) -> None:
     """Write usage and cost into one HTML file, which opens from disk without a network."""
     from meterhouse.pipelines.output.console import command_output
 
     with command_output("report") as out:
-        size = _report().write_report(out.destination_to_read(destination), file)
+        size = _report().write_report(out.destination_to_read(destination, schema), file)
         out.print(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
 
 
@@ -202,6 +203,7 @@ def publish(
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help='One query, such as "from usage.cost_monthly".')],
     destination: DestinationName = None,
+    schema: Schema = "usage",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of JSON objects, with decimal numbers as text.")
@@ -216,7 +218,7 @@ def query(
     with command_output("query", as_json=as_json) as out:
         if as_csv and as_json:
             raise ConfigurationError("--csv and --json exclude each other", hint="Use one of them.")
-        names, rows = run_query(out.destination_to_read(destination), sql)
+        names, rows = run_query(out.destination_to_read(destination, schema), sql)
         if as_json:
             typer.echo(tables.query_json(names, rows))
         elif as_csv:
@@ -242,6 +244,13 @@ def models(
     destination: DestinationName = None,
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the dbt project, and exit.")] = False,
     tests: TestsOption = DataTestMode.ALL,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="MOMENT", help="Build as at an earlier moment, such as 2026-03-03T08:00 (UTC)."),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option("--schema", metavar="NAME", help="The schema for --as-of. Default: usage_as_of.")
+    ] = None,
     wait: Wait = None,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
@@ -253,12 +262,18 @@ def models(
 
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
-    from meterhouse.pipelines.run.orchestrate import run_all
+    from meterhouse.pipelines.run.orchestrate import build_as_of, run_all
     from meterhouse.pipelines.run.state import RunState
+    from meterhouse.pipelines.transform.as_of import parse_as_of
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     with command_output("models", as_json=as_json, log_format=log_format) as out:
         state, alerts = RunState(out.observe, out.run_id), Alerts.from_config()
+        if moment := parse_as_of(as_of, schema):
+            target = resolve_destination(destination)
+            with out.progress(state):
+                result = build_as_of(target, state, moment, tests=tests, wait=_duration(wait, "--wait"))
+            out.finish(result)
         with out.alert_if_stopped(alerts, state):
             target = resolve_destination(destination)
             with out.progress(state):

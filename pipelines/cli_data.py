@@ -10,6 +10,9 @@ from meterhouse.pipelines.export.focus import Dataset, Format, Version
 DestinationName = Annotated[
     str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
 ]
+Schema = Annotated[
+    str, typer.Option("--schema", metavar="NAME", help="The schema of the marts: usage, or that of a build with --as-of.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 
 
@@ -100,13 +103,14 @@ def focus(
         bool, typer.Option("--all-columns", help="Add the columns for which the vendors have no values, as nulls.")
     ] = False,
     destination: DestinationName = None,
+    schema: Schema = "usage",
 ) -> None:
     """Write a dataset of FOCUS, the FinOps Open Cost and Usage Specification, as Parquet or CSV."""
     from meterhouse.pipelines.export.files import export_focus
     from meterhouse.pipelines.output.console import command_output
 
     with command_output("export") as out:
-        target = out.destination_to_read(destination)
+        target = out.destination_to_read(destination, schema)
         rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 

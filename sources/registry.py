@@ -17,6 +17,8 @@ class Provider:
     name: str
     title: str
     """The vendor's own spelling."""
+    rereads_usage: bool = False
+    """Every run reads all usage that the API returns, whatever the `lookback`."""
 
     @property
     def source_name(self) -> str:
@@ -36,7 +38,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         for provider in (
             Provider("mathpix", "Mathpix"),
             Provider("reducto", "Reducto"),
-            Provider("onepin", "Onepin"),
+            Provider("onepin", "Onepin", rereads_usage=True),
             Provider("scopix", "Scopix"),
         )
     }

@@ -24,6 +24,7 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
 
 MODELS = (
+    "test_as_of.",
     "test_cli.",
     "test_export.",
     "test_focus.",

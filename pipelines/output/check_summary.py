@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,14 +12,15 @@ from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.run.check import CheckResult
 from meterhouse.pipelines.run.closing import ClosedPeriod, closed_lines
 from meterhouse.pipelines.run.open import BILLING
+from meterhouse.pipelines.run.restatements import Lateness, warnings
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.billing import write_templates
 
 
 def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     """Prints the result, and ends the command with its exit status."""
-    for price in result.unverified_prices:
-        out.warn(str(price))
+    for warning in (*map(str, result.unverified_prices), *warnings(result.lateness)):
+        out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")
     for account in result.accounts:
@@ -37,12 +39,13 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
 
 
 def _database_lines(result: CheckResult) -> Iterator[str]:
-    """What the database has, as text: closed periods, invoices that wait, the size of the history, and stale tables."""
+    """The lines on what is loaded: closed periods, waiting invoices, the history and its restatements, and stale tables."""
     yield from (f"closed  {line}" for line in closed_lines(result.closed))
     yield from (f"waiting  {invoice}" for invoice in result.waiting)
     if result.history:
         kept, since = sum(table.rows for table in result.history), min(table.since for table in result.history)
         yield f"history  {kept:,} replaced or withdrawn rows of {len(result.history)} tables since {since:%Y-%m-%d}"
+    yield from (f"restated  {late}" for late in result.lateness)
     yield from (f"STALE  {stale}" for stale in result.stale or ())
 
 
@@ -79,6 +82,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "closed": [closed_as_dict(period) for period in result.closed],
         "waiting": [asdict(invoice) for invoice in result.waiting],
         "history": [asdict(table) for table in result.history],
+        "restated": [lateness_as_dict(late) for late in result.lateness],
         "billing": {
             "configured": result.billing,
             "faults": [
@@ -98,6 +102,11 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
 def closed_as_dict(period: ClosedPeriod) -> dict[str, Any]:
     """A closed period, for machines."""
     return asdict(period) | {"meter": period.meter or None}
+
+
+def lateness_as_dict(late: Lateness) -> dict[str, Any]:
+    """How late a provider restates, for machines; the lookback in days."""
+    return asdict(late) | {"lookback": late.lookback / timedelta(days=1) if late.lookback is not None else None}
 
 
 def write_billing_templates(folder: Path, out: CommandOutput) -> None:

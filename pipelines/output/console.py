@@ -31,6 +31,7 @@ from meterhouse.pipelines.run.state import RunState, new_run_id
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
+from meterhouse.pipelines.warehouse.schemas import REGULAR, checked_schema
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
 from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError, SourceError
@@ -73,9 +74,14 @@ class CommandOutput:
         log_event(Warned(warning))
         self.print_error(f"WARNING  {warning}")
 
-    def destination_to_read(self, name: str | None) -> Destination:
-        """The destination of a command that changes nothing; a wait for others that have its file open is announced."""
+    def destination_to_read(self, name: str | None, schema: str = REGULAR) -> Destination:
+        """The destination of a command that changes nothing; a wait for others that have its file open is announced.
+
+        `schema` has the marts: those of the regular build, or those as of an earlier moment.
+        """
+        schema = checked_schema(schema)
         target = resolve_destination(name, read_only=True)
+        target.schema = schema
         target.on_wait = lambda: self.print_error(f"waiting for another process that uses {target.location}")
         return target
 

@@ -20,6 +20,7 @@ DAYS = 28
 """Days of a sparkline."""
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
+RECENT = timedelta(days=7)
 
 Status = dict[str, Any]
 
@@ -44,6 +45,7 @@ def status_from(query: Query) -> Status:
         "as_of": as_of,
         "month": month,
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
+        "restated": _restated(query, as_of),
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -61,6 +63,16 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
         if row["cost_to_date"] is None and not row["forecast"]:  # usage without a price has no forecast either
             row |= dict.fromkeys(("forecast", "forecast_low", "forecast_high"))
     return costs
+
+
+def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
+    """What was restated in the last week, by currency: cost change, and buckets, of them in closed periods."""
+    by_currency: dict[str | None, dict[str, Any]] = {}
+    for row in query(queries()["recent_restatements"], as_of.date() - RECENT) if as_of else ():
+        names = ("cost_change", "buckets", "closed_buckets")
+        sums = by_currency.setdefault(row["currency"], {"currency": row["currency"], **dict.fromkeys(names, 0)})
+        sums |= {name: sums[name] + (row[name] or 0) for name in names}
+    return list(by_currency.values())
 
 
 def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
@@ -133,6 +145,8 @@ def print_status(status: Status, console: Console) -> None:
     total = sum(status["freshness"].values())
     others = ", ".join(f"{count} {state}" for state, count in status["freshness"].items() if state != "fresh")
     print_line(f"fresh     {status['freshness'].get('fresh', 0)} of {total} tables" + (f"; {others}" if others else ""))
+    if status["restated"]:
+        print_line("restated  " + "; ".join(map(_change, status["restated"])) + ", in the last 7 days")
     for warning in status["warnings"][:MAX_WARNINGS]:
         print_line(f"WARNING   {warning}", "yellow")
     if len(status["warnings"]) > MAX_WARNINGS:
@@ -146,6 +160,13 @@ def sparkline(values: Sequence[Decimal] | None) -> str:
     top = max(values)
     heights = [0 if top <= 0 else int(max(value, Decimal(0)) / top * (len(BARS) - 1)) for value in values]
     return "  " + "".join(BARS[height] for height in heights)
+
+
+def _change(row: Row) -> str:
+    currency = row["currency"]
+    amount = f"{rounded_to_currency(row['cost_change'], currency):+,} {currency}" if currency else "unpriced"
+    closed = f", {row['closed_buckets']:,} of closed periods" if row["closed_buckets"] else ""
+    return f"{amount} ({row['buckets']:,} bucket{'' if row['buckets'] == 1 else 's'}{closed})"
 
 
 def _columns(cost: str, forecast: str, currency: str) -> str:

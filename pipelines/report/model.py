@@ -220,6 +220,18 @@ class UsageGap(msgspec.Struct, array_like=True):
     days: int
 
 
+class Restated(msgspec.Struct, array_like=True):
+    """Sums of `usage_restated` by the day of the restatement, in the last week; without a price, there is no currency."""
+
+    provider: str
+    account: str
+    date: date
+    buckets: int
+    closed_buckets: int
+    cost_change: Decimal | None
+    currency: str | None
+
+
 class ReportData(msgspec.Struct):
     """Everything on the page. `as_of` is the latest fetch, in UTC."""
 
@@ -246,6 +258,7 @@ class ReportData(msgspec.Struct):
     freshness: list[TableFreshness]
     gaps: list[UsageGap]
     omitted_gaps: int
+    restated: list[Restated]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
 
@@ -260,5 +273,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "invoice_lines": InvoiceLine,
     "freshness": TableFreshness,
     "gaps": UsageGap,
+    "restated": Restated,
 }
 """The tables whose rows are written without names."""

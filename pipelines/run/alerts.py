@@ -1,7 +1,8 @@
 """Posts the alerts of a run to a webhook of Slack, or of any service that accepts `{"text": …}`.
 
-Alerts are failures, new anomalies of usage, and months whose forecast exceeds a budget. The table `meterhouse.alerts`
-records what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
+Alerts are failures, new anomalies of usage, restatements that change a cost, and months whose forecast exceeds a budget.
+The table `meterhouse.alerts` records what was sent: each alert is sent once, and a lasting failure once a day. A run sends
+at most one message.
 """
 
 import json
@@ -35,7 +36,7 @@ from meterhouse.sources._core.schema import TIMESTAMP
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
 SETTINGS = ("webhook", "on", "budgets")
-KINDS = ("failures", "anomalies", "budgets")
+KINDS = ("failures", "anomalies", "restated", "budgets")
 ALERTS = pa.schema(
     [
         pa.field("told_at", TIMESTAMP, nullable=False),
@@ -48,7 +49,7 @@ ALERTS = pa.schema(
 MEMORY = timedelta(days=45)
 """How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
 RECENT = timedelta(days=7)
-"""An older anomaly sends no alert: the run has only just loaded or restated that history."""
+"""An older anomaly or restatement sends no alert: the run has only just loaded or restated that history."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""
@@ -97,6 +98,8 @@ class Alerts:
         try:
             if models and "anomalies" in self.kinds:
                 alerts += _anomalies(destination, state.started_at)
+            if models and "restated" in self.kinds:
+                alerts += _restated(destination, state.started_at)
             if models and "budgets" in self.kinds and self.budgets:
                 alerts += _exceeded_budgets(destination, state.started_at, self.budgets)
             sent = history.alerted_subjects(destination, state.started_at - MEMORY)
@@ -173,6 +176,20 @@ def _anomalies(destination: Destination, now: datetime) -> Iterator[Alert]:
             f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} the 28 days before"
         )
         yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
+
+
+def _restated(destination: Destination, now: datetime) -> Iterator[Alert]:
+    """One alert for the first restatements of an account on a day that change its cost."""
+    for row in _marts(destination, "recent_restatements", now.date() - RECENT):
+        if change := row["cost_change"]:
+            amount = rounded_to_currency(change, row["currency"])
+            text = (
+                f"RESTATED {row['provider']} {row['account']} on {row['date']}: {row['buckets']} buckets,"
+                f" {amount:+,} {row['currency']}"
+            )
+            yield Alert(
+                "restated", _subject("restated", row["provider"], row["account"], row["currency"], row["date"]), text
+            )
 
 
 def _exceeded_budgets(destination: Destination, now: datetime, budgets: Sequence[Budget]) -> Iterator[Alert]:

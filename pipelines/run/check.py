@@ -12,6 +12,7 @@ from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked,
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.history import KeptRows, kept_rows
 from meterhouse.pipelines.run.open import open_sources
+from meterhouse.pipelines.run.restatements import Lateness, lateness
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -37,6 +38,7 @@ class CheckResult:
     closed: Sequence[ClosedPeriod]
     waiting: Sequence[WaitingInvoice]
     history: Sequence[KeptRows]
+    lateness: Sequence[Lateness]
 
     @property
     def exit_status(self) -> int:
@@ -81,6 +83,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         closed,
         waiting_invoices(destination, closed),
         kept_rows(destination),
+        lateness(destination),
     )
 
 

@@ -22,9 +22,10 @@ from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
+from meterhouse.pipelines.transform.as_of import AsOf
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import describe_error
+from meterhouse.pipelines.warehouse.errors import NotBuilt, describe_error
 from meterhouse.pipelines.warehouse.query import queries
 
 
@@ -80,6 +81,26 @@ def run_all(
                 state.observe(Warned(warning))
         _record(result, rows, began_at, alerts)
         return result
+
+
+def build_as_of(
+    destination: Destination, state: RunState, as_of: AsOf, *, tests: DataTestMode, wait: timedelta | None = None
+) -> RunResult:
+    """Builds the models as they would have been built at a moment, in schemas of their own, and reads the cost from them.
+
+    It loads nothing, sends no alert, and leaves no record in `meterhouse.runs`.
+
+    Raises:
+        LoadError: a run is still at work, or the destination does not exist or is not available.
+    """
+    require_models(destination)
+    if not destination.exists():
+        raise NotBuilt(f"there is no database {destination.location}")
+    with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
+        built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
+        state.observe(ModelsBuilt(built))
+        destination.schema = as_of.schema
+        return _with_costs(RunResult(destination, state, models=built))
 
 
 def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meterhouse.pipelines.transform import PROJECT, DataTestMode
+from meterhouse.pipelines.transform.as_of import AsOf
 from meterhouse.pipelines.transform.build_cache import CachedBuild, forget, last_build, remember
 from meterhouse.pipelines.transform.data_tests import DataTests, forget_tests, record_tests, recorded_tests
 from meterhouse.pipelines.transform.dbt_compat import lean_dbt
@@ -18,6 +19,7 @@ from meterhouse.pipelines.transform.environment import require_neutral_environme
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.installation import install_command
+from meterhouse.pipelines.warehouse.schemas import REGULAR
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
@@ -76,9 +78,12 @@ def build(
     destination: Destination,
     tests: DataTestMode,
     *,
+    as_of: AsOf | None = None,
     on_node: Callable[[str], None] = lambda name: None,  # noqa: ARG005
 ) -> BuildResult:
     """Builds all models in schema `usage` and runs the data tests that are due; `on_node` gets the names of finished nodes.
+
+    A build `as_of` an earlier moment leaves the models in `usage`, the record of their build and the parsed project alone.
 
     Raises:
         ConfigurationError: dbt is not installed, or `meterhouse` cannot build the models on this destination.
@@ -88,16 +93,22 @@ def build(
 
     if destination.file is not None:
         destination.require_available()  # waits for other processes as long as the run was told to
-        forget(destination.file)
+        if as_of is None:
+            forget(destination.file)
     now = utc_now()
-    recorded = recorded_tests(destination, PROJECT, now) if tests is DataTestMode.CHANGED else None
+    recorded = recorded_tests(destination, PROJECT, now) if tests is DataTestMode.CHANGED and as_of is None else None
     skips_tests = tests is DataTestMode.NONE or recorded is not None
-    if not skips_tests:
+    if not skips_tests and as_of is None:
         forget_tests(destination)
-    work = destination.working_dir / "transform"
+    work = destination.working_dir / "transform" / ("as_of" if as_of else "")
     forget_parse_of_other_files(work / "target", PROJECT)
 
     arguments = dbt_arguments(destination.type, work, skips_tests=skips_tests)
+    variables = {
+        **destination.dbt_variables(),
+        "METERHOUSE_SCHEMA": as_of.schema if as_of else REGULAR,
+        "METERHOUSE_AS_OF": as_of.moment.isoformat() if as_of else "",
+    }
 
     def on_dbt_event(event: object) -> None:
         info = getattr(event, "info", None)
@@ -105,7 +116,7 @@ def build(
             on_node(getattr(getattr(event, "data", None), "name", ""))
 
     try:
-        with _environment(destination.dbt_variables()), lean_dbt():
+        with _environment(variables), lean_dbt():
             result = dbtRunner(callbacks=[on_dbt_event]).invoke(arguments)
     finally:
         _release(destination)
@@ -121,7 +132,7 @@ def build(
             _description(node, destination) for node in nodes if node.status in {"error", "fail", "runtime error"}
         ),
     )
-    if result.success:
+    if result.success and as_of is None:
         if built.data_tests and not skips_tests:
             record_tests(destination, PROJECT, built.data_tests)
         if destination.file is not None:

@@ -17,10 +17,11 @@ from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_
 from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, insert_statement, translated_errors
+from meterhouse.pipelines.warehouse.schemas import OF_MODELS, REGULAR
 from meterhouse.pipelines.warehouse.staging import drop_leftover_staging, drop_staging
 from meterhouse.sources.registry import PROVIDERS
 
-SCHEMAS = (*PROVIDERS, "billing", "usage", "usage_staging", "usage_intermediate", "usage_seeds")
+SCHEMAS = (*PROVIDERS, "billing", *OF_MODELS)
 """The schemas of the raw tables, and those of the models."""
 
 CONTAINER_SCHEMES = ("abfs", "az")
@@ -46,6 +47,8 @@ class Destination:
     dlt_destination: Any
     on_wait: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False, repr=False)
     """Called when a command begins to wait for another process."""
+    schema: str = field(default=REGULAR, init=False)
+    """The schema of the marts that a reader reads."""
     _locks: list[RunLock] = field(default_factory=list, init=False, repr=False, compare=False)
 
     has_models: ClassVar[bool] = False
@@ -174,7 +177,7 @@ class Destination:
                 client = stack.enter_context(opened)
             except OSError as error:  # a bucket that cannot be reached
                 raise LoadError(describe_error(error, self.location)) from error
-            yield SqlClientReader(client, self.location)
+            yield SqlClientReader(client, self.location, self.schema)
 
     def require_loaded(self, pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> None:
         """Checks that dlt has recorded the load packages in this database, in the pipeline's dataset.

@@ -18,6 +18,7 @@ from meterhouse.pipelines.warehouse.duckdb_file import DEFAULT_WAIT, catalog_of,
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 from meterhouse.pipelines.warehouse.query import CHUNK, Reader, TypeOf, translated_errors
+from meterhouse.pipelines.warehouse.schemas import in_schema
 from meterhouse.sources._core.errors import ConfigurationError
 
 STORAGE_VERSION = "v1.4.0"
@@ -210,7 +211,7 @@ class DuckDBReader(Reader):
     """Reads through DuckDB itself, which is faster than dlt's client and can open a file for reading only."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, destination: DuckDBDestination) -> None:
-        super().__init__(destination.location)
+        super().__init__(destination.location, destination.schema)
         self._connection, self._destination = connection, destination
 
     def table_name(self, dataset: str, table: str) -> str:
@@ -233,7 +234,7 @@ class DuckDBReader(Reader):
     def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
         """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
         with translated_errors(self.location):
-            relation = self._connection.sql(sql)
+            relation = self._connection.sql(in_schema(sql, self.schema))
             read = relation.to_arrow_reader if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader  # 1.4
             # An open Arrow reader would make DuckDB wait forever when this process next opens the file.
             with read(chunk) as batches:

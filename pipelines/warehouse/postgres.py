@@ -90,7 +90,7 @@ class PostgresDestination(Destination):
             LoadError: the database cannot be read.
         """
         with translated_errors(self.location), self.pipeline(dataset).sql_client() as client:
-            yield PostgresReader(client, self.location)
+            yield PostgresReader(client, self.location, self.schema)
 
     def explain(self, message: str) -> str:
         """For a lock timeout, names the sessions that hold locks on our tables; for a missing privilege, what to grant."""

@@ -94,6 +94,26 @@ from usage.invoice_reconciliation
 where status in ('over', 'under', 'missing usage', 'currency mismatch')
 order by billing_month desc, provider, billing_account, line;
 
+-- name: recent_restatements
+select provider, account, currency, cast(restated_at as date) as date, count(*) as buckets,
+    sum(case when was_closed then 1 else 0 end) as closed_buckets, sum(cost_change) as cost_change
+from usage.usage_restated
+where restated_at >= %s
+group by provider, account, currency, cast(restated_at as date)
+order by provider, account, currency, date;
+
+-- name: lateness
+select provider, count(*) as restatements,
+    percentile_disc(0.5) within group (order by days) as median,
+    percentile_disc(0.95) within group (order by days) as percentile_95,
+    max(days) as latest
+from (
+    select provider, cast(extract(epoch from restated_at - bucket_end) / 86400.0 as numeric(12, 1)) as days
+    from usage.usage_restated
+) r
+group by provider
+order by provider;
+
 -- name: tables_with_accounts
 select columns.table_schema, columns.table_name,
     max(case when columns.column_name = 'provider' then 1 else 0 end) as has_provider

@@ -17,6 +17,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from dlt.destinations.sql_client import SqlClientBase
 
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.schemas import REGULAR, in_schema
 
 CHUNK = 20_000
 """Rows of an Arrow table that `Reader.tables` yields."""
@@ -29,10 +30,13 @@ TypeOf = Callable[[str], pa.DataType]
 
 
 class Reader(ABC):
-    """An open connection for reading. Errors of the database become `LoadError`; a missing table, `NotBuilt`."""
+    """An open connection for reading. Errors of the database become `LoadError`; a missing table, `NotBuilt`.
 
-    def __init__(self, location: str) -> None:
-        self.location = location
+    A query for the marts in the schema `usage` reads those in `schema`.
+    """
+
+    def __init__(self, location: str, schema: str = REGULAR) -> None:
+        self.location, self.schema = location, schema
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """The result, one dict per row."""
@@ -48,7 +52,7 @@ class Reader(ABC):
 
     def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows. Two columns of a user's query may have the same name, or the query may have none."""
-        with translated_errors(self.location), self._cursor(sql, parameters) as cursor:
+        with translated_errors(self.location), self._cursor(in_schema(sql, self.schema), parameters) as cursor:
             names = [column[0] for column in (cursor and cursor.description) or ()]  # DuckDB has no cursor for an empty text
             return names, cursor.fetchall() if names else []
 
@@ -68,7 +72,7 @@ class Reader(ABC):
     @contextmanager
     def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
         """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
-        with translated_errors(self.location), self._cursor(sql, ()) as cursor:
+        with translated_errors(self.location), self._cursor(in_schema(sql, self.schema), ()) as cursor:
             schema = pa.schema([(column[0], type_of(column[0])) for column in cursor.description])
             yield schema, (_table(rows, schema) for rows in iter(lambda: cursor.fetchmany(chunk), []))
 
@@ -93,8 +97,8 @@ def _table(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
 class SqlClientReader(Reader):
     """Reads through dlt's SQL client."""
 
-    def __init__(self, client: Any, location: str) -> None:
-        super().__init__(location)
+    def __init__(self, client: Any, location: str, schema: str = REGULAR) -> None:
+        super().__init__(location, schema)
         self._client = client
 
     def table_name(self, dataset: str, table: str) -> str:

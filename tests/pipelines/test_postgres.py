@@ -18,6 +18,7 @@ from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from meterhouse.pipelines.run.load import load_one
+from meterhouse.pipelines.run.restatements import lateness
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.postgres import PostgresDestination
@@ -26,10 +27,12 @@ from meterhouse.sources.registry import PROVIDERS
 from tests.conftest import Cli
 from tests.pipelines.closed import comes_back
 from tests.pipelines.renaming import rename_and_continue
-from tests.pipelines.transform.warehouse import Warehouse, build_selected, postgres_warehouse
+from tests.pipelines.transform.warehouse import MARTS, Warehouse, build_selected, postgres_warehouse
 
 NOW = datetime(2026, 3, 20, 10, tzinfo=UTC)
 START = "2026-03-01"
+LATER = datetime(2026, 4, 20, 10, tzinfo=UTC)
+"""After all other tests, whose rows are in the same database."""
 ROUNDS = 3
 CREDENTIALS = "DESTINATION__POSTGRES__CREDENTIALS"
 PASSWORD = "a-password-that-the-server-does-not-require"
@@ -329,11 +332,14 @@ def test_builds_the_models(
     postgres: Warehouse,
     cli: Cli,
     connected: None,
+    sandbox: Sandbox,
     dlt_data_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Costs and FOCUS file equal DuckDB's to the last digit, and dlt's credentials are in no file or variable afterwards.
+
+    A build as of that moment equals the first one in all marts, although the vendor has restated and withdrawn usage since.
 
     A role that may only read the marts sees the status, the report and the rows of a query.
     """
@@ -342,7 +348,7 @@ def test_builds_the_models(
         where provider = 'mathpix' order by 1, 2, 3
     """
     exported = {name: tmp_path / f"{name}.csv" for name in ("postgres", "duckdb")}
-    with time_machine.travel(NOW, tick=False):
+    with time_machine.travel(LATER, tick=False) as clock:
         before = dict(os.environ)
         result = cli.json("run", "mathpix", "--destination", "postgres", "--tests", "none")
         assert dict(os.environ) == before
@@ -353,6 +359,16 @@ def test_builds_the_models(
         build_selected("cost_monthly", "focus_1_2_cost_and_usage")
         for name, file in exported.items():
             cli("export", "focus", str(file), "--destination", name)
+        sandbox.mathpix.usage.restate("2026-04-18", factor=2)
+        sandbox.mathpix.usage.withdraw("2026-04-17T10:00:00", "2026-04-17T12:00:00")
+        clock.shift(timedelta(days=1))
+        cli("run", "mathpix", "--no-models", "--destination", "postgres")
+        assert value(postgres, "count(*) > 20 from mathpix.ocr_usage_by_usage_type__history")
+        cli("models", "--as-of", LATER.isoformat(), "--destination", "postgres", "--tests", "none")
+    for mart in MARTS:
+        then, first = (sorted(postgres.query(f"select * from {name}.{mart}"), key=repr) for name in ("usage_as_of", "usage"))
+        assert then == first, mart
+    assert lateness(resolve_destination("postgres")) == []
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]

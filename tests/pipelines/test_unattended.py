@@ -409,7 +409,7 @@ def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch
             {"WEBHOK": "https://hooks.example.com/secret"},
             "alerts.webhok, which ALERTS__WEBHOK sets, is not known. Did you mean webhook?",
         ),
-        ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, budgets."),
+        ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, restated, budgets."),
         ({"BUDGETS": "500 USD"}, "alerts.budgets is not a table"),
         ({"BUDGETS": '{"matpix": "500 USD"}'}, "alerts.budgets has matpix, which is not known. Did you mean mathpix?"),
         (

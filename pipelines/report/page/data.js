@@ -15,6 +15,7 @@ const unpriced = rowsOf("unpriced");
 const invoiceLines = rowsOf("invoice_lines");
 const tableFreshness = rowsOf("freshness");
 const gaps = rowsOf("gaps");
+const restated = rowsOf("restated");
 
 const unique = (list) => [...new Set(list)];
 

@@ -68,6 +68,37 @@ const drawFreshness = () => {
     ),
     report.omitted_gaps ? element("p", { class: "sub" }, `${report.omitted_gaps} more are in usage_gaps.`) : null,
   );
+  const countColumn = (title, name) =>
+    numberColumn(
+      title,
+      (row) => String(row[name]),
+      (row) => formatNumber(String(row[name])),
+    );
+  setContent(
+    "restated-table",
+    element("h3", {}, "Restated in the last week"),
+    table(
+      "restated",
+      "Buckets that the vendors restated or withdrew, and what that did to the cost",
+      [
+        accountColumn(),
+        textColumn(
+          "Date",
+          (row) => row.date,
+          (row) => formatDay(row.date),
+        ),
+        countColumn("Buckets", "buckets"),
+        countColumn("Of closed periods", "closed_buckets"),
+        numberColumn(
+          "Cost change",
+          (row) => row.cost_change,
+          (row) => formatMoney(row.cost_change, row.currency, "exceptZero"),
+        ),
+      ],
+      restated.filter(isSelected),
+      { empty: "Nothing was restated." },
+    ),
+  );
 };
 
 const freshnessNote = (rows) => {

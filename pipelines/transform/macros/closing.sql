@@ -57,22 +57,25 @@
 
 {#
     A table or view that an earlier build left in the intermediate schema, or none. For relations that a model cannot `ref`:
-    those that depend on it, and those of an earlier version.
+    those that depend on it, and those of an earlier version. With the variable `as_of`, the build is the regular one.
 #}
 {% macro built_before(name) %}
     {%- if not execute or not flags.INTROSPECT -%}{{ return(none) }}{%- endif -%}
     {%- set node = graph.nodes.values() | selectattr('name', 'equalto', 'int_usage__frozen') | first -%}
-    {{- return(adapter.get_relation(node.database, node.schema, name)) -}}
+    {{- return(adapter.get_relation(node.database, var('closing_log_schema') if as_of() else node.schema, name)) -}}
 {% endmacro %}
 
 
 {#
     The table `int_usage__frozen` as earlier builds left it; no rows before the first build. A `ref` would be a cycle: the
-    models that compute charges read the table, and the charges decide which rows this build adds to it.
+    models that compute charges read the table, and the charges decide which rows this build adds to it. A build as of an
+    earlier moment reads what was logged before: a build logs its own events with the time at which it started.
 #}
 {% macro frozen_before() %}
     {%- set relation = built_before('int_usage__frozen') -%}
-    {%- if relation -%}
+    {%- if relation and as_of() -%}
+        (select * from {{ relation }} where closed_at < {{ build_time() }}) as frozen_then
+    {%- elif relation -%}
         {{ relation }}
     {%- else -%}
         (
@@ -92,6 +95,7 @@
     without a price. The statement takes the current quantities of such usage from the tables of the last build.
 #}
 {% macro carry_over_closed_charges() %}
+    {%- if as_of() -%}{{ return('') }}{%- endif -%}
     {%- set closed = built_before('int_charges__closed') -%}
     {%- set months, accounts, priced = built_before('int_billing__months'), built_before('int_accounts__completed'), built_before('int_usage__priced') -%}
     {%- if not (closed and months and accounts and priced) or built_before('int_usage__frozen') -%}{{ return('') }}{%- endif -%}

@@ -73,12 +73,21 @@
 {%- endmacro %}
 
 
+{# The raw tables that usage is priced from, with the provider of each. #}
+{% macro priced_tables() %}
+    {%- set tables = [] -%}
+    {%- for provider in provider_names() -%}
+        {%- do tables.append(dict(provider_setting(provider, 'metered_tables') | first, provider=provider)) -%}
+    {%- endfor -%}
+    {{- return(tables) -}}
+{% endmacro %}
+
+
 {# A condition: the raw table is the one that its provider's usage is priced from. #}
 {% macro is_priced_table(provider, table) -%}
     {%- set conditions = [] -%}
-    {%- for name in provider_names() -%}
-        {%- set priced = (provider_setting(name, 'metered_tables') | first).table -%}
-        {%- do conditions.append(provider ~ " = '" ~ name ~ "' and " ~ table ~ " = '" ~ priced ~ "'") -%}
+    {%- for priced in priced_tables() -%}
+        {%- do conditions.append(provider ~ " = '" ~ priced.provider ~ "' and " ~ table ~ " = '" ~ priced.table ~ "'") -%}
     {%- endfor -%}
     ({{ conditions | join(' or ') }})
 {%- endmacro %}

@@ -3,13 +3,19 @@
     an unused provider has none, and `source()` alone would be an error. The columns have the types that the source's YAML
     declares.
 
-    `added` names columns that a table loaded by an earlier version may lack. Missing columns are null.
+    `added` names columns that a table loaded by an earlier version may lack. Missing columns are null. With the variable
+    `as_of`, the rows are those of that moment.
 #}
 {% macro raw_table(source_name, table_name, added=[]) %}
     {%- set relation = source(source_name, table_name) -%}
     {%- if not execute or raw_table_exists(source_name, relation) -%}
         {%- set missing = missing_columns(relation, added) if execute and added else [] -%}
-        {%- if missing -%}
+        {%- if execute and as_of() -%}
+            (
+                select * from ({{ row_versions(relation, declared_columns(source_name, table_name), loaded_column(source_name)) }}) as versions
+                where superseded_at is null
+            ) as {{ table_name }}
+        {%- elif missing -%}
             (
                 select
                     *
@@ -42,6 +48,22 @@
         | selectattr('name', 'equalto', table_name)
         | first
     ) -}}
+{% endmacro %}
+
+
+{# The declared columns of a raw table, with their types. #}
+{% macro declared_columns(source_name, table_name) %}
+    {%- set types = {} -%}
+    {%- for column in declared_source(source_name, table_name).columns.values() -%}
+        {%- do types.update({column.name: column.data_type}) -%}
+    {%- endfor -%}
+    {{- return(types) -}}
+{% endmacro %}
+
+
+{# The column that states since when a row has its values. #}
+{% macro loaded_column(source_name) %}
+    {{- return('loaded_at' if source_name == 'billing' else 'fetched_at') -}}
 {% endmacro %}
 
 
@@ -118,7 +140,13 @@
 {% macro is_load_recorded(source_name) %}
     {%- set loads = recorded_loads(source_name) -%}
     {%- if loads -%}
-        (load_id is null or load_id in (select load_id from {{ loads }} where status = 0))
+        (
+            load_id is null
+            or load_id in (
+                select load_id from {{ loads }}
+                where status = 0{% if as_of() %} and {{ to_utc('inserted_at') }} <= {{ build_time() }}{% endif %}
+            )
+        )
     {%- else -%}
         1 = 1
     {%- endif -%}

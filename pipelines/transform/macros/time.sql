@@ -221,9 +221,3 @@
 {% macro snowflake__date_text(date) -%}
     to_char({{ date }}, 'YYYY-MM-DD')
 {%- endmacro %}
-
-
-{# The time at which dbt started this build. #}
-{% macro build_time() -%}
-    cast('{{ run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f') }}' as {{ type_utc() }})
-{%- endmacro %}

@@ -26,7 +26,7 @@
             '{{ table.relation.identifier }}' as resource,
             {{ table.date }} as date,
             count(*) as row_count
-        from {{ table.relation }}
+        from {{ table.rows }}
         group by account, {{ table.date }}
         {{ 'union all' if not loop.last }}
     {%- else %}
@@ -62,7 +62,12 @@
             {%- else -%}
                 {%- set date = 'cast(' ~ to_utc('fetched_at') ~ ' as date)' -%}
             {%- endif -%}
-            {%- do tables.append({'provider': provider, 'relation': relation, 'date': date}) -%}
+            {%- set rows = relation -%}
+            {%- if as_of() -%}
+                {%- set versions = row_versions(relation, dict.fromkeys(columns)) -%}
+                {%- set rows = '(select * from (' ~ versions ~ ') as versions where superseded_at is null) as ' ~ name -%}
+            {%- endif -%}
+            {%- do tables.append({'provider': provider, 'relation': relation, 'rows': rows, 'date': date}) -%}
         {%- endif -%}
     {%- endfor -%}
     {{- return(tables) -}}

@@ -54,13 +54,16 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tables of two runs, with the user's prices, credits, fees and invoices."""
+    """The tables of two runs, with the user's billing files. The second run finds usage restated and withdrawn."""
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     for template in (TOP / "sources/billing/templates").glob("*.csv"):
         monkeypatch.setenv(f"SOURCES__BILLING__{template.stem.upper()}", str(template))
-    with time_machine.travel(NOW, tick=False):
+    with time_machine.travel(NOW, tick=False) as clock:
         cli("run", "--no-models", "--destination", "filesystem")
+        sandbox.mathpix.usage.restate(f"{NOW - timedelta(days=2):%Y-%m-%d}", factor=3)
+        sandbox.mathpix.usage.withdraw(f"{NOW - timedelta(days=3):%Y-%m-%d}")
+        clock.shift(timedelta(minutes=1))
         cli("run", "--no-models", "--destination", "filesystem")
     return folder
 
@@ -106,7 +109,8 @@ def add(scenarios_: list[Scenario], lake: Path) -> None:
             declared = pa.schema(DeltaTable(folder).schema().to_arrow())
             for field in declared:
                 if field.name not in rows.column_names:
-                    rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+                    value = pa.scalar(None if field.nullable else "v", field.type)  # dlt declares row_version without nulls
+                    rows = rows.append_column(field.name, pa.repeat(value, rows.num_rows))
             write_deltalake(folder, rows.select(declared.names).cast(declared), mode="append")
 
 

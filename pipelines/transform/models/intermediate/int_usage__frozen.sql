@@ -11,8 +11,15 @@
 -- `reopened`: a period that was opened again.
 --
 -- Usage without a price is frozen, too.
+-- A build with the variable `as_of` keeps no log of its own: it copies the regular one as it was, and adds the events of the
+-- moment.
 
-{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false, on_schema_change='append_new_columns') }}
+{{ config(
+    materialized='table' if as_of() else 'incremental',
+    incremental_strategy='append',
+    full_refresh=false,
+    on_schema_change='append_new_columns'
+) }}
 
 {%- set key = ['provider', 'account', 'meter', 'timespan', 'bucket_start', 'bucket_end'] %}
 
@@ -178,6 +185,10 @@ final as (
         {%- endif %}{{ ',' if not loop.last }}
         {%- endfor %}
     from events
+    {%- if as_of() %}
+    union all
+    select {{ frozen_columns().keys() | join(', ') }} from {{ frozen_before() }}
+    {%- endif %}
 
 )
 

@@ -1,0 +1,96 @@
+-- One row per account, meter, bucket and run that restated or withdrew usage, with the bucket's quantity before and after.
+-- Only complete buckets, and only changes of the metered quantity.
+
+{%- set bucket = ['provider', 'account', 'resource', 'series', 'timespan', 'bucket_start', 'bucket_end'] %}
+
+with
+
+versions as (
+
+    select * from {{ ref('stg_providers__usage_versions') }}
+
+),
+
+-- A run reads the partitions of a bucket one after the other.
+runs as (
+
+    select
+        {{ bucket | join(',\n        ') }},
+        superseded_by,
+        min(superseded_at) as restated_at,
+        max(superseded_at) as last_superseded_at
+    from versions
+    where superseded_at is not null
+    group by {{ bucket | join(', ') }}, superseded_by
+
+),
+
+valid as (
+
+    select
+        {% for column in bucket %}runs.{{ column }},
+        {% endfor -%}
+        runs.superseded_by as restated_by,
+        runs.restated_at,
+        versions.meter,
+        versions.quantity,
+        versions.fetched_at,
+        case
+            when
+                versions.fetched_at < runs.restated_at
+                and (versions.superseded_at is null or versions.superseded_at >= runs.restated_at)
+                then 1
+            else 0
+        end as was_valid_before,
+        case
+            when
+                versions.fetched_at <= runs.last_superseded_at
+                and (versions.superseded_at is null or versions.superseded_at > runs.last_superseded_at)
+                then 1
+            else 0
+        end as is_valid_after
+    from runs
+    inner join versions
+        on {% for column in bucket %}runs.{{ column }} = versions.{{ column }}
+        {{ 'and ' if not loop.last }}{% endfor %}
+
+),
+
+compared as (
+
+    select
+        {{ bucket | join(',\n        ') }},
+        meter,
+        restated_by,
+        restated_at,
+        min(fetched_at) as first_seen_at,
+        sum(quantity * was_valid_before) as quantity_before,
+        sum(quantity * is_valid_after) as quantity_after,
+        max(is_valid_after) = 0 as is_withdrawn
+    from valid
+    group by {{ bucket | join(', ') }}, meter, restated_by, restated_at
+
+),
+
+final as (
+
+    select
+        provider,
+        account,
+        resource,
+        meter,
+        timespan,
+        bucket_start,
+        bucket_end,
+        cast(quantity_before as numeric(28, 9)) as quantity_before,
+        cast(quantity_after as numeric(28, 9)) as quantity_after,
+        first_seen_at,
+        restated_at,
+        restated_by,
+        is_withdrawn
+    from compared
+    where quantity_before <> quantity_after
+
+)
+
+select * from final
