@@ -120,8 +120,11 @@ def keep_replaced(table: Table, replaced: Sequence[ReplacedWindow], run: str, se
 def scope_sql(table: Table, replaced: Sequence[ReplacedWindow], qualifier: str = "") -> str:
     """A SQL condition for the rows of the windows `replaced`.
 
-    It holds account names, fixed columns and bounds, and nothing that an API returned.
+    It holds account names, fixed columns and bounds, and nothing that an API returned. Without windows, no row is in it: the
+    account that had read empty ones was refused.
     """
+    if not replaced:
+        return "(1 = 0)"
     spans: list[tuple[Partition, Window]] = []
     for done in replaced:
         if spans and spans[-1][0] is done.partition and spans[-1][1].end == done.window.start:

@@ -88,9 +88,9 @@ def windowed_resource(
         # Accounts that were loaded before come first: a new account cannot take away what identifies them.
         loaded = {key.partition(SEPARATOR)[0] for key in cursors}
         yield from in_thread_pool(read.partitions(sorted(partitions, key=lambda each: each.account not in loaded)))
-        if read.replaced:
+        if read.schemas:
             yield from history_items(table.name, pa.unify_schemas([raw_schema(table), *read.schemas]))
-            if read.run_id:
+            if read.run_id and read.replaced:
                 keep_replaced(table, read.replaced, read.run_id, history)
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
         if read.requested:
@@ -109,7 +109,7 @@ class _TableRead:
     identities: Identities
     run_id: str | None
     schemas: list[pa.Schema] = field(default_factory=list)
-    """Those of the rows read so far, each once."""
+    """Those of the tables yielded so far, each once."""
     replaced: list[ReplacedWindow] = field(default_factory=list)
     requested: list[Partition] = field(default_factory=list)
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)

@@ -40,8 +40,8 @@ def clock() -> Iterator[time_machine.Traveller]:
 def load(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Load:
     """Loads the priced table of a provider for the given accounts, and returns the failures."""
 
-    def load(provider: str, **accounts: Account) -> list[dict[str, str]]:
-        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", "2026-03-18")
+    def load(provider: str, initial_date: str = "2026-03-18", **accounts: Account) -> list[dict[str, str]]:
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", initial_date)
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__ACCOUNTS", json.dumps(accounts))
         tables = ("usage_events", "usage_daily") if provider == "scopix" else (TABLES[provider],)
         run = ["run", *(f"{provider}.{table}" for table in tables), "--no-models", "--json"]
@@ -180,11 +180,11 @@ def test_refuses_a_renamed_account_whose_tables_do_not_identify_it(
 
 
 @pytest.mark.thorough
-def test_a_refused_account_leaves_no_cursor(cli: Cli, sandbox: Sandbox, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_account_leaves_no_cursor(cli: Cli, sandbox: Sandbox, load: Load) -> None:
     """The years before the first usage are empty windows. The rename that the error advises works all the same."""
     load("mathpix", old=key(sandbox, "mathpix"))
-    monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2022-06-06")
-    assert {failure["kind"] for failure in load("mathpix", new=key(sandbox, "mathpix"))} == {"AccountConflict"}
+    refused = load("mathpix", initial_date="2022-06-06", new=key(sandbox, "mathpix"))
+    assert [failure["kind"] for failure in refused] == ["AccountConflict"]
     assert cli.rows("select distinct account from mathpix.fetched_windows") == [("old",)]
     cli("rename-account", "mathpix", "old", "new")
     assert load("mathpix", new=key(sandbox, "mathpix")) == []
