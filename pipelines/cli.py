@@ -224,8 +224,11 @@ def query(
         elif as_csv:
             typer.echo(tables.query_csv(names, rows).encode(), nl=False)  # as a text, it would lose escape sequences
         else:
-            out.console.print(tables.query_table(names, rows))
+            shown = rows[: max(1, tables.MAX_VALUES // len(names))]
+            out.console.print(tables.query_table(names, shown, out.console.width))
             out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
+            if len(shown) < len(rows):
+                out.warn(f"only the first {len(shown):,} rows are shown: use --csv or --json for all, or add a limit")
 
 
 @app.command()

@@ -18,6 +18,9 @@ from meterhouse.sources._core.errors import ConfigurationError
 
 NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
 
+MAX_VALUES = 20_000
+"""Values that `query` prints for people: to lay out more of them takes minutes."""
+
 Rows = Sequence[Sequence[Any]]
 
 
@@ -42,15 +45,32 @@ def display_value(value: Any) -> str:
     return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
 
 
-def query_table(names: Sequence[str], rows: Rows) -> Table:
-    """The result of a query as a table."""
+def query_table(names: Sequence[str], rows: Rows, width: int) -> Table:
+    """The result of a query as a table or, if a line would not fit into `width`, one line for each value."""
+    texts = [[cell("–" if value is None else display_value(value)) for value in row] for row in rows]
+    heads = [cell(name) for name in names]
+    lines = [heads, *texts]
+    if sum(max(len(line[position]) for line in lines) + 2 for position in range(len(heads))) <= width + 2:
+        return _one_line_a_row(heads, rows, texts)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for number, row in enumerate(texts):
+        if number:
+            table.add_row()
+        for name, text in zip(heads, row, strict=True):
+            table.add_row(name, text)
+    return table
+
+
+def _one_line_a_row(heads: Sequence[str], rows: Rows, texts: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for position, name in enumerate(names):
+    for position, head in enumerate(heads):
         values = (row[position] for row in rows if row[position] is not None)
         is_number = isinstance(next(values, None), int | float | Decimal)
-        table.add_column(cell(name), justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("–" if value is None else cell(display_value(value)) for value in row))
+        table.add_column(head, justify="right" if is_number else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*row)
     return table
 
 

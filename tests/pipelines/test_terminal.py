@@ -340,6 +340,19 @@ def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     assert json.loads(cli("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
 
 
+def test_query_prints_a_wide_result_as_one_line_a_value(cli: Cli) -> None:
+    """It fits into 80 columns. Of a long result, the first rows are printed, with a warning."""
+    duckdb.connect(str(cli.database)).close()
+    wide = ", ".join(f"'{name * 20}' as {name}" for name in "abcde")
+    assert [line.split() for line in cli("query", f"select {wide}").splitlines()] == [
+        *([name, name * 20] for name in "abcde"),
+        ["1", "row"],
+    ]
+    output = cli("query", "select i, i + 1 as j from range(30000) rows(i)")
+    assert "only the first 10,000 rows are shown: use --csv or --json for all" in " ".join(output.split())
+    assert cli("query", "--csv", "select i from range(30000) rows(i)").count("\n") == 30_001
+
+
 def test_csv_keeps_every_character(cli: Cli) -> None:
     """Escape sequences, line breaks and quotes come back from a CSV reader as they are in the database."""
     fill(cli.database)
