@@ -39,9 +39,9 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
 
 
 def _database_lines(result: CheckResult) -> Iterator[str]:
-    """The lines on what is loaded: closed periods, waiting invoices, the history and its restatements, and stale tables."""
+    """The lines on what is loaded: closed periods, pending invoices, the history and its restatements, and stale tables."""
     yield from (f"closed  {line}" for line in closed_lines(result.closed))
-    yield from (f"waiting  {invoice}" for invoice in result.waiting)
+    yield from (f"pending  {invoice}" for invoice in result.pending)
     if result.history:
         kept, since = sum(table.rows for table in result.history), min(table.since for table in result.history)
         yield f"history  {kept:,} replaced or withdrawn rows of {len(result.history)} tables since {since:%Y-%m-%d}"
@@ -80,7 +80,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "not_configured": list(result.not_configured),
         "stale": stale,
         "closed": [closed_as_dict(period) for period in result.closed],
-        "waiting": [asdict(invoice) for invoice in result.waiting],
+        "pending": [asdict(invoice) for invoice in result.pending],
         "history": [asdict(table) for table in result.history],
         "restated": [lateness_as_dict(late) for late in result.lateness],
         "billing": {

@@ -7,7 +7,7 @@ from datetime import timedelta
 from dlt.sources import DltSource
 
 from meterhouse.pipelines.run.billing import billing_errors, configured_billing
-from meterhouse.pipelines.run.closing import ClosedPeriod, WaitingInvoice, closed_periods, waiting_invoices
+from meterhouse.pipelines.run.closing import ClosedPeriod, PendingInvoice, closed_periods, pending_invoices
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
 from meterhouse.pipelines.run.history import KeptRows, kept_rows
@@ -36,7 +36,7 @@ class CheckResult:
     stale: Sequence[StaleTable] | None
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
-    waiting: Sequence[WaitingInvoice]
+    pending: Sequence[PendingInvoice]
     history: Sequence[KeptRows]
     lateness: Sequence[Lateness]
 
@@ -81,7 +81,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         stale,
         unverified_prices(sources, utc_now().date()),
         closed,
-        waiting_invoices(destination, closed),
+        pending_invoices(destination, closed),
         kept_rows(destination),
         lateness(destination),
     )

@@ -44,7 +44,7 @@ class ClosedPeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingInvoice:
+class PendingInvoice:
     """An invoice that has closed nothing yet, and what it waits for."""
 
     provider: str
@@ -81,15 +81,15 @@ def _closed_line(provider: str, account: str, when: str, invoice_id: str | None,
     return "  ".join(filter(None, (provider, account, when, meters, f"by {invoice} since {since:%Y-%m-%d %H:%M}")))
 
 
-def waiting_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[WaitingInvoice]:
+def pending_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -> list[PendingInvoice]:
     """The invoices that have closed none of the `closed` periods; none before the first build.
 
     Raises:
         LoadError: the destination cannot be read.
     """
     done = {(period.provider, period.invoice_id) for period in closed}
-    first: dict[tuple[str, str, str], WaitingInvoice] = {}
-    for invoice in (WaitingInvoice(*row) for row in _rows_if_built(destination, "waiting_invoices")):
+    first: dict[tuple[str, str, str], PendingInvoice] = {}
+    for invoice in (PendingInvoice(*row) for row in _rows_if_built(destination, "pending_invoices")):
         if (invoice.provider, invoice.invoice_id) not in done:
             first.setdefault((invoice.provider, invoice.billing_account, invoice.invoice_id), invoice)
     return list(first.values())

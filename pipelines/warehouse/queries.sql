@@ -143,7 +143,7 @@ where event = 'closed' and timespan = 'period' and not exists (
 )
 order by provider, account, period_start, meter;
 
--- name: waiting_invoices
+-- name: pending_invoices
 select provider, billing_account, invoice_id, period_start, period_end, status, what_to_do
 from usage.invoice_reconciliation
 where invoice_id is not null

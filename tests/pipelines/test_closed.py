@@ -207,10 +207,10 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
         """)
     printed = cli("check")
     assert "closed  mathpix  default  2026-03  image, pdf-page  by invoice M-3 since 2026-04-02 06:00\n" in printed
-    assert "waiting  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
+    assert "pending  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
     later = "It closes the period a day after it was first seen, despite the difference."
-    assert f"waiting  mathpix  default  invoice M-2 of 2026-03-01 to 2026-03-31: under. Wait. {later}\n" in printed
+    assert f"pending  mathpix  default  invoice M-2 of 2026-03-01 to 2026-03-31: under. Wait. {later}\n" in printed
     assert printed.count("invoice M-") == 3
     checked = cli.json("check")
     assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
-    assert [(row["invoice_id"], row["status"]) for row in checked["waiting"]] == [("M-2", "under"), ("M-4", "draft")]
+    assert [(row["invoice_id"], row["status"]) for row in checked["pending"]] == [("M-2", "under"), ("M-4", "draft")]
