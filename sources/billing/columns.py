@@ -3,6 +3,7 @@
 A parser raises ValueError with the reason: what is wrong with the text, and how to write it instead.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,13 +55,13 @@ def _text(name: str, description: str, *, blank: bool = False, stored: str | Non
     return _column(name, pa.string(), str, description, blank=blank, stored=stored)
 
 
-def _choice(name: str, description: str, *choices: str, blank: bool = False) -> Column:
+def _choice(name: str, description: str, *choices: str, blank: bool = False, stored: str | None = None) -> Column:
     def parse(text: str) -> str:
         if text not in choices:
             raise ValueError(f"{_quoted(text)} is not one of {', '.join(choices)}")
         return text
 
-    return _column(name, pa.string(), parse, description, blank=blank)
+    return _column(name, pa.string(), parse, description, blank=blank, stored=stored)
 
 
 def _currency_code(text: str) -> str:
@@ -165,6 +166,55 @@ def _grant_unit(text: str) -> str:
     if text != "credit" and text not in CURRENCIES:
         raise ValueError(f"{_quoted(text)} is neither credit nor an ISO 4217 currency code")
     return text
+
+
+UNOWNED = "unowned"
+"""The team of cost without an owner, in the models."""
+
+
+def _owner_name(text: str) -> str:
+    """A name that the models can write into JSON as it is."""
+    if not text.isprintable() or '"' in text or "\\" in text:
+        raise ValueError(f"{_quoted(text)} contains a quotation mark, a backslash or a control character")
+    return text
+
+
+def _team(text: str) -> str:
+    if text == UNOWNED:
+        raise ValueError(f"{UNOWNED} is the name of cost without an owner; choose another name, or delete the row")
+    return _owner_name(text)
+
+
+def _pattern(text: str) -> str:
+    if "*" in text[:-1]:
+        raise ValueError(f"{_quoted(text)} has a * that is not at its end; write a pattern like team-a-*")
+    if text == "(unattributed)":
+        raise ValueError("no value of a vendor; leave dimension and value blank to map what no other row maps")
+    return text
+
+
+def _tags(text: str) -> str:
+    tags: dict[str, str] = {}
+    for tag in filter(None, map(str.strip, text.split(";"))):
+        name, equals, value = (part.strip() for part in tag.partition("="))
+        if not equals or not name:
+            raise ValueError(f"{_quoted(tag)} is not a tag; write tags like env=prod;product=search")
+        if name in tags or name in ("team", "cost_centre"):
+            raise ValueError(f"the tag {_quoted(name)} " + ("appears twice" if name in tags else "is a column of its own"))
+        tags[_owner_name(name)] = _owner_name(value)
+    return json.dumps(tags, ensure_ascii=False)
+
+
+EVEN, PROPORTIONAL = "even", "proportional"
+
+
+def _share(text: str) -> str:
+    if text in (EVEN, PROPORTIONAL):
+        return text
+    share = _number(text) if _NUMBER.fullmatch(text) else None
+    if share is None or not 0 < share <= 1:
+        raise ValueError(f"{_quoted(text)} is neither a number above 0 and up to 1, nor {EVEN}, nor {PROPORTIONAL}")
+    return f"{share.normalize():f}"
 
 
 def _quoted(text: str) -> str:
@@ -322,6 +372,29 @@ TABLES: Mapping[str, BillingTable] = {
         ),
         ("provider", "billing_account", "invoice_id", "line_number"),
         optional=("period_start", "period_end"),
+    ),
+    "owners": BillingTable(
+        (
+            _choice("provider", "the vendor; blank: all vendors", *PROVIDERS, blank=True, stored=""),
+            _text("account", "name of the configured account; blank: all accounts", blank=True, stored=""),
+            _text("dimension", "dimension of the value; blank: what no other row maps", blank=True, stored=""),
+            _column(
+                "value",
+                pa.string(),
+                _pattern,
+                "value, or its start and a `*`; blank with `dimension`",
+                blank=True,
+                stored="",
+            ),
+            _column("team", pa.string(), _team, "the team that pays", blank=False),
+            _column("cost_centre", pa.string(), _owner_name, "the cost centre that pays", blank=True, stored=""),
+            _column("tags", pa.string(), _tags, "tags, such as env=prod;product=search; stored as JSON", blank=True),
+            _column("share", pa.string(), _share, "share of what no other row maps; blank: all of it", blank=True),
+            VALID_FROM,
+            VALID_TO,
+        ),
+        ("provider", "account", "dimension", "value", "team", "cost_centre", "valid_from"),
+        optional=("tags", "share"),
     ),
 }
 """By name, in the order in which they are loaded and their errors are listed."""
