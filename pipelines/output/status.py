@@ -20,6 +20,7 @@ DAYS = 28
 """Days of a sparkline."""
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
+MAX_OWNERS = 8
 
 Status = dict[str, Any]
 
@@ -44,6 +45,7 @@ def status_from(query: Query) -> Status:
         "as_of": as_of,
         "month": month,
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
+        "owners": query(queries()["status_owners"], month) if month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -127,6 +129,8 @@ def print_status(status: Status, console: Console) -> None:
     if not status["costs"]:
         print_line("nothing billed in this month yet")
     print_line("")
+    for line, style in _owner_lines(status["owners"]):
+        print_line(line, style)
     total = sum(status["freshness"].values())
     others = ", ".join(f"{count} {state}" for state, count in status["freshness"].items() if state != "fresh")
     print_line(f"fresh     {status['freshness'].get('fresh', 0)} of {total} tables" + (f"; {others}" if others else ""))
@@ -134,6 +138,18 @@ def print_status(status: Status, console: Console) -> None:
         print_line(f"WARNING   {warning}", "yellow")
     if len(status["warnings"]) > MAX_WARNINGS:
         print_line(f"WARNING   and {len(status['warnings']) - MAX_WARNINGS} more: meterhouse report", "yellow")
+
+
+def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    if not owners:
+        return
+    yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"
+    for row in owners[:MAX_OWNERS]:
+        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH)
+        yield f"{name:<{NAME_WIDTH}}{rounded_to_currency(row['cost'], row['currency']):>12,} {row['currency']}", ""
+    if len(owners) > MAX_OWNERS:
+        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_by_owner_daily", ""
+    yield "", ""
 
 
 def sparkline(values: Sequence[Decimal] | None) -> str:

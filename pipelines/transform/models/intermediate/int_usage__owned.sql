@@ -8,7 +8,7 @@ with
 owners as (
 
     select * from {{ ref('stg_billing__owners') }}
-    where dimension <> ''
+    where dimension is not null
 
 ),
 
@@ -75,8 +75,8 @@ mapped_values as (
     inner join owners
         on named_values.dimension = owners.dimension
         and {{ comparison }}
-        and owners.provider in ('', named_values.provider)
-        and owners.account in ('', named_values.account)
+        and (owners.provider is null or owners.provider = named_values.provider)
+        and (owners.account is null or owners.account = named_values.account)
     {%- if not loop.last %}
 
     union all

@@ -22,7 +22,7 @@ owned as (
 rest_owners as (
 
     select * from {{ ref('stg_billing__owners') }}
-    where dimension = ''
+    where dimension is null
 
 ),
 
@@ -95,12 +95,12 @@ matched as (
         rest_owners.sharing,
         rest_owners.fixed_share,
         rest_owners.owner_row,
-        case when rest_owners.account <> '' then 2 else 0 end
-        + case when rest_owners.provider <> '' then 1 else 0 end as specificity
+        case when rest_owners.account is not null then 2 else 0 end
+        + case when rest_owners.provider is not null then 1 else 0 end as specificity
     from rests
     inner join rest_owners
-        on rest_owners.provider in ('', rests.provider)
-        and rest_owners.account in ('', rests.account)
+        on (rest_owners.provider is null or rest_owners.provider = rests.provider)
+        and (rest_owners.account is null or rest_owners.account = rests.account)
         and rests.date >= rest_owners.valid_from
         and (rest_owners.valid_to is null or rests.date < rest_owners.valid_to)
 

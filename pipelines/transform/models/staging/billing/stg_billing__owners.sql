@@ -12,10 +12,10 @@ owners as (
 final as (
 
     select
-        coalesce(provider, '') as provider,
-        coalesce(account, '') as account,
-        coalesce(dimension, '') as dimension,
-        case when value like '%*' then substring(value, 1, length(value) - 1) else coalesce(value, '') end as value,
+        nullif(provider, '') as provider,
+        nullif(account, '') as account,
+        nullif(dimension, '') as dimension,
+        case when value like '%*' then substring(value, 1, length(value) - 1) else nullif(value, '') end as value,
         coalesce(value like '%*', false) as is_pattern,
         team,
         coalesce(cost_centre, '') as cost_centre,
