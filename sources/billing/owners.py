@@ -7,7 +7,8 @@ from itertools import combinations
 
 from meterhouse.sources.registry import PROVIDERS
 
-from .columns import EVEN, PROPORTIONAL, TABLES
+from .cells import EVEN, PROPORTIONAL
+from .columns import TABLES
 from .errors import RowError
 from .names import KnownAccounts, nearest
 from .rows import Row

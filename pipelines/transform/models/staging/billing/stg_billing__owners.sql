@@ -19,7 +19,7 @@ final as (
         coalesce(value like '%*', false) as is_pattern,
         team,
         coalesce(cost_centre, '') as cost_centre,
-        tags,
+        nullif(tags, '{}') as tags,
         case when share in ('even', 'proportional') then share else 'fixed' end as sharing,
         coalesce(cast(nullif(nullif(share, 'even'), 'proportional') as numeric(28, 9)), 1) as fixed_share,
         cast(valid_from as date) as valid_from,

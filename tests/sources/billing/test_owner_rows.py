@@ -44,6 +44,7 @@ def errors_of(*lines: str) -> list[tuple[int | None, str, str]]:
         (["mathpix,,,,unowned,,,,2026-01-01,"], "team", "unowned is the name of cost without an owner"),
         (["mathpix,,,,a\\b,,,,2026-01-01,"], "team", "contains a quotation mark, a backslash"),
         (["mathpix,,,,a,,prod,,2026-01-01,"], "tags", "'prod' is not a tag; write tags like env=prod;product=search"),
+        (["mathpix,,,,a,,;,,2026-01-01,"], "tags", "';' has no tag"),
         (["mathpix,,,,a,,env=a; env=b,,2026-01-01,"], "tags", "the tag 'env' appears twice"),
         (["mathpix,,,,a,,team=b,,2026-01-01,"], "tags", "the tag 'team' is a column of its own"),
         (["mathpix,,,,a,,,half,2026-01-01,"], "share", "'half' is neither a number above 0 and up to 1, nor even"),
