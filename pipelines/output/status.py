@@ -126,10 +126,7 @@ def print_status(status: Status, console: Console) -> None:
                 + sparkline(by_day),
                 "bold",
             )
-    if not status["costs"]:
-        print_line("nothing billed in this month yet")
-    print_line("")
-    for line, style in _owner_lines(status["owners"]):
+    for line, style in _lines_below_costs(status):
         print_line(line, style)
     total = sum(status["freshness"].values())
     others = ", ".join(f"{count} {state}" for state, count in status["freshness"].items() if state != "fresh")
@@ -140,7 +137,11 @@ def print_status(status: Status, console: Console) -> None:
         print_line(f"WARNING   and {len(status['warnings']) - MAX_WARNINGS} more: meterhouse report", "yellow")
 
 
-def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
+def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
+    if not status["costs"]:
+        yield "nothing billed in this month yet", ""
+    yield "", ""
+    owners: Sequence[Row] = status["owners"]
     if not owners:
         return
     yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"
