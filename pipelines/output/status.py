@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.query import Query, Row, queries
+from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
@@ -21,6 +21,7 @@ DAYS = 28
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
 RECENT = timedelta(days=7)
+MAX_OWNERS = 8
 
 Status = dict[str, Any]
 
@@ -46,6 +47,7 @@ def status_from(query: Query) -> Status:
         "month": month,
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
         "restated": _restated(query, as_of),
+        "owners": if_built(query)(queries()["status_owners"], month) if month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -68,7 +70,7 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
 def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
     """What was restated in the last week, by currency: cost change, and buckets, of them in closed periods."""
     by_currency: dict[str | None, dict[str, Any]] = {}
-    for row in query(queries()["recent_restatements"], as_of.date() - RECENT) if as_of else ():
+    for row in if_built(query)(queries()["recent_restatements"], as_of.date() - RECENT) if as_of else ():
         names = ("cost_change", "buckets", "closed_buckets")
         sums = by_currency.setdefault(row["currency"], {"currency": row["currency"], **dict.fromkeys(names, 0)})
         sums |= {name: sums[name] + (row[name] or 0) for name in names}
@@ -139,9 +141,8 @@ def print_status(status: Status, console: Console) -> None:
                 + sparkline(by_day),
                 "bold",
             )
-    if not status["costs"]:
-        print_line("nothing billed in this month yet")
-    print_line("")
+    for line, style in _lines_below_costs(status):
+        print_line(line, style)
     total = sum(status["freshness"].values())
     others = ", ".join(f"{count} {state}" for state, count in status["freshness"].items() if state != "fresh")
     print_line(f"fresh     {status['freshness'].get('fresh', 0)} of {total} tables" + (f"; {others}" if others else ""))
@@ -151,6 +152,22 @@ def print_status(status: Status, console: Console) -> None:
         print_line(f"WARNING   {warning}", "yellow")
     if len(status["warnings"]) > MAX_WARNINGS:
         print_line(f"WARNING   and {len(status['warnings']) - MAX_WARNINGS} more: meterhouse report", "yellow")
+
+
+def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
+    if not status["costs"]:
+        yield "nothing billed in this month yet", ""
+    yield "", ""
+    owners: Sequence[Row] = status["owners"]
+    if not owners:
+        return
+    yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"
+    for row in owners[:MAX_OWNERS]:
+        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH)
+        yield f"{name:<{NAME_WIDTH}}{rounded_to_currency(row['cost'], row['currency']):>12,} {row['currency']}", ""
+    if len(owners) > MAX_OWNERS:
+        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_by_owner_daily", ""
+    yield "", ""
 
 
 def sparkline(values: Sequence[Decimal] | None) -> str:

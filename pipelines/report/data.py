@@ -16,7 +16,7 @@ from meterhouse.pipelines.report.model import (
     Weeks,
 )
 from meterhouse.pipelines.report.rows import single, structs
-from meterhouse.pipelines.warehouse.query import Query
+from meterhouse.pipelines.warehouse.query import Query, if_built
 from meterhouse.pipelines.warehouse.query import queries as shared_queries
 from meterhouse.sources.billing.currencies import DECIMAL_PLACES
 
@@ -61,7 +61,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
         freshness=structs(TableFreshness, query(queries.FRESHNESS)),
         gaps=gaps[:MAX_GAPS],
         omitted_gaps=max(0, len(gaps) - MAX_GAPS),
-        restated=structs(Restated, query(shared_queries()["recent_restatements"], today - timedelta(days=7))),
+        restated=structs(Restated, if_built(query)(shared_queries()["recent_restatements"], today - timedelta(days=7))),
         decimal_places=DECIMAL_PLACES,
         fields={name: list(struct.__struct_fields__) for name, struct in ROW_TABLES.items()},
     )

@@ -1,4 +1,4 @@
-"""Loads the user's own prices, credits and invoices."""
+"""Loads the user's own prices, credits, invoices and owners."""
 
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
@@ -11,6 +11,7 @@ from meterhouse.pipelines.run.events import BillingLoaded, LoadFailed
 from meterhouse.pipelines.run.load import as_load_error, load_one
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.pipelines.transform.dimensions import known_dimensions
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
@@ -74,7 +75,13 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
             raise LookupError(name)
         return table_reader(destination.pipeline(BILLING))(name)
 
-    source: DltSource = billing_source(**configured, known_skus=known_skus(), known_accounts=accounts, read_table=read_table)
+    source: DltSource = billing_source(
+        **configured,
+        known_skus=known_skus(),
+        known_accounts=accounts,
+        known_dimensions=known_dimensions() if "owners" in configured else None,
+        read_table=read_table,
+    )
     return source
 
 

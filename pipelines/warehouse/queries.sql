@@ -54,6 +54,19 @@ from usage.cost_daily
 where date >= %s
 group by provider, account, currency, date;
 
+-- name: status_owners
+-- Only if an owner has cost.
+select team, cost_centre, currency, cost
+from (
+    select team, cost_centre, currency, sum(billed_cost) as cost,
+        max(max(case when team <> 'unowned' then 1 else 0 end)) over () as has_owners
+    from usage.cost_by_owner_daily
+    where date >= %s
+    group by team, cost_centre, currency
+) o
+where has_owners = 1
+order by currency, cost desc, team, cost_centre;
+
 -- name: status_unpriced
 select provider, account, meter, unit, sum(quantity) as quantity, min(date) as first_date
 from usage.unpriced_usage

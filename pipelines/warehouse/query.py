@@ -29,6 +29,18 @@ TypeOf = Callable[[str], pa.DataType]
 """The Arrow type of a column, by its name."""
 
 
+def if_built(query: Query) -> Query:
+    """The same query; it has no rows if a table does not exist, as in a database that an earlier version has built."""
+
+    def rows(sql: str, *parameters: Any) -> list[Row]:
+        try:
+            return query(sql, *parameters)
+        except NotBuilt:
+            return []
+
+    return rows
+
+
 class Reader(ABC):
     """An open connection for reading. Errors of the database become `LoadError`; a missing table, `NotBuilt`.
 

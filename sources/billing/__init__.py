@@ -1,4 +1,4 @@
-"""The user's own prices, credits, fees and invoices, from CSV files or existing tables, checked as a whole and loaded."""
+"""The user's own prices, credits, fees, invoices and owners, from CSV files or tables, checked and loaded."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
 from .names import KnownAccounts, check_names
+from .owners import KnownDimensions, check_owners
 from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .resource import billing_resource
 from .rows import Row
@@ -18,6 +19,7 @@ __all__ = [
     "TABLES",
     "InvalidBillingFiles",
     "KnownAccounts",
+    "KnownDimensions",
     "ReadTable",
     "RowError",
     "billing_source",
@@ -40,8 +42,10 @@ def billing_source(
     fees: str | None = None,
     invoices: str | None = None,
     invoice_lines: str | None = None,
+    owners: str | None = None,
     known_skus: Mapping[str, str] | None = None,
     known_accounts: KnownAccounts | None = None,
+    known_dimensions: KnownDimensions | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
     """One table per setting, which then has the rows read. Every table is read and checked before any is loaded.
@@ -60,8 +64,10 @@ def billing_source(
         fees: plan fees, one-time fees and minimums.
         invoices: the vendors' invoices.
         invoice_lines: the lines of those invoices.
+        owners: the teams and cost centres that pay inside, by account, or by values of a dimension.
         known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
         known_accounts: by provider, the accounts that are configured or were loaded before; None checks no account.
+        known_dimensions: by provider, the dimensions of `usage_by_dimension`; None checks no dimension.
         read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:
@@ -76,6 +82,7 @@ def billing_source(
         "fees": fees,
         "invoices": invoices,
         "invoice_lines": invoice_lines,
+        "owners": owners,
     }
     # All checks precede the first `yield`, so that a source with errors loads nothing.
     configured = {name: setting for name, setting in settings.items() if setting}
@@ -83,6 +90,7 @@ def billing_source(
     unreadable = configured.keys() - tables.keys()
     errors += check_tables(tables, unreadable, known_skus)
     errors += check_names(tables, unreadable, known_accounts or {})
+    errors += check_owners(tables.get("owners", ()), known_accounts or {}, known_dimensions or {})
     if errors:
         order = list(TABLES)
         raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))

@@ -1,15 +1,10 @@
-"""The billing tables: their columns, and how the text of a cell becomes a typed value.
-
-A parser raises ValueError with the reason: what is wrong with the text, and how to write it instead.
-"""
+"""The billing tables: their columns, each with the parser of its cells."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cache
-from zoneinfo import available_timezones
 
 import pyarrow as pa
 
@@ -17,7 +12,19 @@ from meterhouse.sources._core.config.parse import YEARS
 from meterhouse.sources._core.schema import DECIMAL, Column
 from meterhouse.sources.registry import PROVIDERS
 
-from .currencies import CURRENCIES
+from .cells import (
+    parse_currency,
+    parse_grant_unit,
+    parse_number,
+    parse_owner_name,
+    parse_pattern,
+    parse_share,
+    parse_tags,
+    parse_team,
+    parse_timezone,
+    parse_units,
+    quoted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +61,24 @@ def _text(name: str, description: str, *, blank: bool = False, stored: str | Non
     return _column(name, pa.string(), str, description, blank=blank, stored=stored)
 
 
-def _choice(name: str, description: str, *choices: str, blank: bool = False) -> Column:
+def _choice(name: str, description: str, *choices: str, blank: bool = False, stored: str | None = None) -> Column:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{_quoted(text)} is not one of {', '.join(choices)}")
+            raise ValueError(f"{quoted(text)} is not one of {', '.join(choices)}")
         return text
 
-    return _column(name, pa.string(), parse, description, blank=blank)
-
-
-def _currency_code(text: str) -> str:
-    if text not in CURRENCIES:
-        raise ValueError(f"{_quoted(text)} is not an ISO 4217 currency code; write it like USD or EUR")
-    return text
+    return _column(name, pa.string(), parse, description, blank=blank, stored=stored)
 
 
 def _currency(*, description: str = "ISO 4217 currency code", blank: bool = False) -> Column:
-    return _column("currency", pa.string(), _currency_code, description, blank=blank)
-
-
-_NUMBER = re.compile(r"[+-]?(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?")
-_DECIMALS = 9
-_DIGITS = 19
-_SMALLEST = Decimal("1e-9")
-
-
-def _number(text: str) -> Decimal:
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{_quoted(text)} is not a number; write it like 1234.56")
-    if len(match[1].lstrip("0")) > _DIGITS:
-        raise ValueError(f"{_quoted(text)} has more than {_DIGITS} digits before the decimal point")
-    if len((match[2] or "").rstrip("0")) > _DECIMALS:
-        raise ValueError(f"{_quoted(text)} has more than {_DECIMALS} decimal places")
-    return Decimal(text).quantize(_SMALLEST)
+    return _column("currency", pa.string(), parse_currency, description, blank=blank)
 
 
 def _decimal(name: str, description: str, *, blank: bool = False, signed: bool = False) -> Column:
     def parse(text: str) -> Decimal:
-        number = _number(text)
+        number = parse_number(text)
         if number < 0 and not signed:
-            raise ValueError(f"{_quoted(text)} is negative")
+            raise ValueError(f"{quoted(text)} is negative")
         return number
 
     return _column(name, DECIMAL, parse, description, blank=blank)
@@ -103,17 +87,10 @@ def _decimal(name: str, description: str, *, blank: bool = False, signed: bool =
 def _integer(name: str, description: str, *, blank: bool = False) -> Column:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise ValueError(f"{_quoted(text)} is not a whole number from 0 to 999999999")
+            raise ValueError(f"{quoted(text)} is not a whole number from 0 to 999999999")
         return int(text)
 
     return _column(name, pa.int64(), parse, description, blank=blank)
-
-
-def _units(text: str) -> Decimal:
-    number = _number(text or "1")
-    if number < 1 or number % 1:
-        raise ValueError(f"{_quoted(text)} is not a positive whole number")
-    return number
 
 
 _DATE_RANGE = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
@@ -129,7 +106,7 @@ def _day(name: str, description: str, *, blank: bool = False) -> Column:
         except ValueError:
             pass
         if day is None:
-            raise ValueError(f"{_quoted(text)} is not a date; write it like 2026-01-31")
+            raise ValueError(f"{quoted(text)} is not a date; write it like 2026-01-31")
         if not _DATE_RANGE[0] <= day <= _DATE_RANGE[1]:
             end = "; leave it blank for no end" if blank and day > _DATE_RANGE[1] else ""
             raise ValueError(f"{day} is not between {_DATE_RANGE[0]} and {_DATE_RANGE[1]}{end}")
@@ -138,37 +115,16 @@ def _day(name: str, description: str, *, blank: bool = False) -> Column:
     return _column(name, pa.date32(), parse, description, blank=blank)
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _timezone(text: str) -> str:
-    if text not in _timezones():
-        raise ValueError(f"{_quoted(text)} is not an IANA time zone; write it like America/New_York or UTC")
-    return text
-
-
 _YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def _yes_or_no(name: str, description: str, *, stored: bool | None = False) -> Column:
     def parse(text: str) -> bool:
         if text.lower() not in _YES_OR_NO:
-            raise ValueError(f"{_quoted(text)} is not one of yes, no")
+            raise ValueError(f"{quoted(text)} is not one of yes, no")
         return _YES_OR_NO[text.lower()]
 
     return _column(name, pa.bool_(), parse, description, blank=True, stored=stored)
-
-
-def _grant_unit(text: str) -> str:
-    if text != "credit" and text not in CURRENCIES:
-        raise ValueError(f"{_quoted(text)} is neither credit nor an ISO 4217 currency code")
-    return text
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 PROVIDER = _choice("provider", "the vendor", *PROVIDERS)
@@ -190,7 +146,7 @@ TABLES: Mapping[str, BillingTable] = {
             _text(
                 "billing_account", "the billing account that pays for it; blank: the account itself", blank=True, stored=""
             ),
-            _column("billing_timezone", pa.string(), _timezone, "time zone of its billing months", blank=True),
+            _column("billing_timezone", pa.string(), parse_timezone, "time zone of its billing months", blank=True),
             _text("plan", "name of the vendor's plan", blank=True, stored=""),
             _day(
                 "signed_up_on",
@@ -221,7 +177,7 @@ TABLES: Mapping[str, BillingTable] = {
             _text("unit", "the SKU's unit of usage", blank=True),
             _decimal("unit_price", "price of one unit, or of `per` units"),
             # Nullable, because a database cannot add a non-nullable column to a table that already has rows.
-            Column("per", DECIMAL, _units, "per", "number of units that the price is for; blank: 1", nullable=True),
+            Column("per", DECIMAL, parse_units, "per", "number of units that the price is for; blank: 1", nullable=True),
             _currency(),
             VALID_FROM,
             VALID_TO,
@@ -246,7 +202,7 @@ TABLES: Mapping[str, BillingTable] = {
             BILLING_ACCOUNT,
             _text("grant_id", "your identifier"),
             _choice("kind", "origin of the credits", "included", "promotional", "purchased"),
-            _column("unit", pa.string(), _grant_unit, "`credit`, or the currency of a monetary credit", blank=False),
+            _column("unit", pa.string(), parse_grant_unit, "`credit`, or the currency of a monetary credit", blank=False),
             _decimal("amount", "amount granted"),
             _day("starts_on", "first day on which it can be used"),
             _day("expires_on", "first day on which it can no longer be used; blank: never expires", blank=True),
@@ -322,6 +278,29 @@ TABLES: Mapping[str, BillingTable] = {
         ),
         ("provider", "billing_account", "invoice_id", "line_number"),
         optional=("period_start", "period_end"),
+    ),
+    "owners": BillingTable(
+        (
+            _choice("provider", "the vendor; blank: all vendors", *PROVIDERS, blank=True, stored=""),
+            _text("account", "name of the configured account; blank: all accounts", blank=True, stored=""),
+            _text("dimension", "dimension of the value; blank: what no other row maps", blank=True, stored=""),
+            _column(
+                "value",
+                pa.string(),
+                parse_pattern,
+                "value, or its start and a `*`; blank with `dimension`",
+                blank=True,
+                stored="",
+            ),
+            _column("team", pa.string(), parse_team, "the team that pays", blank=False),
+            _column("cost_centre", pa.string(), parse_owner_name, "the cost centre that pays", blank=True, stored=""),
+            _column("tags", pa.string(), parse_tags, "tags, such as env=prod;product=search; stored as JSON", blank=True),
+            _column("share", pa.string(), parse_share, "share of what no other row maps; blank: all of it", blank=True),
+            VALID_FROM,
+            VALID_TO,
+        ),
+        ("provider", "account", "dimension", "value", "team", "cost_centre", "valid_from"),
+        optional=("tags", "share"),
     ),
 }
 """By name, in the order in which they are loaded and their errors are listed."""

@@ -22,7 +22,7 @@ def check_names(
         provider, account = row.text_key("provider", "account")
         known = known_accounts.get(provider, ())
         if known and account and account not in known:
-            yield row.error("account", f"{provider} has no account {account!r}; {_nearest(account, known)}")
+            yield row.error("account", f"{provider} has no account {account!r}; {nearest(account, known)}")
     if "accounts" in unreadable:
         return
     payers = _billing_accounts(tables.get("accounts", ()), known_accounts)
@@ -41,7 +41,7 @@ def _check_lines(lines: Sequence[Row], rows: Sequence[Row], column: str, section
         name = sku.removeprefix(f"{provider}/{section}/")
         known = names.get((provider, billing_account))
         if known and name != sku and name not in known:
-            reason = f"{provider} {billing_account} has no {column} {name!r}; {_nearest(name, known)}"
+            reason = f"{provider} {billing_account} has no {column} {name!r}; {nearest(name, known)}"
             yield line.error("sku_id", reason)
 
 
@@ -59,11 +59,11 @@ def _check_billing_accounts(rows: Sequence[Row], payers: Mapping[str, set[str]])
         provider, name = row.text_key("provider", "billing_account")
         known = payers.get(provider)
         if known and name and name not in known:
-            reason = f"no account of {provider} is billed to {name!r} (see the table accounts); {_nearest(name, known)}"
+            reason = f"no account of {provider} is billed to {name!r} (see the table accounts); {nearest(name, known)}"
             yield row.error("billing_account", reason)
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """A hint: the most similar name, compared without case, or all known names."""
     if near := nearest_name(name, known):
         return f"did you mean {near!r}?"

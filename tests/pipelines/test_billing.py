@@ -236,7 +236,12 @@ def test_check_lists_billing_errors(cli: Cli, files: Path, monkeypatch: pytest.M
         ],
     }
     monkeypatch.setenv("SOURCES__BILLING__PRICES", "finance.prices")
-    assert "finance.prices: the destination has no such table" in cli("check", status=2)
+    owners = (files / "owners.csv").read_text().replace("app_id,notes", "app,notes", 1)
+    (files / "owners.csv").write_text(owners)
+    monkeypatch.setenv("SOURCES__BILLING__OWNERS", "my/billing/owners.csv")
+    output = cli("check", status=2)
+    assert "finance.prices: the destination has no such table" in output
+    assert "owners.csv row 3, dimension: mathpix has no dimension 'app'; did you mean 'app_id'?" in output
     assert not cli.database.exists()
 
 

@@ -282,6 +282,34 @@ def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli)
     assert [line.split()[1:3] for line in cli("status").splitlines() if line.startswith("all ")] == [["–", "–"]]
 
 
+def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> None:
+    """It lacks the marts that were added since, until the next build."""
+    fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("drop table if exists usage.usage_restated; drop table if exists usage.cost_by_owner_daily")
+    assert "fresh" in cli("status")
+    assert "written to" in cli("report")
+
+
+def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:
+    """The month's billed cost of each team and cost centre, `unowned` included; nothing if all cost is unowned."""
+    fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
+    unowned = {"team": "unowned", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD", "billed_cost": Decimal(3)}
+    search = unowned | {"team": "search", "cost_centre": "4711", "billed_cost": Decimal("1000.5")}
+    april = search | {"date": date(2026, 4, 30)}
+    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, april])
+    assert "by owner" not in cli("status")
+    assert cli.json("status")["owners"] == []
+    teams = [search | {"team": f"team {number}"} for number in range(7)]
+    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, search, search, april, *teams])
+    lines = cli("status").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("by owner"))
+    assert lines[start + 1] == "search 4711             2,001.00 USD"
+    assert lines[start + 9] == "and 1 more: usage.cost_by_owner_daily"
+    owners = cli.json("status")["owners"]
+    assert [owners[0]["team"], owners[0]["cost"], owners[-1]["team"]] == ["search", "2001.000000000", "unowned"]
+
+
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
     """It reads the newest balance, and warns if nothing is left or the rest lasts for at most 30 days."""
     balances = [

@@ -16,6 +16,10 @@ NOW = "2026-05-31 13:20:00"
 GAP = (date(2026, 4, 10), date(2026, 4, 12))
 SPIKE = date(2026, 5, 13)
 
+OWNED_DAYS = ("2025-05-14", "2025-05-15")
+OWNED_APPS = {"one": 100, "team-1": 50, "team-2": 25, "other": 10}
+"""Images of the account `owned` on each of the two days, at 0.002."""
+
 FORMULA_HOURS = [
     (f"2025-04-{day:02} {hour:02}:00", (day * 7919 + hour * 104_729) % 9_973) for day in range(1, 31) for hour in range(24)
 ]
@@ -71,7 +75,7 @@ def quantity(series: int, day: date) -> int:
 
 
 def raw_tables(provider: str) -> list[str]:
-    """The statements that create all raw tables of a provider, with the types that its sources declare."""
+    """The statements that create all raw tables of a provider, or of billing, with the types that its sources declare."""
     page = PROJECT / "models" / "staging" / provider / f"_{provider}__sources.yml"
     (source,) = yaml.safe_load(page.read_text())["sources"]
     statements = [f"create schema {provider}"]
@@ -214,10 +218,47 @@ def dimension_rows() -> Iterator[str]:
     yield fetched_window("onepin", "usage_daily", "parts", "parts|Asia/Tokyo", date(2026, 5, 1), until, until)
 
 
+def owner_rows() -> Iterator[str]:
+    """Owners by value and pattern, of a total without a meter, and of a rest that is shared in each way."""
+    owners = [
+        ("mathpix", "formula", "app_id", "f1", "a", "2025-04-01", "2025-04-15", None),
+        ("mathpix", "formula", "app_id", "f1", "b", "2025-04-15", None, None),
+        ("mathpix", "formula", "", "", "b", "2025-04-01", None, "proportional"),
+        ("mathpix", "formula", "", "", "c", "2025-04-01", None, "proportional"),
+        ("mathpix", "parts", "app_id", "app-*", "a", "2025-04-01", None, None),
+        ("mathpix", "parts", "app_id", "App 1*", "b", "2025-04-01", None, None),
+        ("mathpix", "parts", "app_id", "ä*", "c", "2025-04-01", None, None),
+        *(("mathpix", "mixed", "", "", team, "2025-04-01", None, "even") for team in ("a", "b", "c")),
+        ("reducto", "", "file_type", "*", "a", "2025-04-01", None, None),
+        ("scopix", "", "", "", "a", "2025-04-01", None, "0.333333333"),
+        ("mathpix", "owned", "app_id", "one", "a", "2025-01-01", OWNED_DAYS[1], None),
+        ("mathpix", "owned", "app_id", "one", "b", OWNED_DAYS[1], None, None),
+        ("mathpix", "owned", "app_id", "team-*", "c", "2025-01-01", None, None),
+        ("mathpix", "owned", "", "", "a", "2025-01-01", None, "0.5"),
+        ("mathpix", "owned", "", "", "b", "2025-01-01", None, "0.25"),
+        ("mathpix", "whole", "", "", "d", "2025-01-01", OWNED_DAYS[1], None),
+        ("mathpix", "whole", "", "", "e", OWNED_DAYS[1], None, None),
+        ("", "", "", "", "d", "2026-01-01", None, None),
+    ]
+    columns = ("provider", "account", "dimension", "value", "team", "valid_from", "valid_to", "share")
+    for number, values in enumerate(owners, 2):
+        given = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        more = {"cost_centre": "4711", "tags": '{"env": "prod"}'} if given["team"] == "d" else {"cost_centre": ""}
+        yield row("billing.owners", **given, **more, source="owners.csv", row_number=number)
+    for day in OWNED_DAYS:
+        yield usage(f"{day} 10:00", "image", sum(OWNED_APPS.values()), account="owned")
+        yield usage(f"{day} 10:00", "image", 500, account="whole")
+        for app, images in OWNED_APPS.items():
+            yield usage(f"{day} 10:00", "image", images, account="owned", app_id=app, grouping="app_id")
+    for account in ("owned", "whole"):
+        yield window(f"{OWNED_DAYS[0]} 00:00", "2025-05-16 00:00", account=account)
+
+
 def raw_rows() -> Iterator[str]:
     """The statements that create all raw tables and store all rows."""
-    for provider in PROVIDERS:
+    for provider in (*PROVIDERS, "billing"):
         yield from raw_tables(provider)
+    yield from owner_rows()
     yield from COST_ROWS
     yield from trend_rows()
     yield from dimension_rows()

@@ -26,6 +26,30 @@ services as (
 
 ),
 
+owners as (
+
+    select * from {{ ref('cost_by_owner_daily') }}
+
+),
+
+-- The days whose whole cost belongs to one owner.
+only_owners as (
+
+    select
+        provider,
+        billing_account,
+        account,
+        date,
+        currency,
+        max(team) as team,
+        max(cost_centre) as cost_centre,
+        max(tags) as tags
+    from owners
+    group by provider, billing_account, account, date, currency
+    having count(*) = 1 and max(team) <> 'unowned'
+
+),
+
 -- FOCUS writes units capitalised and in the plural. A unit without a mapping keeps the name in its price list.
 named_units as (
 
@@ -178,6 +202,16 @@ final as (
         end as invoice_detail_id,
         pricing.grant_id,
         nullif(pricing.meter, '') as meter,
+        case
+            when only_owners.team is null then '{}'
+            else {{ dbt.concat([
+                "'{\"team\": \"'", 'only_owners.team', "'\"'",
+                "case when only_owners.cost_centre <> '' then "
+                ~ dbt.concat(["', \"cost_centre\": \"'", 'only_owners.cost_centre', "'\"'"]) ~ " else '' end",
+                "case when only_owners.tags is not null then "
+                ~ dbt.concat(["', '", 'substring(only_owners.tags, 2)']) ~ " else '}' end",
+            ]) }}
+        end as tags,
         pricing.is_complete
     from pricing
     left join months
@@ -193,6 +227,14 @@ final as (
         and pricing.line_number = invoice_lines.line_number
         -- FOCUS requires that a charge and the detail of its invoice agree in this.
         and pricing.charge_category = invoice_lines.charge_category
+    left join only_owners
+        on pricing.provider = only_owners.provider
+        and pricing.billing_account = only_owners.billing_account
+        and pricing.account = only_owners.account
+        and pricing.currency = only_owners.currency
+        and cast(pricing.charge_period_start as date) = only_owners.date
+        -- `cost_daily` has no longer charges.
+        and pricing.charge_period_end <= {{ later('day', 1, 'cast(pricing.charge_period_start as date)') }}
 
 )
 

@@ -52,7 +52,7 @@ final as (
         sku_price_id as {{ adapter.quote('SkuPriceId') }},
         account as {{ adapter.quote('SubAccountId') }},
         account as {{ adapter.quote('SubAccountName') }},
-        cast('{}' as {{ dbt.type_string() }}) as {{ adapter.quote('Tags') }},
+        cast(tags as {{ dbt.type_string() }}) as {{ adapter.quote('Tags') }},
         charge_id as {{ adapter.quote('x_ChargeId') }},
         grant_id as {{ adapter.quote('x_GrantId') }},
         is_complete as {{ adapter.quote('x_IsComplete') }},
