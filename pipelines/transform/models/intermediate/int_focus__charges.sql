@@ -1,4 +1,5 @@
 -- One row per charge, and per tax or adjustment of an issued invoice line, with the values that both FOCUS versions share.
+-- Longer than 200 lines: it fills all columns that FOCUS 1.2 and 1.4 have in common.
 
 with
 

@@ -1,6 +1,7 @@
 -- One row per provider, billing account, account, UTC date, currency and owner.
 -- The rest of a day is its cost in `cost_daily` minus the cost of mapped values. Owners of the rest share it; what then
 -- remains is `unowned`. So the rows of a day add up to `cost_daily` whatever the owners are.
+-- Longer than 200 lines: there are four ways to share the rest, for billed and for effective cost.
 
 {%- set day = ['provider', 'billing_account', 'account', 'date', 'currency'] %}
 {%- set measures = ['billed', 'effective'] %}
