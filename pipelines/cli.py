@@ -249,7 +249,7 @@ def models(
     tests: TestsOption = DataTestMode.ALL,
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", metavar="MOMENT", help="Build as at an earlier moment, such as 2026-03-03T08:00 (UTC)."),
+        typer.Option("--as-of", metavar="TIME", help="Build as of an earlier time, such as 2026-03-03T08:00 (UTC)."),
     ] = None,
     schema: Annotated[
         str | None, typer.Option("--schema", metavar="NAME", help="The schema for --as-of. Default: usage_as_of.")

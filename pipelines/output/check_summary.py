@@ -44,7 +44,7 @@ def _database_lines(result: CheckResult) -> Iterator[str]:
     yield from (f"pending  {invoice}" for invoice in result.pending)
     if result.history:
         kept, since = sum(table.rows for table in result.history), min(table.since for table in result.history)
-        yield f"history  {kept:,} replaced or withdrawn rows of {len(result.history)} tables since {since:%Y-%m-%d}"
+        yield f"history  replaced or withdrawn rows: {kept:,}, tables: {len(result.history)}, since {since:%Y-%m-%d}"
     yield from (f"restated  {late}" for late in result.lateness)
     yield from (f"STALE  {stale}" for stale in result.stale or ())
 
@@ -85,7 +85,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         "restated": [lateness_as_dict(late) for late in result.lateness],
         "billing": {
             "configured": result.billing,
-            "faults": [
+            "errors": [
                 {
                     "table": error.table,
                     "source": error.source,

@@ -68,7 +68,7 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
 
 
 def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
-    """What was restated in the last week, by currency: cost change, and buckets, of them in closed periods."""
+    """Restatements of the last week by currency: cost change, buckets, and how many buckets are in closed periods."""
     by_currency: dict[str | None, dict[str, Any]] = {}
     for row in if_built(query)(queries()["recent_restatements"], as_of.date() - RECENT) if as_of else ():
         names = ("cost_change", "buckets", "closed_buckets")
@@ -182,7 +182,7 @@ def sparkline(values: Sequence[Decimal] | None) -> str:
 def _change(row: Row) -> str:
     currency = row["currency"]
     amount = f"{rounded_to_currency(row['cost_change'], currency):+,} {currency}" if currency else "unpriced"
-    closed = f", {row['closed_buckets']:,} of closed periods" if row["closed_buckets"] else ""
+    closed = f", {row['closed_buckets']:,} in closed periods" if row["closed_buckets"] else ""
     return f"{amount} ({row['buckets']:,} bucket{'' if row['buckets'] == 1 else 's'}{closed})"
 
 

@@ -19,7 +19,7 @@ from meterhouse.sources._core.errors import ConfigurationError
 NUMBERS = {"rows", "quantity", "billed", "requests", "rate limit left", "time left"}
 
 MAX_VALUES = 20_000
-"""Values that `query` prints for people: to lay out more of them takes minutes."""
+"""The most values that `query` prints in a table: the layout of more takes minutes."""
 
 Rows = Sequence[Sequence[Any]]
 
@@ -46,12 +46,12 @@ def display_value(value: Any) -> str:
 
 
 def query_table(names: Sequence[str], rows: Rows, width: int) -> Table:
-    """The result of a query as a table or, if a line would not fit into `width`, one line for each value."""
+    """The result of a query as a table or, if its rows are wider than `width`, with one line per value."""
     texts = [[cell("–" if value is None else display_value(value)) for value in row] for row in rows]
     heads = [cell(name) for name in names]
     lines = [heads, *texts]
     if sum(max(len(line[position]) for line in lines) + 2 for position in range(len(heads))) <= width + 2:
-        return _one_line_a_row(heads, rows, texts)
+        return _one_line_per_row(heads, rows, texts)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -63,7 +63,7 @@ def query_table(names: Sequence[str], rows: Rows, width: int) -> Table:
     return table
 
 
-def _one_line_a_row(heads: Sequence[str], rows: Rows, texts: Sequence[Sequence[str]]) -> Table:
+def _one_line_per_row(heads: Sequence[str], rows: Rows, texts: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for position, head in enumerate(heads):
         values = (row[position] for row in rows if row[position] is not None)

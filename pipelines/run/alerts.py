@@ -49,7 +49,7 @@ ALERTS = pa.schema(
 MEMORY = timedelta(days=45)
 """How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
 RECENT = timedelta(days=7)
-"""An older anomaly or restatement sends no alert: the run has only just loaded or restated that history."""
+"""An older anomaly or restatement sends no alert: it appears only because this run loaded old usage."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""
@@ -179,13 +179,13 @@ def _anomalies(destination: Destination, now: datetime) -> Iterator[Alert]:
 
 
 def _restated(destination: Destination, now: datetime) -> Iterator[Alert]:
-    """One alert for the first restatements of an account on a day that change its cost."""
+    """One alert per account and day: for the first restatements that change the cost."""
     for row in _marts(destination, "recent_restatements", now.date() - RECENT):
         if change := row["cost_change"]:
             amount = rounded_to_currency(change, row["currency"])
             text = (
-                f"RESTATED {row['provider']} {row['account']} on {row['date']}: {row['buckets']} buckets,"
-                f" {amount:+,} {row['currency']}"
+                f"RESTATED {row['provider']} {row['account']} on {row['date']}: {row['buckets']}"
+                f" bucket{'' if row['buckets'] == 1 else 's'}, {amount:+,} {row['currency']}"
             )
             yield Alert(
                 "restated", _subject("restated", row["provider"], row["account"], row["currency"], row["date"]), text

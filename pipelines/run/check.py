@@ -10,7 +10,7 @@ from meterhouse.pipelines.run.billing import billing_errors, configured_billing
 from meterhouse.pipelines.run.closing import ClosedPeriod, PendingInvoice, closed_periods, pending_invoices
 from meterhouse.pipelines.run.events import BillingRejected, CredentialsChecked, Event, Observer, TableIsStale, Waiting
 from meterhouse.pipelines.run.freshness import StaleTable, stale_tables
-from meterhouse.pipelines.run.history import KeptRows, kept_rows
+from meterhouse.pipelines.run.history import HistorySize, history_sizes
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.restatements import Lateness, lateness
 from meterhouse.pipelines.run.state import RunState
@@ -37,7 +37,7 @@ class CheckResult:
     unverified_prices: Sequence[UnverifiedPrice]
     closed: Sequence[ClosedPeriod]
     pending: Sequence[PendingInvoice]
-    history: Sequence[KeptRows]
+    history: Sequence[HistorySize]
     lateness: Sequence[Lateness]
 
     @property
@@ -82,7 +82,7 @@ def check_all(destination_name: str | None, observer: Observer, *, max_age: time
         unverified_prices(sources, utc_now().date()),
         closed,
         pending_invoices(destination, closed),
-        kept_rows(destination),
+        history_sizes(destination),
         lateness(destination),
     )
 

@@ -1,10 +1,11 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-A run writes one row for itself when it begins, which says that it is running, and replaces it at its end. If it is killed,
-the row stays, and the next run, which has the lock that the killed one held, sets its outcome to killed.
+When a run begins, it writes a row for itself with the outcome `running`. At its end, it replaces the row. If it is killed,
+the row stays, and the next run sets the outcome to `killed`. No other run is active then, because that run has the lock.
 
 dlt creates the table, because it knows each database's types. One statement inserts later rows, which saves an eighth of a
-run that loads nothing new. Delta tables have no statements: dlt merges the rows, and a killed run stays running.
+run that loads nothing new. Delta tables accept no SQL statements: dlt merges the
+rows, and a killed run keeps the outcome `running`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -149,7 +150,7 @@ def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, An
 
 
 def begin(destination: Destination, state: RunState) -> None:
-    """Records that the run is at work, and that those were killed that still seem to be; errors propagate."""
+    """Records this run as `running`, and each earlier run that is still `running` as `killed`; errors propagate."""
     _replace(destination, [run_row(state, RUNNING)], "update {} set outcome = %s where outcome = %s", KILLED, RUNNING)
 
 
@@ -164,9 +165,9 @@ def complete(destination: Destination, state: RunState, rows: Sequence[Mapping[s
 
 
 def _replace(destination: Destination, rows: Sequence[Mapping[str, Any]], change: str, *parameters: Any) -> None:
-    """Changes rows of `runs` and inserts others."""
+    """Runs the statement `change` on the table `runs`, then inserts `rows`."""
     table = pa.Table.from_pylist(list(rows), RUNS)
-    if not destination.has_statements:
+    if not destination.supports_sql:
         _load(destination, "runs", table, {"disposition": "merge", "strategy": "upsert"})
         return
     try:
@@ -200,8 +201,8 @@ def alerted_subjects(destination: Destination, since: datetime) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRows:
-    """How many rows of a table were replaced or withdrawn and are kept, and when the first of them was superseded."""
+class HistorySize:
+    """The number of rows in the history of a table, and the time at which the first of them was superseded."""
 
     provider: str
     table: str
@@ -209,8 +210,8 @@ class KeptRows:
     since: datetime
 
 
-def kept_rows(destination: Destination) -> list[KeptRows]:
-    """The histories that have rows, of the providers and of billing; empty where information_schema does not list them.
+def history_sizes(destination: Destination) -> list[HistorySize]:
+    """The size of each history with rows, of providers and billing; empty if information_schema does not list the tables.
 
     Raises:
         LoadError: the destination cannot be read.
@@ -228,4 +229,4 @@ def kept_rows(destination: Destination) -> list[KeptRows]:
             found = reader.tuples_of_built(selects)
     except NotBuilt:
         return []
-    return [KeptRows(name, table.removesuffix(SUFFIX), rows, since) for name, table, rows, since in sorted(found) if rows]
+    return [HistorySize(name, table.removesuffix(SUFFIX), rows, since) for name, table, rows, since in sorted(found) if rows]

@@ -14,7 +14,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import SourceError
 from meterhouse.sources._core.events import Place
-from meterhouse.sources._core.run_id import run_of
+from meterhouse.sources._core.run_id import stamp_run_id
 
 
 def load(
@@ -54,7 +54,7 @@ def restored_pipelines(
 
 def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock, run_id: str) -> None:
     """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
-    with run_of(run_id):
+    with stamp_run_id(run_id):
         pipeline.extract(source)
     if not pipeline.has_pending_data:
         return

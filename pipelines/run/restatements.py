@@ -1,4 +1,4 @@
-"""How late each provider restates usage, beside the `lookback` within which a run would see it."""
+"""How late each provider restates usage, compared with the `lookback`: a run sees no later restatement."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,27 +27,28 @@ class Lateness:
     restatements: int
     median: Decimal
     percentile_95: Decimal
-    latest: Decimal
+    maximum: Decimal
     lookback: timedelta | None
 
     def __str__(self) -> str:
-        days = f"half within {self.median}, 95 % within {self.percentile_95}, all within {self.latest} days"
+        days = f"half within {self.median}, 95 % within {self.percentile_95}, all within {self.maximum} days"
         setting = f"; lookback: {self.lookback / DAY:g} days" if self.lookback is not None else ""
-        return f"{self.provider}  {self.restatements:,} restatements, {days} of the bucket's end{setting}"
+        restatements = f"{self.restatements:,} restatement{'' if self.restatements == 1 else 's'}"
+        return f"{self.provider}  {restatements}, {days} of the bucket's end{setting}"
 
     @property
     def warning(self) -> str | None:
-        """A warning if usage was restated later than a regular run would see."""
-        if self.lookback is None or timedelta(days=float(self.latest)) <= self.lookback:
+        """A warning if usage was restated after the lookback had ended."""
+        if self.lookback is None or timedelta(days=float(self.maximum)) <= self.lookback:
             return None
         return (
-            f"{self.provider} restated usage {self.latest} days after its bucket's end, but a run looks back"
+            f"{self.provider} restated usage {self.maximum} days after its bucket's end, but a run looks back"
             f" {self.lookback / DAY:g} days: raise sources.{self.provider}.lookback"
         )
 
 
 def lateness(destination: Destination) -> list[Lateness]:
-    """By provider, how late usage was restated; nothing without a restatement, and before the first build.
+    """How late usage was restated, by provider; empty without restatements, or before the first build.
 
     Raises:
         ConfigurationError: a lookback is not a duration.

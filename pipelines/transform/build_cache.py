@@ -29,7 +29,7 @@ from meterhouse.pipelines.transform.data_tests import RECORD, DataTests
 from meterhouse.pipelines.transform.digests import code_digest
 from meterhouse.pipelines.warehouse.duckdb_file import open_file
 from meterhouse.pipelines.warehouse.errors import LoadError
-from meterhouse.pipelines.warehouse.schemas import OF_MODELS
+from meterhouse.pipelines.warehouse.schemas import MODEL_SCHEMAS
 from meterhouse.sources.registry import PROVIDERS
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-adapters", "duckdb")
@@ -69,7 +69,7 @@ def forget(database: Path) -> None:
     """Removes the mark before a build changes the outputs."""
     if database.exists():
         with open_file(database) as connection:
-            if MARK in {f"{schema}.{name}" for schema, name, _ in _relations(connection, OF_MODELS)}:
+            if MARK in {f"{schema}.{name}" for schema, name, _ in _relations(connection, MODEL_SCHEMAS)}:
                 connection.execute(f"drop table {MARK}")
 
 
@@ -107,7 +107,7 @@ def _rows(schema: str, table: str, sql: str) -> str:
 
 def _outputs(connection: duckdb.DuckDBPyConnection) -> str:
     digest = hashlib.sha256()
-    for schema, name, sql in _relations(connection, OF_MODELS):
+    for schema, name, sql in _relations(connection, MODEL_SCHEMAS):
         if f"{schema}.{name}" in {MARK, RECORD}:
             continue
         is_table = sql.lstrip().upper().startswith("CREATE TABLE")

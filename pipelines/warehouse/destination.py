@@ -17,11 +17,11 @@ from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_
 from meterhouse.pipelines.warehouse.lease import TableLease
 from meterhouse.pipelines.warehouse.locking import FileLock, RunLock, hold_all
 from meterhouse.pipelines.warehouse.query import Reader, SqlClientReader, insert_statement, translated_errors
-from meterhouse.pipelines.warehouse.schemas import OF_MODELS, REGULAR
+from meterhouse.pipelines.warehouse.schemas import MODEL_SCHEMAS, REGULAR
 from meterhouse.pipelines.warehouse.staging import drop_leftover_staging, drop_staging
 from meterhouse.sources.registry import PROVIDERS
 
-SCHEMAS = (*PROVIDERS, "billing", *OF_MODELS)
+SCHEMAS = (*PROVIDERS, "billing", *MODEL_SCHEMAS)
 """The schemas of the raw tables, and those of the models."""
 
 CONTAINER_SCHEMES = ("abfs", "az")
@@ -58,8 +58,8 @@ class Destination:
     has_own_staging: ClassVar[bool] = True
     """Whether each run has a staging dataset of its own; see `staging`."""
 
-    has_statements: ClassVar[bool] = True
-    """Whether `execute` works here."""
+    supports_sql: ClassVar[bool] = True
+    """Whether `execute` can run SQL statements here."""
 
     @property
     def models_extra(self) -> str:

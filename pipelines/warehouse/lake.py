@@ -16,7 +16,7 @@ from meterhouse.pipelines.warehouse.locking import FileLock, RunLock
 class LakeDestination(Destination):
     """A folder or bucket with Delta tables."""
 
-    has_statements: ClassVar[bool] = False
+    supports_sql: ClassVar[bool] = False
     has_own_staging: ClassVar[bool] = False
     """dlt merges the files of a load package directly, without staging tables."""
 

@@ -119,7 +119,7 @@ order by provider, account, currency, date;
 select provider, count(*) as restatements,
     percentile_disc(0.5) within group (order by days) as median,
     percentile_disc(0.95) within group (order by days) as percentile_95,
-    max(days) as latest
+    max(days) as maximum
 from (
     select provider, cast(extract(epoch from restated_at - bucket_end) / 86400.0 as numeric(12, 1)) as days
     from usage.usage_restated

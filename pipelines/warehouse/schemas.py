@@ -6,7 +6,7 @@ from itertools import pairwise
 from meterhouse.sources._core.errors import ConfigurationError
 
 REGULAR = "usage"
-OF_MODELS = (REGULAR, *(f"{REGULAR}_{layer}" for layer in ("staging", "intermediate", "seeds")))
+MODEL_SCHEMAS = (REGULAR, *(f"{REGULAR}_{layer}" for layer in ("staging", "intermediate", "seeds")))
 """The schemas of the regular build: the marts, and the layers below them."""
 
 
@@ -16,15 +16,15 @@ def checked_schema(name: str, *, builds: bool = False) -> str:
     Such a schema begins with `usage_`, so that no build can overwrite raw tables or tables of others.
 
     Raises:
-        ConfigurationError: the name is another one, or the build would overwrite a schema of the regular build.
+        ConfigurationError: the name is not allowed, or the build would overwrite a schema of the regular build.
     """
-    if builds and name in OF_MODELS:
+    if builds and name in MODEL_SCHEMAS:
         raise ConfigurationError(
             f"--as-of would overwrite the schema {name} of the regular build", hint="Name another one, such as usage_as_of."
         )
     if name != REGULAR and not re.fullmatch(r"usage_[a-z0-9_]{1,40}", name):
         raise ConfigurationError(
-            f"--schema cannot be {name!r}", hint="Write usage_ and small letters, digits or _, such as usage_as_of."
+            f"--schema cannot be {name!r}", hint="Use usage_ and lowercase letters, digits or _, as in usage_as_of."
         )
     return name
 
@@ -35,7 +35,7 @@ def in_schema(sql: str, schema: str) -> str:
     Text in quotes and comments stays as it is.
 
     Raises:
-        ConfigurationError: the query cannot be read.
+        ConfigurationError: the query cannot be parsed.
     """
     if schema == REGULAR:
         return sql
@@ -45,13 +45,13 @@ def in_schema(sql: str, schema: str) -> str:
         tokens = sqlglot.tokenize(sql)
     except sqlglot.errors.TokenError:
         raise ConfigurationError(
-            "the query cannot be read, so its schemas stay unknown",
+            "the query cannot be parsed, so --schema cannot be applied",
             hint=f"Name the schema {schema} in the query, without --schema.",
         ) from None
     parts, end = [], 0
     for token, following in pairwise(tokens):
         is_name = token.token_type in {sqlglot.TokenType.VAR, sqlglot.TokenType.IDENTIFIER}
-        if is_name and following.token_type == sqlglot.TokenType.DOT and token.text.lower() in OF_MODELS:
+        if is_name and following.token_type == sqlglot.TokenType.DOT and token.text.lower() in MODEL_SCHEMAS:
             parts += [sql[end : token.start], schema + token.text.lower().removeprefix(REGULAR)]
             end = token.end + 1
     return "".join((*parts, sql[end:]))

@@ -4,10 +4,10 @@ Three ways were considered on dlt 1.31:
 
     scd2                      keeps all versions in the raw table itself, so every query of it needs a condition; it says
                               neither which run replaced a row nor whether it was withdrawn; Delta tables do not have it
-    rows in a job of its own  the source cannot see the rows that it replaces, and dlt commits each table's job by itself
+    rows in their own job      the source cannot see the rows that it replaces, and dlt commits each table's job by itself
     before-image statement    an INSERT INTO … SELECT in front of the merge, in the transaction of the merge
 
-So it is the last one. A moment sees the row in the table or in its history, never in both, and never in neither. The
+meterhouse uses the last one. At any moment, a row is either in the table or in its history, never in both or neither. The
 statement joins the table with dlt's staging table, as the merge itself does. `tests/benchmarks/README.md` has its cost.
 `dlt_compat.merge` puts it into the merge job of every SQL destination. Where that job has no transaction, as on ClickHouse,
 a load that is killed between two statements leaves a row in both, and the next one adds it to the history again. Delta
@@ -36,7 +36,7 @@ from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema, computed
 from meterhouse.sources._core.windows import utc_now
 
 COLUMNS = (
-    computed("superseded_at", TIMESTAMP, "when the row that replaced it was fetched, or its window without it"),
+    computed("superseded_at", TIMESTAMP, "when its replacement was fetched; if withdrawn, when its window was fetched"),
     computed("superseded_by", pa.string(), "the run that replaced or withdrew it"),
     computed("is_withdrawn", pa.bool_(), "true if the vendor no longer returns the row, false if it returned other values"),
 )
@@ -70,7 +70,7 @@ class HistorySettings:
 def history_items(table: str, columns: pa.Schema) -> Iterator[Any]:
     """Creates the history of `table`, or adds the columns that it lacks; nothing if it has them all.
 
-    `columns` are those of the rows of this load. Columns of earlier loads, which are texts, come from dlt's schema.
+    `columns` are those of this load's rows. Columns that only earlier loads had come from dlt's schema; their type is text.
     """
     name = table + SUFFIX
     names = {*columns.names, *(column for column in declared_columns(table) if not column.startswith("_dlt_"))}

@@ -39,11 +39,11 @@ ACCOUNT = computed("account", pa.string(), "the configured name of the account")
 STAMPS = (
     computed("is_complete", pa.bool_(), "false while the bucket was still running when it was fetched"),
     instant("fetched_at", "when the row was fetched with its present values"),
-    computed("row_version", pa.string(), "changes when any value of the row but fetched_at and run_id changes"),
+    computed("row_version", pa.string(), "changes when any value of the row except fetched_at and run_id changes"),
     computed(
         "run_id",
         pa.string(),
-        "the run that wrote the row's present values, as in meterhouse.runs; without the command, the id of the dlt load",
+        "the run that wrote the row's present values, as in meterhouse.runs; in your own dlt pipeline, the id of the load",
         nullable=True,  # in rows of earlier versions
     ),
 )
@@ -105,7 +105,7 @@ def merge_disposition(strategy: str, scope: str) -> Any:
 
 
 def keep_replaced(table: Table, replaced: Sequence[ReplacedWindow], run: str, settings: HistorySettings) -> None:
-    """Tells the load to keep the rows that the windows `replaced` replace or no longer have."""
+    """Tells the load to keep the rows that it replaces or deletes in the windows `replaced`."""
     fixed = {name for done in replaced for name in done.partition.fixed_columns}
     store_history(
         table.name,
@@ -120,8 +120,8 @@ def keep_replaced(table: Table, replaced: Sequence[ReplacedWindow], run: str, se
 def scope_sql(table: Table, replaced: Sequence[ReplacedWindow], qualifier: str = "") -> str:
     """A SQL condition for the rows of the windows `replaced`.
 
-    It holds account names, fixed columns and bounds, and nothing that an API returned. Without windows, no row is in it: the
-    account that had read empty ones was refused.
+    It holds account names, fixed columns and bounds, and nothing that an API returned. Without windows, it is
+    true for no row: that happens if an account reads only empty windows and is then refused.
     """
     if not replaced:
         return "(1 = 0)"

@@ -11,7 +11,7 @@ _COMMAND: ContextVar[str | None] = ContextVar("run_id", default=None)
 
 
 @contextmanager
-def run_of(run_id: str) -> Iterator[None]:
+def stamp_run_id(run_id: str) -> Iterator[None]:
     """Stamps `run_id` on the rows that this thread extracts within the block."""
     token = _COMMAND.set(run_id)
     try:

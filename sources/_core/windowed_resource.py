@@ -109,7 +109,7 @@ class _TableRead:
     identities: Identities
     run_id: str | None
     schemas: list[pa.Schema] = field(default_factory=list)
-    """Those of the tables yielded so far, each once."""
+    """The distinct schemas of the Arrow tables yielded so far."""
     replaced: list[ReplacedWindow] = field(default_factory=list)
     requested: list[Partition] = field(default_factory=list)
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)

@@ -48,9 +48,9 @@ def billing_source(
     known_dimensions: KnownDimensions | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
-    """One table per setting, which then has the rows read. Every table is read and checked before any is loaded.
+    """One table per setting, with exactly the rows of its file. Every table is read and checked before any is loaded.
 
-    A row that did not change stays as it is. A row that did goes to `<table>__history`.
+    An unchanged row stays as it is. A changed or removed row moves to `<table>__history`.
 
     A setting is a path that ends in `.csv`, or `schema.table` of an existing table; the README describes the columns.
     A table that is not configured is loaded empty, so that data removed from the configuration disappears.

@@ -52,7 +52,7 @@ Versions = dict[str, Counter[tuple[object, ...]]]
 
 
 def versions(cli: Cli, providers: tuple[str, ...]) -> Versions:
-    """By table, every version of a row of an ended bucket, whether the table has it or its history."""
+    """By table, every version of each row of an ended bucket, from the table and from its history."""
     found = {}
     for provider in providers:
         for (name,) in cli.rows(

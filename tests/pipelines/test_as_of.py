@@ -34,7 +34,7 @@ PACK = "onepin,default,pack,purchased,credit,100,2026-03-01,2027-03-01,,,50,USD"
 
 @pytest.fixture
 def providers() -> tuple[str, ...]:
-    """One by the hour, and two by the day; one of them states its balance."""
+    """One with hourly usage, and two with daily usage; one of these reports its balance."""
     return "mathpix", "reducto", "onepin"
 
 
@@ -142,7 +142,7 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     of_runs = "restated_by in (select run_id from meterhouse.runs)"
     seen = cli.rows(f"select distinct first_seen_at, {of_runs} from usage.usage_restated where restated_at < '2026-04-03'")
     assert seen == [(FIRST.replace(tzinfo=None), True)]
-    late = {each["provider"]: each["latest"] for each in cli.json("check")["restated"]}
+    late = {each["provider"]: each["maximum"] for each in cli.json("check")["restated"]}
     assert late == {"mathpix": "6.2", "onepin": "2.3", "reducto": "5.3"}
 
     # The commands on another schema.
@@ -171,7 +171,7 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     ],
 )
 @pytest.mark.usefixtures("clock")
-def test_refuses_a_moment_or_schema_that_cannot_be(cli: Cli, options: tuple[str, ...], problem: str) -> None:
+def test_refuses_an_invalid_moment_or_schema(cli: Cli, options: tuple[str, ...], problem: str) -> None:
     """With exit status 2, before anything is opened or built."""
     assert problem in " ".join(cli("models", *options, status=2).split())
     assert not cli.database.exists()
@@ -193,5 +193,5 @@ def test_a_query_reads_the_marts_of_the_schema() -> None:
         from meterhouse.usage_then.d u, usage_then_staging.e, usage_as_of.f, mathpix.usage where x = %s"""
     )
     assert in_schema(sql, "usage") is sql
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot be parsed"):
         in_schema("select 'open", "usage_then")

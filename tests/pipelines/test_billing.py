@@ -225,7 +225,7 @@ def test_check_lists_billing_errors(cli: Cli, files: Path, monkeypatch: pytest.M
     assert "mathpix" in checked["not_configured"]
     assert checked["billing"] == {
         "configured": {"prices": "my/billing/prices.csv", "fees": "my/billing/fees.csv"},
-        "faults": [
+        "errors": [
             {
                 "table": "prices",
                 "source": "my/billing/prices.csv",

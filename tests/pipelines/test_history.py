@@ -18,7 +18,7 @@ def providers() -> tuple[str, ...]:
     return ("reducto",)
 
 
-def test_the_history_names_the_runs_and_survives_a_backup(cli: Cli, sandbox: Sandbox) -> None:
+def test_the_history_names_the_runs_and_is_correct_after_a_restore(cli: Cli, sandbox: Sandbox) -> None:
     """After an old copy of the database is restored, the next run's history has the time and the id of that run."""
     with time_machine.travel(NOW) as clock:
         first = cli.json(*LOAD)["run_id"]
@@ -37,5 +37,5 @@ def test_the_history_names_the_runs_and_survives_a_backup(cli: Cli, sandbox: San
             assert all(began <= at <= datetime.now(UTC) for at, *_ in found)
             (kept,) = cli.json("check")["history"]
             assert (kept["provider"], kept["table"], kept["rows"]) == ("reducto", "usage_by_product", len(found))
-            assert f"history  {len(found)} replaced or withdrawn rows of 1 tables since {began:%Y-%m-%d}" in cli("check")
+            assert f"history  replaced or withdrawn rows: {len(found)}, tables: 1, since {began:%Y-%m-%d}" in cli("check")
             cli.database.write_bytes(backup)

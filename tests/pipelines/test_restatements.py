@@ -18,7 +18,7 @@ from tests.pipelines.report.marts import NOW, fill
 
 
 def restated(days_late: float, ago: int = 0, **values: Any) -> Mapping[str, Any]:
-    """A restatement `ago` days before the newest fetch, of a bucket that ended so many days before."""
+    """A restatement `ago` days before the newest fetch, of a bucket that ended `days_late` days earlier."""
     at = NOW - timedelta(days=ago)
     row = {"provider": "mathpix", "account": "default", "currency": "USD", "cost_change": Decimal("-1.5"), "restated_at": at}
     return row | {"bucket_end": at - timedelta(days=days_late), "was_closed": False} | values
@@ -47,7 +47,7 @@ def test_status_shows_what_was_restated_in_a_week(
     print_status(status, Console(width=80))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("restated")]
     assert len(line) == 80
-    assert line.startswith("restated  -3.00 USD (3 buckets, 1 of closed periods); unpriced (1 bucket); +2.0…")
+    assert line.startswith("restated  -3.00 USD (3 buckets, 1 in closed periods); unpriced (1 bucket); +2.0…")
     assert [row["currency"] for row in status["restated"]] == ["USD", None, "EUR"]
 
 
@@ -66,16 +66,16 @@ def test_an_account_is_alerted_once_a_day_if_its_cost_changes(
     rows = Alerts("https://alerts.example", ("restated",)).send(destination, state, (), models=True)
     assert sent == [
         f"RESTATED mathpix default on {date(2026, 5, 20)}: 2 buckets, -3.00 USD",
-        f"RESTATED onepin default on {date(2026, 5, 19)}: 1 buckets, +2.00 EUR",
+        f"RESTATED onepin default on {date(2026, 5, 19)}: 1 bucket, +2.00 EUR",
     ]
     assert [row["kind"] for row in rows] == ["restated", "restated"]
 
 
-def test_lateness_stands_beside_the_lookback(destination: DuckDBDestination, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lateness_is_compared_with_the_lookback(destination: DuckDBDestination, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a warning if usage was restated later than a run looks back; Onepin's usage is read whole in every run."""
     found = {each.provider: each for each in lateness(destination)}
     mathpix, onepin = found["mathpix"], found["onepin"]
-    assert (mathpix.restatements, mathpix.median, mathpix.percentile_95, mathpix.latest) == (
+    assert (mathpix.restatements, mathpix.median, mathpix.percentile_95, mathpix.maximum) == (
         4, Decimal("1.0"), Decimal("9.3"), Decimal("9.3")
     )  # fmt: skip
     assert (mathpix.lookback, onepin.lookback) == (timedelta(days=7), None)

@@ -368,7 +368,7 @@ def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     assert json.loads(cli("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
 
 
-def test_query_prints_a_wide_result_as_one_line_a_value(cli: Cli) -> None:
+def test_query_prints_a_wide_result_as_one_line_per_value(cli: Cli) -> None:
     """It fits into 80 columns. Of a long result, the first rows are printed, with a warning."""
     duckdb.connect(str(cli.database)).close()
     wide = ", ".join(f"'{name * 20}' as {name}" for name in "abcde")

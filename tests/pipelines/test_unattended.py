@@ -464,7 +464,7 @@ def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.Mon
 
 
 def test_a_run_has_a_row_from_its_start_to_its_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says `running` until the run ends; the next run sets it to `killed` if it never did."""
+    """It says `running` until the run ends; if it never ends, the next run sets it to `killed`."""
     cli(*LOAD)
     run = "select outcome, requests > 0, seconds > 0 from meterhouse.runs where resource = 'run' order by started_at"
     assert cli.rows(run) == [("ok", True, True)]

@@ -79,7 +79,7 @@ const drawFreshness = () => {
     element("h3", {}, "Restated in the last week"),
     table(
       "restated",
-      "Buckets that the vendors restated or withdrew, and what that did to the cost",
+      "Buckets that the vendors restated or withdrew, and the effect on the cost",
       [
         accountColumn(),
         textColumn(
@@ -88,7 +88,7 @@ const drawFreshness = () => {
           (row) => formatDay(row.date),
         ),
         countColumn("Buckets", "buckets"),
-        countColumn("Of closed periods", "closed_buckets"),
+        countColumn("In closed periods", "closed_buckets"),
         numberColumn(
           "Cost change",
           (row) => row.cost_change,

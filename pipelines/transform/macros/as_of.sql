@@ -1,7 +1,7 @@
 {#
-    The variable `as_of` builds the project as it would have been built at an earlier moment: on the rows that were loaded
-    then, and with the events of closing that were logged then. A moment without a time zone is in UTC. `meterhouse` passes it
-    in the environment: for another variable, dbt would parse the whole project again.
+    The variable `as_of` builds the project as it would have been built at an earlier moment: from the rows that were loaded
+    by then, and the closing events that were logged by then. A moment without a time zone is in UTC. `meterhouse` passes it
+    in the environment: if the value of a dbt variable changes, dbt parses the whole project again.
 #}
 {% macro as_of() %}
     {%- set stated = var('as_of', none) or env_var('METERHOUSE_AS_OF', '') -%}
@@ -47,7 +47,7 @@
 {%- endmacro %}
 
 
-{# The history of a raw table, which the loader creates with its first row; else none. #}
+{# The history table of a raw table; none if the loader has not created it yet. #}
 {% macro history_of(relation) %}
     {%- if execute and flags.INTROSPECT -%}
         {{- return(adapter.get_relation(relation.database, relation.schema, relation.identifier ~ '__history')) -}}
@@ -78,12 +78,12 @@
     {%- set log = graph.nodes.values() | selectattr('name', 'equalto', 'int_usage__frozen') | first -%}
     {%- if log.schema | lower == var('closing_log_schema') | lower -%}
         {{ exceptions.raise_compiler_error(
-            'with the variable as_of, ' ~ log.schema ~ ' would be overwritten: build into another schema'
+            'a build with the variable as_of would overwrite the schema ' ~ log.schema ~ ': build into another schema'
         ) }}
     {%- elif flags.INTROSPECT and not built_before('int_usage__frozen') -%}
         {{ exceptions.raise_compiler_error(
-            'with the variable as_of, the table ' ~ var('closing_log_schema') ~ '.int_usage__frozen is read, and there is none:'
-            ~ ' build the models without as_of first, or name its schema by the variable closing_log_schema'
+            'a build with the variable as_of reads the table ' ~ var('closing_log_schema') ~ '.int_usage__frozen, which'
+            ~ ' does not exist: build the models without as_of first, or set the variable closing_log_schema to its schema'
         ) }}
     {%- endif -%}
 {% endmacro %}

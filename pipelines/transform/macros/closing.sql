@@ -57,7 +57,8 @@
 
 {#
     A table or view that an earlier build left in the intermediate schema, or none. For relations that a model cannot `ref`:
-    those that depend on it, and those of an earlier version. With the variable `as_of`, the build is the regular one.
+    those that depend on it, and those of an earlier version. With the variable `as_of`, the macro looks in the schema of
+    the regular build.
 #}
 {% macro built_before(name) %}
     {%- if not execute or not flags.INTROSPECT -%}{{ return(none) }}{%- endif -%}
@@ -69,7 +70,7 @@
 {#
     The table `int_usage__frozen` as earlier builds left it; no rows before the first build. A `ref` would be a cycle: the
     models that compute charges read the table, and the charges decide which rows this build adds to it. A build as of an
-    earlier moment reads what was logged before: a build logs its own events with the time at which it started.
+    earlier moment reads the events logged before that moment: those with exactly that time are the build's own.
 #}
 {% macro frozen_before() %}
     {%- set relation = built_before('int_usage__frozen') -%}

@@ -61,7 +61,7 @@
 {% endmacro %}
 
 
-{# The column that states since when a row has its values. #}
+{# The column with the time at which a row took its values. #}
 {% macro loaded_column(source_name) %}
     {{- return('loaded_at' if source_name == 'billing' else 'fetched_at') -}}
 {% endmacro %}

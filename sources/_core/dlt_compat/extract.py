@@ -1,4 +1,4 @@
-"""Resources: what is known where they are read, and the threads, turns and hints of what they yield."""
+"""Extraction: the running pipeline's destination and schema, the thread pool, and the hints on items."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress

@@ -24,7 +24,7 @@ SCOPES = "meterhouse_scope_of"
 """Where a load package has the scopes of its merges, and the prefix of the names that dlt's schema has for them."""
 
 HISTORIES = "meterhouse_history_of"
-"""Where a load package says which replaced rows its merges keep."""
+"""The key in a load package's state: which replaced rows its merges keep, by table."""
 
 SUFFIX = "__history"
 _HINT = "x-meterhouse-history"
@@ -49,7 +49,7 @@ def keep_history(table: str, keep: dict[str, Any]) -> None:
         keep: `run`, the id of the run; `time_column`, which has the time at which a row took its values; `scope`, a SQL
             condition for the rows `d` that are deleted if they are not staged; `is_within_scope`, whether it also holds for
             all rows with the key of a staged row; `withdrawn_at`, SQL conditions for parts of the scope, each with an ISO
-            time; optionally `condition`, a boolean column that a row must have true; optionally `prune`, an ISO time before
+            time; optionally `condition`, a boolean column, true for rows to keep; optionally `prune`, an ISO time before
             which superseded rows are deleted.
     """
     histories: dict[str, dict[str, Any]] = cast("Any", dlt.current.load_package_state()["state"]).setdefault(HISTORIES, {})
@@ -62,7 +62,7 @@ def keep_history(table: str, keep: dict[str, Any]) -> None:
 
 
 def _with_package_state(prepare: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """The method by which dlt prepares a table's schema for its load, with what the package says of its merge."""
+    """Wraps the method that prepares a table's schema for its load: adds what the load package says of the merge."""
 
     @wraps(prepare)
     def prepare_load_table(client: Any, table_name: str) -> Any:
@@ -93,16 +93,16 @@ def _timestamp_type(client: Any, history: Any) -> str:
 
 
 def _replaced_rows(table: Any, names: tuple[str, str], quote: Callable[[str], str], literal: Callable[[Any], str]) -> str:
-    """The query of the rows that a merge replaces or deletes, as the history has them.
+    """The query for the rows that a merge replaces or deletes, with the columns of the history.
 
     `names` are those of the table and of the staged rows. One query for both kinds takes half the time of two.
     """
     keep = table[_HINT]
     keys = [quote(name) for name, column in table["columns"].items() if column.get("primary_key")]
     version, time = quote("row_version"), quote(keep["time_column"])
-    arms = [(scope, f"CAST('{moment}' AS {keep['timestamp']})") for scope, moment in keep["withdrawn_at"]]
-    cases = "".join(f" WHEN {scope} THEN {moment}" for scope, moment in arms[:-1])
-    withdrawn = f"CASE{cases} ELSE {arms[-1][1]} END" if cases else arms[-1][1]
+    branches = [(scope, f"CAST('{moment}' AS {keep['timestamp']})") for scope, moment in keep["withdrawn_at"]]
+    cases = "".join(f" WHEN {scope} THEN {moment}" for scope, moment in branches[:-1])
+    withdrawn = f"CASE{cases} ELSE {branches[-1][1]} END" if cases else branches[-1][1]
     conditions = [f"d.{quote(keep['condition'])} = {literal(True)}"] if "condition" in keep else []  # noqa: FBT003
     if keep["is_within_scope"]:
         conditions += [keep["scope"], f"(s.{keys[0]} IS NULL OR s.{version} <> d.{version})"]
@@ -118,7 +118,7 @@ def _replaced_rows(table: Any, names: tuple[str, str], quote: Callable[[str], st
 
 
 def _with_history(generate: Any) -> Any:
-    """The method by which dlt writes the SQL of a merge, which keeps the replaced rows first, in the same transaction."""
+    """Wraps the method that generates the SQL of a merge: before it, inserts the replaced rows into the history."""
 
     @wraps(generate.__func__)
     def generate_sql(merge: Any, table_chain: Sequence[Any], sql_client: Any) -> list[str]:
@@ -140,10 +140,10 @@ def _with_history(generate: Any) -> Any:
 
 
 def _in_transaction(decide: Any) -> Any:
-    """The method by which dlt runs the SQL of a job in a transaction, which also does so for a merge with a history.
+    """Wraps the method that decides whether a job runs in a transaction: a merge with a history does, if it can.
 
-    dlt 1.31 means to, but its destinations do not say that they support transactions, only that they support those with DDL.
-    So it runs the statements of a merge one by one, and a load that fails after the first has deleted rows.
+    dlt 1.31 is meant to use one, but its destinations declare support for DDL transactions only. So it runs the statements
+    of a merge one by one, and a load that fails between two of them has already deleted rows.
     """
 
     @wraps(decide)
@@ -157,7 +157,7 @@ def _in_transaction(decide: Any) -> Any:
 
 
 def _with_delta_history(run: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The method by which dlt merges files into a Delta table, which keeps the replaced rows first."""
+    """Wraps the method that merges files into a Delta table: first merges the replaced rows into the history."""
 
     @wraps(run)
     def run_job(job: Any) -> None:

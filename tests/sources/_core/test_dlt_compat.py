@@ -47,10 +47,10 @@ from meterhouse.sources._core.dlt_compat.settings import (
 )
 from meterhouse.sources._core.dlt_compat.speed import (
     cache_capabilities,
-    cache_sizes_of_settings,
+    cache_field_counts,
     cache_type_hints,
     copy_json,
-    copy_schemas_plainly,
+    copy_schemas_as_json,
     hash_schemas_once,
 )
 
@@ -388,14 +388,14 @@ def test_the_size_of_settings_is_dlts_own() -> None:
     """A class of settings has the same fields for ever."""
     settings = dlt.destinations.duckdb("warehouse.duckdb").spec()
     names = list(settings)
-    cache_sizes_of_settings()
-    cache_sizes_of_settings()
+    cache_field_counts()
+    cache_field_counts()
     assert len(settings) == len(settings) == len(names) > 1
 
 
 def test_the_copy_of_a_table_is_dlts_own() -> None:
     """dlt copies the tables of a schema by the name that is replaced, and changes only the copy."""
-    copy_schemas_plainly()
+    copy_schemas_as_json()
     assert schema_utils.deepcopy is copy_json  # type: ignore[attr-defined]
     assert "deepcopy(table)" in inspect.getsource(schema_utils.fill_hints_from_parent_and_clone_table)
     table = {"name": "usage", "columns": {"id": {"primary_key": True}}, "filters": [["a", 1, None]], "other": {Path("x")}}

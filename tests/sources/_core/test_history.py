@@ -1,4 +1,4 @@
-"""A row that a load replaces or withdraws goes to `<table>__history`, with a made provider."""
+"""A row that a load replaces or withdraws goes to `<table>__history`, tested with a made-up provider."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -167,7 +167,7 @@ def test_two_hundred_unchanged_merges_add_no_row_and_no_byte(
     assert rows(file, "from vendor.usage order by all") == table
 
 
-def test_the_row_of_a_running_bucket_is_kept_only_on_demand(vendor: Vendor, file: Path) -> None:
+def test_the_row_of_a_running_bucket_is_kept_only_if_configured(vendor: Vendor, file: Path) -> None:
     vendor.run(d0320=1)
     vendor.run(d0320=2)
     assert rows(file, HISTORY) == []
@@ -253,7 +253,7 @@ def test_delta_tables_keep_the_same_rows(vendor: Vendor, tmp_path: Path, file: P
 
 
 @pytest.mark.thorough
-def test_a_load_that_fails_at_any_statement_loses_and_doubles_nothing(
+def test_a_load_that_fails_at_any_statement_neither_loses_nor_duplicates_a_row(
     clock: time_machine.Traveller, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each version of a row is in the table or in its history; the next run completes both, with its own time."""

@@ -11,8 +11,8 @@
 -- `reopened`: a period that was opened again.
 --
 -- Usage without a price is frozen, too.
--- A build with the variable `as_of` keeps no log of its own: it copies the regular one as it was, and adds the events of the
--- moment.
+-- A build with the variable `as_of` keeps no log between builds: it copies the regular log up to the moment, and adds the
+-- events that it computes itself.
 
 {{ config(
     materialized='table' if as_of() else 'incremental',

@@ -1,9 +1,9 @@
 -- One row per account, meter, bucket and run that restated or withdrew usage after its bucket was complete.
 --
--- `cost_change` re-rates the month: the present usage of the SKU that no grant covers is wound back, restatement by
--- restatement, and each is the cost after it minus the cost before it, both at the present prices of the bucket's day. So the
--- rows of a month add up to what all its restatements together did to its cost.
--- Longer than 200 lines: it dates and maps the usage, winds it back, and rates it twice.
+-- `cost_change` re-rates the month. The model starts from the present usage of the SKU that no grant covers, and undoes the
+-- restatements, the latest first. The change is the month's cost after a restatement minus the cost before it, both at the
+-- present prices for the bucket's day. So the rows of a month add up to the effect of all its restatements.
+-- Longer than 200 lines: it dates and maps the usage, undoes the restatements, and rates the usage twice.
 
 {%- set slices = {
     'before': 'matched.pool_before',
@@ -111,7 +111,7 @@ pools as (
 
 ),
 
-wound_back as (
+with_pools as (
 
     select
         numbered.*,
@@ -134,19 +134,19 @@ wound_back as (
 
 ),
 
--- A contract of the billing account takes precedence over one of all its provider's accounts, and that over the list.
+-- A contract of the billing account takes precedence over one of all its provider's accounts, and both over the list.
 matched as (
 
     select
-        wound_back.provider,
-        wound_back.billing_account,
-        wound_back.restatement,
+        with_pools.provider,
+        with_pools.billing_account,
+        with_pools.restatement,
         case
-            when wound_back.has_grant then greatest(wound_back.pool_after, 0) else wound_back.pool_after
+            when with_pools.has_grant then greatest(with_pools.pool_after, 0) else with_pools.pool_after
         end as pool_after,
         case
-            when wound_back.has_grant then greatest(wound_back.pool_after - wound_back.quantity, 0)
-            else wound_back.pool_after - wound_back.quantity
+            when with_pools.has_grant then greatest(with_pools.pool_after - with_pools.quantity, 0)
+            else with_pools.pool_after - with_pools.quantity
         end as pool_before,
         tiers.pricing_model,
         tiers.tier_from,
@@ -154,16 +154,16 @@ matched as (
         tiers.unit_price,
         tiers.currency,
         rank() over (
-            partition by wound_back.provider, wound_back.billing_account, wound_back.restatement
+            partition by with_pools.provider, with_pools.billing_account, with_pools.restatement
             order by case when not tiers.is_contract then 3 when tiers.billing_account = '' then 2 else 1 end
         ) as preference
-    from wound_back
+    from with_pools
     inner join tiers
-        on wound_back.provider = tiers.provider
-        and wound_back.sku_id = tiers.sku_id
-        and tiers.billing_account in ('', wound_back.billing_account)
-        and wound_back.billing_date >= tiers.valid_from
-        and (wound_back.billing_date < tiers.valid_to or tiers.valid_to is null)
+        on with_pools.provider = tiers.provider
+        and with_pools.sku_id = tiers.sku_id
+        and tiers.billing_account in ('', with_pools.billing_account)
+        and with_pools.billing_date >= tiers.valid_from
+        and (with_pools.billing_date < tiers.valid_to or tiers.valid_to is null)
 
 ),
 
@@ -210,35 +210,35 @@ rated as (
 final as (
 
     select
-        wound_back.provider,
-        wound_back.billing_account,
-        wound_back.account,
-        wound_back.resource,
-        wound_back.meter,
-        wound_back.bucket_start,
-        wound_back.bucket_end,
-        wound_back.billing_month,
-        wound_back.sku_id,
-        wound_back.unit,
-        wound_back.quantity_before,
-        wound_back.quantity_after,
-        wound_back.first_seen_at,
-        wound_back.restated_at,
-        wound_back.restated_by,
-        wound_back.is_withdrawn,
+        with_pools.provider,
+        with_pools.billing_account,
+        with_pools.account,
+        with_pools.resource,
+        with_pools.meter,
+        with_pools.bucket_start,
+        with_pools.bucket_end,
+        with_pools.billing_month,
+        with_pools.sku_id,
+        with_pools.unit,
+        with_pools.quantity_before,
+        with_pools.quantity_after,
+        with_pools.first_seen_at,
+        with_pools.restated_at,
+        with_pools.restated_by,
+        with_pools.is_withdrawn,
         coalesce(closed.is_closed, false) as was_closed,
         cast(rated.cost_change as numeric(28, 9)) as cost_change,
         rated.currency,
-        rated.currency is not null and wound_back.is_estimate as is_estimate
-    from wound_back
+        rated.currency is not null and with_pools.is_estimate as is_estimate
+    from with_pools
     left join closed
-        on wound_back.provider = closed.provider
-        and wound_back.billing_account = closed.billing_account
-        and wound_back.restatement = closed.restatement
+        on with_pools.provider = closed.provider
+        and with_pools.billing_account = closed.billing_account
+        and with_pools.restatement = closed.restatement
     left join rated
-        on wound_back.provider = rated.provider
-        and wound_back.billing_account = rated.billing_account
-        and wound_back.restatement = rated.restatement
+        on with_pools.provider = rated.provider
+        and with_pools.billing_account = rated.billing_account
+        and with_pools.restatement = rated.restatement
 
 )
 

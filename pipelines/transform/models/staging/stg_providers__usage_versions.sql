@@ -1,5 +1,5 @@
--- One row per version of a raw row that usage is priced from, in buckets of which a later load replaced or withdrew a row.
--- `series` tells apart rows of the same usage that are never added up. No rows before the first restatement.
+-- One row per version of a raw row that usage is priced from, for buckets in which a later load replaced or withdrew a row.
+-- Rows with different `series` count the same usage, and are never added up. No rows before the first restatement.
 
 {%- set tables = [] %}
 {%- for table in priced_tables() if table.restated %}
