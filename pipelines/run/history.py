@@ -142,6 +142,24 @@ def _seconds(seconds: float) -> Decimal:
     return Decimal(round(seconds * 1000)).scaleb(-3)
 
 
+def histories_begin_after(destination: Destination, moment: datetime) -> list[str]:
+    """A warning if an earlier version, which kept no histories, loaded the database at `moment`."""
+    with destination.reader(DATASET) as reader:
+        table = reader.table_name(DATASET, "runs")
+        found = reader.rows_if_built(
+            "select min(started_at) as first_run, min(case when resource = %s then started_at end) as first_kept"  # noqa: S608
+            f" from {table}",
+            RUN,
+        )
+    kept = found[0]["first_kept"] if found else None
+    if kept is None or found[0]["first_run"] == kept or moment >= kept:
+        return []
+    return [
+        f"histories begin on {kept:%Y-%m-%d %H:%M} UTC, with the first run of this version. Of earlier moments, they lack"
+        " restated usage and all billing rows"
+    ]
+
+
 def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, Any]:
     """The row of the whole run."""
     row = _row(state, Place("", table=RUN), outcome, (str(failure.error) for failure in state.failures))

@@ -39,7 +39,8 @@ class Lateness:
     @property
     def warning(self) -> str | None:
         """A warning if usage was restated after the lookback had ended."""
-        if self.lookback is None or timedelta(days=float(self.maximum)) <= self.lookback:
+        # A run that follows the last one a day later sees changes up to a day older than the lookback.
+        if self.lookback is None or timedelta(days=float(self.maximum)) <= self.lookback + DAY:
             return None
         return (
             f"{self.provider} restated usage {self.maximum} days after its bucket's end, but a run looks back"

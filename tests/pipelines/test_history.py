@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pytest
 import time_machine
 
+from meterhouse.pipelines.run.history import histories_begin_after
 from meterhouse.pipelines.sandbox import Sandbox
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -39,3 +42,20 @@ def test_the_history_names_the_runs_and_is_correct_after_a_restore(cli: Cli, san
             assert (kept["provider"], kept["table"], kept["rows"]) == ("reducto", "usage_by_product", len(found))
             assert f"history  replaced or withdrawn rows: {len(found)}, tables: 1, since {began:%Y-%m-%d}" in cli("check")
             cli.database.write_bytes(backup)
+
+
+def test_warns_of_a_moment_before_an_earlier_version_was_replaced(cli: Cli) -> None:
+    """That version kept no histories. A database that this version made has no such moment."""
+    with time_machine.travel(NOW):
+        cli(*LOAD)
+    destination = resolve_destination()
+    before = NOW - timedelta(days=10)
+    assert histories_begin_after(destination, before) == []
+    of_old_version = "* replace ('old' as run_id, started_at - interval 30 day as started_at)"
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute(
+            f"insert into meterhouse.runs select {of_old_version} from meterhouse.runs where resource <> 'run'"
+        )
+    (warning,) = histories_begin_after(destination, before)
+    assert warning.startswith("histories begin on 2026-03-20 10:30 UTC")
+    assert histories_begin_after(destination, NOW + timedelta(days=1)) == []

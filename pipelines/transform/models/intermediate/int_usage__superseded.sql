@@ -11,6 +11,31 @@ versions as (
 
 ),
 
+-- Usage that was withdrawn may come back: then no row is superseded, but one is fetched.
+changes as (
+
+    select
+        {{ bucket | join(',\n        ') }},
+        superseded_by,
+        superseded_at
+    from versions
+    where superseded_at is not null
+
+    union all
+
+    select
+        {% for column in bucket %}versions.{{ column }},
+        {% endfor -%}
+        versions.run_id as superseded_by,
+        versions.fetched_at as superseded_at
+    from versions
+    inner join versions as earlier
+        on {% for column in bucket + ['meter'] %}versions.{{ column }} = earlier.{{ column }}
+        {{ 'and ' if not loop.last }}{% endfor %}
+        and versions.fetched_at > earlier.superseded_at
+
+),
+
 -- A run reads the partitions of a bucket one after the other.
 runs as (
 
@@ -19,8 +44,7 @@ runs as (
         superseded_by,
         min(superseded_at) as restated_at,
         max(superseded_at) as last_superseded_at
-    from versions
-    where superseded_at is not null
+    from changes
     group by {{ bucket | join(', ') }}, superseded_by
 
 ),

@@ -15,7 +15,7 @@ with
 {% for table in tables -%}
 {{ table.provider }} as (
 
-    {{ row_versions(table.relation, table.columns) }}
+    {{ row_versions(table.relation, dict(table.columns, run_id='text')) }}
 
 ),
 
@@ -41,6 +41,7 @@ unioned as (
         {%- endif %}
         cast({{ table.restated.quantity }} as numeric(28, 9)) as quantity,
         {{ to_utc('fetched_at') }} as fetched_at,
+        run_id,
         superseded_at,
         superseded_by
     from {{ table.provider }}
@@ -52,7 +53,7 @@ unioned as (
     {% endif -%}
     {%- else -%}
     select
-        {%- for column in ['provider', 'account', 'resource', 'meter', 'series', 'timespan', 'superseded_by'] %}
+        {%- for column in ['provider', 'account', 'resource', 'meter', 'series', 'timespan', 'run_id', 'superseded_by'] %}
         cast(null as {{ dbt.type_string() }}) as {{ column }},
         {%- endfor %}
         {%- for column in ['bucket_start', 'bucket_end', 'fetched_at', 'superseded_at'] %}
@@ -90,6 +91,7 @@ final as (
         unioned.bucket_end,
         unioned.quantity,
         unioned.fetched_at,
+        unioned.run_id,
         unioned.superseded_at,
         unioned.superseded_by
     from unioned
