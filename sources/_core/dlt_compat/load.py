@@ -1,5 +1,4 @@
 """Loads: the state that a load leaves in the destination, and the order of its tables."""
-# ruff: noqa: SLF001 - private names are the purpose of this package
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -11,6 +10,8 @@ from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.load import load
 from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified
+
+from meterhouse.sources._core.dlt_compat.private import load_id_of
 
 
 def stored_state(pipeline: dlt.Pipeline) -> tuple[str, dict[str, Any]] | None:
@@ -24,7 +25,7 @@ def stored_state(pipeline: dlt.Pipeline) -> tuple[str, dict[str, Any]] | None:
             stored = client.get_stored_state(pipeline.pipeline_name)
         except DestinationUndefinedEntity:
             return None
-    return (stored._dlt_load_id, decompress_state(stored.state)) if stored else None
+    return (load_id_of(stored), decompress_state(stored.state)) if stored else None
 
 
 def state_columns(state: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Both are known only when a resource has read its windows, and differ from run to
 destination permanently, so they go with the load package instead, and into the table's schema when dlt prepares it for its
 load. `test_history.py` and `test_dlt_compat.py` in `tests/sources/_core` fail when dlt changes what this relies on.
 """
-# ruff: noqa: SLF001, S608 - private names are the purpose of this package, and SQL that of this module
+# ruff: noqa: S608 - SQL is the purpose of this module
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +19,8 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+
+from meterhouse.sources._core.dlt_compat.private import client_of, table_of
 
 SCOPES = "meterhouse_scope_of"
 """Where a load package has the scopes of its merges, and the prefix of the names that dlt's schema has for them."""
@@ -148,7 +150,7 @@ def _in_transaction(decide: Any) -> Any:
 
     @wraps(decide)
     def maybe_transaction(job: Any, sql: str) -> Any:
-        supported = job._job_client.capabilities
+        supported = client_of(job).capabilities
         if SUFFIX in sql and supported.supports_transactions is None:
             supported.supports_transactions = supported.supports_ddl_transactions
         return decide(job, sql)
@@ -161,9 +163,9 @@ def _with_delta_history(run: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @wraps(run)
     def run_job(job: Any) -> None:
-        if _HINT in job._load_table:
+        if _HINT in table_of(job):
             with suppress(DestinationUndefinedEntity):  # the table's first load
-                _store_delta_history(job, job._job_client.load_open_table("delta", job.load_table_name))
+                _store_delta_history(job, client_of(job).load_open_table("delta", job.load_table_name))
         run(job)
 
     return run_job
@@ -172,9 +174,9 @@ def _with_delta_history(run: Callable[[Any], None]) -> Callable[[Any], None]:
 def _store_delta_history(job: Any, stored: Any) -> None:
     from dlt.common.libs.deltalake import deltalake_storage_options, evolve_delta_table_schema, write_delta_table
 
-    client, name, keep = job._job_client, job.load_table_name + SUFFIX, job._load_table[_HINT]
+    client, name, keep = client_of(job), job.load_table_name + SUFFIX, table_of(job)[_HINT]
     present = {field.name for field in stored.schema().fields}
-    table = job._load_table | {_HINT: keep | {"columns": [column for column in keep["columns"] if column in present]}}
+    table = table_of(job) | {_HINT: keep | {"columns": [column for column in keep["columns"] if column in present]}}
     keys = [column for column, details in table["columns"].items() if details.get("primary_key")]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

@@ -1,10 +1,9 @@
 """Settings: only meterhouse's own have an effect, and those of a destination are read without a pipeline."""
-# ruff: noqa: SLF001 - private names are the purpose of this package
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, LookupTraces
@@ -14,6 +13,13 @@ from dlt.common.configuration.specs.base_configuration import is_hint_not_resolv
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.configuration.utils import TraceLogContext
 from dlt.common.runtime.run_context import RunContext
+
+from meterhouse.sources._core.dlt_compat.private import (
+    bind_dataset,
+    keep_runtime_configuration,
+    runtime_configuration,
+    start_folder,
+)
 
 OWN_SECTIONS = frozenset({"sources", "destination", "alerts", "runtime", "providers", "extract"})
 """The top sections whose settings have an effect on meterhouse. `extract` has the number of tables to request at a time."""
@@ -81,7 +87,7 @@ class OwnContext(RunContext):
     @property
     def local_dir(self) -> str:
         """The working directory."""
-        return self._init_run_dir
+        return start_folder(self)
 
     def initial_providers(self) -> list[ConfigProvider]:
         """The environment and dlt's two files."""
@@ -101,9 +107,9 @@ def use_own_settings() -> None:
     TraceLogContext.logging_enabled = False
     active = Container()[PluggableRunContext]
     if type(active.context) is not OwnContext:
-        runtime = active.context._runtime_config if type(active.context) is RunContext else None
+        runtime = runtime_configuration(active.context) if type(active.context) is RunContext else None
         active.context = context = OwnContext(".")
-        context._runtime_config = cast("Any", runtime)
+        keep_runtime_configuration(context, runtime)
         own = {provider.name: provider for provider in context.initial_providers()}
         providers = active.providers.providers
         providers[:] = [own.get(provider.name, provider) for provider in providers]
@@ -112,10 +118,10 @@ def use_own_settings() -> None:
 def destination_configuration(dlt_destination: Any, name: str) -> Any:
     """The resolved configuration of the destination called `name`, credentials included.
 
-    dlt resolves a destination only for a dataset, inside a pipeline. `_bind_dataset_name` gives it one without a pipeline.
+    dlt resolves a destination only for a dataset, inside a pipeline. `bind_dataset` gives it one without a pipeline.
     """
     initial: Any = dlt_destination.spec()
-    initial._bind_dataset_name(dataset_name=name)
+    bind_dataset(initial, name)
     return dlt_destination.configuration(initial)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from meterhouse.sources._core.dlt_compat.network import wrap_network_backend
+from meterhouse.sources._core.dlt_compat.private import wrap_network_backend
 
 _thread = threading.local()
 

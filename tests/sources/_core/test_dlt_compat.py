@@ -35,7 +35,7 @@ from meterhouse.sources._core.dlt_compat.extract import (
 )
 from meterhouse.sources._core.dlt_compat.load import state_columns, stored_state
 from meterhouse.sources._core.dlt_compat.merge import SCOPES, stored_with_package
-from meterhouse.sources._core.dlt_compat.network import wrap_network_backend
+from meterhouse.sources._core.dlt_compat.private import wrap_network_backend
 from meterhouse.sources._core.dlt_compat.settings import (
     Environment,
     OwnSettings,
