@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meterhouse.pipelines.run import history
+from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt
 from meterhouse.pipelines.warehouse.query import queries
@@ -26,7 +27,7 @@ def rename_account(destination: Destination, provider: str, old: str, new: str) 
     """Renames an account in one transaction, and returns the tables that were searched.
 
     These are the provider's raw tables, its cursors and identities in dlt's state, the closed quantities and the history of
-    runs.
+    runs. The loaded billing rows and their history change with them: a build as of an earlier moment needs them.
 
     Raises:
         ConfigurationError: the provider or a name is wrong, no row has the old name, a row has the new one, or the
@@ -48,6 +49,7 @@ def rename_account(destination: Destination, provider: str, old: str, new: str) 
         state = _stored_state(destination, provider)
         _require_renamable(_loaded_accounts(destination, tables, provider, state), provider, old, new)
         statements = [*_renamed_rows(destination, tables, provider, old, new)]
+        statements += _renamed_billing(destination, provider, old, new)
         if state is not None:
             statements.append(_renamed_state(destination, provider, *state, old, new))
         destination.execute_in_transaction(statements)
@@ -119,6 +121,29 @@ def _renamed_rows(
         if (schema, table) == (destination.dataset(provider), FETCHED_WINDOWS):
             yield f"delete from {qualified} where account = %s", (new,)  # noqa: S608 - requests without a result
         yield f"update {qualified} set account = %s where {where}", (new, *values)  # noqa: S608
+
+
+def _renamed_billing(destination: Destination, provider: str, old: str, new: str) -> Iterator[Statement]:
+    """The changes of the loaded billing rows. The user's own files still have the old name until they are edited.
+
+    The account is also its billing account, unless other accounts share that one or it is called otherwise.
+    """
+    schema = destination.dataset(BILLING)
+    with destination.reader() as reader:
+        columns = [tuple(row.values()) for row in reader.rows(queries()["columns_with_accounts"], schema)]
+        is_shared = any(
+            reader.rows(
+                f'select 1 as found from "{schema}"."{table}" where provider = %s and (billing_account = %s'  # noqa: S608
+                f"{' or billing_account = %s and account <> %s' if table == 'accounts' else ''}) limit 1",
+                *((provider, new, old, old) if table == "accounts" else (provider, new)),
+            )
+            for table, name in columns
+            if name == "billing_account"
+        )
+    for table, name in columns:
+        if name == "account" or not is_shared:
+            sql = f'update "{schema}"."{table}" set {name} = %s where {name} = %s and provider = %s'  # noqa: S608
+            yield sql, (new, old, provider)
 
 
 def _renamed_state(

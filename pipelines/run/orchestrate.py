@@ -27,6 +27,7 @@ from meterhouse.pipelines.transform.build import BuildResult, build, cached_buil
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt, describe_error
 from meterhouse.pipelines.warehouse.query import queries
+from meterhouse.sources._core.errors import ConfigurationError
 
 
 def run_all(
@@ -97,11 +98,26 @@ def build_as_of(
     if not destination.exists():
         raise NotBuilt(f"there is no database {destination.location}")
     with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
+        _require_own_schema(destination, as_of.schema)
         state.warnings += history.histories_begin_after(destination, as_of.moment)
         built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
         state.observe(ModelsBuilt(built))
         destination.schema = as_of.schema
         return _with_costs(RunResult(destination, state, models=built))
+
+
+def _require_own_schema(destination: Destination, schema: str) -> None:
+    """Checks that the schema is empty or has the marts of an earlier build: dbt would replace tables of the same name.
+
+    Raises:
+        ConfigurationError: it has other tables.
+    """
+    with destination.reader() as reader:
+        found = reader.tuples(queries()["model_tables"], schema, f"{schema}_intermediate")[1]
+    if found and (f"{schema}_intermediate", "int_usage__frozen") not in {(where, table) for where, table in found}:
+        raise ConfigurationError(
+            f"the schema {schema} has tables that no build as of an earlier moment has made", hint="Name another schema."
+        )
 
 
 def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:

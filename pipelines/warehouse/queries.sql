@@ -127,6 +127,17 @@ from (
 group by provider
 order by provider;
 
+-- name: columns_with_accounts
+select table_name, column_name
+from information_schema.columns
+where table_schema = %s and column_name in ('account', 'billing_account')
+order by table_name, column_name;
+
+-- name: model_tables
+select table_schema, table_name
+from information_schema.tables
+where table_schema in (%s, %s);
+
 -- name: tables_with_accounts
 select columns.table_schema, columns.table_name,
     max(case when columns.column_name = 'provider' then 1 else 0 end) as has_provider

@@ -12,7 +12,9 @@ from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
-from tests.pipelines.renaming import rename_and_continue
+from tests.pipelines.renaming import PRICES, rename_and_continue
+
+PRICE = "mathpix,default,mathpix/image,flat,0,,,{},USD,2026-01-01,"
 
 
 def execute(file: Path, sql: str) -> None:
@@ -24,6 +26,25 @@ def execute(file: Path, sql: str) -> None:
 def test_a_run_continues_after_a_rename(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a second history, and with its closed quantities."""
     rename_and_continue(cli, sandbox, monkeypatch, cli.rows, lambda sql: execute(cli.database, sql))
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_renames_the_account_in_loaded_billing_rows(cli: Cli, monkeypatch: pytest.MonkeyPatch, *, is_shared: bool) -> None:
+    """And in their history, so that earlier prices still apply; not a billing account that other accounts share."""
+    day = ("--no-models", "--since", "2026-03-18", "--until", "2026-03-19")
+    accounts = "provider,account,billing_account,billing_timezone,plan,signed_up_on\nmathpix,default,default,,,\n"
+    for price in ("0.004", "0.003"):
+        for name, text in {"accounts": accounts, "prices": f"{PRICES}\n{PRICE.format(price)}\n"}.items():
+            Path(f"{name}.csv").write_text(text)
+            monkeypatch.setenv(f"SOURCES__BILLING__{name.upper()}", f"{name}.csv")
+        cli("run", "mathpix.ocr_usage_by_app_id", *day)
+    if is_shared:
+        execute(cli.database, "insert into billing.accounts select * replace ('other' as account) from billing.accounts")
+    cli("rename-account", "mathpix", "default", "europe")
+    assert cli.rows("select account from billing.accounts where account <> 'other'") == [("europe",)]
+    payer = "default" if is_shared else "europe"
+    for table in ("prices", "prices__history", "accounts"):
+        assert cli.rows(f"select distinct billing_account from billing.{table}") == [(payer,)]
 
 
 def test_refuses_what_it_cannot_rename_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

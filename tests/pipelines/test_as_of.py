@@ -177,6 +177,15 @@ def test_refuses_an_invalid_moment_or_schema(cli: Cli, options: tuple[str, ...],
     assert not cli.database.exists()
 
 
+def test_refuses_a_schema_with_tables_of_others(cli: Cli) -> None:
+    """dbt would replace those that have the name of a model."""
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("create schema usage_team; create table usage_team.prices as select 1 as mine")
+    refused = cli("models", "--as-of", "2026-03-01", "--schema", "usage_team", status=2)
+    assert "the schema usage_team has tables that no build as of an earlier moment has made" in " ".join(refused.split())
+    assert cli.rows("select mine from usage_team.prices") == [(1,)]
+
+
 def test_builds_nothing_without_a_database(cli: Cli) -> None:
     """And creates none."""
     assert "there is no database" in cli("models", "--as-of", "2026-03-01", status=1)
