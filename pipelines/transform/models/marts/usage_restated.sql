@@ -43,9 +43,10 @@ tiers as (
 
 ),
 
-periods as (
+closing_events as (
 
-    select * from {{ ref('int_billing__closed_periods') }}
+    select * from {{ frozen_before() }}
+    where timespan = 'period'
 
 ),
 
@@ -76,6 +77,7 @@ numbered as (
 
 ),
 
+-- A period that was reopened later counts as closed until then.
 closed as (
 
     select distinct
@@ -84,9 +86,20 @@ closed as (
         numbered.restatement,
         true as is_closed
     from numbered
-    inner join periods
-        on {{ is_in_period('numbered', 'periods') }}
-        and periods.closed_at < numbered.restated_at
+    inner join closing_events as closings
+        on {{ is_in_period('numbered', 'closings') }}
+        and closings.event = 'closed'
+        and closings.closed_at < numbered.restated_at
+    left join closing_events as reopenings
+        on closings.provider = reopenings.provider
+        and closings.account = reopenings.account
+        and reopenings.meter in ('', closings.meter)
+        and reopenings.event = 'reopened'
+        and closings.period_start >= reopenings.period_start
+        and closings.period_end <= reopenings.period_end
+        and closings.closed_at < reopenings.closed_at
+        and reopenings.closed_at < numbered.restated_at
+    where reopenings.event is null
 
 ),
 
