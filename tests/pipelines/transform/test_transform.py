@@ -103,7 +103,7 @@ def test_running_time_is_incomplete_at_every_grain(built: Warehouse) -> None:
     ]
     for table in ("usage_daily", "cost_daily", "cost_monthly"):
         assert built.table(table, "is_complete", "account = 'running'") == [(False,)]
-    others = "provider = 'mathpix' and account not in ('running', 'default', 'holed', 'parts')"
+    others = "provider = 'mathpix' and account not in ('running', 'default', 'holed', 'parts', 'owned', 'whole')"
     assert built.query(f"select distinct is_complete from usage.cost_monthly where {others}") == [(True,)]
 
 
