@@ -30,7 +30,7 @@ import dlt
 import pyarrow as pa
 
 from meterhouse.sources._core.config.parse import parse_choices, parse_duration
-from meterhouse.sources._core.dlt_compat.extract import declared_columns
+from meterhouse.sources._core.dlt_compat.extract import declared_columns, normalized_columns
 from meterhouse.sources._core.dlt_compat.merge import SUFFIX, keep_history
 from meterhouse.sources._core.schema import TIMESTAMP, arrow_schema, computed
 from meterhouse.sources._core.windows import utc_now
@@ -73,10 +73,11 @@ def history_items(table: str, columns: pa.Schema) -> Iterator[Any]:
     `columns` are those of this load's rows. Columns that only earlier loads had come from dlt's schema; their type is text.
     """
     name = table + SUFFIX
-    names = {*columns.names, *(column for column in declared_columns(table) if not column.startswith("_dlt_"))}
+    loaded = normalized_columns(columns.names)
+    names = {*loaded, *(column for column in declared_columns(table) if not column.startswith("_dlt_"))}
     if names <= declared_columns(name):
         return
-    earlier = [pa.field(column, pa.string()) for column in sorted(names - set(columns.names))]
+    earlier = [pa.field(column, pa.string()) for column in sorted(names - loaded)]
     schema = pa.schema([*(field.with_nullable(True) for field in (*columns, *earlier)), *arrow_schema(COLUMNS)])  # noqa: FBT003
     yield dlt.mark.with_hints(
         schema.empty_table(),

@@ -195,7 +195,7 @@ def year_of_charges(folder: Path, scratch: Path) -> Iterator[Exported]:
         result = CliRunner().invoke(app, ["run", "mathpix.ocr_usage_by_usage_type", "--no-models"], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         warehouse.execute([*others, TODAY_IS_INCOMPLETE, INVOICES])
-        closing = warehouse.dbt("build --select +int_usage__frozen focus_services", *MODELS_ONLY)
+        closing = warehouse.dbt("build --select +int_usage__frozen +int_usage__owned focus_services", *MODELS_ONLY)
         assert closing.success, closing.statuses
         warehouse.execute([RESTATED])
         # Only what depends on the restated usage or on the closed quantities.

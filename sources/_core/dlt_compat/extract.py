@@ -1,6 +1,6 @@
 """Extraction: the running pipeline's destination and schema, the thread pool, and the hints on items."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -37,6 +37,12 @@ def declared_columns(table: str) -> frozenset[str]:
     schema = dlt.current.source().schema
     found = schema.tables.get(schema.naming.normalize_tables_path(table), {})
     return frozenset(found.get("columns", ()))
+
+
+def normalized_columns(names: Iterable[str]) -> frozenset[str]:
+    """The names that dlt gives to columns of the source that is being extracted: `vendor_`, for one, becomes `vendorx`."""
+    naming = dlt.current.source().schema.naming
+    return frozenset(map(naming.normalize_path, names))
 
 
 class _ClosableSteps:
