@@ -22,9 +22,11 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.query import insert_statement, queries
+from meterhouse.sources._core.config.parse import parse_duration
 from meterhouse.sources._core.dlt_compat.merge import SUFFIX
 from meterhouse.sources._core.events import Place
 from meterhouse.sources._core.schema import TIMESTAMP
+from meterhouse.sources._core.windows import utc_now
 from meterhouse.sources.registry import PROVIDERS
 
 DATASET = "meterhouse"
@@ -151,13 +153,31 @@ def histories_begin_after(destination: Destination, moment: datetime) -> list[st
             f" from {table}",
             RUN,
         )
-    kept = found[0]["first_kept"] if found else None
-    if kept is None or found[0]["first_run"] == kept or moment >= kept:
+    first, kept = (found[0]["first_run"], found[0]["first_kept"]) if found else (None, None)
+    if first == kept or (kept is not None and moment >= kept):
         return []
+    begin = f"begin on {kept:%Y-%m-%d %H:%M} UTC" if kept else "will begin"
     return [
-        f"histories begin on {kept:%Y-%m-%d %H:%M} UTC, with the first run of this version. Of earlier moments, they lack"
-        " restated usage and all billing rows"
+        f"histories {begin}, with the first run of this version. Of earlier moments, they lack restated usage and all"
+        " billing rows"
     ]
+
+
+def histories_end_before(moment: datetime) -> list[str]:
+    """A warning for each provider whose `history_retention` does not reach back to `moment`.
+
+    Raises:
+        ConfigurationError: the setting is not a duration.
+    """
+    warnings = []
+    for provider in PROVIDERS:
+        setting = f"sources.{provider}.history_retention"
+        stated = dlt.config.get(setting, str)
+        if stated and moment < utc_now() - parse_duration(stated, setting=setting):
+            warnings.append(
+                f"{setting} is {stated}: of an earlier moment, the usage that {provider} restated since is missing"
+            )
+    return warnings
 
 
 def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 import time_machine
 
-from meterhouse.pipelines.run.history import histories_begin_after
+from meterhouse.pipelines.run.history import histories_begin_after, histories_end_before
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
@@ -59,3 +59,16 @@ def test_warns_of_a_moment_before_an_earlier_version_was_replaced(cli: Cli) -> N
     (warning,) = histories_begin_after(destination, before)
     assert warning.startswith("histories begin on 2026-03-20 10:30 UTC")
     assert histories_begin_after(destination, NOW + timedelta(days=1)) == []
+    with duckdb.connect(str(cli.database)) as connection:
+        connection.execute("delete from meterhouse.runs where resource = 'run'")
+    (warning,) = histories_begin_after(destination, before)
+    assert warning.startswith("histories will begin, with the first run of this version")
+
+
+def test_warns_of_a_moment_beyond_the_retention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usage that was restated before has been pruned."""
+    monkeypatch.setenv("SOURCES__REDUCTO__HISTORY_RETENTION", "12 hours")
+    with time_machine.travel(NOW):
+        (warning,) = histories_end_before(NOW - timedelta(days=1))
+        assert warning.startswith("sources.reducto.history_retention is 12 hours: of an earlier moment")
+        assert histories_end_before(NOW - timedelta(hours=1)) == []
