@@ -198,7 +198,7 @@ def test_records_runs_and_finds_stale_tables(
         clock.shift(timedelta(days=3))
         checked = cli.json("check", "--max-age", "36h", "--destination", "postgres", status=1)
         stale = {old["table"]: round(old["hours"]) for old in checked["stale"] if old["provider"] == "reducto"}
-        assert stale == dict.fromkeys(before, 72)
+        assert stale == dict.fromkeys((table for table in before if not table.endswith("__history")), 72)
 
 
 @pytest.mark.thorough
@@ -327,6 +327,12 @@ def test_two_runs_at_once_lose_nothing(
         assert value(postgres, total) == Decimal(str(sandbox.reducto.usage.total(START, today).credits)), round_
 
 
+def mathpix_rows(postgres: Warehouse, table: str) -> list[tuple[Any, ...]]:
+    """The rows of Mathpix: other tests load other providers into this database at the present time."""
+    found = postgres.query(f"select * from {table}")
+    return sorted((row for row in found if not {"mathpix", "Mathpix"}.isdisjoint(map(str, row))), key=repr)
+
+
 @pytest.mark.thorough
 def test_builds_the_models(
     postgres: Warehouse,
@@ -365,9 +371,11 @@ def test_builds_the_models(
         cli("run", "mathpix", "--no-models", "--destination", "postgres")
         assert value(postgres, "count(*) > 20 from mathpix.ocr_usage_by_usage_type__history")
         cli("models", "--as-of", LATER.isoformat(), "--destination", "postgres", "--tests", "none")
-    for mart in MARTS:
-        then, first = (sorted(postgres.query(f"select * from {name}.{mart}"), key=repr) for name in ("usage_as_of", "usage"))
-        assert then == first, mart
+    then, first = (
+        {mart: mathpix_rows(postgres, f"{schema}.{mart}") for mart in MARTS} for schema in ("usage_as_of", "usage")
+    )
+    # A table is fresh in comparison with the newest fetch of all providers.
+    assert {mart for mart in MARTS if then[mart] != first[mart]} <= {"data_freshness"}
     assert lateness(resolve_destination("postgres")) == []
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
