@@ -376,7 +376,7 @@ def test_builds_the_models(
     )
     # A table is fresh in comparison with the newest fetch of all providers.
     assert {mart for mart in MARTS if then[mart] != first[mart]} <= {"data_freshness"}
-    assert lateness(resolve_destination("postgres")) == []
+    assert {late.provider for late in lateness(resolve_destination("postgres"))} <= set(PROVIDERS)
     assert postgres.query(costs) == cli.rows(costs)
     of_mathpix = [sorted(line for line in file.read_text().splitlines() if "Mathpix" in line) for file in exported.values()]
     assert of_mathpix[0] == of_mathpix[1]
