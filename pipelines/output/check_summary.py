@@ -12,14 +12,15 @@ from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.run.check import CheckResult
 from meterhouse.pipelines.run.closing import ClosedPeriod, closed_lines
 from meterhouse.pipelines.run.open import BILLING
-from meterhouse.pipelines.run.restatements import Lateness, warnings
+from meterhouse.pipelines.run.restatements import Lateness
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources.billing import write_templates
 
 
 def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     """Prints the result, and ends the command with its exit status."""
-    for warning in (*map(str, result.unverified_prices), *warnings(result.lateness)):
+    late = (provider.warning for provider in result.lateness if provider.warning)
+    for warning in (*map(str, result.unverified_prices), *late):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")

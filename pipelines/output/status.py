@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
@@ -20,7 +21,6 @@ DAYS = 28
 """Days of a sparkline."""
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
-RECENT = timedelta(days=7)
 MAX_OWNERS = 8
 
 Status = dict[str, Any]
@@ -88,7 +88,7 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
     for row in query(sql["status_gaps"]):
         yield f"{row['kind']}: {row['provider']} {row['account']} {row['resource']}, {row['days']} days"
     if as_of:
-        for row in query(sql["status_anomalies"], as_of.date() - timedelta(days=7)):
+        for row in query(sql["status_anomalies"], as_of.date() - RECENT):
             side = "above" if row["anomaly_score"] > 0 else "below"
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):

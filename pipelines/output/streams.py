@@ -16,7 +16,7 @@ def escape_unencodable_characters() -> None:
 
 
 def open_missing_streams() -> None:
-    """Opens /dev/null in place of each standard stream that is closed, before another file takes its file descriptor."""
+    """Opens /dev/null for each closed standard stream, so that no other file gets its file descriptor."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # stdin, stdout and stderr
         pass
     os.close(number)
@@ -63,7 +63,7 @@ class ForgivingStream:
 
 @contextmanager
 def forgiving_streams(*, broken_pipe_is_normal: bool = False) -> Iterator[ForgivingStream]:
-    """Within the block, stdout and stderr are forgiving. Yields the stream in place of stdout.
+    """Within the block, a failed write to stdout or stderr is a warning. Yields the stream in place of stdout.
 
     A reader such as `head` may close stdout early: with `broken_pipe_is_normal`, this is not a warning.
     """

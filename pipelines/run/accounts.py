@@ -130,15 +130,14 @@ def _renamed_billing(destination: Destination, provider: str, old: str, new: str
     """
     schema = destination.dataset(BILLING)
     with destination.reader() as reader:
-        columns = [tuple(row.values()) for row in reader.rows(queries()["columns_with_accounts"], schema)]
+        _, columns = reader.tuples(queries()["columns_with_accounts"], schema)
+        used = [
+            *(("billing_account = %s", (new,), table) for table, name in columns if name == "billing_account"),
+            *(("billing_account = %s and account <> %s", (old, old), table) for table, _ in columns if table == "accounts"),
+        ]
         is_shared = any(
-            reader.rows(
-                f'select 1 as found from "{schema}"."{table}" where provider = %s and (billing_account = %s'  # noqa: S608
-                f"{' or billing_account = %s and account <> %s' if table == 'accounts' else ''}) limit 1",
-                *((provider, new, old, old) if table == "accounts" else (provider, new)),
-            )
-            for table, name in columns
-            if name == "billing_account"
+            reader.rows(f'select 1 from "{schema}"."{table}" where provider = %s and {condition} limit 1', provider, *names)  # noqa: S608
+            for condition, names, table in used
         )
     for table, name in columns:
         if name == "account" or not is_shared:

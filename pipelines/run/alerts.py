@@ -20,6 +20,7 @@ import pyarrow as pa
 from meterhouse.pipelines.run import history
 from meterhouse.pipelines.run.budgets import SECTION, Budget, configured_budgets
 from meterhouse.pipelines.run.events import AlertsSent, LoadFailed, Warned
+from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
@@ -48,8 +49,6 @@ ALERTS = pa.schema(
 )
 MEMORY = timedelta(days=45)
 """How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
-RECENT = timedelta(days=7)
-"""An older anomaly or restatement sends no alert: it appears only because this run loaded old usage."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""

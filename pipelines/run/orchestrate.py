@@ -99,9 +99,8 @@ def build_as_of(
         raise NotBuilt(f"there is no database {destination.location}")
     with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
         _require_own_schema(destination, as_of.schema)
-        state.warnings += history.histories_begin_after(destination, as_of.moment) + history.histories_end_before(
-            as_of.moment
-        )
+        state.warnings += history.histories_begin_after(destination, as_of.moment)
+        state.warnings += history.histories_end_before(as_of.moment)
         built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
         state.observe(ModelsBuilt(built))
         destination.schema = as_of.schema

@@ -1,6 +1,5 @@
 """How late each provider restates usage, compared with the `lookback`: a run sees no later restatement."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +13,8 @@ from meterhouse.sources._core.config.parse import parse_duration
 from meterhouse.sources.registry import PROVIDERS
 
 DAY = timedelta(days=1)
+RECENT = timedelta(days=7)
+"""How long `status` and alerts show an anomaly or a restatement. An older one is new only because a run loaded old usage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,6 @@ def lateness(destination: Destination) -> list[Lateness]:
     with destination.reader() as reader:
         rows = reader.rows_if_built(queries()["lateness"])
     return [Lateness(**row, lookback=_lookback(row["provider"])) for row in rows if row["provider"] in PROVIDERS]
-
-
-def warnings(found: Iterable[Lateness]) -> list[str]:
-    """The warnings of all providers."""
-    return [each.warning for each in found if each.warning]
 
 
 def _lookback(name: str) -> timedelta | None:

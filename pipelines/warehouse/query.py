@@ -57,10 +57,7 @@ class Reader(ABC):
 
     def rows_if_built(self, sql: str, *parameters: Any) -> list[Row]:
         """The same; no rows if a table does not exist yet."""
-        try:
-            return self.rows(sql, *parameters)
-        except NotBuilt:
-            return []
+        return if_built(self.rows)(sql, *parameters)
 
     def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows. Two columns of a user's query may have the same name, or the query may have none."""

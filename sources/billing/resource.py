@@ -38,8 +38,8 @@ def billing_resource(name: str, rows: Sequence[Mapping[str, Any]]) -> DltResourc
     """The resource that makes the table `name` equal to `rows`: the values of its columns, `source` and `row_number`.
 
     A row that did not change keeps its `loaded_at`; a row that was changed or removed goes to the history of the table. If
-    no row changed since the last load, the resource yields nothing. The table is
-    replaced, without a history, if the destination cannot merge, or if an earlier version loaded it, without `row_version`.
+    no row changed since the last load, the resource yields nothing. The table is replaced, without a history, if the
+    destination cannot merge, or if an earlier version loaded it, without `row_version`.
     """
 
     def items() -> Iterator[Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from meterhouse.pipelines.output.status import print_status, read_status
 from meterhouse.pipelines.run.alerts import Alerts
-from meterhouse.pipelines.run.restatements import lateness, warnings
+from meterhouse.pipelines.run.restatements import lateness
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.duckdb import DuckDBDestination
 from tests.pipelines.report.marts import NOW, fill
@@ -81,11 +81,11 @@ def test_lateness_is_compared_with_the_lookback(destination: DuckDBDestination, 
     assert (mathpix.lookback, onepin.lookback) == (timedelta(days=7), None)
     days = "half within 1.0, 95 % within 9.3, all within 9.3 days"
     assert str(mathpix) == f"mathpix  4 restatements, {days} of the bucket's end; lookback: 7 days"
-    assert warnings(found.values()) == [
+    assert [late.warning for late in found.values() if late.warning] == [
         "mathpix restated usage 9.3 days after its bucket's end, but a run looks back 7 days: raise sources.mathpix.lookback"
     ]
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "10 days")
-    assert warnings(lateness(destination)) == []
+    assert [late.warning for late in lateness(destination) if late.warning] == []
 
 
 def test_a_database_without_the_mart_has_no_lateness(tmp_path: Path) -> None:

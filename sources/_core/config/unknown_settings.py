@@ -137,7 +137,7 @@ def require_known_sections(section: str, known: Iterable[str], *, others: Iterab
 
     Raises:
         ConfigurationError: the name of a table is similar to one in `known`, unless it is in `others`; or a name in `known`
-            is no table.
+            is not a table.
     """
     names, exempt = frozenset(known), frozenset(others)
     for name, value, place in _configured(section):
