@@ -78,7 +78,7 @@ def scope(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Distributes the tests to the workers of `-n 2`, in the order of `pytest_collection_modifyitems`."""
+    """Distributes the tests to the workers of `-n 3`, in the order of `pytest_collection_modifyitems`."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
 

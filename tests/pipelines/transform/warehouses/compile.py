@@ -10,7 +10,9 @@ from pathlib import Path
 from dbt.adapters.databricks.impl import DatabricksAdapter
 from dbt.cli.main import dbtRunner
 from dbt_common.dataclass_schema import dbtClassMixin
+from dbt_common.tests import enable_test_caching
 
+enable_test_caching()  # dbt parses the templates of the project and of its own macros once for all targets
 # A SQL warehouse of Databricks has every capability, but the adapter needs a connection to find out.
 DatabricksAdapter.has_capability = lambda *_: True
 
