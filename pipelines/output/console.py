@@ -29,7 +29,7 @@ from meterhouse.pipelines.run.events import (
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState, new_run_id
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.errors import LoadError, RunInProgress
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.pipelines.warehouse.schemas import REGULAR, checked_schema
 from meterhouse.sources._core.config.unknown_settings import read_files, readable_by_others
@@ -111,9 +111,14 @@ class CommandOutput:
 
     @contextmanager
     def alert_if_stopped(self, alerts: Alerts | None, state: RunState) -> Iterator[None]:
-        """Sends an alert for an error that ends the block; repeats it in every run, because no table records the alert."""
+        """Sends an alert for an error that ends the block; repeats it in every run, because no table records the alert.
+
+        Another run at work is no error to be alerted of: if it does not end, the tables become stale, which `check` reports.
+        """
         try:
             yield
+        except RunInProgress:
+            raise
         except (SourceError, LoadError) as error:
             if alerts is not None and "failures" in alerts.kinds and not alerts.post([f"STOPPED {error}"], state):
                 self.print_error(f"WARNING  {state.warnings[-1]}")

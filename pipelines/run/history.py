@@ -1,11 +1,12 @@
 """The table `meterhouse.runs`: what each run did to each table. It is in the destination, next to the data.
 
-When a run begins, it writes a row for itself with the outcome `running`. At its end, it replaces the row. If it is killed,
-the row stays, and the next run sets the outcome to `killed`. No other run is active then, because that run has the lock.
+When a run begins, it writes a row for itself with the outcome `running`. At its end, it replaces the row. If an error ends
+the run early, its row gets the error. If it is killed, the row stays, and the next run sets the outcome to `killed`: no
+other run is active then, because that run has the lock.
 
 dlt creates the table, because it knows each database's types. One statement inserts later rows, which saves an eighth of a
-run that loads nothing new. Delta tables accept no SQL statements: dlt merges the
-rows, and a killed run keeps the outcome `running`.
+run that loads nothing new. Delta tables accept no SQL statements: dlt merges the rows, and a run that does not reach its end
+keeps the outcome `running`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -200,6 +201,14 @@ def complete(destination: Destination, state: RunState, rows: Sequence[Mapping[s
             destination.insert(DATASET, "alerts", alerts)
         except LoadError:  # the table, or a new column of it, does not exist yet
             _load(destination, "alerts", alerts, "append")
+
+
+def fail(destination: Destination, state: RunState, error: str, seconds: float) -> None:
+    """Records the error that ended this run, if `begin` has recorded the run; errors of the destination propagate."""
+    with destination.reader(DATASET) as reader:
+        name = reader.table_name(DATASET, "runs")
+    change = f"update {name} set outcome = %s, error = %s, seconds = %s where run_id = %s and outcome = %s"  # noqa: S608
+    destination.execute(change, FAILED, error[:MAX_ERROR_LENGTH], _seconds(seconds), state.run_id, RUNNING)
 
 
 def _replace(destination: Destination, rows: Sequence[Mapping[str, Any]], change: str, *parameters: Any) -> None:

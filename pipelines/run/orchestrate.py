@@ -4,8 +4,8 @@ A provider or account that fails neither stops nor undoes the others.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,12 +22,11 @@ from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
-from meterhouse.pipelines.transform.as_of import AsOf
+from meterhouse.pipelines.transform.as_of import AsOf, claim_schemas
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import NotBuilt, describe_error
 from meterhouse.pipelines.warehouse.query import queries
-from meterhouse.sources._core.errors import ConfigurationError
 
 
 def run_all(
@@ -57,7 +56,8 @@ def run_all(
     configured = configured_billing() if billing is None else billing
     if models:
         require_models(destination)
-    with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
+    lock = destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location)))
+    with lock, _errors_recorded(destination, state):
         began_at = time.monotonic()
         state.started_at = datetime.now(UTC)  # what another run has written until now is not ours
         destination.create()
@@ -84,6 +84,19 @@ def run_all(
         return result
 
 
+@contextmanager
+def _errors_recorded(destination: Destination, state: RunState) -> Iterator[None]:
+    """Records an error that ends the run, and raises it again."""
+    began_at = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        reason = destination.explain(describe_error(root_cause(error), destination.location))
+        with suppress(Exception):  # the run stays `running`, and the next one sets it to `killed`
+            history.fail(destination, state, reason, time.monotonic() - began_at)
+        raise
+
+
 def build_as_of(
     destination: Destination, state: RunState, as_of: AsOf, *, tests: DataTestMode, wait: timedelta | None = None
 ) -> RunResult:
@@ -98,27 +111,13 @@ def build_as_of(
     if not destination.exists():
         raise NotBuilt(f"there is no database {destination.location}")
     with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
-        _require_own_schema(destination, as_of.schema)
+        claim_schemas(destination, as_of)
         state.warnings += history.histories_begin_after(destination, as_of.moment)
         state.warnings += history.histories_end_before(as_of.moment)
         built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
         state.observe(ModelsBuilt(built))
         destination.schema = as_of.schema
         return _with_costs(RunResult(destination, state, models=built))
-
-
-def _require_own_schema(destination: Destination, schema: str) -> None:
-    """Checks that the schema is empty or has the marts of an earlier build: dbt would replace tables of the same name.
-
-    Raises:
-        ConfigurationError: it has other tables.
-    """
-    with destination.reader() as reader:
-        found = reader.tuples(queries()["model_tables"], schema, f"{schema}_intermediate")[1]
-    if found and (f"{schema}_intermediate", "int_usage__frozen") not in {(where, table) for where, table in found}:
-        raise ConfigurationError(
-            f"the schema {schema} has tables that no build as of an earlier moment has made", hint="Name another schema."
-        )
 
 
 def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:

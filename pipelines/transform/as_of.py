@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from meterhouse.pipelines.warehouse.schemas import checked_schema
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.query import queries
+from meterhouse.pipelines.warehouse.schemas import MODEL_SCHEMAS, REGULAR, checked_schema
 from meterhouse.sources._core.config.parse import parse_moment
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.windows import utc_now
 
 SCHEMA = "usage_as_of"
 """The default schema of the marts."""
+
+MARK = "_as_of"
+"""The table in `<schema>_intermediate` that marks the schemas of such a build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,28 @@ def parse_as_of(moment: str | None, schema: str | None) -> AsOf | None:
             f"--as-of {moment} is in the future", hint="Name a moment up to now, in UTC or with a zone."
         )
     return AsOf(parsed, checked_schema(SCHEMA if schema is None else schema, builds=True))
+
+
+def claim_schemas(destination: Destination, as_of: AsOf) -> None:
+    """Marks the schemas of a build as of an earlier moment, if they are empty or have the mark of such a build.
+
+    dbt would replace tables of others that have the name of a model.
+
+    Raises:
+        ConfigurationError: they have tables and no mark.
+        LoadError: the destination is not available.
+    """
+    schemas = [as_of.schema + name.removeprefix(REGULAR) for name in MODEL_SCHEMAS]
+    marked = f"{as_of.schema}_intermediate"
+    with destination.reader() as reader:
+        found = reader.tuples(queries()["model_tables"], *schemas)[1]
+    if (marked, MARK) in found:
+        return
+    if found:
+        names = ", ".join(sorted({schema for schema, _ in found}))
+        raise ConfigurationError(
+            f"--as-of would build into schemas with tables of others: {names}",
+            hint="Name another schema by --schema, or drop these if an earlier version has built them.",
+        )
+    destination.execute(f"create schema if not exists {marked}")
+    destination.execute(f"create table {marked}.{MARK} as select 'meterhouse' as built_by")

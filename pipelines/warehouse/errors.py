@@ -15,6 +15,10 @@ class NotBuilt(LoadError):
         super().__init__(f"{problem}. Build the models first: meterhouse run, or meterhouse models")
 
 
+class RunInProgress(LoadError):
+    """Another run is using the destination."""
+
+
 def is_locked(error: BaseException) -> bool:
     """Whether DuckDB refuses a file because another process has it open."""
     message = str(error)

@@ -14,7 +14,7 @@ from typing import Any
 
 import fasteners
 
-from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.errors import LoadError, RunInProgress
 from meterhouse.pipelines.warehouse.query import translated_errors
 
 POLL = timedelta(seconds=1)
@@ -98,7 +98,7 @@ def hold_all(locks: Sequence[RunLock], location: str, wait: timedelta | None, on
     """Holds all locks within the block. It waits for another run for at most `wait`, and calls `on_wait` before that.
 
     Raises:
-        LoadError: another run still holds one of them.
+        RunInProgress: another run still holds one of them.
     """
     end = time.monotonic() + (wait.total_seconds() if wait else 0)
     with ExitStack() as held:
@@ -107,7 +107,9 @@ def hold_all(locks: Sequence[RunLock], location: str, wait: timedelta | None, on
             is_waiting = False
             while not lock.acquire():
                 if time.monotonic() >= end:
-                    raise LoadError(f"another run is using {location}. Run again after it, or wait for it with `--wait 10m`")
+                    raise RunInProgress(
+                        f"another run is using {location}. Run again after it, or wait for it with `--wait 10m`"
+                    )
                 if not is_waiting:
                     on_wait()
                 is_waiting = True

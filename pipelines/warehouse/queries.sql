@@ -136,7 +136,7 @@ order by table_name, column_name;
 -- name: model_tables
 select table_schema, table_name
 from information_schema.tables
-where table_schema in (%s, %s);
+where table_schema in (%s, %s, %s, %s);
 
 -- name: tables_with_accounts
 select columns.table_schema, columns.table_name,

@@ -1,13 +1,17 @@
 """`models --as-of`: each build equals the marts that were saved at that moment, and `usage_restated` says what changed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 import time_machine
+from dlt.destinations.exceptions import DatabaseTerminalException
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform import PROJECT
@@ -58,6 +62,20 @@ def price(sku: str, unit_price: str) -> str:
     return f"mathpix,default,mathpix/{sku},flat,0,{unit_price},USD,2026-01-01,,"
 
 
+def failing_at_merge(number: int) -> Callable[..., Any]:
+    """`DuckDbSqlClient.execute_query`, but with an error in place of the `number`-th merge."""
+    merges, execute = count_from(1), DuckDbSqlClient.execute_query
+
+    @contextmanager
+    def fail(client: Any, query: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        if "MERGE INTO" in str(query) and next(merges) == number:
+            raise DatabaseTerminalException(Exception("the disk is full"))
+        with execute(client, query, *arguments, **options) as cursor:
+            yield cursor
+
+    return fail
+
+
 @pytest.mark.thorough
 def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     cli: Cli,
@@ -68,8 +86,8 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
 ) -> None:
     """Of all marts, row for row; the regular marts, the mark of their build and the closing log stay as they are.
 
-    Vendors restate three times and withdraw once, a price and a grant change, and an invoice closes a period. Rows that were
-    still running are kept in history here, which is not the default.
+    Vendors restate three times and withdraw once, a price and a grant change, an invoice closes a period, and a run fails
+    while it loads. Rows that were still running are kept in history here, which is not the default.
     """
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__HISTORY", "all")
@@ -99,6 +117,10 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     run("0.01", PACK)
     usage.restate("2026-03-28", factor=2)
     sandbox.onepin.usage.withdraw("2026-03-30")
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDbSqlClient, "execute_query", failing_at_merge(2))
+        clock.shift(timedelta(hours=9))
+        cli("run", "--no-models", status=1)
     run("0.02", PACK)
     usage.restate("2026-03-28", factor=0.25)
     sandbox.reducto.usage.restate("2026-03-28", factor=3)
@@ -177,13 +199,14 @@ def test_refuses_an_invalid_moment_or_schema(cli: Cli, options: tuple[str, ...],
     assert not cli.database.exists()
 
 
-def test_refuses_a_schema_with_tables_of_others(cli: Cli) -> None:
-    """dbt would replace those that have the name of a model."""
+@pytest.mark.parametrize("schema", ["usage_team", "usage_team_intermediate"])
+def test_refuses_a_schema_with_tables_of_others(cli: Cli, schema: str) -> None:
+    """dbt would replace those that have the name of a model. A user's own build of the models has the closing log, too."""
     with duckdb.connect(str(cli.database)) as connection:
-        connection.execute("create schema usage_team; create table usage_team.prices as select 1 as mine")
+        connection.execute(f"create schema {schema}; create table {schema}.int_usage__frozen as select 1 as mine")
     refused = cli("models", "--as-of", "2026-03-01", "--schema", "usage_team", status=2)
-    assert "the schema usage_team has tables that no build as of an earlier moment has made" in " ".join(refused.split())
-    assert cli.rows("select mine from usage_team.prices") == [(1,)]
+    assert f"--as-of would build into schemas with tables of others: {schema}" in " ".join(refused.split())
+    assert cli.rows(f"select mine from {schema}.int_usage__frozen") == [(1,)]
 
 
 def test_builds_nothing_without_a_database(cli: Cli) -> None:

@@ -21,6 +21,7 @@ from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
 from meterhouse.pipelines.run.budgets import Budget
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import select_models
 
@@ -320,6 +321,9 @@ def test_alerts_of_a_failure_once_a_day(
     cli(*LOAD, status=1)
     assert len(webhook.posted) == 4
     monkeypatch.delenv("ALERTS__ON")
+    with resolve_destination().exclusive_run(None, on_wait=lambda: None):
+        assert "another run is using" in cli(*LOAD, status=1)
+    assert len(webhook.posted) == 4
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "long")
     cli(*LOAD, status=2)
     assert webhook.posted[-1].startswith("meterhouse\n• STOPPED sources.mathpix.lookback is not a duration")
@@ -384,7 +388,6 @@ def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch
         {"provider": "reducto", "account": "a", "currency": "EUR", "cost_to_date": Decimal(9), "forecast": Decimal(90)},
     ]
     monkeypatch.setattr("meterhouse.pipelines.run.alerts._marts", lambda *_: rows)
-    from meterhouse.pipelines.warehouse.resolve import resolve_destination
 
     def alerts_of(provider: str, account: str, amount: str, currency: str = "USD") -> list[str]:
         budget = Budget(provider, account, Decimal(amount), currency)
@@ -464,17 +467,33 @@ def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.Mon
 
 
 def test_a_run_has_a_row_from_its_start_to_its_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says `running` until the run ends; if it never ends, the next run sets it to `killed`."""
+    """It says `running` until the run ends; if it never ends, the next run sets it to `killed`.
+
+    An error that ends the whole run is in its row.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    def load_ends_with(error: BaseException) -> None:
+        def load(*_: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr("meterhouse.pipelines.run.orchestrate.load", load)
+            with pytest.raises(type(error)):
+                cli(*LOAD)
+
     cli(*LOAD)
-    run = "select outcome, requests > 0, seconds > 0 from meterhouse.runs where resource = 'run' order by started_at"
-    assert cli.rows(run) == [("ok", True, True)]
-    with monkeypatch.context() as patched:
-        patched.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            cli(*LOAD)
-    assert cli.rows(run)[1:] == [("running", False, False)]
+    run = "select outcome, error, requests > 0, seconds > 0 from meterhouse.runs where resource = 'run' order by started_at"
+    assert cli.rows(run) == [("ok", None, True, True)]
+    load_ends_with(Killed())
+    assert cli.rows(run)[1:] == [("running", None, False, False)]
+    load_ends_with(ValueError("a cause of its own"))
+    ((outcome, error, *_),) = cli.rows(run)[2:]
+    assert (outcome, "a cause of its own" in error) == ("failed", True)
     cli(*LOAD)
-    assert [outcome for outcome, *_ in cli.rows(run)] == ["ok", "killed", "ok"]
-    assert cli.rows("select count(distinct run_id) from meterhouse.runs") == [(3,)]
+    assert [outcome for outcome, *_ in cli.rows(run)] == ["ok", "killed", "failed", "ok"]
+    assert cli.rows("select count(distinct run_id) from meterhouse.runs") == [(4,)]
     unknown = "run_id not in (select run_id from meterhouse.runs)"
     assert cli.rows(f"select count(*) from mathpix.ocr_usage_by_app_id where {unknown}") == [(0,)]

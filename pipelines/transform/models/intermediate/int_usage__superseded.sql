@@ -1,5 +1,6 @@
 -- One row per account, meter, bucket and run that restated or withdrew usage, with the bucket's quantity before and after.
--- Only complete buckets, and only changes of the metered quantity.
+-- Only complete buckets, and only changes of the metered quantity. A change of the setting `timespan` replaces all buckets
+-- by longer or shorter ones, which restates nothing.
 
 {%- set bucket = ['provider', 'account', 'resource', 'series', 'timespan', 'bucket_start', 'bucket_end'] %}
 
@@ -49,6 +50,36 @@ runs as (
 
 ),
 
+-- Buckets that the run replaced by those of another timespan, or by which it replaced them.
+resized as (
+
+    select distinct
+        {% for column in bucket %}runs.{{ column }},
+        {% endfor -%}
+        runs.superseded_by,
+        true as is_resized
+    from runs
+    inner join versions
+        on {% for column in bucket[:4] %}runs.{{ column }} = versions.{{ column }}
+        and {% endfor -%}
+        runs.timespan <> versions.timespan
+        and runs.superseded_by in (versions.run_id, versions.superseded_by)
+        and runs.bucket_start < versions.bucket_end
+        and runs.bucket_end > versions.bucket_start
+
+),
+
+restating as (
+
+    select runs.*
+    from runs
+    left join resized
+        on {% for column in bucket + ['superseded_by'] %}runs.{{ column }} = resized.{{ column }}
+        {{ 'and ' if not loop.last }}{% endfor %}
+    where resized.is_resized is null
+
+),
+
 valid as (
 
     select
@@ -73,7 +104,7 @@ valid as (
                 then 1
             else 0
         end as is_valid_after
-    from runs
+    from restating as runs
     inner join versions
         on {% for column in bucket %}runs.{{ column }} = versions.{{ column }}
         {{ 'and ' if not loop.last }}{% endfor %}
