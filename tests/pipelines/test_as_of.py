@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.pipelines.transform.warehouse import MARTS, d
 
 FIRST = datetime(2026, 4, 1, 6, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
+HALF_A_DAY = timedelta(hours=12)
 START, END = "2026-03-25", "2026-04-01"
 Marts = dict[str, list[tuple[Any, ...]]]
 
@@ -62,13 +62,13 @@ def price(sku: str, unit_price: str) -> str:
     return f"mathpix,default,mathpix/{sku},flat,0,{unit_price},USD,2026-01-01,,"
 
 
-def failing_at_merge(number: int) -> Callable[..., Any]:
-    """`DuckDbSqlClient.execute_query`, but with an error in place of the `number`-th merge."""
-    merges, execute = count_from(1), DuckDbSqlClient.execute_query
+def failing_at_merge(table: str) -> Callable[..., Any]:
+    """`DuckDbSqlClient.execute_query`, but with an error in place of the merge into `table`."""
+    execute = DuckDbSqlClient.execute_query
 
     @contextmanager
     def fail(client: Any, query: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
-        if "MERGE INTO" in str(query) and next(merges) == number:
+        if f'MERGE INTO "mathpix"."{table}"' in str(query):
             raise DatabaseTerminalException(Exception("the disk is full"))
         with execute(client, query, *arguments, **options) as cursor:
             yield cursor
@@ -118,8 +118,8 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     usage.restate("2026-03-28", factor=2)
     sandbox.onepin.usage.withdraw("2026-03-30")
     with monkeypatch.context() as patch:
-        patch.setattr(DuckDbSqlClient, "execute_query", failing_at_merge(2))
-        clock.shift(timedelta(hours=9))
+        patch.setattr(DuckDbSqlClient, "execute_query", failing_at_merge("ocr_usage_by_usage_type"))
+        clock.shift(HALF_A_DAY)
         cli("run", "--no-models", status=1)
     run("0.02", PACK)
     usage.restate("2026-03-28", factor=0.25)
@@ -158,14 +158,14 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     assert days == {
         ("mathpix", second): {False},
         ("mathpix", last): {False, True},
-        ("onepin", second): {False},
+        ("onepin", FIRST + HALF_A_DAY): {False},
         ("reducto", last): {False},
     }
     of_runs = "restated_by in (select run_id from meterhouse.runs)"
     seen = cli.rows(f"select distinct first_seen_at, {of_runs} from usage.usage_restated where restated_at < '2026-04-03'")
     assert seen == [(FIRST.replace(tzinfo=None), True)]
     late = {each["provider"]: each["maximum"] for each in cli.json("check")["restated"]}
-    assert late == {"mathpix": "6.2", "onepin": "2.3", "reducto": "5.3"}
+    assert late == {"mathpix": "6.2", "onepin": "1.8", "reducto": "5.3"}
 
     # The commands on another schema.
     of_schema = ("--schema", "usage_as_of")

@@ -21,6 +21,7 @@ from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
 from meterhouse.pipelines.run.budgets import Budget
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.warehouse.locking import FileLock
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import select_models
@@ -321,7 +322,8 @@ def test_alerts_of_a_failure_once_a_day(
     cli(*LOAD, status=1)
     assert len(webhook.posted) == 4
     monkeypatch.delenv("ALERTS__ON")
-    with resolve_destination().exclusive_run(None, on_wait=lambda: None):
+    with monkeypatch.context() as another_run:
+        another_run.setattr(FileLock, "acquire", lambda _: False)
         assert "another run is using" in cli(*LOAD, status=1)
     assert len(webhook.posted) == 4
     monkeypatch.setenv("SOURCES__MATHPIX__LOOKBACK", "long")

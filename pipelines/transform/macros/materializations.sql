@@ -31,7 +31,11 @@
     {% set existing = none %}
   {% endif %}
   {% call statement("main") %}
-    {{ adapter.dispatch("replace_" ~ type, "meterhouse")(target, existing, compiled_code) }};
+    {%- if type == "view" -%}
+      {{ adapter.dispatch("replace_view", "meterhouse")(target, existing, compiled_code) }};
+    {%- else -%}
+      {{ adapter.dispatch("replace_table", "meterhouse")(target, existing, compiled_code) }};
+    {%- endif %}
     {{ comment_statements(target, model) }}
   {% endcall %}
   {{ run_hooks(post_hooks) }}
