@@ -44,11 +44,12 @@
   {{ return({"relations": [target]}) }}
 {% endmacro %}
 
-{% macro duckdb__replace_view(relation, existing, query) -%}
+{# DuckDB. dbt wants a default of each dispatched macro, on every warehouse. #}
+{% macro default__replace_view(relation, existing, query) -%}
   create or replace view {{ relation }} as ({{ query }})
 {%- endmacro %}
 
-{% macro duckdb__replace_table(relation, existing, query) -%}
+{% macro default__replace_table(relation, existing, query) -%}
   {%- if config.get("contract").enforced -%}
     create or replace table {{ relation }} {{ get_table_columns_and_constraints() }};
     {{ insert_as_in_contract(relation, query) }}
@@ -130,7 +131,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{% macro duckdb__quoted_comment(text) %}{{ duckdb_escape_comment(text) }}{% endmacro %}
+{% macro default__quoted_comment(text) %}{{ duckdb_escape_comment(text) }}{% endmacro %}
 
 {% macro postgres__quoted_comment(text) %}{{ postgres_escape_comment(text) }}{% endmacro %}
 
