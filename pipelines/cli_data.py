@@ -95,12 +95,15 @@ def export_closed(
 
 @export_app.command()
 def focus(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; an existing one is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, or the folder with --partitioned.")],
     version: Annotated[Version, typer.Option("--version", help="The version of FOCUS.")] = Version.V1_2,
     file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
     dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
     all_columns: Annotated[
         bool, typer.Option("--all-columns", help="Add the columns for which the vendors have no values, as nulls.")
+    ] = False,
+    partitioned: Annotated[
+        bool, typer.Option("--partitioned", help="Write a file for each billing period, as FILE/billing_period=2026-03/….")
     ] = False,
     destination: DestinationName = None,
     schema: Schema = "usage",
@@ -111,7 +114,10 @@ def focus(
 
     with command_output("export") as out:
         target = out.destination_to_read(destination, schema)
-        rows = export_focus(target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns)
+        rows = export_focus(
+            target, file, version=version, dataset=dataset, file_format=file_format, all_columns=all_columns,
+            partitioned=partitioned,
+        )  # fmt: skip
         out.print(f"{rows:,} rows of FOCUS {version} ({dataset}) written to {file}")
 
 

@@ -1,23 +1,34 @@
-"""Writes the FOCUS views of a destination into one Parquet or CSV file."""
+"""Writes the FOCUS views of a destination into one Parquet or CSV file, or into one for each billing period."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from meterhouse.pipelines.export.focus import UNUSED_COLUMNS, Dataset, Format, Version
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
 from meterhouse.sources._core.errors import ConfigurationError
 
 CHUNK = 20_000
 """Rows in memory at a time, and in a row group of a Parquet file."""
+
+PERIOD = "BillingPeriodStart"
+EASTERNMOST = timedelta(hours=14)
+"""The largest offset of a time zone from UTC: this long after its start, a billing period is in its month in UTC, too."""
+
+Write = Callable[[Path, pa.Schema, Iterable[pa.Table]], int]
 
 
 def export_focus(
@@ -28,29 +39,78 @@ def export_focus(
     dataset: Dataset,
     file_format: Format | None,
     all_columns: bool = False,
+    partitioned: bool = False,
 ) -> int:
     """Writes a FOCUS dataset and returns its number of rows. `file` is replaced once the new content is complete.
 
-    With `all_columns`, the file has every column of the version; those without values are null.
+    With `all_columns`, the file has every column of the version; those without values are null. With `partitioned`, `file`
+    is a folder, with a file for each billing period (`billing_period=2026-03/cost-and-usage.parquet`).
 
     Raises:
-        ConfigurationError: the version has no such dataset, `file` cannot be a file, or its ending does not show the format.
+        ConfigurationError: the version has no such dataset, `file` cannot be a file or folder, or its ending does not show
+            the format.
         LoadError: the destination has no such view or cannot be read, or the file cannot be written.
     """
     if version is Version.V1_2 and dataset is not Dataset.COST_AND_USAGE:
         raise ConfigurationError(f"FOCUS 1.2 has no dataset {dataset}", hint="Use --version 1.4.")
-    write = _write_csv if (file_format or _format_of(file)) is Format.CSV else _write_parquet
-    require_replaceable(file, destination.file)
+    file_format = file_format or (Format.PARQUET if partitioned else _format_of(file))
+    write = _write_csv if file_format is Format.CSV else _write_parquet
+    if partitioned:
+        _require_folder(file)
+    else:
+        require_replaceable(file, destination.file)
     view = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
-    sql = f"select * from {view}"  # noqa: S608 - the name of one of our views
-    with (
-        destination.reader() as reader,
-        reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables),
-        replacing(file) as unfinished,
-    ):
+    order = f' order by "{PERIOD}"' if partitioned else ""
+    sql = f"select * from {view}{order}"  # noqa: S608 - the name of one of our views
+    with destination.reader() as reader, reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables):
         if all_columns:
             schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
-        return write(unfinished, schema, tables)
+        if partitioned:
+            return _write_partitions(file, f"{dataset}.{file_format}", write, schema, tables)
+        with replacing(file) as unfinished:
+            return write(unfinished, schema, tables)
+
+
+def _require_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be a folder ({error.strerror})", hint="Name a new folder, or one of an earlier export."
+        ) from None
+
+
+def _write_partitions(folder: Path, name: str, write: Write, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Writes a file for each billing period, and removes those of periods that have no rows any more.
+
+    The files replace the earlier ones once all of them are complete. The tables are in the order of their periods.
+    """
+    rows, written = 0, set()
+    try:
+        with ExitStack() as unfinished:
+            for period, parts in groupby(_parts(tables), key=itemgetter(0)):
+                (folder / period).mkdir(exist_ok=True)
+                file = unfinished.enter_context(replacing(folder / period / name))
+                rows += write(file, schema, (part for _, part in parts))
+                written.add(period)
+        for file in folder.glob(f"billing_period=*/{name}"):
+            if file.parent.name not in written:
+                file.unlink()
+    except OSError as error:
+        raise LoadError(f"{folder} cannot be written ({error.strerror})") from None
+    finally:
+        for emptied in folder.glob("billing_period=*"):
+            with suppress(OSError):  # it has a file
+                emptied.rmdir()
+    return rows
+
+
+def _parts(tables: Iterable[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each billing period, with the name of the period's folder."""
+    for table in tables:
+        starts = table.column(PERIOD)
+        for start in starts.unique():
+            yield f"billing_period={start.as_py() + EASTERNMOST:%Y-%m}", table.filter(pc.equal(starts, start))
 
 
 def _format_of(file: Path) -> Format:

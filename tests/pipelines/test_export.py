@@ -145,6 +145,45 @@ def test_all_columns_are_empty_in_csv(year: Exported, tmp_path: Path) -> None:
     assert all(row["InvoiceDetailId"] for row in rows)
 
 
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_a_partitioned_export_has_a_file_for_each_billing_period(year: Exported, tmp_path: Path, file_format: str) -> None:
+    """Together they have the rows of the whole file. A period without rows loses its file; files of others remain."""
+    left = tmp_path / "focus" / "billing_period=2019-01" / f"cost-and-usage.{file_format}"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    other = tmp_path / "focus" / "billing_period=2019-02" / "notes.txt"
+    other.parent.mkdir()
+    other.touch()
+    folder = year.to(tmp_path / "focus", "--partitioned", "--format", file_format)
+    assert not left.parent.exists()
+    assert {file.name for file in folder.rglob("*") if file.is_file()} == {f"cost-and-usage.{file_format}", "notes.txt"}
+    whole, parts = year.file("1.2", file_format), f"{folder}/*/cost-and-usage.{file_format}"
+    read = (
+        "read_csv('{}', all_varchar=true, hive_partitioning={})"
+        if file_format == "csv"
+        else "read_parquet('{}', hive_partitioning={})"
+    )
+    count = f"select count(*) from {read.format(whole, False)}"
+    assert duckdb.sql(f"select count(*) from {read.format(parts, False)}").fetchall() == duckdb.sql(count).fetchall()
+    columns = '"x_ChargeId", "BilledCost", "SkuId", "InvoiceId"'
+    assert not duckdb.sql(
+        f"select {columns} from {read.format(whole, False)} except all select {columns} from {read.format(parts, False)}"
+    ).fetchall()
+    months = dict(year.rows("select billing_month, count(*) from usage.charges group by all"))
+    found = duckdb.sql(
+        f"select billing_period, count(*) from {read.format(parts, True)} where \"SkuId\" <> '' group by all"
+    ).fetchall()
+    assert {str(period): rows for period, rows in found} == {f"{month:%Y-%m}": rows for month, rows in months.items()}
+
+
+def test_a_partitioned_export_needs_a_folder(year: Exported, tmp_path: Path) -> None:
+    """An existing file is not replaced."""
+    file = tmp_path / "focus.parquet"
+    file.write_text("mine")
+    assert "cannot be a folder" in year.export(str(file), "--partitioned", status=2)
+    assert file.read_text() == "mine"
+
+
 @pytest.mark.thorough
 def test_prepaid_credits_are_a_virtual_currency(year: Exported) -> None:
     """The purchase has a billed cost and no effective cost; usage has an effective cost and no billed cost."""
