@@ -328,6 +328,10 @@ def sandbox(
     def print_variables(server: Any) -> None:
         for name, value in server.variables().items():
             typer.echo(f"export {name}={value}")
+        typer.echo("# All accounts of the vendors that have several:")
+        for vendor in server.vendors.values():
+            for name, value in vendor.account_variables().items():
+                typer.echo(f"# export {name}={value}")
         typer.echo("serving; press Ctrl-C to stop", err=True)
 
     use_default_signals()

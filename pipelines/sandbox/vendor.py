@@ -84,6 +84,15 @@ class BaseVendor(ABC):
         own = {"base_url": url + self.root, **self._keys(), **self._limits()}
         return {f"SOURCES__{self.name}__{name}".upper(): str(value) for name, value in own.items()}
 
+    def account_variables(self) -> dict[str, str]:
+        """The environment variables that name all its accounts and their keys; none if it has only one account."""
+        accounts = list(dict.fromkeys(credential.account for credential in self.credentials))
+        if len(accounts) == 1:
+            return {}
+        keys = {f"accounts__{account}__{name}": value for account in accounts for name, value in self._keys(account).items()}
+        own = {"accounts": ",".join(accounts), **keys}
+        return {f"SOURCES__{self.name}__{name}".upper(): value for name, value in own.items()}
+
     def settings(self, url: str) -> dict[str, Any]:
         """The arguments of the source that point it at a sandbox at `url`, regardless of the configuration."""
         base_url = url + self.root
@@ -100,8 +109,8 @@ class BaseVendor(ABC):
     def _limits(self) -> dict[str, int]:
         return {name: getattr(self.options, name) for name in self.documented_limits}
 
-    def _keys(self) -> dict[str, str]:
-        return {name: getattr(self.credential(), name) for name in self.key_names}
+    def _keys(self, account: str = "default") -> dict[str, str]:
+        return {name: getattr(self.credential(account), name) for name in self.key_names}
 
 
 def _control(call: Callable[..., None]) -> Callable[[Request], Any]:

@@ -297,6 +297,19 @@ def test_sandbox_serves_a_run_in_another_process(cli: Cli, served: dict[str, str
     assert cli.rows("select count(*) > 0 from mathpix.ocr_usage_by_app_id") == [(True,)]
 
 
+def test_sandbox_names_all_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that it prints as comments load them."""
+    monkeypatch.setattr("meterhouse.pipelines.sandbox.serve", lambda port, seed, ready, **_: ready(sandbox))
+    printed = re.findall(r"^# export (\w+)=(.+)$", cli("sandbox"), re.MULTILINE)
+    for name, value in [*sandbox.variables().items(), *printed]:
+        monkeypatch.setenv(name, value)
+    tables = ("mathpix.ocr_usage_by_app_id", "reducto.usage_by_product")
+    cli("run", *tables, "--no-models", "--since", "2026-03-01", "--until", "2026-03-02")
+    assert cli.rows("select distinct account from mathpix.ocr_usage_by_app_id order by 1") == [("default",), ("press",)]
+    assert cli.rows("select distinct account from reducto.usage_by_product order by 1") == [("default",), ("firm",)]
+    assert {name.split("__")[1] for name, _ in printed} == {"MATHPIX", "REDUCTO", "ONEPIN", "SCOPIX"}
+
+
 def test_help_imports_no_heavy_package() -> None:
     """`meterhouse --help` responds quickly, because it does not import dlt, dbt, Arrow or DuckDB."""
     code = (
