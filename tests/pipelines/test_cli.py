@@ -299,7 +299,7 @@ def test_sandbox_serves_a_run_in_another_process(cli: Cli, served: dict[str, str
 
 def test_sandbox_names_all_accounts(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables that it prints as comments load them."""
-    monkeypatch.setattr("meterhouse.pipelines.sandbox.serve", lambda port, seed, ready, **_: ready(sandbox))
+    monkeypatch.setattr("meterhouse.pipelines.sandbox.serve", lambda *arguments, **_: arguments[2](sandbox))
     printed = re.findall(r"^# export (\w+)=(.+)$", cli("sandbox"), re.MULTILINE)
     for name, value in [*sandbox.variables().items(), *printed]:
         monkeypatch.setenv(name, value)
