@@ -189,6 +189,7 @@ class SourceBuilder:
             error_from_response=error_from_response,
             rate_limiter=rate_limiter or self.rate_limiter(),
             observer=self.observer or fail_fast,
+            section=account.section,
         )
 
     def resource(self, table: Table, partitions: Sequence[Partition]) -> DltResource:

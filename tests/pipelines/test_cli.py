@@ -40,12 +40,19 @@ def lines(output: str) -> list[str]:
 
 
 def test_reports_a_wrong_key_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line names provider, endpoint, status and correction, once for all tables; the exit status is 1."""
+    """The line names provider, endpoint, status and correction, once for all tables; the exit status is 1.
+
+    The correction names the account's own section.
+    """
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
     (failed,) = [line for line in lines(cli(*LOAD, status=1)) if line.startswith("FAILED")]
     assert "mathpix /v3/ocr-usage (HTTP 401): Invalid credentials" in failed
     assert "Correct app_id and app_key in [sources.mathpix], then run again." in failed
     assert "not-the-right-key" not in cli.output
+    monkeypatch.setenv("SOURCES__MATHPIX__ACCOUNTS", "press")
+    for name in ("APP_ID", "APP_KEY"):
+        monkeypatch.setenv(f"SOURCES__MATHPIX__ACCOUNTS__PRESS__{name}", "not-the-right-key")
+    assert "Correct app_id and app_key in [sources.mathpix.accounts.press], then run again." in cli(*LOAD, status=1)
 
 
 def test_reports_an_unreachable_host_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,15 @@ _CHOOSE = "Choose a name: it is printed, logged and stored in every row."
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A set of credentials under a name that the user chose. Its repr shows no secret."""
+    """A set of credentials under a name that the user chose. Its repr shows no secret.
+
+    `section`: where the configuration has the credentials, such as `sources.mathpix.accounts.europe`.
+    """
 
     name: str
     credentials: Mapping[str, str]
     settings: Mapping[str, Any]
+    section: str
 
     def __repr__(self) -> str:
         return f"Account({self.name!r})"
@@ -56,7 +60,8 @@ def resolve_accounts(
             accounts share their credentials. No message shows a name that may be a key.
     """
     if accounts in (None, "", {}, []):
-        return [Account(DEFAULT, _complete(provider, f"sources.{provider}", credentials), dict(settings))]
+        section = f"sources.{provider}"
+        return [Account(DEFAULT, _complete(provider, section, credentials), dict(settings), section)]
     resolved = []
     named = _named(provider, accounts)
     given = {
@@ -78,6 +83,7 @@ def resolve_accounts(
                 name,
                 _complete(provider, section, given[name]),
                 {field: _setting(section, field, own, dlt.config) or value for field, value in settings.items()},
+                section,
             )
         )
     seen: dict[tuple[str, ...], str] = {}

@@ -15,6 +15,7 @@ import tenacity
 from meterhouse.sources._core.config.limits import Limits
 from meterhouse.sources._core.errors import (
     ConfigurationError,
+    CredentialsRejected,
     IncompleteResponse,
     RateLimited,
     RequestRejected,
@@ -64,7 +65,8 @@ ErrorFromResponse = Callable[[Response], SourceError | None]
 class Client:
     """Sends requests to one provider with one account's credentials: rate limited, and retried where that can help.
 
-    Several threads may use a client at once. `sleep` is a parameter, so that tests do not wait.
+    Several threads may use a client at once. `sleep` is a parameter, so that tests do not wait. `section` is the section of
+    the configuration that has the account's credentials; an error about them names it.
     """
 
     provider: str
@@ -75,6 +77,7 @@ class Client:
     limits: Limits = field(default_factory=Limits.from_config)
     observer: Observer = fail_fast
     sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
+    section: str = ""
 
     def __post_init__(self) -> None:
         self.base_url = require_safe_url(self.base_url, provider=self.provider)
@@ -265,10 +268,11 @@ class Client:
             return Response(response.status_code, response.headers, payload)
 
     def _with_place(self, error: SourceError, endpoint: str, response: Response | None = None) -> SourceError:
-        """The same error with provider, endpoint, status, and the wait that the provider asks for."""
+        """The same error with provider, endpoint, status, the account's section, and the wait that the provider asks for."""
+        names_section = isinstance(error, CredentialsRejected) and self.section
         placed = type(error)(
             self._redact(error.problem),
-            hint=error.hint,
+            hint=error.hint.replace(f"sources.{self.provider}", self.section) if names_section else error.hint,
             provider=self.provider,
             endpoint=endpoint,
             status=response.status if response else None,

@@ -109,7 +109,7 @@ def test_rejects_two_accounts_with_one_name() -> None:
 
 def test_the_repr_of_an_account_has_no_secret() -> None:
     """It is the account's name."""
-    assert "hidden" not in repr(Account("a", {"app_key": "hidden"}, {}))
+    assert "hidden" not in repr(Account("a", {"app_key": "hidden"}, {}, "sources.mathpix"))
 
 
 def test_a_tenant_distinguishes_accounts_with_one_key() -> None:

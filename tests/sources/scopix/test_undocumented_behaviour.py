@@ -161,7 +161,7 @@ def test_two_accounts_with_one_key_need_a_tenant_each(cli: Cli, sandbox: Sandbox
 def test_accounts_with_one_key_share_its_rate_limits() -> None:
     """Scopix counts requests by key, so two accounts at the full rate would exceed it."""
     accounts = [
-        Account(name, {"api_key": key}, {"base_url": BASE_URL, "tenant_id": name})
+        Account(name, {"api_key": key}, {"base_url": BASE_URL, "tenant_id": name}, "sources.scopix")
         for name, key in {"north": "scopix_one_key", "south": "scopix_one_key", "east": "scopix_another"}.items()
     ]
     source = SourceBuilder(
