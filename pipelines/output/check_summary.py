@@ -14,13 +14,19 @@ from meterhouse.pipelines.run.closing import ClosedPeriod, closed_lines
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.restatements import Lateness
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.billing import write_templates
+from meterhouse.sources.billing import unchanged_templates, write_templates
 
 
 def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     """Prints the result, and ends the command with its exit status."""
     late = (provider.warning for provider in result.lateness if provider.warning)
-    for warning in (*map(str, result.unverified_prices), *late):
+    wrong = {error.table for error in result.billing_errors}
+    readable = {table: source for table, source in result.billing.items() if table not in wrong}
+    examples = (
+        f"{readable[table]} is the example of `check --billing-templates`, unchanged: put your own {table} there"
+        for table in unchanged_templates(readable)
+    )
+    for warning in (*map(str, result.unverified_prices), *late, *examples):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")
@@ -28,10 +34,8 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
         out.print(f"{account.provider}  {account.account}  {account.error or 'ok'}")
     for provider in result.not_configured:
         out.print(f"{provider}  not in use: no credentials in [sources.{provider}]")
-    wrong = {error.table for error in result.billing_errors}
-    for table, source in result.billing.items():
-        if table not in wrong:
-            out.print(f"{BILLING}  {table}  {source}  ok")
+    for table, source in readable.items():
+        out.print(f"{BILLING}  {table}  {source}  ok")
     for error in result.billing_errors:
         out.print(f"{BILLING}  {error.table}  {error}")
     for line in _database_lines(result):

@@ -114,7 +114,7 @@ def print_status(status: Status, console: Console) -> None:
     def print_line(line: str, style: str = "") -> None:
         console.print(Text(_fit(line, WIDTH), style=style), soft_wrap=True)
 
-    as_of = f"{status['as_of']:%d %b %Y, %H:%M} UTC" if status["as_of"] else "never loaded"
+    as_of = f"as of {status['as_of']:%d %b %Y, %H:%M} UTC" if status["as_of"] else "never loaded"
     print_line(f"{_fit(status['location'], WIDTH - len(as_of) - 2)}  {as_of}", "bold")
     print_line("")
     if status["month"]:

@@ -40,6 +40,10 @@ def print_summary(result: RunResult, console: Console, *, print_line: PrintLine,
         span = (row["last_date"] - row["first_date"]).days + 1
         days = f"{row['first_date']} to {row['last_date']}" + (f" on {row['days']} days" if row["days"] < span else "")
         print_line(f"UNPRICED  {row['provider']} {row['account']}: {usage}, {days} ({row['reason']}); not in the cost above")
+    if result.unpriced_usage:
+        print_line(
+            "          to price it, see the example that `meterhouse check --billing-templates FOLDER` writes: prices.csv"
+        )
     if result.models is not None:
         _print_models(result.models, print_line, print_error)
     for failure in distinct_failures(state):

@@ -45,9 +45,22 @@ def display_value(value: Any) -> str:
     return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
 
 
+def _decimal_places(value: Any) -> int:
+    exponent = value.normalize().as_tuple().exponent if isinstance(value, Decimal) else 0
+    return -exponent if isinstance(exponent, int) and exponent < 0 else 0  # that of NaN and Infinity is a letter
+
+
+def _aligned(value: Any, decimal_places: int) -> str:
+    """A value in a column whose decimals all have this many digits after the point."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"{value:.{decimal_places}f}"
+    return "–" if value is None else display_value(value)
+
+
 def query_table(names: Sequence[str], rows: Rows, width: int) -> Table:
     """The result of a query as a table or, if its rows are wider than `width`, with one line per value."""
-    texts = [[cell("–" if value is None else display_value(value)) for value in row] for row in rows]
+    places = [max((_decimal_places(row[position]) for row in rows), default=0) for position in range(len(names))]
+    texts = [[cell(_aligned(value, digits)) for value, digits in zip(row, places, strict=True)] for row in rows]
     heads = [cell(name) for name in names]
     lines = [heads, *texts]
     if sum(max(len(line[position]) for line in lines) + 2 for position in range(len(heads))) <= width + 2:

@@ -18,8 +18,10 @@ def require_replaceable(file: Path, database: Path | None = None) -> None:
 
     Raises:
         ConfigurationError: it is a folder or a device, its folder does not exist, or its name is too long; or it is the
-            `database`, or a file that belongs to it.
+            `database`, or a file that belongs to it; or it is `-`, by which other programs mean stdout.
     """
+    if str(file) == "-":
+        raise ConfigurationError("the output cannot go to stdout (-)", hint="Name a file.")
     try:
         is_possible = (not file.exists() or file.is_file()) and file.absolute().parent.is_dir()
     except OSError as error:  # the name is too long, or its folder may not be searched

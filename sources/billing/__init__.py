@@ -111,6 +111,15 @@ def write_templates(folder: Path) -> list[tuple[Path, bool]]:
     return written
 
 
+def unchanged_templates(configured: Mapping[str, str]) -> list[str]:
+    """The tables whose configured file is still the example that `write_templates` wrote."""
+    return [
+        table
+        for table, source in configured.items()
+        if Path(source).is_file() and Path(source).read_bytes() == (TEMPLATES / f"{table}.csv").read_bytes()
+    ]
+
+
 def _loaded_row(row: Row) -> dict[str, object]:
     """The row with its origin. The price of several units becomes the price of one, as the models expect."""
     price = {"unit_price": price_of_one_unit(row)[0]} if row.table == "prices" else {}

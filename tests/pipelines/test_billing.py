@@ -1,6 +1,7 @@
 """The command with the user's own prices, credits, fees and invoices."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,12 +64,17 @@ def test_writing_templates_keeps_existing_files(cli: Cli) -> None:
 def test_templates_pass_the_check_of_a_new_configuration(
     cli: Cli, sandbox: Sandbox, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one key for each provider, and all files as they were written."""
+    """With one key for each provider, and all files as they were written. A warning names each unchanged file."""
     for variable, setting in sandbox.variables().items():
         monkeypatch.setenv(variable, setting)
     for table in TABLES:
         monkeypatch.setenv(f"SOURCES__BILLING__{table.upper()}", str(files / f"{table}.csv"))
-    assert cli("check").count("  ok\n") == len(PROVIDERS) + len(TABLES)
+    with (files / "prices.csv").open("a") as prices:
+        prices.write("\n")
+    output = cli("check")
+    assert output.count("  ok\n") == len(PROVIDERS) + len(TABLES)
+    unchanged = re.findall(r"WARNING  \S+/(\w+).csv is the example of `check --billing-templates`, unchanged", output)
+    assert set(unchanged) == set(TABLES) - {"prices"}
 
 
 ACCOUNTS = "provider,account,billing_account,billing_timezone,plan,signed_up_on\n"

@@ -176,6 +176,13 @@ def test_a_partitioned_export_has_a_file_for_each_billing_period(year: Exported,
     assert {str(period): rows for period, rows in found} == {f"{month:%Y-%m}": rows for month, rows in months.items()}
 
 
+def test_no_export_writes_a_file_called_minus(year: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Other programs mean stdout by it."""
+    monkeypatch.chdir(tmp_path)
+    assert "cannot go to stdout" in year.export("-", "--format", "csv", status=2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_partitioned_export_needs_a_folder(year: Exported, tmp_path: Path) -> None:
     """An existing file is not replaced."""
     file = tmp_path / "focus.parquet"

@@ -368,6 +368,13 @@ def test_query_prints_rows_and_changes_nothing(cli: Cli) -> None:
     assert json.loads(cli("query", "select 1 as a, 2 as a", "--json", status=2).splitlines()[0])["exit_status"] == 2
 
 
+def test_query_aligns_the_decimals_of_a_column(cli: Cli) -> None:
+    """By the point, and without zeros that no value of the column needs."""
+    duckdb.connect(str(cli.database)).close()
+    output = cli("query", "select * from (values (1.500::decimal(28, 9)), (10.25), (null), (300)) as made(cost)")
+    assert [line.strip() for line in output.splitlines()[1:5]] == ["1.50", "10.25", "–", "300.00"]
+
+
 def test_query_prints_a_wide_result_as_one_line_per_value(cli: Cli) -> None:
     """It fits into 80 columns. Of a long result, the first rows are printed, with a warning."""
     duckdb.connect(str(cli.database)).close()
