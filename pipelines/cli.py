@@ -252,7 +252,7 @@ def models(
         typer.Option("--as-of", metavar="TIME", help="Build as of an earlier time, such as 2026-03-03T08:00 (UTC)."),
     ] = None,
     schema: Annotated[
-        str | None, typer.Option("--schema", metavar="NAME", help="The schema for --as-of. Default: usage_as_of.")
+        str | None, typer.Option("--schema", metavar="NAME", help="The schema for --as-of, usage_…; default: usage_as_of.")
     ] = None,
     wait: Wait = None,
     as_json: AsJson = False,
@@ -265,7 +265,8 @@ def models(
 
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.run.alerts import Alerts
-    from meterhouse.pipelines.run.orchestrate import build_as_of, run_all
+    from meterhouse.pipelines.run.as_of import build_as_of
+    from meterhouse.pipelines.run.orchestrate import run_all
     from meterhouse.pipelines.run.state import RunState
     from meterhouse.pipelines.transform.as_of import parse_as_of
     from meterhouse.pipelines.warehouse.resolve import resolve_destination
@@ -276,7 +277,7 @@ def models(
             target = resolve_destination(destination)
             with out.progress(state):
                 result = build_as_of(target, state, moment, tests=tests, wait=_duration(wait, "--wait"))
-            out.finish(result)
+            out.finish(result, f"as of {moment.moment:%Y-%m-%d %H:%M:%S} UTC, in the schema {moment.schema}")
         with out.alert_if_stopped(alerts, state):
             target = resolve_destination(destination)
             with out.progress(state):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meterhouse.pipelines.run.restatements import RECENT
+from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
@@ -44,6 +45,7 @@ def status_from(query: Query) -> Status:
     freshness = query("select status, count(*) as tables from usage.data_freshness group by status order by status")
     return {
         "as_of": as_of,
+        "built_as_of": moment_of(query),
         "month": month,
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
         "restated": _restated(query, as_of),
@@ -114,33 +116,14 @@ def print_status(status: Status, console: Console) -> None:
     def print_line(line: str, style: str = "") -> None:
         console.print(Text(_fit(line, WIDTH), style=style), soft_wrap=True)
 
-    as_of = f"as of {status['as_of']:%d %b %Y, %H:%M} UTC" if status["as_of"] else "never loaded"
-    print_line(f"{_fit(status['location'], WIDTH - len(as_of) - 2)}  {as_of}", "bold")
+    for line in _heading(status):
+        print_line(line, "bold")
     print_line("")
     if status["month"]:
         heads = _columns("so far", "forecast", "") + f"  last {DAYS} days"
         print_line(f"{status['month']:%B %Y}".ljust(NAME_WIDTH) + heads, "dim")
-    for row in status["costs"]:
-        name = f"{row['provider']} {row['account']}"
-        print_line(
-            _fit(name, NAME_WIDTH).ljust(NAME_WIDTH)
-            + _amounts(row["cost_to_date"], row["forecast"], row["currency"])
-            + sparkline(row["by_day"])
-        )
-    for currency in sorted({row["currency"] for row in status["costs"]}):
-        rows = [row for row in status["costs"] if row["currency"] == currency]
-        if len(rows) > 1:
-            known = [row["forecast"] for row in rows if row["forecast"] is not None]
-            forecast = sum(known, Decimal(0)) if len(known) == len(rows) else None
-            costs = [row["cost_to_date"] for row in rows if row["cost_to_date"] is not None]
-            days = [row["by_day"] for row in rows if row["by_day"]]
-            by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
-            print_line(
-                "all".ljust(NAME_WIDTH)
-                + _amounts(sum(costs, Decimal(0)) if costs else None, forecast, currency)
-                + sparkline(by_day),
-                "bold",
-            )
+    for line, style in _lines_of_costs(status["costs"]):
+        print_line(line, style)
     for line, style in _lines_below_costs(status):
         print_line(line, style)
     total = sum(status["freshness"].values())
@@ -152,6 +135,30 @@ def print_status(status: Status, console: Console) -> None:
         print_line(f"WARNING   {warning}", "yellow")
     if len(status["warnings"]) > MAX_WARNINGS:
         print_line(f"WARNING   and {len(status['warnings']) - MAX_WARNINGS} more: meterhouse report", "yellow")
+
+
+def _heading(status: Status) -> Iterable[str]:
+    loaded = f"last load {status['as_of']:%d %b %Y, %H:%M} UTC" if status["as_of"] else "never loaded"
+    yield f"{_fit(status['location'], WIDTH - len(loaded) - 2)}  {loaded}"
+    if status["built_as_of"]:
+        yield f"as of {status['built_as_of']:%d %b %Y, %H:%M:%S} UTC, not the present state"
+
+
+def _lines_of_costs(costs: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """A line for each account, and one for each currency with several."""
+    for row in costs:
+        name = _fit(f"{row['provider']} {row['account']}", NAME_WIDTH).ljust(NAME_WIDTH)
+        yield name + _amounts(row["cost_to_date"], row["forecast"], row["currency"]) + sparkline(row["by_day"]), ""
+    for currency in sorted({row["currency"] for row in costs}):
+        rows = [row for row in costs if row["currency"] == currency]
+        if len(rows) > 1:
+            known = [row["forecast"] for row in rows if row["forecast"] is not None]
+            forecast = sum(known, Decimal(0)) if len(known) == len(rows) else None
+            to_date = [row["cost_to_date"] for row in rows if row["cost_to_date"] is not None]
+            days = [row["by_day"] for row in rows if row["by_day"]]
+            by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
+            amounts = _amounts(sum(to_date, Decimal(0)) if to_date else None, forecast, currency)
+            yield "all".ljust(NAME_WIDTH) + amounts + sparkline(by_day), "bold"
 
 
 def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:

@@ -16,6 +16,7 @@ from meterhouse.pipelines.report.model import (
     Weeks,
 )
 from meterhouse.pipelines.report.rows import single, structs
+from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.warehouse.query import Query, if_built
 from meterhouse.pipelines.warehouse.query import queries as shared_queries
 from meterhouse.sources.billing.currencies import DECIMAL_PLACES
@@ -40,6 +41,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
     return ReportData(
         database=database,
         as_of=as_of,
+        built_as_of=moment_of(query),
         today=today,
         month=month,
         weeks=weeks,

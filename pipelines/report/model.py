@@ -233,10 +233,11 @@ class Restated(msgspec.Struct, array_like=True):
 
 
 class ReportData(msgspec.Struct):
-    """Everything on the page. `as_of` is the latest fetch, in UTC."""
+    """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC."""
 
     database: str
     as_of: datetime | None
+    built_as_of: datetime | None
     today: date
     month: date
     weeks: Weeks

@@ -48,6 +48,7 @@ RUNS = pa.schema(
         pa.field("seconds", pa.decimal128(12, 3), nullable=False),
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("error", pa.string()),
+        pa.field("pruned_before", TIMESTAMP),
     ]
 )
 RUN_KEY = ("run_id", "provider", "account", "resource")
@@ -112,12 +113,20 @@ def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> li
             row = _row(state, place, OK, ())
         if progress := state.tables.get(place):
             row |= {"requests": progress.requests, "retries": progress.retries, "seconds": _seconds(progress.seconds)}
+            row |= {"pruned_before": _pruned_before(place.provider)}
             row |= {"window_start": progress.start, "window_end": progress.end, "rows_in": sum(fetched)}
             if before is not None and after is not None:
                 old, new = before.get(place, Count()), after.get(place, Count())
                 row |= {"rows_changed": new.written, "rows_gone": old.rows + new.written - new.rows}
         rows.append(row)
     return rows
+
+
+def _pruned_before(provider: str) -> datetime | None:
+    """The time before which rows were superseded that a load has removed from the provider's histories; None without one."""
+    setting = f"sources.{provider}.history_retention"
+    stated = dlt.config.get(setting, str)
+    return utc_now() - parse_duration(stated, setting=setting) if stated else None
 
 
 def models_row(state: RunState, failures: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -143,42 +152,6 @@ def _row(state: RunState, place: Place, outcome: str, errors: Iterable[str]) -> 
 
 def _seconds(seconds: float) -> Decimal:
     return Decimal(round(seconds * 1000)).scaleb(-3)
-
-
-def histories_begin_after(destination: Destination, moment: datetime) -> list[str]:
-    """A warning if an earlier version, which kept no histories, loaded the database at `moment`."""
-    with destination.reader(DATASET) as reader:
-        table = reader.table_name(DATASET, "runs")
-        found = reader.rows_if_built(
-            "select min(started_at) as first_run, min(case when resource = %s then started_at end) as first_kept"  # noqa: S608
-            f" from {table}",
-            RUN,
-        )
-    first, kept = (found[0]["first_run"], found[0]["first_kept"]) if found else (None, None)
-    if first == kept or (kept is not None and moment >= kept):
-        return []
-    begin = f"begin on {kept:%Y-%m-%d %H:%M} UTC" if kept else "will begin"
-    return [
-        f"histories {begin}, with the first run of this version. Of earlier moments, they lack restated usage and all"
-        " billing rows"
-    ]
-
-
-def histories_end_before(moment: datetime) -> list[str]:
-    """A warning for each provider whose `history_retention` does not reach back to `moment`.
-
-    Raises:
-        ConfigurationError: the setting is not a duration.
-    """
-    warnings = []
-    for provider in PROVIDERS:
-        setting = f"sources.{provider}.history_retention"
-        stated = dlt.config.get(setting, str)
-        if stated and moment < utc_now() - parse_duration(stated, setting=setting):
-            warnings.append(
-                f"{setting} is {stated}: of an earlier moment, the usage that {provider} restated since is missing"
-            )
-    return warnings
 
 
 def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, Any]:

@@ -22,10 +22,9 @@ from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
-from meterhouse.pipelines.transform.as_of import AsOf, claim_schemas
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import NotBuilt, describe_error
+from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.query import queries
 
 
@@ -75,7 +74,7 @@ def run_all(
         result = RunResult(destination, state)
         if models:
             began = time.monotonic()
-            result = _with_costs(replace(result, models=_build(destination, state, tests, rebuild=rebuild)))
+            result = with_costs(replace(result, models=_build(destination, state, tests, rebuild=rebuild)))
             rows.append(history.models_row(state, result.failed_models, time.monotonic() - began))
             is_demo = billing is not None  # its invoices close a whole year at once
             if not is_demo and (warning := late_closings(destination, state.started_at)):
@@ -97,29 +96,6 @@ def _errors_recorded(destination: Destination, state: RunState) -> Iterator[None
         raise
 
 
-def build_as_of(
-    destination: Destination, state: RunState, as_of: AsOf, *, tests: DataTestMode, wait: timedelta | None = None
-) -> RunResult:
-    """Builds the models as they would have been built at a moment, in schemas of their own, and reads the cost from them.
-
-    It loads nothing, sends no alert, and leaves no record in `meterhouse.runs`.
-
-    Raises:
-        LoadError: a run is still at work, or the destination does not exist or is not available.
-    """
-    require_models(destination)
-    if not destination.exists():
-        raise NotBuilt(f"there is no database {destination.location}")
-    with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
-        claim_schemas(destination, as_of)
-        state.warnings += history.histories_begin_after(destination, as_of.moment)
-        state.warnings += history.histories_end_before(as_of.moment)
-        built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
-        state.observe(ModelsBuilt(built))
-        destination.schema = as_of.schema
-        return _with_costs(RunResult(destination, state, models=built))
-
-
 def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:
     result = None if rebuild else cached_build(destination, tests)
     result = result or build(destination, tests, on_node=lambda name: state.observe(ModelFinished(name)))
@@ -127,7 +103,8 @@ def _build(destination: Destination, state: RunState, tests: DataTestMode, *, re
     return result
 
 
-def _with_costs(result: RunResult) -> RunResult:
+def with_costs(result: RunResult) -> RunResult:
+    """The result with the costs in the marts."""
     with result.destination.reader() as reader:
         cost_monthly, unpriced_usage = (reader.rows_if_built(queries()[name]) for name in ("cost_monthly", "unpriced_usage"))
     return replace(result, cost_monthly=cost_monthly, unpriced_usage=unpriced_usage)

@@ -43,7 +43,7 @@ class BaseVendor(ABC):
     key_names: ClassVar[tuple[str, ...]] = ("api_key",)
     documented_limits: ClassVar[Mapping[str, int]] = {}
     demo_years: ClassVar[int | None] = 1
-    credentials: Sequence[Credential]
+    credentials: Sequence[Credential] = ()
     usage: UsageStore[Any, Any]
     options: Any
 
@@ -87,10 +87,13 @@ class BaseVendor(ABC):
     def account_variables(self) -> dict[str, str]:
         """The environment variables that name all its accounts and their keys; none if it has only one account."""
         accounts = list(dict.fromkeys(credential.account for credential in self.credentials))
-        if len(accounts) == 1:
+        if len(accounts) < 2:
             return {}
-        keys = {f"accounts__{account}__{name}": value for account in accounts for name, value in self._keys(account).items()}
-        own = {"accounts": ",".join(accounts), **keys}
+        own = {"accounts": ",".join(accounts)} | {
+            f"accounts__{account}__{name}": getattr(self.credential(account), name)
+            for account in accounts
+            for name in self.key_names
+        }
         return {f"SOURCES__{self.name}__{name}".upper(): value for name, value in own.items()}
 
     def settings(self, url: str) -> dict[str, Any]:
@@ -109,8 +112,8 @@ class BaseVendor(ABC):
     def _limits(self) -> dict[str, int]:
         return {name: getattr(self.options, name) for name in self.documented_limits}
 
-    def _keys(self, account: str = "default") -> dict[str, str]:
-        return {name: getattr(self.credential(account), name) for name in self.key_names}
+    def _keys(self) -> dict[str, str]:
+        return {name: getattr(self.credential(), name) for name in self.key_names}
 
 
 def _control(call: Callable[..., None]) -> Callable[[Request], Any]:

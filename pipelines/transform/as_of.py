@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.query import queries
+from meterhouse.pipelines.warehouse.query import Query, if_built, queries
 from meterhouse.pipelines.warehouse.schemas import MODEL_SCHEMAS, REGULAR, checked_schema
 from meterhouse.sources._core.config.parse import parse_moment
 from meterhouse.sources._core.errors import ConfigurationError
@@ -14,7 +14,7 @@ SCHEMA = "usage_as_of"
 """The default schema of the marts."""
 
 MARK = "_as_of"
-"""The table in `<schema>_intermediate` that marks the schemas of such a build."""
+"""The table in `<schema>_intermediate` that marks the schemas of such a build, and has its moment once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,24 @@ def claim_schemas(destination: Destination, as_of: AsOf) -> None:
         names = ", ".join(sorted({schema for schema, _ in found}))
         raise ConfigurationError(
             f"--as-of would build into schemas with tables of others: {names}",
-            hint="Name another schema by --schema, or drop these if an earlier version has built them.",
+            hint="Name another schema by --schema.",
         )
     destination.execute(f"create schema if not exists {marked}")
-    destination.execute(f"create table {marked}.{MARK} as select 'meterhouse' as built_by")
+    destination.execute(f"create table {marked}.{MARK} (moment text)")
+
+
+def moment_of(query: Query) -> datetime | None:
+    """The moment of the build that `query` reads; None for the regular build, or if it has not ended."""
+    rows = if_built(query)(f"select moment from {REGULAR}_intermediate.{MARK}")  # noqa: S608
+    return datetime.fromisoformat(rows[0]["moment"]) if rows else None
+
+
+def record_moment(destination: Destination, as_of: AsOf) -> None:
+    """Records the moment of the build that has ended, for `status` and the report.
+
+    Raises:
+        LoadError: the destination is not available.
+    """
+    table = f"{as_of.schema}_intermediate.{MARK}"
+    destination.execute(f"delete from {table}")  # noqa: S608
+    destination.execute(f"insert into {table} values (%s)", as_of.moment.isoformat())  # noqa: S608

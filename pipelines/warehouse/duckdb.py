@@ -233,7 +233,7 @@ class DuckDBReader(Reader):
     @contextmanager
     def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
         """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
-        with translated_errors(self.location):
+        with translated_errors(self.location, self.schema):
             relation = self._connection.sql(in_schema(sql, self.schema))
             read = relation.to_arrow_reader if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader  # 1.4
             # An open Arrow reader would make DuckDB wait forever when this process next opens the file.

@@ -9,10 +9,11 @@ class LoadError(Exception):
 
 
 class NotBuilt(LoadError):
-    """The database or one of its tables does not exist yet."""
+    """The database or one of its tables does not exist yet. `schema` should have the models."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}. Build the models first: meterhouse run, or meterhouse models")
+    def __init__(self, problem: str, schema: str = "usage") -> None:
+        command = "run, or meterhouse models" if schema == "usage" else f"models --as-of TIME --schema {schema}"
+        super().__init__(f"{problem}. Build the models first: meterhouse {command}")
 
 
 class RunInProgress(LoadError):

@@ -61,7 +61,7 @@ class Reader(ABC):
 
     def tuples(self, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows. Two columns of a user's query may have the same name, or the query may have none."""
-        with translated_errors(self.location), self._cursor(in_schema(sql, self.schema), parameters) as cursor:
+        with translated_errors(self.location, self.schema), self._cursor(in_schema(sql, self.schema), parameters) as cursor:
             names = [column[0] for column in (cursor and cursor.description) or ()]  # DuckDB has no cursor for an empty text
             return names, cursor.fetchall() if names else []
 
@@ -81,7 +81,7 @@ class Reader(ABC):
     @contextmanager
     def tables(self, sql: str, type_of: TypeOf, *, chunk: int = CHUNK) -> Iterator[tuple[pa.Schema, Iterator[pa.Table]]]:
         """The result's schema, and its rows in Arrow tables of at most `chunk` rows."""
-        with translated_errors(self.location), self._cursor(in_schema(sql, self.schema), ()) as cursor:
+        with translated_errors(self.location, self.schema), self._cursor(in_schema(sql, self.schema), ()) as cursor:
             schema = pa.schema([(column[0], type_of(column[0])) for column in cursor.description])
             yield schema, (_table(rows, schema) for rows in iter(lambda: cursor.fetchmany(chunk), []))
 
@@ -138,13 +138,13 @@ def insert_statement(table: str, columns: Sequence[str], rows: Sequence[Sequence
 
 
 @contextmanager
-def translated_errors(location: str) -> Iterator[None]:
-    """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause."""
+def translated_errors(location: str, schema: str = REGULAR) -> Iterator[None]:
+    """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause. `schema` has the models."""
     try:
         yield
     except (duckdb.CatalogException, DatabaseUndefinedRelation) as error:
         missing = " ".join(str(error).split("\n")[0].split())
-        raise NotBuilt(f"{location} lacks a table ({missing})") from error
+        raise NotBuilt(f"{location} lacks a table ({missing})", schema) from error
     except (duckdb.Error, DatabaseException, DestinationConnectionError) as error:
         raise LoadError(describe_error(error, location)) from error
     except Exception as error:

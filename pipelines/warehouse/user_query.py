@@ -44,7 +44,9 @@ def run_query(destination: Destination, sql: str) -> tuple[list[str], list[tuple
             names, rows = reader.tuples(sql)
         except LoadError as error:
             reason = " ".join(str(error.__cause__ or error).split("\n\nLINE")[0].split())
-            raise ConfigurationError(f"the query failed ({reason[:400]})", hint=HELP) from None
+            raise ConfigurationError(
+                f"the query failed ({reason[:400]})", hint=HELP.replace("usage", destination.schema)
+            ) from None
     if not names:  # an empty text, or a statement without a result
         raise _not_a_query()
     return names, rows

@@ -1,5 +1,6 @@
 """`models --as-of`: each build equals the marts that were saved at that moment, and `usage_restated` says what changed."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,10 @@ def saved(database: Path, schema: str = "usage") -> Marts:
 
 def write(table: str, *rows: str) -> None:
     Path(f"{table}.csv").write_text("\n".join((BILLING[table], *rows)))
+
+
+def readme_queries() -> list[str]:
+    return re.findall(r"^```sql\n(.*?)^```", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 def price(sku: str, unit_price: str) -> str:
@@ -130,7 +135,9 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     log = cli.rows(frozen)
     first, second, last = marts
     for moment in (first, second):
-        cli("models", "--as-of", moment.isoformat(), "--tests", "none")
+        assert f"as of {moment:%Y-%m-%d %H:%M:%S} UTC, in the schema usage_as_of" in cli(
+            "models", "--as-of", moment.isoformat(), "--tests", "none"
+        )
         built = saved(cli.database, "usage_as_of")
         assert {mart for mart in MARTS if built[mart] != marts[moment][mart]} == set(), moment
     assert saved(cli.database) == marts[last]
@@ -167,17 +174,23 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     late = {each["provider"]: each["maximum"] for each in cli.json("check")["restated"]}
     assert late == {"mathpix": "6.2", "onepin": "1.8", "reducto": "5.3"}
 
+    # Then and now in one query, as README.md shows.
+    (compare,) = [sql for sql in readme_queries() if "usage_as_of." in sql]
+    assert cli.rows(compare)
+
     # The commands on another schema.
     of_schema = ("--schema", "usage_as_of")
     newest = "select max(last_fetched_at) from usage.data_freshness"
     assert f"{second:%Y-%m-%d}" in cli("query", newest, *of_schema, "--csv")
     assert f"{last:%Y-%m-%d}" in cli("query", newest, "--csv")
     assert cli.json("status", *of_schema)["as_of"].startswith(f"{second:%Y-%m-%d}")
+    assert f"as of {second:%d %b %Y, %H:%M:%S} UTC, not the present state" in cli("status", *of_schema)
+    assert "not the present state" not in cli("status")
     assert [row["buckets"] > 20 for row in cli.json("status")["restated"] if row["currency"] == "USD"] == [True]
     cli("export", "focus", "focus.csv", *of_schema)
     assert Path("focus.csv").read_text().count("\n") == len(marts[second]["focus_1_2_cost_and_usage"]) + 1
     cli("report", "-o", "report.html", *of_schema)
-    assert f"{second:%Y-%m-%dT}" in Path("report.html").read_text()
+    assert f"as it was known at {second:%d %b %Y, %H:%M:%S} UTC" in Path("report.html").read_text()
 
 
 @pytest.mark.parametrize(

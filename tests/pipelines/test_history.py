@@ -6,9 +6,10 @@ import duckdb
 import pytest
 import time_machine
 
-from meterhouse.pipelines.run.history import histories_begin_after, histories_end_before
+from meterhouse.pipelines.run.as_of import before_histories, require_histories, without_running_buckets
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
+from meterhouse.sources._core.errors import ConfigurationError
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
@@ -50,25 +51,38 @@ def test_warns_of_a_moment_before_an_earlier_version_was_replaced(cli: Cli) -> N
         cli(*LOAD)
     destination = resolve_destination()
     before = NOW - timedelta(days=10)
-    assert histories_begin_after(destination, before) == []
+    assert list(before_histories(destination, NOW)) == []
     of_old_version = "* replace ('old' as run_id, started_at - interval 30 day as started_at)"
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute(
             f"insert into meterhouse.runs select {of_old_version} from meterhouse.runs where resource <> 'run'"
         )
-    (warning,) = histories_begin_after(destination, before)
+    (warning,) = before_histories(destination, before)
     assert warning.startswith("histories begin on 2026-03-20 10:30 UTC")
-    assert histories_begin_after(destination, NOW + timedelta(days=1)) == []
+    assert list(before_histories(destination, NOW + timedelta(days=1))) == []
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute("delete from meterhouse.runs where resource = 'run'")
-    (warning,) = histories_begin_after(destination, before)
+    (warning,) = before_histories(destination, before)
     assert warning.startswith("histories will begin, with the first run of this version")
 
 
-def test_warns_of_a_moment_beyond_the_retention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usage that was restated before has been pruned."""
+def test_refuses_a_moment_that_the_histories_do_not_reach(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first run, and before what a load has pruned, even if `history_retention` is no longer set."""
     monkeypatch.setenv("SOURCES__REDUCTO__HISTORY_RETENTION", "12 hours")
-    with time_machine.travel(NOW):
-        (warning,) = histories_end_before(NOW - timedelta(days=1))
-        assert warning.startswith("sources.reducto.history_retention is 12 hours: of an earlier moment")
-        assert histories_end_before(NOW - timedelta(hours=1)) == []
+    with time_machine.travel(NOW, tick=False) as clock:
+        cli(*LOAD)
+        clock.shift(timedelta(days=1))
+        cli(*LOAD)
+    monkeypatch.delenv("SOURCES__REDUCTO__HISTORY_RETENTION")
+    destination = resolve_destination()
+    with pytest.raises(ConfigurationError, match="is before the first run, at 2026-03-20 10:30:00 UTC"):
+        require_histories(destination, NOW - timedelta(seconds=1))
+    with pytest.raises(ConfigurationError, match="of reducto lack what was superseded before 2026-03-20 22:30 UTC"):
+        require_histories(destination, NOW + timedelta(hours=11))
+    require_histories(destination, NOW + timedelta(hours=13))
+
+
+def test_warns_that_running_buckets_are_left_out_unless_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ["still running" in warning for warning in without_running_buckets()] == [True]
+    monkeypatch.setenv("SOURCES__REDUCTO__HISTORY", "all")
+    assert list(without_running_buckets()) == []

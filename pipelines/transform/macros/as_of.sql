@@ -70,11 +70,15 @@
 
 
 {#
-    Checks, before anything is built, that a build with `as_of` writes into other schemas than the regular build, and finds the
-    closing log of the regular build.
+    Checks, before anything is built, that `as_of` is not in the future, that a build with it writes into other schemas than
+    the regular build, and that it finds the closing log of the regular build.
 #}
 {% macro require_own_schemas() %}
     {%- if not execute or not as_of() -%}{{ return('') }}{%- endif -%}
+    {%- set moment = as_of() if as_of().tzinfo else modules.pytz.utc.localize(as_of()) -%}
+    {%- if moment > run_started_at -%}
+        {{ exceptions.raise_compiler_error('the variable as_of is in the future: ' ~ moment.isoformat()) }}
+    {%- endif -%}
     {%- set log = graph.nodes.values() | selectattr('name', 'equalto', 'int_usage__frozen') | first -%}
     {%- if log.schema | lower == var('closing_log_schema') | lower -%}
         {{ exceptions.raise_compiler_error(
