@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ HOSTILE = (
 )
 
 
+@cache
 def contracts() -> dict[str, dict[str, str]]:
     """The columns of every mart and their types in DuckDB."""
     found = {}
