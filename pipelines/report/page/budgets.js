@@ -29,8 +29,8 @@ const drawBudgets = () => {
     );
   const notes = (row) =>
     [
-      row.other_currencies ? `without cost in ${row.other_currencies}` : null,
-      row.has_unpriced_usage ? "without unpriced usage" : null,
+      row.other_currencies ? `cost in ${row.other_currencies}` : null,
+      row.has_unpriced_usage ? "unpriced usage" : null,
     ]
       .filter(Boolean)
       .join(", ") || null;

@@ -67,14 +67,17 @@ const unpricedWarning = () => {
 };
 
 // Warnings: the section that shows more, and the text.
-const budgetWarnings = () =>
-  selectedBudgets()
-    .filter((row) => budgetTone(row) !== "good")
-    .map((row) => {
-      const problem = row.is_over ? "Over budget" : "Forecast over budget";
-      const cost = formatMoney(row.is_over ? row.actual : row.forecast, row.currency);
-      return ["#budgets", `${problem}: ${listNames([row.budget])}, ${cost} of ${formatMoney(row.amount, row.currency)}`];
-    });
+const budgetWarnings = () => {
+  const describe = (row) => {
+    const problem = row.is_over ? "Over budget" : "Forecast over budget";
+    const cost = formatMoney(row.is_over ? row.actual : row.forecast, row.currency);
+    return `${problem}: ${listNames([row.budget])}, ${cost} of ${formatMoney(row.amount, row.currency)}`;
+  };
+  const problems = selectedBudgets().filter((row) => budgetTone(row) !== "good");
+  const shown = problems.slice(0, 4).map(describe);
+  if (problems.length > 4) shown.push(`${problems.length - 4} more over budget, or forecast to be`);
+  return shown.map((text) => ["#budgets", text]);
+};
 
 const freshnessWarnings = () => {
   const warnings = [];

@@ -197,6 +197,25 @@ def _account(
                 "basis": "averages of weekdays" if running else "final",
             }
         )
+        budget = round(cost * 6 / 5, 2) if number else round(cost / 2, 2)  # the first account is over budget
+        marts["budget_status_monthly"].append(
+            {
+                **key,
+                "budget": f"{provider}/{account}",
+                "month": month,
+                "cost_type": "billed",
+                "amount": budget,
+                "currency": "USD",
+                "actual": cost,
+                "forecast": cost * 3 / 2 if running else cost,
+                "variance": cost - budget,
+                "share_used": round(cost / budget, 9) if budget else 0,
+                "is_over": cost > budget,
+                "other_currencies": None if number else "EUR",
+                "has_unpriced_usage": unpriced,
+                "budget_row": number + 2,
+            }
+        )
         marts["invoice_reconciliation"].append(
             {
                 "provider": provider,
