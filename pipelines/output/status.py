@@ -170,7 +170,8 @@ def _budget_lines(budgets: Sequence[Row]) -> Iterable[tuple[str, str]]:
         amounts = _amounts(row["actual"], row["forecast"], row["currency"])
         used = f"{int(row['share_used'] * 100):,} % of {rounded_to_currency(row['amount'], row['currency']):,}"
         effective = ", effective" if row["cost_type"] == "effective" else ""
-        yield f"{name}{amounts}  {used}{effective}", "yellow" if row["is_over"] else ""
+        others = f", without {row['other_currencies']}" if row["other_currencies"] else ""
+        yield f"{name}{amounts}  {used}{effective}{others}", "yellow" if row["is_over"] else ""
     if len(budgets) > MAX_BUDGETS:
         yield f"and {len(budgets) - MAX_BUDGETS} more: usage.budget_status_monthly", ""
     yield "", ""

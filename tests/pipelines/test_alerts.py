@@ -240,7 +240,7 @@ def test_status_shows_the_budgets_of_the_month(cli: Cli) -> None:
     many = [budget(str(number), name=f"b{number}") for number in range(8)]
     rows = [
         *many,
-        budget("150", "1234567.5", name="mathpix/a-very-long-name-of-an-account"),
+        budget("150", "1234567.5", name="mathpix/a-very-long-name-of-an-account", other_currencies="EUR"),
         budget("250", name="team search", cost_type="effective"),
         budget("900", name="april", month=date(2026, 4, 1)),
     ]
@@ -250,7 +250,7 @@ def test_status_shows_the_budgets_of_the_month(cli: Cli) -> None:
     assert lines[start : start + 3] == [
         "budgets                   so far     forecast      used",
         "team search               250.00            – USD  125 % of 200.00, effective",
-        "mathpix/a-very-long…      150.00 1,234,567.50 USD  75 % of 200.00",
+        "mathpix/a-very-long…      150.00 1,234,567.50 USD  75 % of 200.00, without EUR",
     ]
     assert lines[start + 9] == "and 2 more: usage.budget_status_monthly"
     assert max(map(len, lines)) <= 80
