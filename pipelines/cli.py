@@ -298,6 +298,9 @@ def check(
         str | None,
         typer.Option("--max-age", metavar="DURATION", help="Exit with 1 if a table is older, e.g. 36h or '2 days'."),
     ] = None,
+    budgets: Annotated[
+        bool, typer.Option("--budgets", help="Exit with 1 if this month's cost exceeds a budget, as of the last build.")
+    ] = False,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -313,7 +316,8 @@ def check(
             write_billing_templates(Path(billing_templates), out)
             return
         Alerts.from_config()  # raises if a setting is wrong
-        finish_check(check_all(destination, out.observe, max_age=_duration(max_age, "--max-age")), out)
+        age = _duration(max_age, "--max-age")
+        finish_check(check_all(destination, out.observe, max_age=age, budgets=budgets), out)
 
 
 @app.command()

@@ -26,7 +26,8 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
         f"{readable[table]} is the example of `check --billing-templates`, unchanged: put your own {table} there"
         for table in unchanged_templates(readable)
     )
-    for warning in (*map(str, result.unverified_prices), *late, *examples):
+    budgets = ["no budget is valid this month, or nothing of this month is loaded yet"] if result.budgets == [] else []
+    for warning in (*map(str, result.unverified_prices), *late, *examples, *budgets):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")
@@ -44,7 +45,7 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
 
 
 def _database_lines(result: CheckResult) -> Iterator[str]:
-    """The lines on what is loaded: closed periods, pending invoices, the history and its restatements, and stale tables."""
+    """The lines on what is loaded: closed periods, pending invoices, history, restatements, stale tables and budgets."""
     yield from (f"closed  {line}" for line in closed_lines(result.closed))
     yield from (f"pending  {invoice}" for invoice in result.pending)
     if result.history:
@@ -52,6 +53,7 @@ def _database_lines(result: CheckResult) -> Iterator[str]:
         yield f"history  replaced or withdrawn rows: {kept:,}, tables: {len(result.history)}, since {since:%Y-%m-%d}"
     yield from (f"restated  {late}" for late in result.lateness)
     yield from (f"STALE  {stale}" for stale in result.stale or ())
+    yield from (f"{'OVER BUDGET' if budget.is_over else 'budget'}  {budget}" for budget in result.budgets or ())
 
 
 def check_as_dict(result: CheckResult) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def check_as_dict(result: CheckResult) -> dict[str, Any]:
         ],
         "not_configured": list(result.not_configured),
         "stale": stale,
+        "budgets": None if result.budgets is None else [asdict(budget) for budget in result.budgets],
         "closed": [closed_as_dict(period) for period in result.closed],
         "pending": [asdict(invoice) for invoice in result.pending],
         "history": [asdict(table) for table in result.history],

@@ -1,5 +1,6 @@
 """The log of a command: the observer that writes a line for each event worth logging."""
 
+from dataclasses import asdict
 from typing import Any
 
 from meterhouse.pipelines.output.json_lines import CRITICAL, ERROR, INFO, WARNING, write_line
@@ -7,6 +8,7 @@ from meterhouse.pipelines.output.summary import models_as_dict
 from meterhouse.pipelines.run.events import (
     AlertsSent,
     BillingRejected,
+    BudgetExceeded,
     CommandCrashed,
     CommandFinished,
     CommandStarted,
@@ -81,6 +83,8 @@ def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
                 known_until=table.known_until,
                 hours=table.hours,
             )
+        case BudgetExceeded(budget):
+            write_line("over_budget", ERROR, **asdict(budget))
         case BillingRejected(error):
             write_line("billing_fault", ERROR, table=error.table, error=str(error))
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from meterhouse.pipelines.run.alert_kinds import credits_left
+from meterhouse.pipelines.run.budgets import BudgetStatus, budget_statuses
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -23,6 +26,7 @@ DAYS = 28
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
 MAX_OWNERS = 8
+MAX_BUDGETS = 8
 
 Status = dict[str, Any]
 
@@ -50,6 +54,7 @@ def status_from(query: Query) -> Status:
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"], month) if month else [],
+        "budgets": [asdict(budget) for budget in _budgets(query, month)] if month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -67,6 +72,10 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
         if row["cost_to_date"] is None and not row["forecast"]:  # usage without a price has no forecast either
             row |= dict.fromkeys(("forecast", "forecast_low", "forecast_high"))
     return costs
+
+
+def _budgets(query: Query, month: date) -> Iterable[BudgetStatus]:
+    return (budget for budget in budget_statuses(if_built(query), month) if budget.month == month)
 
 
 def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
@@ -94,20 +103,10 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
             side = "above" if row["anomaly_score"] > 0 else "below"
             yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
     for row in query(sql["status_credits"]):
-        yield f"credits: {row['provider']} {row['billing_account']} has {_credits_left(row)}"
+        yield f"credits: {row['provider']} {row['billing_account']} has {credits_left(row)}"
     for row in query(sql["status_invoices"]):
         account = f"{row['provider']} {row['billing_account']}"
         yield f"invoice {row['status']}: {account} {row['billing_month']:%Y-%m} {row['line']}"
-
-
-def _credits_left(row: Row) -> str:
-    remaining, is_currency = row["remaining"], row["unit"].isupper()
-    unit = row["unit"] if is_currency or remaining == 1 else f"{row['unit']}s"
-    if not remaining:
-        return f"no {unit} left"
-    days = round(row["days_left"])
-    span = "less than a day" if row["days_left"] < 1 else f"{days} day{'' if days == 1 else 's'}"
-    return f"{f'{remaining:,.2f}'.removesuffix('.00')} {unit} left, for {span}"
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -165,7 +164,27 @@ def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
     if not status["costs"]:
         yield "nothing billed in this month yet", ""
     yield "", ""
-    owners: Sequence[Row] = status["owners"]
+    yield from _budget_lines(status["budgets"])
+    yield from _owner_lines(status["owners"])
+
+
+def _budget_lines(budgets: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    if not budgets:
+        return
+    yield "budgets".ljust(NAME_WIDTH) + _columns("so far", "forecast", "") + "  used", "dim"
+    for row in sorted(budgets, key=lambda row: -row["share_used"])[:MAX_BUDGETS]:
+        name = _fit(row["budget"], NAME_WIDTH).ljust(NAME_WIDTH)
+        amounts = _amounts(row["actual"], row["forecast"], row["currency"])
+        used = f"{int(row['share_used'] * 100):,} % of {rounded_to_currency(row['amount'], row['currency']):,}"
+        effective = ", effective" if row["cost_type"] == "effective" else ""
+        others = f", without {row['other_currencies']}" if row["other_currencies"] else ""
+        yield f"{name}{amounts}  {used}{effective}{others}", "yellow" if row["is_over"] else ""
+    if len(budgets) > MAX_BUDGETS:
+        yield f"and {len(budgets) - MAX_BUDGETS} more: usage.budget_status_monthly", ""
+    yield "", ""
+
+
+def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
     if not owners:
         return
     yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"

@@ -7,6 +7,7 @@ from meterhouse.pipelines.report import queries, sections
 from meterhouse.pipelines.report.model import (
     ROW_TABLES,
     Account,
+    Budget,
     Forecast,
     Period,
     ReportData,
@@ -64,6 +65,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
         gaps=gaps[:MAX_GAPS],
         omitted_gaps=max(0, len(gaps) - MAX_GAPS),
         restated=structs(Restated, if_built(query)(shared_queries()["recent_restatements"], today - timedelta(days=7))),
+        budgets=structs(Budget, if_built(query)(queries.BUDGETS.format(month=month))),
         decimal_places=DECIMAL_PLACES,
         fields={name: list(struct.__struct_fields__) for name, struct in ROW_TABLES.items()},
     )

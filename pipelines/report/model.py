@@ -232,6 +232,24 @@ class Restated(msgspec.Struct, array_like=True):
     currency: str | None
 
 
+class Budget(msgspec.Struct, array_like=True):
+    """A row of `budget_status_monthly` of the month; `provider` and `account` are null if the budget is for all of them."""
+
+    budget: str
+    provider: str | None
+    account: str | None
+    cost_type: str
+    amount: Decimal
+    currency: str
+    actual: Decimal
+    forecast: Decimal | None
+    variance: Decimal
+    share_used: Decimal
+    is_over: bool
+    other_currencies: str | None
+    has_unpriced_usage: bool
+
+
 class ReportData(msgspec.Struct):
     """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC."""
 
@@ -260,6 +278,7 @@ class ReportData(msgspec.Struct):
     gaps: list[UsageGap]
     omitted_gaps: int
     restated: list[Restated]
+    budgets: list[Budget]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
 
@@ -275,5 +294,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "freshness": TableFreshness,
     "gaps": UsageGap,
     "restated": Restated,
+    "budgets": Budget,
 }
 """The tables whose rows are written without names."""

@@ -60,6 +60,14 @@ FORECASTS = """
     order by provider, account, currency, billing_month
 """
 
+BUDGETS = """
+    select budget, provider, account, cost_type, amount, currency, actual, forecast, variance, share_used, is_over,
+        other_currencies, has_unpriced_usage
+    from usage.budget_status_monthly
+    where month = date '{month}'
+    order by share_used desc, budget_row
+"""
+
 DAILY_COSTS = """
     select provider, account, currency, date, sum(billed_cost) as billed_cost
     from usage.cost_daily

@@ -31,6 +31,7 @@ SCRIPTS = (
     "chart.js",
     "daily_costs.js",
     "forecast.js",
+    "budgets.js",
     "usage.js",
     "overview.js",
     "week_changes.js",

@@ -1,15 +1,15 @@
 """Posts the alerts of a run to a webhook of Slack, or of any service that accepts `{"text": …}`.
 
-Alerts are failures, new anomalies of usage, restatements that change a cost, and months whose forecast exceeds a budget.
-The table `meterhouse.alerts` records what was sent: each alert is sent once, and a lasting failure once a day. A run sends
-at most one message.
+Alerts are failures, new anomalies of usage, restatements that change a cost, budgets that are used up or forecast to be,
+credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts` records what was
+sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
 """
 
-import json
+import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,26 +18,24 @@ import httpx
 import pyarrow as pa
 
 from meterhouse.pipelines.run import history
-from meterhouse.pipelines.run.budgets import SECTION, Budget, configured_budgets
-from meterhouse.pipelines.run.events import AlertsSent, LoadFailed, Warned
-from meterhouse.pipelines.run.restatements import RECENT
+from meterhouse.pipelines.run.alert_kinds import FROM_MARTS, Alert, Limits, failures
+from meterhouse.pipelines.run.events import AlertsSent, Warned
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
-from meterhouse.pipelines.warehouse.query import Row, queries
-from meterhouse.sources._core.config.parse import parse_choices
-from meterhouse.sources._core.config.unknown_settings import require_known
+from meterhouse.sources._core.config.parse import parse_choices, parse_duration, parse_names
+from meterhouse.sources._core.config.unknown_settings import require_known, require_unset
 from meterhouse.sources._core.control_characters import escape_control_characters
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources._core.http.auth import is_loopback
 from meterhouse.sources._core.http.timeouts import deadline
 from meterhouse.sources._core.http.transport import open_client
 from meterhouse.sources._core.schema import TIMESTAMP
-from meterhouse.sources.billing.currencies import rounded_to_currency
+from meterhouse.sources.billing.currencies import CURRENCIES
 
-SETTINGS = ("webhook", "on", "budgets")
-KINDS = ("failures", "anomalies", "restated", "budgets")
+SECTION = "alerts"
+SETTINGS = ("webhook", "on", "credits_within", "restated_over")
+KINDS = ("failures", *FROM_MARTS)
 ALERTS = pa.schema(
     [
         pa.field("told_at", TIMESTAMP, nullable=False),
@@ -47,20 +45,11 @@ ALERTS = pa.schema(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
-MEMORY = timedelta(days=45)
+MEMORY = timedelta(days=100)
 """How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """An alert. It is sent once for its `subject`."""
-
-    kind: str
-    subject: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,7 @@ class Alerts:
 
     webhook: str = field(repr=False)
     kinds: tuple[str, ...] = KINDS
-    budgets: tuple[Budget, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def from_config(cls) -> "Alerts | None":
@@ -78,12 +67,17 @@ class Alerts:
         Raises:
             ConfigurationError: a setting is wrong.
         """
-        require_known(SECTION, SETTINGS, tables=("budgets",))
-        budgets = configured_budgets()
+        hint = (
+            "Write them into a file such as billing/budgets.csv (`meterhouse check --billing-templates billing` writes an"
+            " example), and name it in sources.billing.budgets."
+        )
+        require_unset(SECTION, ("budgets",), reason="is no setting any more: budgets are billing data", hint=hint)
+        require_known(SECTION, SETTINGS)
         configured: Any = dlt.config.get(f"{SECTION}.on")
         kinds = parse_choices(configured or KINDS, KINDS, setting=f"{SECTION}.on")
+        limits = _configured_limits()
         webhook: Any = dlt.secrets.get(f"{SECTION}.webhook")
-        return cls(_checked_address(str(webhook)), kinds, budgets) if webhook else None
+        return cls(_checked_address(str(webhook)), kinds, limits) if webhook else None
 
     def send(
         self, destination: Destination, state: RunState, failed_models: Sequence[str], *, models: bool
@@ -92,15 +86,14 @@ class Alerts:
 
         If they cannot be sent, the run has a warning, no rows are returned, and the next run sends them.
         """
-        alerts = list(_failures(state, failed_models)) if "failures" in self.kinds else []
+        alerts: list[Alert] = list(failures(state, failed_models)) if "failures" in self.kinds else []
         sent: set[str] = set()
         try:
-            if models and "anomalies" in self.kinds:
-                alerts += _anomalies(destination, state.started_at)
-            if models and "restated" in self.kinds:
-                alerts += _restated(destination, state.started_at)
-            if models and "budgets" in self.kinds and self.budgets:
-                alerts += _exceeded_budgets(destination, state.started_at, self.budgets)
+            if models:
+                with destination.reader() as reader:
+                    for kind, find in FROM_MARTS.items():
+                        if kind in self.kinds:
+                            alerts += find(reader.rows_if_built, state.started_at, self.limits)
             sent = history.alerted_subjects(destination, state.started_at - MEMORY)
         except Exception as error:  # noqa: BLE001 - failures are sent even if the destination cannot be read
             state.observe(Warned(f"{SECTION}: {describe_error(error, destination.location)}"))
@@ -151,69 +144,23 @@ def _checked_address(webhook: str) -> str:
     return str(parsed)
 
 
-def _failures(state: RunState, failed_models: Sequence[str]) -> Iterator[Alert]:
-    """One alert for all tables of an account that fail alike, as they do with a wrong key."""
-    day = state.started_at.date().isoformat()
-    alike: dict[tuple[str, str, str], list[FetchFailed | LoadFailed]] = {}
-    for failure in state.failures:
-        place = failure.place
-        alike.setdefault((place.provider, place.account, type(failure.error).__name__), []).append(failure)
-    for (provider, account, kind), failures in alike.items():
-        tables = ", ".join(sorted({failure.place.table for failure in failures if failure.place.table}))
-        where = f" [account {account}: {tables}]" if account else f" [{tables}]" if tables else ""
-        subject = _subject("failures", day, provider, account, kind)
-        yield Alert("failures", subject, f"FAILED {failures[0].error}{where}")
-    for line in failed_models:
-        yield Alert("failures", _subject("failures", day, history.MODELS, line.partition(":")[0]), f"FAILED {line}")
+_AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
 
 
-def _anomalies(destination: Destination, now: datetime) -> Iterator[Alert]:
-    for row in _marts(destination, "recent_anomalies", now.date() - RECENT):
-        score = row["anomaly_score"]
-        text = (
-            f"ANOMALY {row['provider']} {row['account']} {row['meter']} on {row['date']}: {row['quantity']:,.0f}"
-            f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} the 28 days before"
-        )
-        yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
-
-
-def _restated(destination: Destination, now: datetime) -> Iterator[Alert]:
-    """One alert per account and day: for the first restatements that change the cost."""
-    for row in _marts(destination, "recent_restatements", now.date() - RECENT):
-        if change := row["cost_change"]:
-            amount = rounded_to_currency(change, row["currency"])
-            text = (
-                f"RESTATED {row['provider']} {row['account']} on {row['date']}: {row['buckets']}"
-                f" bucket{'' if row['buckets'] == 1 else 's'}, {amount:+,} {row['currency']}"
+def _configured_limits() -> Limits:
+    within: Any = dlt.config.get(f"{SECTION}.credits_within")
+    over: Any = dlt.config.get(f"{SECTION}.restated_over")
+    amounts: dict[str, Decimal] = {}
+    for text in parse_names(over or (), setting=f"{SECTION}.restated_over"):
+        match = _AMOUNT.fullmatch(text)
+        if match is None or match[2] not in CURRENCIES or match[2] in amounts:
+            raise ConfigurationError(
+                f"{SECTION}.restated_over is not an amount, or not one per currency",
+                hint='Write it as "10 USD", or as ["10 USD", "10 EUR"].',
             )
-            yield Alert(
-                "restated", _subject("restated", row["provider"], row["account"], row["currency"], row["date"]), text
-            )
-
-
-def _exceeded_budgets(destination: Destination, now: datetime, budgets: Sequence[Budget]) -> Iterator[Alert]:
-    month: date = now.date().replace(day=1)
-    costs = _marts(destination, "month_forecasts", month)
-    for budget in budgets:
-        covered = [row for row in costs if budget.covers(row)]
-        forecast, to_date = (sum((row[name] for row in covered), Decimal()) for name in ("forecast", "cost_to_date"))
-        if forecast > budget.amount:
-            expected, billed = (rounded_to_currency(amount, budget.currency) for amount in (forecast, to_date))
-            text = (
-                f"BUDGET {budget.name}: the forecast for {month:%Y-%m} is {expected:,} {budget.currency}, {billed:,} so far;"
-                f" the budget is {budget.amount:,} {budget.currency}"
-            )
-            subject = _subject("budgets", budget.name, month, budget.amount, budget.currency)
-            yield Alert("budgets", subject, text)
-
-
-def _marts(destination: Destination, query: str, day: date) -> list[Row]:
-    with destination.reader() as reader:
-        return reader.rows_if_built(queries()[query], day)
-
-
-def _subject(*parts: object) -> str:
-    return json.dumps([str(part) for part in parts], ensure_ascii=False)
+        amounts[match[2]] = Decimal(match[1])
+    limits = Limits(restated_over=amounts)
+    return replace(limits, credits_within=parse_duration(within, setting=f"{SECTION}.credits_within")) if within else limits
 
 
 def _escaped(text: str) -> str:

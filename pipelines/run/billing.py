@@ -1,4 +1,4 @@
-"""Loads the user's own prices, credits, invoices and owners."""
+"""Loads the user's own prices, credits, invoices, owners and budgets."""
 
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
@@ -79,7 +79,7 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
         **configured,
         known_skus=known_skus(),
         known_accounts=accounts,
-        known_dimensions=known_dimensions() if "owners" in configured else None,
+        known_dimensions=known_dimensions() if {"owners", "budgets"} & configured.keys() else None,
         read_table=read_table,
     )
     return source

@@ -1,73 +1,64 @@
-"""The budgets of `[alerts.budgets]`: what a month may cost."""
+"""The status of the budgets in a month, from the mart `budget_status_monthly`."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
-from typing import Any
 
-import dlt
-
-from meterhouse.sources._core.config.parse import is_json, parse_json
-from meterhouse.sources._core.config.secrets import looks_like_key
-from meterhouse.sources._core.config.unknown_settings import require_known, require_known_fields
-from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.registry import PROVIDERS
-
-SECTION = "alerts"
-AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
+from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.query import Query, queries
+from meterhouse.sources.billing.currencies import rounded_to_currency
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """What a month may cost: one account, a provider (no account), or everything (neither)."""
+class BudgetStatus:
+    """A budget's month: what its scope has cost so far, and the forecast, if there is one.
 
-    provider: str
-    account: str
+    `other_currencies` has cost that does not count, `has_unpriced_usage` usage whose cost is unknown.
+    """
+
+    budget: str
+    month: date
+    cost_type: str
     amount: Decimal
     currency: str
+    actual: Decimal
+    forecast: Decimal | None
+    variance: Decimal
+    share_used: Decimal
+    is_over: bool
+    other_currencies: str | None
+    has_unpriced_usage: bool
+    thresholds: str
+    forecast_thresholds: str
+
+    def __str__(self) -> str:
+        actual, amount = (f"{rounded_to_currency(value, self.currency):,}" for value in (self.actual, self.amount))
+        cost = "" if self.cost_type == "billed" else ", effective cost"
+        others = f"; cost in {self.other_currencies} does not count" if self.other_currencies else ""
+        unpriced = "; some usage has no price" if self.has_unpriced_usage else ""
+        used = f"{actual} of {amount} {self.currency} used in {self.month:%Y-%m}, {self.percent} %"
+        return f"{self.budget}: {used}{cost}{others}{unpriced}"
 
     @property
-    def name(self) -> str:
-        """The budget's name in the configuration."""
-        return "/".join(part for part in (self.provider, self.account) if part) or "total"
-
-    def covers(self, row: Mapping[str, Any]) -> bool:
-        """Whether a cost counts towards the budget."""
-        return (
-            self.currency == row["currency"]
-            and self.provider in {"", row["provider"]}
-            and self.account in {"", row["account"]}
-        )
+    def percent(self) -> int:
+        """The used percentage, rounded down: 100 is never shown before it is reached."""
+        return int(self.share_used * 100 // 1)
 
 
-def configured_budgets() -> tuple[Budget, ...]:
-    """The budgets in the configuration files and in the environment, where each budget has its own variable.
+def budget_statuses(query: Query, since: date) -> list[BudgetStatus]:
+    """The budgets of all months from `since` on, ordered by month and by their row.
 
     Raises:
-        ConfigurationError: a budget has an unknown name, or its value is not an amount and a currency.
+        NotBuilt: the mart does not exist.
     """
-    section = f"{SECTION}.budgets"
-    configured: Any = dlt.config.get(section)
-    table: Any = configured or {}
-    if isinstance(table, str) and is_json(table):
-        table = parse_json(table, setting=section)
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{section} is not a table", hint='Write it as total = "500 USD" below [alerts.budgets].')
-    require_known_fields(section, (name.partition("/")[0] for name in table), ("total", *PROVIDERS))
-    require_known(section, {*table, "total", *PROVIDERS})
-    variables: dict[str, Any] = {name: dlt.config.get(f"{section}.{name}") for name in ("total", *PROVIDERS)}
-    budgets = {**table, **{name: value for name, value in variables.items() if value}}
-    return tuple(_budget(name, str(value)) for name, value in budgets.items())
+    return [BudgetStatus(**row) for row in query(queries()["budgets"], since)]
 
 
-def _budget(name: str, value: str) -> Budget:
-    if looks_like_key(name):  # an alert shows it
-        raise ConfigurationError(
-            f"a name in {SECTION}.budgets looks like a key", hint="Use total, a provider, or provider/account."
-        )
-    match = AMOUNT.fullmatch(value.strip())
-    if match is None:
-        raise ConfigurationError(f"{SECTION}.budgets.{name} is not an amount and a currency", hint="Write it as '500 USD'.")
-    provider, _, account = name.partition("/")
-    return Budget("" if provider == "total" else provider, account, Decimal(match[1]), match[2])
+def budgets_of_month(destination: Destination, month: date) -> list[BudgetStatus]:
+    """The budgets of a month.
+
+    Raises:
+        LoadError: the destination cannot be read, or the mart does not exist.
+    """
+    with destination.reader() as reader:
+        return [budget for budget in budget_statuses(reader.rows, month) if budget.month == month]

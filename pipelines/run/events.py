@@ -8,6 +8,7 @@ from meterhouse.sources._core.events import Event as SourceEvent
 from meterhouse.sources._core.events import Place
 
 if TYPE_CHECKING:
+    from meterhouse.pipelines.run.budgets import BudgetStatus
     from meterhouse.pipelines.run.freshness import StaleTable
     from meterhouse.pipelines.transform.build import BuildResult
     from meterhouse.sources.billing import RowError
@@ -117,6 +118,13 @@ class TableIsStale:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetExceeded:
+    """A month's cost is more than its budget."""
+
+    budget: "BudgetStatus"
+
+
+@dataclass(frozen=True, slots=True)
 class BillingRejected:
     """A row, column or file of the user's billing data is wrong."""
 
@@ -138,6 +146,7 @@ RunEvent = (
     | AlertsSent
     | CredentialsChecked
     | TableIsStale
+    | BudgetExceeded
     | BillingRejected
 )
 Event = SourceEvent | RunEvent

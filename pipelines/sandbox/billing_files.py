@@ -13,6 +13,14 @@ from meterhouse.sources.billing import TABLES
 BILLING_TABLES = ("accounts", "prices", "credit_prices", "credit_grants", "fees", "invoices", "invoice_lines")
 """The tables that get a file, even if the customer has no rows for them."""
 
+BUDGETS = (
+    {"scope": "total", "amount": 6500},
+    {"scope": "provider", "provider": "mathpix", "amount": 5000},
+    {"scope": "provider", "provider": "reducto", "amount": 2000, "cost_type": "effective"},
+    {"scope": "dimension", "provider": "mathpix", "dimension": "app_id", "value": "lyceum_notes", "amount": 2500},
+)
+"""What the customer wants to pay a month."""
+
 Month = tuple[date, date]
 """The first day of a month and of the next one."""
 BillingRows = dict[str, list[dict[str, Any]]]
@@ -27,9 +35,13 @@ def closed_months(start: date, today: date) -> list[Month]:
     return list(pairwise(firsts))[:-1]
 
 
-def write_billing_files(folder: Path, vendors: Iterable[BillingRows]) -> dict[str, str]:
-    """Writes a file for each table and returns the arguments of `billing_source`: paths by table."""
+def write_billing_files(folder: Path, vendors: Iterable[BillingRows], start: date) -> dict[str, str]:
+    """Writes a file for each table and returns the arguments of `billing_source`: paths by table.
+
+    The budgets, which belong to the customer, begin with the month `start`.
+    """
     rows: BillingRows = {name: [] for name in BILLING_TABLES}
+    rows["budgets"] = [row | {"currency": "USD", "valid_from": start} for row in BUDGETS]
     for own in vendors:
         for name, more in own.items():
             rows[name] += more

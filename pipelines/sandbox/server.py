@@ -139,7 +139,7 @@ class Sandbox:
             The arguments of `billing_source`: the path of each table's file.
         """
         months = closed_months(start, self._clock().date())
-        return write_billing_files(folder, (vendor.billing_rows(months) for vendor in self.vendors.values()))
+        return write_billing_files(folder, (vendor.billing_rows(months) for vendor in self.vendors.values()), start)
 
     def _application(self) -> Middleware:
         routes = [

@@ -18,11 +18,38 @@ from usage.usage_trends_daily
 where is_anomaly and date >= %s
 order by date, provider, account, meter;
 
--- name: month_forecasts
-select provider, coalesce(nullif(account, ''), billing_account) as account, currency, cost_to_date,
-    coalesce(forecast, cost_to_date) as forecast
-from usage.cost_forecast_monthly
-where billing_month = %s;
+-- name: budgets
+select budget, month, cost_type, amount, currency, actual, forecast, variance, share_used, is_over, other_currencies,
+    has_unpriced_usage, thresholds, forecast_thresholds
+from usage.budget_status_monthly
+where month >= %s
+order by month, budget_row;
+
+-- name: credits_running_out
+-- Credits that were left on a recent day, and last for few days at the rate of the last 28 days.
+select provider, billing_account, unit, remaining, days_left
+from (
+    select *, row_number() over (partition by provider, billing_account, unit order by date desc) as newest,
+        max(case when remaining > 0 then date end) over (partition by provider, billing_account, unit) as last_left
+    from usage.credit_balance_daily
+) b
+where newest = 1 and date >= %s and days_left <= %s and last_left >= %s
+order by provider, billing_account, unit;
+
+-- name: new_unpriced_usage
+-- Usage without a price that began lately.
+select provider, account, meter, unit, max(reason) as reason, sum(quantity) as quantity, min(date) as first_date
+from usage.unpriced_usage
+where date >= %s
+group by provider, account, meter, unit
+having min(date) >= %s
+order by provider, account, meter, unit;
+
+-- name: differing_invoices
+select provider, billing_account, invoice_id, line, status, difference, currency
+from usage.invoice_reconciliation
+where status in ('over', 'under', 'missing usage', 'currency mismatch') and invoice_id is not null and period_end >= %s
+order by provider, billing_account, invoice_id, line_number;
 
 -- name: status_costs
 -- Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.

@@ -1,4 +1,4 @@
-"""The user's own prices, credits, fees, invoices and owners, from CSV files or tables, checked and loaded."""
+"""The user's own prices, credits, fees, invoices, owners and budgets, from CSV files or tables, checked and loaded."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import dlt
 from dlt.sources import DltResource
 
+from .budgets import check_budgets
 from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
-from .names import KnownAccounts, check_names
-from .owners import KnownDimensions, check_owners
+from .names import KnownAccounts, KnownDimensions, check_names
+from .owners import check_owners
 from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .resource import billing_resource
 from .rows import Row
@@ -43,6 +44,7 @@ def billing_source(
     invoices: str | None = None,
     invoice_lines: str | None = None,
     owners: str | None = None,
+    budgets: str | None = None,
     known_skus: Mapping[str, str] | None = None,
     known_accounts: KnownAccounts | None = None,
     known_dimensions: KnownDimensions | None = None,
@@ -65,6 +67,7 @@ def billing_source(
         invoices: the vendors' invoices.
         invoice_lines: the lines of those invoices.
         owners: the teams and cost centres that pay inside, by account, or by values of a dimension.
+        budgets: what a month may cost: in total, by provider, account, owner or value of a dimension.
         known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
         known_accounts: by provider, the accounts that are configured or were loaded before; None checks no account.
         known_dimensions: by provider, the dimensions of `usage_by_dimension`; None checks no dimension.
@@ -83,6 +86,7 @@ def billing_source(
         "invoices": invoices,
         "invoice_lines": invoice_lines,
         "owners": owners,
+        "budgets": budgets,
     }
     # All checks precede the first `yield`, so that a source with errors loads nothing.
     configured = {name: setting for name, setting in settings.items() if setting}
@@ -91,6 +95,8 @@ def billing_source(
     errors += check_tables(tables, unreadable, known_skus)
     errors += check_names(tables, unreadable, known_accounts or {})
     errors += check_owners(tables.get("owners", ()), known_accounts or {}, known_dimensions or {})
+    owner_rows = None if "owners" in unreadable else tables.get("owners", ())
+    errors += check_budgets(tables.get("budgets", ()), owner_rows, known_accounts or {}, known_dimensions or {})
     if errors:
         order = list(TABLES)
         raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))

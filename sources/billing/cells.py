@@ -91,9 +91,14 @@ def parse_pattern(text: str) -> str:
     """A value of a dimension, or the start of values and a `*`."""
     if "*" in text[:-1]:
         raise ValueError(f"{quoted(text)} has a * that is not at its end; write a pattern like team-a-*")
+    return text
+
+
+def parse_owned_value(text: str) -> str:
+    """A pattern of values that a vendor returns."""
     if text == "(unattributed)":
         raise ValueError("no value of a vendor; leave dimension and value blank to map what no other row maps")
-    return text
+    return parse_pattern(text)
 
 
 def parse_tags(text: str) -> str:
@@ -122,3 +127,16 @@ def parse_share(text: str) -> str:
     if share is None or not 0 < share <= 1:
         raise ValueError(f"{quoted(text)} is neither a number above 0 and up to 1, nor {EVEN}, nor {PROPORTIONAL}")
     return f"{share.normalize():f}"
+
+
+NO_THRESHOLDS = "none"
+
+
+def parse_thresholds(text: str) -> str:
+    """Percentages such as `50;80;100`, each once and in order; `none` for no threshold."""
+    if text == NO_THRESHOLDS:
+        return text
+    parts = [part.strip() for part in text.split(";")]
+    if not all(re.fullmatch("[1-9][0-9]{0,2}|1000", part) for part in parts):
+        raise ValueError(f"{quoted(text)} is no list of whole percentages from 1 to 1000; write it like 50;80;100, or none")
+    return ";".join(map(str, sorted(set(map(int, parts)))))

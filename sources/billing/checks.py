@@ -164,7 +164,7 @@ def _check_prices(tables: Tables) -> Iterator[RowError]:
         for tiers in _tiers_by_price(prices):
             yield from _check_tiers(tiers)
             first_tiers.append(tiers[0])
-        yield from _check_validity(first_tiers)
+        yield from check_validity(first_tiers)
 
 
 def _by_sku(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
@@ -213,7 +213,7 @@ def _check_tiers(tiers: Sequence[Row]) -> Iterator[RowError]:
         yield last.error("tier_to", f"no tier covers usage from {last.texts['tier_to']} up; leave the last tier_to blank")
 
 
-def _check_validity(rows: Sequence[Row]) -> Iterator[RowError]:
+def check_validity(rows: Sequence[Row]) -> Iterator[RowError]:
     """No two rows are valid on the same day."""
     latest: Row | None = None  # of the rows so far, the one that is valid longest
     for row in sorted(rows, key=lambda row: row.values["valid_from"]):
@@ -234,7 +234,7 @@ def _check_fees(fees: Sequence[Row]) -> Iterator[RowError]:
     for versions in _by_text_key(fees, "provider", "billing_account", "fee_id").values():
         if all(row.is_complete for row in versions):
             distinct = {row.values["valid_from"]: row for row in reversed(versions) if row.values["kind"] != "one_time"}
-            yield from _check_validity(list(distinct.values()))
+            yield from check_validity(list(distinct.values()))
 
 
 INVOICE_KEY = ("provider", "billing_account", "invoice_id")

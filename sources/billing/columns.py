@@ -9,6 +9,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from meterhouse.sources._core.config.parse import YEARS
+from meterhouse.sources._core.nearest import nearest_name
 from meterhouse.sources._core.schema import DECIMAL, Column
 from meterhouse.sources.registry import PROVIDERS
 
@@ -16,11 +17,13 @@ from .cells import (
     parse_currency,
     parse_grant_unit,
     parse_number,
+    parse_owned_value,
     parse_owner_name,
     parse_pattern,
     parse_share,
     parse_tags,
     parse_team,
+    parse_thresholds,
     parse_timezone,
     parse_units,
     quoted,
@@ -64,7 +67,9 @@ def _text(name: str, description: str, *, blank: bool = False, stored: str | Non
 def _choice(name: str, description: str, *choices: str, blank: bool = False, stored: str | None = None) -> Column:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{quoted(text)} is not one of {', '.join(choices)}")
+            near = nearest_name(text, choices)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"{quoted(text)} is not one of {', '.join(choices)}{hint}")
         return text
 
     return _column(name, pa.string(), parse, description, blank=blank, stored=stored)
@@ -126,6 +131,9 @@ def _yes_or_no(name: str, description: str, *, stored: bool | None = False) -> C
 
     return _column(name, pa.bool_(), parse, description, blank=True, stored=stored)
 
+
+SCOPES = ("total", "provider", "account", "owner", "dimension")
+"""What a budget can be for."""
 
 PROVIDER = _choice("provider", "the vendor", *PROVIDERS)
 BILLING_ACCOUNT = _text("billing_account", "the account that the vendor bills: owner of price tiers, credits and invoices")
@@ -287,7 +295,7 @@ TABLES: Mapping[str, BillingTable] = {
             _column(
                 "value",
                 pa.string(),
-                parse_pattern,
+                parse_owned_value,
                 "value, or its start and a `*`; blank with `dimension`",
                 blank=True,
                 stored="",
@@ -301,6 +309,33 @@ TABLES: Mapping[str, BillingTable] = {
         ),
         ("provider", "account", "dimension", "value", "team", "cost_centre", "valid_from"),
         optional=("tags", "share"),
+    ),
+    "budgets": BillingTable(
+        (
+            _choice("scope", "what the budget is for", *SCOPES),
+            _choice("provider", "the vendor of the scope", *PROVIDERS, blank=True, stored=""),
+            _text("account", "the configured account of the scope", blank=True, stored=""),
+            _text("dimension", "the dimension of the scope", blank=True, stored=""),
+            _column(
+                "value", pa.string(), parse_pattern, "value of the dimension, or its start and a `*`", blank=True, stored=""
+            ),
+            _text("team", "the team of the scope, as in `owners`", blank=True, stored=""),
+            _text("cost_centre", "the cost centre of the scope, as in `owners`", blank=True, stored=""),
+            _decimal("amount", "amount per month"),
+            _currency(),
+            _choice("cost_type", "the cost that counts; blank: billed", "billed", "effective", blank=True, stored="billed"),
+            _column("thresholds", pa.string(), parse_thresholds, "percentages of the cost; blank: 50;80;100", blank=True),
+            _column(
+                "forecast_thresholds", pa.string(), parse_thresholds, "percentages of the forecast; blank: 100", blank=True
+            ),
+            _day("valid_from", "first day of the first month"),
+            _day("valid_to", "first day of the month after the last one; blank: no end", blank=True),
+        ),
+        (
+            *("scope", "provider", "account", "dimension", "value", "team", "cost_centre"),
+            *("currency", "cost_type", "valid_from"),
+        ),
+        optional=("thresholds", "forecast_thresholds"),
     ),
 }
 """By name, in the order in which they are loaded and their errors are listed."""

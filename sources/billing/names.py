@@ -3,12 +3,16 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from meterhouse.sources._core.nearest import nearest_name
+from meterhouse.sources.registry import PROVIDERS
 
 from .errors import RowError
 from .rows import Row
 
 KnownAccounts = Mapping[str, Collection[str]]
 """By provider, the accounts that are configured or were loaded before; no entry if none is known."""
+
+KnownDimensions = Mapping[str, Collection[str]]
+"""By provider, the dimensions of its usage."""
 
 
 def check_names(
@@ -61,6 +65,29 @@ def _check_billing_accounts(rows: Sequence[Row], payers: Mapping[str, set[str]])
         if known and name and name not in known:
             reason = f"no account of {provider} is billed to {name!r} (see the table accounts); {nearest(name, known)}"
             yield row.error("billing_account", reason)
+
+
+def check_account(row: Row, known_accounts: KnownAccounts) -> Iterator[RowError]:
+    """The account must be one of the provider, or of any provider if that is blank."""
+    provider, account = row.text_key("provider", "account")
+    providers = [provider] if provider else list(PROVIDERS)
+    known = {name for one in providers for name in known_accounts.get(one, ())}
+    if known and account and account not in known:
+        yield row.error("account", f"{_no(provider)} account {account!r}; {nearest(account, known)}")
+
+
+def check_dimension(row: Row, known_dimensions: KnownDimensions) -> Iterator[RowError]:
+    """The dimension must be one of the provider, or of any provider if that is blank."""
+    provider, dimension = row.text_key("provider", "dimension")
+    providers = [provider] if provider else list(known_dimensions)
+    known = {name for one in providers for name in known_dimensions.get(one, ())}
+    if known_dimensions and dimension and dimension not in known:
+        reason = f"{_no(provider)} dimension {dimension!r}; {nearest(dimension, known)}"
+        yield row.error("dimension", reason)
+
+
+def _no(provider: str) -> str:
+    return f"{provider} has no" if provider else "no provider has the"
 
 
 def nearest(name: str, known: Collection[str]) -> str:

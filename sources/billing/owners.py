@@ -1,6 +1,6 @@
 """Checks of the owners: every cost has at most one row that maps it, so that no row takes precedence unnoticed."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import combinations
@@ -10,11 +10,8 @@ from meterhouse.sources.registry import PROVIDERS
 from .cells import EVEN, PROPORTIONAL
 from .columns import TABLES
 from .errors import RowError
-from .names import KnownAccounts, nearest
+from .names import KnownAccounts, KnownDimensions, check_account, check_dimension
 from .rows import Row
-
-KnownDimensions = Mapping[str, Collection[str]]
-"""By provider, the dimensions of its usage."""
 
 
 def check_owners(
@@ -23,7 +20,7 @@ def check_owners(
     """All errors beyond single cells and keys."""
     usable = []
     for row in owners:
-        errors = [*_check_columns(row), *_check_account(row, known_accounts), *_check_dimension(row, known_dimensions)]
+        errors = [*_check_columns(row), *check_account(row, known_accounts), *check_dimension(row, known_dimensions)]
         yield from errors
         if row.is_complete and not errors:
             usable.append(row)
@@ -46,27 +43,6 @@ def _check_columns(row: Row) -> Iterator[RowError]:
         yield row.error("dimension", "is blank; name the dimension of the value")
     if dimension and share:
         yield row.error("share", "only a row without dimension and value has a share; leave it blank")
-
-
-def _check_account(row: Row, known_accounts: KnownAccounts) -> Iterator[RowError]:
-    provider, account = row.text_key("provider", "account")
-    providers = [provider] if provider else list(PROVIDERS)
-    known = {name for one in providers for name in known_accounts.get(one, ())}
-    if known and account and account not in known:
-        yield row.error("account", f"{_no(provider)} account {account!r}; {nearest(account, known)}")
-
-
-def _check_dimension(row: Row, known_dimensions: KnownDimensions) -> Iterator[RowError]:
-    provider, dimension = row.text_key("provider", "dimension")
-    providers = [provider] if provider else list(known_dimensions)
-    known = {name for one in providers for name in known_dimensions.get(one, ())}
-    if known_dimensions and dimension and dimension not in known:
-        reason = f"{_no(provider)} dimension {dimension!r}; {nearest(dimension, known)}"
-        yield row.error("dimension", reason)
-
-
-def _no(provider: str) -> str:
-    return f"{provider} has no" if provider else "no provider has the"
 
 
 def _check_values(mapped: Sequence[Row], known_dimensions: KnownDimensions) -> Iterator[RowError]:

@@ -60,7 +60,7 @@ SETTINGS = {
     "others": [
         *(f"sources.http.{field.name}" for field in fields(Limits)),
         *(f"sources.billing.{table}" for table in TABLES),
-        *(f"alerts.{name}" for name in ("webhook", "on", "budgets", "budgets.total", "budgets.mathpix")),
+        *(f"alerts.{name}" for name in ("webhook", "on", "credits_within", "restated_over", "budgets")),
     ],
     **{
         name: [

@@ -99,7 +99,9 @@ def test_a_good_run_prints_writes_and_exports_no_key(
     """Nor does a webhook's address appear, and neither does any secret in the FOCUS file or the report."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-11-15")
     monkeypatch.setenv("ALERTS__WEBHOOK", "http://127.0.0.1:9/services/webhook-of-somebody")
-    monkeypatch.setenv("ALERTS__BUDGETS__TOTAL", "0.01 USD")
+    columns = "scope,provider,account,dimension,value,team,cost_centre,amount,currency,cost_type,valid_from,valid_to"
+    Path("budgets.csv").write_text(f"{columns}\ntotal,,,,,,,0.01,USD,,2026-01-01,\n")
+    monkeypatch.setenv("SOURCES__BILLING__BUDGETS", "budgets.csv")
     output = command("run", "mathpix", status=0) + command("check", "--max-age", "1h", status=1)
     assert "alerts.webhook did not accept" in output
     output += command("export", "focus", "focus.csv", status=0) + command("report", status=0) + command("status", status=0)

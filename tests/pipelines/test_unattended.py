@@ -17,12 +17,11 @@ import time_machine
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, write_interrupted
-from meterhouse.pipelines.run.alerts import Alerts, _exceeded_budgets
-from meterhouse.pipelines.run.budgets import Budget
+from meterhouse.pipelines.run.alert_kinds import Limits
+from meterhouse.pipelines.run.alerts import Alerts
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.locking import FileLock
-from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import select_models
 
@@ -69,8 +68,7 @@ class Webhook:
 
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    for name in ("ALERTS__BUDGETS", "ALERTS__ON"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ALERTS__ON", raising=False)
     hook = Webhook()
     monkeypatch.setenv("ALERTS__WEBHOOK", hook.address)
     yield hook
@@ -343,15 +341,22 @@ def test_alerts_of_anomalies_and_budgets_once(
 ) -> None:
     """The alerts come from the marts: an exceeded budget, and a recent anomaly; an older anomaly is not sent."""
     monkeypatch.setenv("SOURCES__MATHPIX__INITIAL_DATE", "2026-01-20")
-    monkeypatch.setenv(
-        "ALERTS__BUDGETS", json.dumps({"total": "99 USD", "mathpix": "9000000 USD", "mathpix/default": "1 EUR"})
+    monkeypatch.setenv("SOURCES__BILLING__BUDGETS", "budgets.csv")
+    columns = (
+        "scope,provider,account,dimension,value,team,cost_centre,amount,currency,cost_type,thresholds,valid_from,valid_to"
     )
+    budgets = [
+        "total,,,,,,,99,USD,,none,2026-01-01,",
+        "provider,mathpix,,,,,,9000000,USD,,,2026-01-01,",
+        "account,mathpix,default,,,,,1,EUR,,,2026-01-01,",
+    ]
+    Path("budgets.csv").write_text("\n".join((columns, *budgets)))
     usage = sandbox.mathpix.usage
     for day in ("2026-03-02", "2026-03-18"):
         usage.restate(f"{day}T05:00:00", f"{day}T06:00:00", count=500_000, usage_type="image", app_id="lyceum_notes")
     usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
-    select_models(monkeypatch, "usage_trends_daily", "cost_forecast_monthly")
-    cli(*LOAD)  # the runs below request the lookback only, so that the second and the third have no news and build nothing
+    select_models(monkeypatch, "usage_trends_daily", "budget_status_monthly")
+    cli(*LOAD)  # the runs below request the lookback only, so that the second has no news and builds nothing
     assert webhook.posted == []
     cli("run", "--tests", "none")
     (text,) = webhook.posted
@@ -370,38 +375,11 @@ def test_alerts_of_anomalies_and_budgets_once(
     assert len(lines) == len(anomalies) + 1
     cli("run", "--tests", "none")
     assert len(webhook.posted) == 1
-    monkeypatch.setenv("ALERTS__BUDGETS__MATHPIX", "98.50 USD")
-    cli("run", "--tests", "none")
-    assert "• BUDGET mathpix: " in webhook.posted[1]
-    assert webhook.posted[1].count("\n") == 1
     assert cli.rows("select kind, count(*) from meterhouse.alerts group by kind order by kind") == [
         ("anomalies", len(recent)),
-        ("budgets", 2),
+        ("budgets", 1),
     ]
-    assert recorded_runs(cli, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 3
-
-
-def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A budget adds up the forecasts of everything, a provider or an account, in its own currency."""
-    rows = [
-        {"provider": "mathpix", "account": "a", "currency": "USD", "cost_to_date": Decimal(3), "forecast": Decimal(10)},
-        {"provider": "mathpix", "account": "b", "currency": "USD", "cost_to_date": Decimal(1), "forecast": Decimal(2)},
-        {"provider": "reducto", "account": "a", "currency": "USD", "cost_to_date": Decimal(4), "forecast": Decimal(4)},
-        {"provider": "reducto", "account": "a", "currency": "EUR", "cost_to_date": Decimal(9), "forecast": Decimal(90)},
-    ]
-    monkeypatch.setattr("meterhouse.pipelines.run.alerts._marts", lambda *_: rows)
-
-    def alerts_of(provider: str, account: str, amount: str, currency: str = "USD") -> list[str]:
-        budget = Budget(provider, account, Decimal(amount), currency)
-        return [alert.text for alert in _exceeded_budgets(resolve_destination(), NOW, [budget])]
-
-    assert alerts_of("", "", "16") == []
-    assert "forecast for 2026-03 is 16.00 USD" in alerts_of("", "", "15.99")[0]
-    assert alerts_of("mathpix", "", "12") == []
-    assert "BUDGET mathpix: the forecast for 2026-03" in alerts_of("mathpix", "", "11")[0]
-    assert alerts_of("mathpix", "b", "2") == []
-    assert "BUDGET mathpix/b" in alerts_of("mathpix", "b", "1")[0]
-    assert "90.00 EUR, 9.00 so far" in alerts_of("", "", "16", "EUR")[0]
+    assert recorded_runs(cli, "provider, account, outcome, error", "resource = 'models'") == [("", "", "ok", None)] * 2
 
 
 @pytest.mark.parametrize(
@@ -414,15 +392,18 @@ def test_a_budget_covers_its_own_costs(cli: Cli, monkeypatch: pytest.MonkeyPatch
             {"WEBHOK": "https://hooks.example.com/secret"},
             "alerts.webhok, which ALERTS__WEBHOK sets, is not known. Did you mean webhook?",
         ),
-        ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, restated, budgets."),
-        ({"BUDGETS": "500 USD"}, "alerts.budgets is not a table"),
-        ({"BUDGETS": '{"matpix": "500 USD"}'}, "alerts.budgets has matpix, which is not known. Did you mean mathpix?"),
+        ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, restated, budgets, credits, unpriced"),
         (
-            {"BUDGETS__MATPIX": "500 USD"},
-            "alerts.budgets.matpix, which ALERTS__BUDGETS__MATPIX sets, is not known. Did you mean mathpix?",
+            {"BUDGETS": '{"total": "500 USD"}'},
+            "alerts.budgets, which ALERTS__BUDGETS sets, is no setting any more: budgets are billing data. Write them into"
+            " a file such as billing/budgets.csv (`meterhouse check --billing-templates billing` writes an example), and"
+            " name it in sources.billing.budgets.",
         ),
-        ({"BUDGETS__TOTAL": "500"}, "alerts.budgets.total is not an amount and a currency. Write it as '500 USD'."),
-        ({"BUDGETS__TOTAL": "1e3 USD"}, "alerts.budgets.total is not an amount and a currency"),
+        ({"BUDGETS__TOTAL": "500 USD"}, "alerts.budgets, which ALERTS__BUDGETS__TOTAL sets, is no setting any more"),
+        ({"CREDITS_WITHIN": "soon"}, "alerts.credits_within is not a duration"),
+        ({"RESTATED_OVER": "10"}, 'alerts.restated_over is not an amount, or not one per currency. Write it as "10 USD"'),
+        ({"RESTATED_OVER": "10 USD, 20 USD"}, "alerts.restated_over is not an amount, or not one per currency"),
+        ({"RESTATED_OVER": "1e3 USD"}, "alerts.restated_over is not an amount"),
     ],
 )
 def test_rejects_wrong_alert_settings(
@@ -438,10 +419,10 @@ def test_rejects_wrong_alert_settings(
 
 @pytest.mark.thorough
 def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Budgets may name an account. The repr hides the address, and `check` warns of readable secrets."""
+    """Amounts are by currency. The repr hides the address, and `check` warns of readable secrets."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
-        '[alerts]\non = ["budgets"]\n[alerts.budgets]\ntotal = "1500 USD"\n"mathpix/eu" = "100.5 EUR"\n'
+        '[alerts]\non = ["budgets"]\ncredits_within = "36 hours"\nrestated_over = ["10 USD", "7.5 EUR"]\n'
     )
     Path(".dlt/secrets.toml").write_text('[alerts]\nwebhook = "https://hooks.example.com/verysecrettoken"\n')
     Path(".dlt/secrets.toml").chmod(0o600)
@@ -450,10 +431,7 @@ def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.Mon
         alerts = Alerts.from_config()
         assert alerts is not None
         assert alerts.kinds == ("budgets",)
-        assert [(budget.name, budget.amount, budget.currency) for budget in alerts.budgets] == [
-            ("total", Decimal(1500), "USD"),
-            ("mathpix/eu", Decimal("100.5"), "EUR"),
-        ]
+        assert alerts.limits == Limits(timedelta(hours=36), {"USD": Decimal(10), "EUR": Decimal("7.5")})
         assert alerts.webhook.endswith("verysecrettoken")
         assert "verysecrettoken" not in repr(alerts)
         assert "WARNING" not in cli("check")

@@ -16,6 +16,7 @@ const invoiceLines = rowsOf("invoice_lines");
 const tableFreshness = rowsOf("freshness");
 const gaps = rowsOf("gaps");
 const restated = rowsOf("restated");
+const budgets = rowsOf("budgets");
 
 const unique = (list) => [...new Set(list)];
 

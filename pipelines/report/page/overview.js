@@ -1,6 +1,12 @@
 // The top of the page: what needs attention, and the cards with the totals.
 const drawAttention = () => {
-  const items = [...freshnessWarnings(), ...anomalyWarnings(), ...creditWarnings(), ...invoiceWarnings()];
+  const items = [
+    ...budgetWarnings(),
+    ...freshnessWarnings(),
+    ...anomalyWarnings(),
+    ...creditWarnings(),
+    ...invoiceWarnings(),
+  ];
   const links = items.map(([href, text]) => element("li", {}, element("a", { href }, text)));
   setContent(
     "attention",
@@ -61,6 +67,18 @@ const unpricedWarning = () => {
 };
 
 // Warnings: the section that shows more, and the text.
+const budgetWarnings = () => {
+  const describe = (row) => {
+    const problem = row.is_over ? "Over budget" : "Forecast over budget";
+    const cost = formatMoney(row.is_over ? row.actual : row.forecast, row.currency);
+    return `${problem}: ${listNames([row.budget])}, ${cost} of ${formatMoney(row.amount, row.currency)}`;
+  };
+  const problems = selectedBudgets().filter((row) => budgetTone(row) !== "good");
+  const shown = problems.slice(0, 4).map(describe);
+  if (problems.length > 4) shown.push(`${problems.length - 4} more over budget, or forecast to be`);
+  return shown.map((text) => ["#budgets", text]);
+};
+
 const freshnessWarnings = () => {
   const warnings = [];
   const behind = tableFreshness.filter((row) => isSelected(row) && row.status !== "fresh");

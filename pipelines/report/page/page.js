@@ -4,6 +4,7 @@ const draw = () => {
   drawAttention();
   drawCards();
   drawForecast();
+  drawBudgets();
   drawDailyCosts();
   drawUsage();
   drawWeekChanges();

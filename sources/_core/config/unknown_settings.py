@@ -24,7 +24,7 @@ OF_DLT = frozenset({"extract"})
 SECTIONS = ("sources", "destination", "alerts")
 OTHERS = frozenset({"resource", "resources"})
 """Names that are similar to `sources`, and belong to other programs."""
-INNER = {"billing": "sources.billing", "http": "sources.http", "budgets": "alerts.budgets"}
+INNER = {"billing": "sources.billing", "http": "sources.http"}
 """Sections that are without effect at the top. In the environment, their names may belong to any program."""
 
 

@@ -68,9 +68,10 @@ def days(start: str, count: int) -> list[date]:
 
 
 def test_rows_equal_the_rows_of_the_marts(report: ReportContent) -> None:
-    """Forecasts, invoice lines and freshness equal the marts in every row and column."""
+    """Forecasts, the budgets of the month, invoice lines and freshness equal the marts in every row and column."""
     marts = {
         "forecasts": ("cost_forecast_monthly", {"advice"}),
+        "budgets": (f"budget_status_monthly where month = '{MONTH}'", set()),
         "invoice_lines": ("invoice_reconciliation", {"advice"}),
         "freshness": ("data_freshness", set()),
     }

@@ -112,6 +112,15 @@ def check_numbers(page: Page, small: WrittenReport, where: str) -> None:
         assert shown[-1][:3] == ["All (USD)", usd(so_far), usd(forecast)]
         assert cells(page, "#change-table .table")[-1][1:3] == [usd(weeks), usd(week)]
 
+    budgets = query(
+        small,
+        "select budget, amount, actual, forecast from usage.budget_status_monthly"
+        f" where {where} and month = {month} order by share_used desc",
+    )
+    assert [[row[0], row[1], row[2], row[5]] for row in cells(page, "#budgets-table")] == [
+        [name, *map(usd, amounts)] for name, *amounts in budgets
+    ]
+
     if not page.is_visible("#days-data table"):  # the table stays open when the filter changes
         page.click("#days-data summary")
     page.click("#days-data .table-actions button:has-text('Show all')")

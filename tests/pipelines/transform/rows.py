@@ -254,11 +254,27 @@ def owner_rows() -> Iterator[str]:
         yield window(f"{OWNED_DAYS[0]} 00:00", "2025-05-16 00:00", account=account)
 
 
+def budget_rows() -> Iterator[str]:
+    """A budget of each scope."""
+    budgets = [
+        ("total", "", "", "", "", "", 1000, "billed", "2025-05-01", None),
+        ("provider", "mathpix", "", "", "", "", 1000, "effective", "2025-05-01", None),
+        ("account", "mathpix", "owned", "", "", "", Decimal("0.5"), "billed", "2025-05-01", "2025-07-01"),
+        ("owner", "", "", "", "", "c", 1000, "effective", "2025-05-01", "2025-06-01"),
+        ("dimension", "mathpix", "owned", "app_id", "team-*", "", 1, "billed", "2025-05-01", "2025-06-01"),
+    ]
+    columns = "scope", "provider", "account", "dimension", "value", "team", "amount", "cost_type", "valid_from", "valid_to"
+    for number, values in enumerate(budgets, 2):
+        given = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        yield row("billing.budgets", **given, cost_centre="", currency="USD", source="budgets.csv", row_number=number)
+
+
 def raw_rows() -> Iterator[str]:
     """The statements that create all raw tables and store all rows."""
     for provider in (*PROVIDERS, "billing"):
         yield from raw_tables(provider)
     yield from owner_rows()
+    yield from budget_rows()
     yield from COST_ROWS
     yield from trend_rows()
     yield from dimension_rows()

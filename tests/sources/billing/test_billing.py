@@ -426,7 +426,8 @@ def test_reports_each_mistake_once_with_file_row_column_and_reason(
         ),
         (
             {"invoices": INVOICES + INVOICE, "invoice_lines": LINES + LINE.replace("Usage", "Used")},
-            "invoice_lines.csv row 2, charge_category: 'Used' is not one of Usage, Purchase, Tax, Credit, Adjustment",
+            "invoice_lines.csv row 2, charge_category: 'Used' is not one of Usage, Purchase, Tax, Credit, Adjustment"
+            "; did you mean 'Usage'?",
         ),
         (
             {

@@ -1,0 +1,322 @@
+-- One row per budget and month, from the first month with data of its scope to the last loaded one.
+-- Longer than 200 lines: the scopes of budgets are in three marts.
+
+with
+
+budgets as (
+
+    select * from {{ ref('stg_billing__budgets') }}
+
+),
+
+billing_months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+forecasts as (
+
+    select * from {{ ref('cost_forecast_monthly') }}
+
+),
+
+cost_monthly as (
+
+    select * from {{ ref('cost_monthly') }}
+
+),
+
+cost_by_owner_daily as (
+
+    select * from {{ ref('cost_by_owner_daily') }}
+
+),
+
+usage_by_dimension as (
+
+    select * from {{ ref('usage_by_dimension') }}
+    where allocated_cost is not null
+
+),
+
+unpriced_usage as (
+
+    select * from {{ ref('unpriced_usage') }}
+
+),
+
+loaded_months as (
+
+    select distinct billing_month as month from billing_months
+
+),
+
+first_months as (
+
+    select
+        provider,
+        min(billing_month) as first_month
+    from billing_months
+    group by provider
+
+),
+
+spans as (
+
+    select
+        budgets.budget_row,
+        min(first_months.first_month) as first_month
+    from budgets
+    inner join first_months
+        on budgets.provider is null
+        or budgets.provider = first_months.provider
+    group by budgets.budget_row
+
+),
+
+months as (
+
+    select
+        budgets.*,
+        loaded_months.month
+    from budgets
+    inner join spans
+        on budgets.budget_row = spans.budget_row
+    inner join loaded_months
+        on loaded_months.month >= spans.first_month
+        and loaded_months.month >= budgets.valid_from
+        and (budgets.valid_to is null or loaded_months.month < budgets.valid_to)
+
+),
+
+-- Charges to a billing account as a whole count for the account of the same name, which is often the only one.
+account_costs as (
+
+    select
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month as month,
+        currency,
+        cost_to_date as billed_cost,
+        cast(0 as numeric(28, 9)) as effective_cost,
+        coalesce(forecast, cost_to_date) as forecast,
+        case when forecast is null then 0 else 1 end as has_forecast
+    from forecasts
+
+    union all
+
+    select
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month as month,
+        currency,
+        cast(0 as numeric(28, 9)) as billed_cost,
+        effective_cost,
+        cast(null as numeric(28, 9)) as forecast,
+        cast(null as integer) as has_forecast
+    from cost_monthly
+
+),
+
+owner_costs as (
+
+    select
+        team,
+        cost_centre,
+        cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
+        currency,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost
+    from cost_by_owner_daily
+    group by team, cost_centre, cast({{ dbt.date_trunc('month', 'date') }} as date), currency
+
+),
+
+dimension_costs as (
+
+    select
+        provider,
+        account,
+        dimension,
+        value,
+        cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
+        currency,
+        sum(allocated_cost) as billed_cost
+    from usage_by_dimension
+    group by
+        provider, account, dimension, value, cast({{ dbt.date_trunc('month', 'date') }} as date), currency
+
+),
+
+costs as (
+
+    select
+        months.budget_row,
+        months.month,
+        account_costs.currency,
+        account_costs.billed_cost,
+        account_costs.effective_cost,
+        account_costs.forecast,
+        account_costs.has_forecast
+    from months
+    inner join account_costs
+        on months.month = account_costs.month
+        and months.scope in ('total', 'provider', 'account')
+        and (months.provider is null or months.provider = account_costs.provider)
+        and (months.account is null or months.account = account_costs.account)
+
+    union all
+
+    select
+        months.budget_row,
+        months.month,
+        owner_costs.currency,
+        owner_costs.billed_cost,
+        owner_costs.effective_cost,
+        cast(null as numeric(28, 9)) as forecast,
+        cast(null as integer) as has_forecast
+    from months
+    inner join owner_costs
+        on months.month = owner_costs.month
+        and months.scope = 'owner'
+        and (months.team is null or months.team = owner_costs.team)
+        and (months.cost_centre is null or months.cost_centre = owner_costs.cost_centre)
+
+    union all
+
+    select
+        months.budget_row,
+        months.month,
+        dimension_costs.currency,
+        dimension_costs.billed_cost,
+        cast(0 as numeric(28, 9)) as effective_cost,
+        cast(null as numeric(28, 9)) as forecast,
+        cast(null as integer) as has_forecast
+    from months
+    inner join dimension_costs
+        on months.month = dimension_costs.month
+        and months.scope = 'dimension'
+        and months.provider = dimension_costs.provider
+        and months.dimension = dimension_costs.dimension
+        and (months.account is null or months.account = dimension_costs.account)
+        and (
+            months.value = dimension_costs.value
+            or (months.is_pattern and substring(dimension_costs.value, 1, length(months.value)) = months.value)
+        )
+
+),
+
+by_currency as (
+
+    select
+        budget_row,
+        month,
+        currency,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost,
+        sum(forecast) as forecast,
+        sum(has_forecast) as with_forecast,
+        count(has_forecast) - sum(has_forecast) as without_forecast
+    from costs
+    group by budget_row, month, currency
+
+),
+
+other_currencies as (
+
+    select
+        months.budget_row,
+        months.month,
+        {{ joined('by_currency.currency') }} as currencies
+    from months
+    inner join by_currency
+        on months.budget_row = by_currency.budget_row
+        and months.month = by_currency.month
+        and months.currency <> by_currency.currency
+    where by_currency.billed_cost <> 0 or by_currency.effective_cost <> 0 or coalesce(by_currency.forecast, 0) <> 0
+    group by months.budget_row, months.month
+
+),
+
+unpriced_months as (
+
+    select distinct
+        provider,
+        account,
+        cast({{ dbt.date_trunc('month', 'date') }} as date) as month
+    from unpriced_usage
+
+),
+
+unpriced as (
+
+    select distinct
+        months.budget_row,
+        months.month
+    from months
+    inner join unpriced_months
+        on months.month = unpriced_months.month
+        and (months.provider is null or months.provider = unpriced_months.provider)
+        and (months.account is null or months.account = unpriced_months.account)
+
+),
+
+measured as (
+
+    select
+        months.*,
+        cast(coalesce(
+            case when months.cost_type = 'effective' then by_currency.effective_cost else by_currency.billed_cost end, 0
+        ) as numeric(28, 9)) as actual,
+        months.cost_type = 'billed' and by_currency.with_forecast > 0 as is_forecast,
+        by_currency.forecast,
+        by_currency.without_forecast,
+        other_currencies.currencies,
+        unpriced.month is not null as has_unpriced_usage
+    from months
+    left join by_currency
+        on months.budget_row = by_currency.budget_row
+        and months.month = by_currency.month
+        and months.currency = by_currency.currency
+    left join other_currencies
+        on months.budget_row = other_currencies.budget_row
+        and months.month = other_currencies.month
+    left join unpriced
+        on months.budget_row = unpriced.budget_row
+        and months.month = unpriced.month
+
+),
+
+final as (
+
+    select
+        budget,
+        cast(scope as {{ dbt.type_string() }}) as scope,
+        cast(provider as {{ dbt.type_string() }}) as provider,
+        cast(account as {{ dbt.type_string() }}) as account,
+        cast(dimension as {{ dbt.type_string() }}) as dimension,
+        cast(case when is_pattern then {{ dbt.concat(['value', "'*'"]) }} else value end as {{ dbt.type_string() }}) as value,
+        cast(team as {{ dbt.type_string() }}) as team,
+        cast(cost_centre as {{ dbt.type_string() }}) as cost_centre,
+        month,
+        cast(cost_type as {{ dbt.type_string() }}) as cost_type,
+        amount,
+        cast(currency as {{ dbt.type_string() }}) as currency,
+        actual,
+        cast(case when is_forecast then forecast end as numeric(28, 9)) as forecast,
+        cast(actual - amount as numeric(28, 9)) as variance,
+        {{ divided('actual', 'amount') }} as share_used,
+        actual > amount as is_over,
+        cast(case when is_forecast then without_forecast end as integer) as accounts_without_forecast,
+        cast(currencies as {{ dbt.type_string() }}) as other_currencies,
+        has_unpriced_usage,
+        cast(thresholds as {{ dbt.type_string() }}) as thresholds,
+        cast(forecast_thresholds as {{ dbt.type_string() }}) as forecast_thresholds,
+        cast(budget_file as {{ dbt.type_string() }}) as budget_file,
+        budget_row
+    from measured
+
+)
+
+select * from final
