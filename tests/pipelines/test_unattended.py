@@ -26,7 +26,7 @@ from tests.pipelines.transform.warehouse import select_models
 
 LOAD = ("run", "--no-models")
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
-TABLES = ["ocr_usage_by_app_id", "ocr_usage_by_request_args_hash", "ocr_usage_by_usage_type"]
+TABLES = [f"ocr_usage_by_{grouping}" for grouping in ("app_id", "request_args_hash", "usage_type", "usage_type_and_app_id")]
 
 
 @pytest.fixture(autouse=True)
@@ -193,6 +193,7 @@ def test_records_what_each_run_did(
         (TABLES[0], "failed", False),
         (TABLES[1], "ok", True),
         (TABLES[2], "ok", True),
+        (TABLES[3], "ok", True),
     ]
     monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
     sandbox.faults.clear()
@@ -263,7 +264,7 @@ def test_check_reports_stale_tables(
     assert f"STALE  mathpix.{TABLES[1]} default: known up to 2026-03-20 10:30 UTC, 40.0 hours ago" in message
     assert [line["hours"] for line in log(cli, "check", "--max-age", "36h", status=1) if line["event"] == "stale"] == [
         pytest.approx(40, abs=0.1)
-    ] * 2
+    ] * 3
     assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
         assert "is not a duration" in cli("check", f"--max-age={wrong}", status=2)
