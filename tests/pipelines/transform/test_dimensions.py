@@ -79,10 +79,13 @@ def test_each_value_has_the_usage_that_the_vendor_counted(short: Cli, sandbox: S
         values = {getattr(row, field) for row in counts.rows(START, NOW)}
         assert len(values) > 1
         assert cut(short, "mathpix", field) == vendor_totals(values, lambda v, f=field: counts.total(START, NOW, **{f: v}))
-    cost = short.rows("select sum(billed_cost) from usage.cost_daily")
-    assert cost > [(Decimal(100),)]
+    cost = short.rows("select sum(billed_cost), sum(effective_cost) from usage.cost_daily")
+    assert cost[0][0] > Decimal(100)
+    allocated = "sum(allocated_cost), sum(allocated_effective_cost)"
     for field in ("usage_type", "app_id", "request_args_hash"):
-        assert cost == short.rows(f"select sum(allocated_cost) from usage.usage_by_dimension where dimension = '{field}'")
+        assert cost == short.rows(f"select {allocated} from usage.usage_by_dimension where dimension = '{field}'")
+    exact = "select distinct unit = 'mixed', attribution_method from usage.usage_by_dimension where dimension = 'app_id'"
+    assert short.rows(f"{exact} and unit is not null") == [(False, "exact")]
 
     exports = sandbox.reducto.usage
     orgs = next(credential.org_ids for credential in REDUCTO if credential.account == "default")
