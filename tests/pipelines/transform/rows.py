@@ -275,8 +275,8 @@ def app_rows() -> Iterator[str]:
             yield usage(start, "", count, account=account, app_id=app, grouping="app_id")
             if account != "apps_estimated":
                 deviation = 1 if (account, name) == ("apps_deviating", "images") else 0
-                both = {"app_id": app, "grouping": "usage_type_and_app_id"}
-                yield usage(start, meter, count + deviation, account=account, **both)
+                both = "usage_type_and_app_id"
+                yield usage(start, meter, count + deviation, account=account, app_id=app, grouping=both)
     yield row(
         "billing.credit_grants",
         provider="mathpix",
