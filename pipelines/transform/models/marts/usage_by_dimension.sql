@@ -6,7 +6,6 @@
 -- Longer than 200 lines: rows with a meter and rows without one are allocated in two steps.
 
 {%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
-{%- set measures = ['billed', 'effective'] %}
 
 with
 
@@ -90,6 +89,31 @@ metered as (
 
 ),
 
+-- Most effective costs are the billed ones. Allocating only the others halves the time.
+metered_shares as (
+
+    select
+        {{ day }},
+        meter,
+        unit,
+        value,
+        quantity,
+        case
+            when total_quantity <> 0 then
+                {{ allocated('billed_cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated('billed_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+            when billed_cost is not null then 0
+        end as billed_cost,
+        case
+            when total_quantity <> 0 and effective_cost <> billed_cost then
+                {{ allocated('effective_cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated('effective_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+        end as other_effective_cost,
+        currency
+    from metered
+
+),
+
 metered_parts as (
 
     select
@@ -98,16 +122,10 @@ metered_parts as (
         unit,
         value,
         quantity,
-        {% for measure in measures -%}
-        case
-            when total_quantity <> 0 then
-                {{ allocated(measure ~ '_cost', 'cumulative_quantity', 'total_quantity') }}
-                - {{ allocated(measure ~ '_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
-            when {{ measure }}_cost is not null then 0
-        end as {{ measure }}_cost,
-        {% endfor -%}
+        billed_cost,
+        coalesce(other_effective_cost, billed_cost) as effective_cost,
         currency
-    from metered
+    from metered_shares
 
 ),
 
@@ -213,7 +231,7 @@ unmetered_parts as (
         'mixed' as unit,
         value,
         quantity,
-        {% for measure in measures -%}
+        {% for measure in ['billed', 'effective'] -%}
         case
             when total_quantity <> 0 then
                 {{ allocated(measure ~ '_cost', 'cumulative_quantity', 'total_quantity') }}
