@@ -1,4 +1,4 @@
-"""Mathpix OCR usage: what was recognised in each hour, by usage type, by app and by request arguments."""
+"""Mathpix OCR usage: what was recognised in each hour, by usage type, by app, by both, and by request arguments."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -39,7 +39,7 @@ def mathpix_source(
     history_retention: str | None = None,
     observer: Observer | None = None,
 ) -> Iterator[DltResource]:
-    """`GET /v3/ocr-usage`, one table for each grouping: three views of the same usage, which must not be added up.
+    """`GET /v3/ocr-usage`, one table for each grouping: four views of the same usage, which must not be added up.
 
     Args:
         app_id: sent with `app_key` on every request (docs.mathpix.com/guides/authentication).
@@ -83,7 +83,7 @@ def mathpix_source(
         for account in source.resolve_accounts({"app_id": app_id, "app_key": app_key})
     }
     for grouping in GROUPINGS:
-        table = ocr_usage_by(grouping)
+        table = ocr_usage_by(*grouping)
         read = partial(read_window, table=table, group_by=grouping, unit=unit, page_size=page_size)
         yield source.resource(
             table, [Partition(account, plan, partial(read, client)) for account, client in clients.items()]

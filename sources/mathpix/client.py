@@ -1,5 +1,6 @@
 """Requests to `GET /v3/ocr-usage`, with one account's credentials."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ class MathpixClient:
 
     http: Client
 
-    def usage(self, window: Window, *, group_by: str, timespan: Unit, page: int, per_page: int) -> list[Any]:
-        """One page of the usage in `window`.
+    def usage(self, window: Window, *, group_by: Sequence[str], timespan: Unit, page: int, per_page: int) -> list[Any]:
+        """One page of the usage in `window`; each dimension in `group_by` is a parameter of its own.
 
         `from_date` is included, `to_date` excluded (docs.mathpix.com/reference/ocr-usage).
 
@@ -41,7 +42,7 @@ class MathpixClient:
     def check_credentials(self) -> None:
         """Requests one row of the running hour."""
         now = utc_now()
-        self.usage(Window(floor(now, "hour"), now), group_by="usage_type", timespan="hour", page=1, per_page=1)
+        self.usage(Window(floor(now, "hour"), now), group_by=["usage_type"], timespan="hour", page=1, per_page=1)
 
 
 def _text(moment: DateTime) -> str:

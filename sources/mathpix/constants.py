@@ -19,7 +19,9 @@ REQUESTS_PER_MINUTE = 200
 """The default limit of the conversion endpoints (docs.mathpix.com/reference/limits-and-quotas). The documentation does not
 say whether usage requests count towards it; at this rate they do not disturb your conversions."""
 
-GROUPINGS = ("usage_type", "request_args_hash", "app_id")
+GROUPINGS = (("usage_type",), ("request_args_hash",), ("app_id",), ("usage_type", "app_id"))
+"""The dimensions that each table's requests group by. The reference states one value of `group_by`; the vendor's own
+clients, mpxpy and mathpix-cli, send several."""
 
 MAX_PAGE = 100
 MAX_PER_PAGE = 1000

@@ -13,13 +13,14 @@ them or read them twice. So each page begins with the last rows of the page befo
 the window is read again, and finally in halves, which have fewer pages.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meterhouse.sources._core.errors import IncompleteResponse
+from meterhouse.sources._core.errors import IncompleteResponse, RequestRejected
 from meterhouse.sources._core.pagination import overlapping_page
 from meterhouse.sources._core.partition import FetchResult
 from meterhouse.sources._core.schema import Table, first_duplicate
@@ -49,17 +50,26 @@ class _DoesNotFit(Exception):
 
 
 def read_window(
-    client: MathpixClient, window: Window, *, table: Table, group_by: str, unit: Unit, page_size: int
+    client: MathpixClient, window: Window, *, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
 ) -> FetchResult:
-    """All rows of the window.
+    """All rows of the window; none if the server refuses to group by several dimensions, which are undocumented.
 
     Raises:
         SourceError: a request failed; IncompleteResponse if even one bucket cannot be read completely.
     """
-    return FetchResult(_read(client, window, table, group_by, unit, page_size), window)
+    try:
+        rows = _read(client, window, table, group_by, unit, page_size)
+    except RequestRejected:
+        if len(group_by) == 1:
+            raise
+        # If anything else is wrong with the request, the tables of one dimension fail.
+        rows = table.rows((), timespan=unit)
+    return FetchResult(rows, window)
 
 
-def _read(client: MathpixClient, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+def _read(
+    client: MathpixClient, window: Window, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
+) -> pa.Table:
     try:
         return _read_until_stable(client, window, table, group_by, unit, page_size)
     except (_DoesNotFit, _PageIgnored) as reason:
@@ -81,7 +91,12 @@ def _read(client: MathpixClient, window: Window, table: Table, group_by: str, un
 
 
 def _is_complete(
-    client: MathpixClient, only_page: _PageIgnored, halves: tuple[Window, Window], group_by: str, unit: Unit, page_size: int
+    client: MathpixClient,
+    only_page: _PageIgnored,
+    halves: tuple[Window, Window],
+    group_by: Sequence[str],
+    unit: Unit,
+    page_size: int,
 ) -> bool:
     """Whether the only page of a server that ignores `page` has all rows: the halves of its window have no more.
 
@@ -101,7 +116,7 @@ def _looks_capped(rows: int, page_size: int) -> bool:
 
 
 def _read_until_stable(
-    client: MathpixClient, window: Window, table: Table, group_by: str, unit: Unit, page_size: int
+    client: MathpixClient, window: Window, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
 ) -> pa.Table:
     """Reads the window again until no row moves between pages and no key comes twice."""
     rows: pa.Table | None = None
@@ -126,7 +141,9 @@ def _require_distinct_keys(rows: pa.Table, window: Window, table: Table) -> pa.T
     )
 
 
-def _read_pages(client: MathpixClient, window: Window, table: Table, group_by: str, unit: Unit, page_size: int) -> pa.Table:
+def _read_pages(
+    client: MathpixClient, window: Window, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
+) -> pa.Table:
     def request(page: int, per_page: int) -> list[Any]:
         return client.usage(window, group_by=group_by, timespan=unit, page=page, per_page=per_page)
 

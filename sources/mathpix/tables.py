@@ -20,8 +20,7 @@ COLUMNS: tuple[Column, ...] = (
 KEY = ("timespan", "bucket_start", "app_id", "group_id", "usage_type", "request_args_hash")
 
 
-def ocr_usage_by(grouping: str) -> Table:
-    """The table of one grouping."""
-    return Table(
-        "mathpix", ENDPOINT, f"ocr_usage_by_{grouping}", COLUMNS, KEY, "bucket_start", identity=("app_id",), owner="group_id"
-    )
+def ocr_usage_by(*dimensions: str) -> Table:
+    """The table of one grouping, by one or several dimensions."""
+    name = f"ocr_usage_by_{'_and_'.join(dimensions)}"
+    return Table("mathpix", ENDPOINT, name, COLUMNS, KEY, "bucket_start", identity=("app_id",), owner="group_id")

@@ -53,7 +53,7 @@ def mathpix(workload: Workload, scale: float, client: httpx.Client, grouping: st
             asked: dict[str, Any] = {
                 "from_date": f"{start:%Y-%m-%dT%H:%M:%S}.000Z",
                 "to_date": f"{end:%Y-%m-%dT%H:%M:%S}.000Z",
-                "group_by": grouping,
+                "group_by": grouping.split("_and_"),
                 "timespan": "hour",
                 "page": page,
                 "per_page": PAGE,

@@ -31,7 +31,7 @@ def resources(provider: str, workload: Workload, scale: float, organisations: Se
                 {
                     "from_date": f"{start:%Y-%m-%dT%H:%M:%S}.000Z",
                     "to_date": f"{end:%Y-%m-%dT%H:%M:%S}.000Z",
-                    "group_by": grouping,
+                    "group_by": grouping.split("_and_"),
                     "timespan": "hour",
                     "per_page": PAGE,
                 },

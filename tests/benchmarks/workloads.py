@@ -7,7 +7,7 @@ from itertools import pairwise
 
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 PAGE = 1000
-MATHPIX = ("usage_type", "request_args_hash", "app_id")
+MATHPIX = ("usage_type", "request_args_hash", "app_id", "usage_type_and_app_id")
 REDUCTO = ("product", "feature", "api_key", "file_type")
 LONGEST = timedelta(days=366)
 """Of one request to Mathpix, whose response has at most 100 pages."""

@@ -16,7 +16,9 @@ from meterhouse.sources.mathpix import mathpix_source
 from tests.conftest import Cli
 
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
-TABLES = ("ocr_usage_by_usage_type", "ocr_usage_by_request_args_hash", "ocr_usage_by_app_id")
+TABLES = tuple(
+    f"ocr_usage_by_{grouping}" for grouping in ("usage_type", "request_args_hash", "app_id", "usage_type_and_app_id")
+)
 LOAD = ("run", "--no-models")
 
 

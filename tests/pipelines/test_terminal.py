@@ -235,7 +235,8 @@ def test_status_shows_the_marts_in_80_columns(cli: Cli) -> None:
     assert [line for line in printed if len(line) > 80] == []
     month = "select cost_to_date from usage.cost_forecast_monthly where billing_month = '2026-05-01'"
     costs = [cost for (cost,) in cli.rows(f"{month} order by cost_to_date desc")]
-    shown = [line for line in printed if " USD " in line]
+    budgets = next(number for number, line in enumerate(printed) if line.startswith("budgets"))
+    shown = [line for line in printed[:budgets] if " USD " in line]
     assert [re.findall(r"[\d,]+\.\d\d", line)[0] for line in shown] == [f"{cost:,.2f}" for cost in (*costs, sum(costs))]
     assert [line.count("–") for line in shown] == [1, 0, 0, 1]
     assert len(re.findall("[▁▂▃▄▅▆▇█]", shown[0])) == 28

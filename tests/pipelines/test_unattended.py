@@ -27,7 +27,7 @@ from tests.pipelines.transform.warehouse import select_models
 
 LOAD = ("run", "--no-models")
 NOW = datetime(2026, 3, 20, 10, 30, tzinfo=UTC)
-TABLES = ["ocr_usage_by_app_id", "ocr_usage_by_request_args_hash", "ocr_usage_by_usage_type"]
+TABLES = [f"ocr_usage_by_{grouping}" for grouping in ("app_id", "request_args_hash", "usage_type", "usage_type_and_app_id")]
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def recorded_runs(cli: Cli, columns: str, where: str = "true") -> list[tuple[Any
 def test_the_log_has_a_line_for_each_step(cli: Cli, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start, windows, load and end are lines; so are a retry with its wait and each failure with its error."""
     steps = log(cli, *LOAD)
-    assert [step["event"] for step in steps] == ["started", *["window_read"] * 3, "loaded", "finished"]
+    assert [step["event"] for step in steps] == ["started", *["window_read"] * len(TABLES), "loaded", "finished"]
     window = steps[1]
     assert (window["level"], window["provider"], window["account"]) == ("info", "mathpix", "default")
     assert window["window_start"].startswith("2026-03-01")
@@ -175,7 +175,7 @@ def test_records_what_each_run_did(
         assert cli.rows(f"select count(*) from mathpix.{table}") == [(came,)] == [(rows,)]
     assert sum(requests for (requests,) in recorded_runs(cli, "requests")) == len(sandbox.requests)
     cli(*LOAD)
-    assert recorded_runs(cli, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * 3
+    assert recorded_runs(cli, "rows_changed, rows_gone", f"run_id <> '{run_id}'") == [(0, 0)] * len(TABLES)
     before = set(cli.rows(f"select * from mathpix.{TABLES[2]}"))
     usage = sandbox.mathpix.usage
     usage.restate("2026-03-18T05:00:00", "2026-03-18T06:00:00", count=77, usage_type="image", app_id="lyceum_notes")
@@ -187,18 +187,19 @@ def test_records_what_each_run_did(
     assert recorded_runs(cli, "rows_changed, rows_gone", where) == [(len(after - before), len(before - after))]
     assert len(before - after) > len(after - before) > 1
     clock.shift(timedelta(hours=1))
-    sandbox.faults.add(Fault(path="/v3", query={"group_by": "app_id"}, status=500))
+    sandbox.faults.add(Fault(path="/v3", query={"group_by": "request_args_hash"}, status=500))
     failed = cli.json(*LOAD, status=1)["run_id"]
     assert recorded_runs(cli, "resource, outcome, error is null", f"run_id = '{failed}'") == [
-        (TABLES[0], "failed", False),
-        (TABLES[1], "ok", True),
+        (TABLES[0], "ok", True),
+        (TABLES[1], "failed", False),
         (TABLES[2], "ok", True),
+        (TABLES[3], "ok", True),
     ]
     monkeypatch.setenv("SOURCES__MATHPIX__BASE_URL", "http://127.0.0.1:9")
     sandbox.faults.clear()
     down = cli.json(*LOAD, status=1)["run_id"]
     message = recorded_runs(cli, "outcome, rows_in, rows_changed, requests, error", f"run_id = '{down}'")
-    assert [row[:4] for row in message] == [("failed", 0, 0, 1)] * 3
+    assert [row[:4] for row in message] == [("failed", 0, 0, 1)] * len(TABLES)
     assert all("cannot be reached" in row[4] for row in message)
 
 
@@ -212,7 +213,7 @@ def test_records_a_provider_that_could_not_be_loaded_as_failed(cli: Cli, monkeyp
     monkeypatch.setattr("meterhouse.pipelines.run.load.load_one", load_one)
     cli(*LOAD, status=1)
     rows = recorded_runs(cli, "outcome, rows_in > 0, rows_changed, error like '%no space left%'")
-    assert rows == [("failed", True, 0, True)] * 3
+    assert rows == [("failed", True, 0, True)] * len(TABLES)
 
 
 def test_a_run_that_cannot_be_recorded_has_a_warning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +238,7 @@ def test_the_runs_table_has_the_same_name_in_every_database(cli: Cli, monkeypatc
     cli(*LOAD)
     for name in ("meterhouse.duckdb", "costs.duckdb"):
         with duckdb.connect(name, read_only=True) as connection:
-            assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(4,)]
+            assert connection.sql("select count(*) from meterhouse.runs").fetchall() == [(len(TABLES) + 1,)]
 
 
 @pytest.mark.thorough
@@ -263,7 +264,7 @@ def test_check_reports_stale_tables(
     assert f"STALE  mathpix.{TABLES[1]} default: known up to 2026-03-20 10:30 UTC, 40.0 hours ago" in message
     assert [line["hours"] for line in log(cli, "check", "--max-age", "36h", status=1) if line["event"] == "stale"] == [
         pytest.approx(40, abs=0.1)
-    ] * 2
+    ] * len(TABLES[1:])
     assert "STALE" not in cli("check", "--max-age", "2 days")
     for wrong in ("soon", "36 hour s", "-1h", ""):
         assert "is not a duration" in cli("check", f"--max-age={wrong}", status=2)

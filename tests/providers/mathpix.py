@@ -20,7 +20,7 @@ from tests.providers.description import (
 )
 
 PATH = "/v3/ocr-usage"
-GROUPINGS = ("usage_type", "request_args_hash", "app_id")
+GROUPINGS = ("usage_type", "request_args_hash", "app_id", "usage_type_and_app_id")
 PAGE_SIZE = 1000
 DAY = timedelta(days=1)
 

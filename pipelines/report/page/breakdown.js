@@ -50,6 +50,9 @@ const breakdownPanel = (provider, providerRows) => {
     rows.some(isPartlyPriced)
       ? element("p", { class: "sub" }, "* Partly unpriced; the cost excludes that part.")
       : null,
+    rows.some((row) => row.unit === "mixed")
+      ? element("p", { class: "sub" }, "Mixed: the vendor counts several meters together, so these costs are estimates.")
+      : null,
   );
 };
 

@@ -56,7 +56,7 @@ class Api:
             raise ErrorResponse(401, error_body("http_unauthorized", "Invalid credentials"))
         if credential.account in self._options.disabled:
             raise ErrorResponse(401, error_body("account_disabled", "Account disabled"))
-        query = read_query(request.query_params)
+        query = read_query(request.query_params, self._options)
         rows = self._page(self._rows(credential.account, query), *read_page(request.query_params))
         return {"ocr_usage": [self._shaped(row, query, credential.group_id) for row in rows]}
 

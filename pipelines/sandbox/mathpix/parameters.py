@@ -9,6 +9,7 @@ from starlette.datastructures import QueryParams
 from meterhouse.pipelines.sandbox.dates import moment
 from meterhouse.pipelines.sandbox.mathpix.errors import error_body
 from meterhouse.pipelines.sandbox.mathpix.fixtures import Series
+from meterhouse.pipelines.sandbox.mathpix.options import Options
 from meterhouse.pipelines.sandbox.responses import ErrorResponse
 
 Timespan = Literal["hour", "day", "week", "month", "year"]
@@ -28,13 +29,13 @@ class UsageQuery:
     filters: tuple[tuple[str, str], ...]
 
 
-def read_query(query: QueryParams) -> UsageQuery:
+def read_query(query: QueryParams, options: Options) -> UsageQuery:
     """The parameters of a request.
 
     The vendor documents no defaults: without `from_date` the window starts with the first usage, without `to_date` it ends
     now, and without `timespan` buckets are months. A bound within an hour means the next hour: an hour belongs to the window
-    that holds its start. A window that ends before it starts is empty, not an error. `group_by` may be repeated (mpxpy) or
-    omitted; unknown parameters are ignored.
+    that holds its start. A window that ends before it starts is empty, not an error. `group_by` may be repeated (mpxpy),
+    unless the options say otherwise, or omitted; unknown parameters are ignored.
 
     Raises:
         ErrorResponse: a parameter has a value that is not documented.
@@ -46,6 +47,10 @@ def read_query(query: QueryParams) -> UsageQuery:
     for dimension in group_by:
         if dimension not in DIMENSIONS:
             raise _bad(f"group_by must be one of {', '.join(DIMENSIONS)}, not {dimension!r}")
+    if len(group_by) > 1 and options.group_by != "all":
+        if options.group_by == "refused":
+            raise _bad("group_by must be one value")
+        group_by = group_by[:1] if options.group_by == "first" else group_by[-1:]
     return UsageQuery(
         start=_bound(query, "from_date"),
         end=_bound(query, "to_date"),

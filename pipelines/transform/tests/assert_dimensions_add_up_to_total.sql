@@ -1,5 +1,6 @@
--- One row per provider, account, dimension, date and unit whose values do not add up to the usage and to the billed cost of
--- that day. Both are computed anew from the metered usage and the charges, not read from the models behind the mart.
+-- One row per provider, account, dimension, date and unit whose values do not add up to the usage, the billed cost and
+-- the effective cost of that day. These are computed anew from the metered usage and the charges, not read from the models
+-- behind the mart.
 
 {%- set counts_requests = provider_has('provider', 'requests_by_dimension') %}
 
@@ -53,7 +54,8 @@ totals as (
         cast(bucket_start as date) as date,
         unit,
         quantity,
-        0 as billed_cost
+        0 as billed_cost,
+        0 as effective_cost
     from metered_usage
     where
         timespan in ('hour', 'day')
@@ -67,7 +69,8 @@ totals as (
         cast(bucket_start as date) as date,
         'request' as unit,
         request_count as quantity,
-        0 as billed_cost
+        0 as billed_cost,
+        0 as effective_cost
     from metered_usage
     where {{ counts_requests }}
 
@@ -79,7 +82,8 @@ totals as (
         cast(charge_period_start as date) as date,
         unit,
         0 as quantity,
-        billed_cost
+        billed_cost,
+        effective_cost
     from charges
     where
         charge_category = 'Usage'
@@ -97,6 +101,7 @@ sides as (
         case when mixed_days.date is not null then 'mixed' else coalesce(totals.unit, '') end as unit,
         totals.quantity,
         totals.billed_cost,
+        totals.effective_cost,
         0 as is_cut
     from totals
     inner join dimensions
@@ -118,6 +123,7 @@ sides as (
         coalesce(unit, '') as unit,
         -quantity as quantity,
         -coalesce(allocated_cost, 0) as billed_cost,
+        -coalesce(allocated_effective_cost, 0) as effective_cost,
         1 as is_cut
     from usage_by_dimension
 
@@ -150,7 +156,7 @@ currencies as (
 
 ),
 
-final as (
+compared as (
 
     select
         sides.provider,
@@ -159,7 +165,11 @@ final as (
         sides.date,
         sides.unit,
         sum(sides.quantity) as missing_quantity,
-        sum(case when currencies.currency = currencies.other_currency then sides.billed_cost else 0 end) as missing_cost
+        {%- for measure in ['billed', 'effective'] %}
+        sum(
+            case when currencies.currency = currencies.other_currency then sides.{{ measure }}_cost else 0 end
+        ) as missing_{{ measure }}_cost{{ ',' if not loop.last }}
+        {%- endfor %}
     from sides
     inner join cut_units
         on sides.provider = cut_units.provider
@@ -170,9 +180,13 @@ final as (
         on sides.provider = currencies.provider
         and sides.account = currencies.account
     group by sides.provider, sides.account, sides.dimension, sides.date, sides.unit
-    having
-        sum(sides.quantity) <> 0
-        or sum(case when currencies.currency = currencies.other_currency then sides.billed_cost else 0 end) <> 0
+
+),
+
+final as (
+
+    select * from compared
+    where missing_quantity <> 0 or missing_billed_cost <> 0 or missing_effective_cost <> 0
 
 )
 

@@ -128,6 +128,18 @@ def test_group_by_can_be_repeated(mathpix: UsageClient) -> None:
     ]
 
 
+def test_several_groupings_can_be_one_or_refused(sandbox: Sandbox, mathpix: UsageClient) -> None:
+    """The reference page has one value of `group_by`: by option a server takes one of several, or refuses them."""
+    query: dict[str, Any] = {**DAY, "timespan": "day"}
+    kept: Any
+    for kept, dimension in (("first", "usage_type"), ("last", "app_id")):
+        sandbox.mathpix.options.group_by = kept
+        assert mathpix.rows(**query, group_by=["usage_type", "app_id"]) == mathpix.rows(**query, group_by=dimension)
+    sandbox.mathpix.options.group_by = "refused"
+    assert mathpix.error(**query, group_by=["usage_type", "app_id"])[:2] == (200, "opts_bad")
+    assert mathpix.rows(**query, group_by="app_id")
+
+
 @pytest.mark.parametrize("dimension", Series._fields)
 def test_filters_select_usage(mathpix: UsageClient, dimension: str) -> None:
     """The filters of mpxpy (app_id, usage_type, request_args_hash, the empty hash too) select usage in any grouping."""

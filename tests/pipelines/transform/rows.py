@@ -20,6 +20,10 @@ OWNED_DAYS = ("2025-05-14", "2025-05-15")
 OWNED_APPS = {"one": 100, "team-1": 50, "team-2": 25, "other": 10}
 """Images of the account `owned` on each of the two days, at 0.002."""
 
+APP_DAY = "2025-05-20"
+APP_USAGE = (("images", "image", 29_766), ("pages", "pdf-page", 14_883), ("conversions", "conversion", 100))
+"""What three apps used in one hour of that day: images at 0.002, pages at 0.005, and a meter without a price."""
+
 FORMULA_HOURS = [
     (f"2025-04-{day:02} {hour:02}:00", (day * 7919 + hour * 104_729) % 9_973) for day in range(1, 31) for hour in range(24)
 ]
@@ -269,12 +273,60 @@ def budget_rows() -> Iterator[str]:
         yield row("billing.budgets", **given, cost_centre="", currency="USD", source="budgets.csv", row_number=number)
 
 
+def app_rows() -> Iterator[str]:
+    """Usage of three apps, whose types the grouping by app leaves out.
+
+    The grouping by type and app has them for the accounts `apps` and `apps_prepaid`. For `apps_deviating` it counts an image
+    more, and for `apps_estimated` it is not loaded.
+    """
+    start = f"{APP_DAY} 10:00"
+    for account in ("apps", "apps_prepaid", "apps_deviating", "apps_estimated"):
+        yield window("2025-05-01 00:00", "2025-06-01 00:00", account=account)
+        for name, meter, count in APP_USAGE:
+            if meter == "conversion" and account != "apps":
+                continue
+            app = f"{name} of {account}"
+            yield usage(start, meter, count, account=account)
+            yield usage(start, "", count, account=account, app_id=app, grouping="app_id")
+            if account != "apps_estimated":
+                deviation = 1 if (account, name) == ("apps_deviating", "images") else 0
+                both = "usage_type_and_app_id"
+                yield usage(start, meter, count + deviation, account=account, app_id=app, grouping=both)
+    yield row(
+        "billing.credit_grants",
+        provider="mathpix",
+        billing_account="apps_prepaid",
+        grant_id="money",
+        kind="purchased",
+        unit="USD",
+        amount=Decimal(200),
+        starts_on=APP_DAY,
+        cost=Decimal(100),
+        currency="USD",
+        source="credit_grants.csv",
+        row_number=2,
+    )
+    for number, (name, _, _) in enumerate(APP_USAGE, 100):
+        keys = {"provider": "mathpix", "account": "apps_prepaid", "dimension": "app_id", "value": f"{name} of apps_prepaid"}
+        yield row(
+            "billing.owners",
+            **keys,
+            team=name,
+            cost_centre="",
+            valid_from="2025-01-01",
+            source="owners.csv",
+            row_number=number,
+        )
+
+
 def raw_rows() -> Iterator[str]:
     """The statements that create all raw tables and store all rows."""
     for provider in (*PROVIDERS, "billing"):
         yield from raw_tables(provider)
     yield from owner_rows()
     yield from budget_rows()
+
+    yield from app_rows()
     yield from COST_ROWS
     yield from trend_rows()
     yield from dimension_rows()

@@ -79,10 +79,13 @@ def test_each_value_has_the_usage_that_the_vendor_counted(short: Cli, sandbox: S
         values = {getattr(row, field) for row in counts.rows(START, NOW)}
         assert len(values) > 1
         assert cut(short, "mathpix", field) == vendor_totals(values, lambda v, f=field: counts.total(START, NOW, **{f: v}))
-    cost = short.rows("select sum(billed_cost) from usage.cost_daily")
-    assert cost > [(Decimal(100),)]
+    cost = short.rows("select sum(billed_cost), sum(effective_cost) from usage.cost_daily")
+    assert cost[0][0] > Decimal(100)
+    allocated = "sum(allocated_cost), sum(allocated_effective_cost)"
     for field in ("usage_type", "app_id", "request_args_hash"):
-        assert cost == short.rows(f"select sum(allocated_cost) from usage.usage_by_dimension where dimension = '{field}'")
+        assert cost == short.rows(f"select {allocated} from usage.usage_by_dimension where dimension = '{field}'")
+    exact = "select distinct unit = 'mixed', attribution_method from usage.usage_by_dimension where dimension = 'app_id'"
+    assert short.rows(f"{exact} and unit is not null") == [(False, "exact")]
 
     exports = sandbox.reducto.usage
     orgs = next(credential.org_ids for credential in REDUCTO if credential.account == "default")
@@ -153,6 +156,42 @@ def test_app_with_a_usage_type_has_its_exact_cost(built: Warehouse) -> None:
     ) == [(d("22"), d("0.044")), (d("35"), d("0.175"))]
 
 
+def test_each_app_pays_the_prices_of_its_own_usage(built: Warehouse) -> None:
+    """An app with only images pays their price, and an app with only unpriced usage nothing."""
+    assert built.table(
+        "usage_by_dimension",
+        "value, unit, quantity, allocated_cost, allocated_effective_cost, attribution_method",
+        "account = 'apps' and dimension = 'app_id'",
+    ) == [
+        ("conversions of apps", None, d("100"), None, None, "exact"),
+        ("images of apps", "image", d("29766"), d("59.532"), d("59.532"), "exact"),
+        ("pages of apps", "page", d("14883"), d("74.415"), d("74.415"), "exact"),
+    ]
+
+
+@pytest.mark.parametrize("account", ["apps_estimated", "apps_deviating"])
+def test_without_agreeing_types_the_cost_of_an_app_is_estimated(built: Warehouse, account: str) -> None:
+    """Where the types of apps are not loaded, or add up to something else, each count has the mean price of the day."""
+    assert built.table(
+        "usage_by_dimension",
+        "value, unit, quantity, allocated_cost, attribution_method",
+        f"account = '{account}' and dimension = 'app_id'",
+    ) == [
+        (f"images of {account}", "mixed", d("29766"), d("89.298"), "estimated"),
+        (f"pages of {account}", "mixed", d("14883"), d("44.649"), "estimated"),
+    ]
+
+
+def test_prepaid_usage_costs_its_owner_what_its_own_meter_took(built: Warehouse) -> None:
+    """A prepaid credit of 200 USD for 100 pays for images and pages: nothing is billed, and each takes half of its cost."""
+    assert built.table(
+        "cost_by_owner_daily", "team, billed_cost, effective_cost", "account = 'apps_prepaid' and effective_cost <> 0"
+    ) == [
+        ("images", d("0"), d("29.766")),
+        ("pages", d("0"), d("37.2075")),
+    ]
+
+
 def test_runs_count_on_their_local_day(built: Warehouse) -> None:
     """A run at five in the morning in Tokyo counts on that day; the run without an event is the remainder."""
     assert built.query(
@@ -161,7 +200,7 @@ def test_runs_count_on_their_local_day(built: Warehouse) -> None:
     ) == [("(unattributed)", date(2026, 5, 2), d("1"), None), ("u1", date(2026, 5, 2), d("2"), None)]
 
 
-@pytest.mark.parametrize("amount", ["quantity", "allocated_cost"])
+@pytest.mark.parametrize("amount", ["quantity", "allocated_cost", "allocated_effective_cost"])
 def test_finds_a_missing_part(built: Warehouse, amount: str) -> None:
     """The data test fails if a sum is off by the last decimal."""
     change = f"update usage.usage_by_dimension set {amount} = {amount} {{}} 0.000000001 where value = 'app-3'"

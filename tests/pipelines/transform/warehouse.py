@@ -41,6 +41,7 @@ RAW_SCHEMA = (
     f"create table mathpix.ocr_usage_by_usage_type ({USAGE_COLUMNS})",
     f"create table mathpix.ocr_usage_by_request_args_hash ({USAGE_COLUMNS})",
     f"create table mathpix.ocr_usage_by_app_id ({USAGE_COLUMNS})",
+    f"create table mathpix.ocr_usage_by_usage_type_and_app_id ({USAGE_COLUMNS})",
     f"create table mathpix.fetched_windows ({WINDOW_COLUMNS})",
 )
 COMMENTS = {

@@ -24,7 +24,7 @@ from meterhouse.sources._core.http.auth import HeaderAuth
 from meterhouse.sources._core.http.client import Client
 from meterhouse.sources._core.windows import Unit, Window
 from meterhouse.sources.mathpix.client import MathpixClient
-from meterhouse.sources.mathpix.constants import ENDPOINT
+from meterhouse.sources.mathpix.constants import ENDPOINT, GROUPINGS
 from meterhouse.sources.mathpix.errors import error_from_response
 from meterhouse.sources.mathpix.reader import read_window
 from meterhouse.sources.mathpix.tables import ocr_usage_by
@@ -47,9 +47,9 @@ def read(sandbox: Sandbox, waits: list[float]) -> Iterator[Read]:
     auth = HeaderAuth({"app_id": key.app_id, "app_key": key.app_key})
     client = Client("mathpix", sandbox.url, auth=auth, error_from_response=error_from_response, sleep=waits.append)
 
-    def read(hours: int = 24, group_by: str = "usage_type", unit: Unit = "hour", page_size: int = 1000) -> pa.Table:
-        start = pendulum.instance(START)
-        table = ocr_usage_by(group_by)
+    def read(hours: int = 24, *group_by: str, unit: Unit = "hour", page_size: int = 1000) -> pa.Table:
+        start, group_by = pendulum.instance(START), group_by or ("usage_type",)
+        table = ocr_usage_by(*group_by)
         window = Window(start, start.add(hours=hours))
         return read_window(
             MathpixClient(client), window, table=table, group_by=group_by, unit=unit, page_size=page_size
@@ -72,17 +72,52 @@ def total(table: pa.Table) -> int:
 
 
 @pytest.mark.parametrize("shape", ["scalars", "arrays", "sparse"])
-@pytest.mark.parametrize("group_by", ["usage_type", "request_args_hash", "app_id"])
-def test_every_documented_form_becomes_the_same_table(sandbox: Sandbox, read: Read, shape: Any, group_by: str) -> None:
+@pytest.mark.parametrize("group_by", GROUPINGS)
+def test_every_documented_form_becomes_the_same_table(
+    sandbox: Sandbox, read: Read, shape: Any, group_by: tuple[str, ...]
+) -> None:
     """Scalars, arrays, empty strings and absent fields give the same columns, types and totals."""
     sandbox.mathpix.options.shape = shape
-    table = read(hours=48, group_by=group_by)
+    table = read(48, *group_by)
     assert total(table) == sandbox.mathpix.usage.total(START, START + timedelta(hours=48))
     assert table.schema.field("count").type == pa.int64()
     assert {str(table.schema.field(name).type) for name in ("app_id", "group_id", "usage_type", "request_args_hash")} == {
         "string"
     }
-    assert None not in table.column(group_by).to_pylist()
+    for dimension in group_by:
+        assert None not in table.column(dimension).to_pylist()
+
+
+def test_both_dimensions_come_with_one_request(sandbox: Sandbox, read: Read) -> None:
+    """Each row has one type and one app, as the vendor's clients request it, and the window takes one page and its end."""
+    sandbox.mathpix.options.shape = "sparse"
+    counted: dict[tuple[str, str], int] = {}
+    for row in read(24, "usage_type", "app_id").to_pylist():
+        key = (row["app_id"], row["usage_type"])
+        counted[key] = counted.get(key, 0) + row["count"]
+    assert [request.query["group_by"] for request in sandbox.requests] == [["usage_type", "app_id"]] * 2
+    assert len(counted) > 5
+    assert counted == {
+        (app, kind): sandbox.mathpix.usage.total(START, START + timedelta(hours=24), app_id=app, usage_type=kind)
+        for app, kind in counted
+    }
+
+
+def test_a_refusal_of_two_dimensions_is_no_failure(sandbox: Sandbox, read: Read) -> None:
+    """The table has no rows then; the tables of one dimension have theirs, and a refusal of one dimension is an error."""
+    sandbox.mathpix.options.group_by = "refused"
+    assert read(24, "usage_type", "app_id").num_rows == 0
+    assert read(24, "app_id").num_rows > 0
+    sandbox.faults.add(Fault(path=ENDPOINT, body=error("opts_bad")))
+    with pytest.raises(RequestRejected):
+        read(24, "app_id")
+
+
+@pytest.mark.parametrize("kept", ["first", "last"])
+def test_a_server_that_ignores_a_dimension_loses_no_count(sandbox: Sandbox, read: Read, kept: Any) -> None:
+    """The rows are those of one dimension, and the total stays."""
+    sandbox.mathpix.options.group_by, sandbox.mathpix.options.shape = kept, "arrays"
+    assert total(read(24, "usage_type", "app_id")) == sandbox.mathpix.usage.total(START, START + timedelta(hours=24))
 
 
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])

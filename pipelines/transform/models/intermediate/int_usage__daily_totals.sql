@@ -1,4 +1,4 @@
--- One row per provider, account, date and meter: the total of the authoritative grouping, and its billed cost.
+-- One row per provider, account, date and meter: the total of the authoritative grouping, and its billed and effective cost.
 -- Usage and charges of a week or month are left out, because they have no date. Where the dimensions of a provider count
 -- requests beside the meters, requests have a total of their own, which includes the unrated ones.
 
@@ -55,6 +55,7 @@ costs as (
         meter,
         max(unit) as unit,
         sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost,
         min(currency) as currency,
         max(currency) as other_currency
     from charges
@@ -76,6 +77,7 @@ unioned as (
         unit,
         quantity,
         cast(null as numeric(28, 9)) as billed_cost,
+        cast(null as numeric(28, 9)) as effective_cost,
         cast(null as {{ dbt.type_string() }}) as currency
     from measured
 
@@ -90,6 +92,7 @@ unioned as (
         unit,
         0 as quantity,
         case when currency = other_currency then billed_cost end as billed_cost,
+        case when currency = other_currency then effective_cost end as effective_cost,
         case when currency = other_currency then currency end as currency
     from costs
 
@@ -105,6 +108,7 @@ final as (
         cast(max(unit) as {{ dbt.type_string() }}) as unit,
         cast(sum(coalesce(quantity, 0)) as numeric(28, 9)) as quantity,
         cast(sum(billed_cost) as numeric(28, 9)) as billed_cost,
+        cast(sum(effective_cost) as numeric(28, 9)) as effective_cost,
         max(currency) as currency
     from unioned
     group by provider, account, date, meter

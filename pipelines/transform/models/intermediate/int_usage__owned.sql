@@ -1,7 +1,4 @@
 -- One row per provider, account, date, currency and owner: the cost of the usage whose values are mapped to the owner.
--- The effective cost of a unit is divided like its billed cost or, if none of it is billed, by quantity.
-
-{%- set unit_of_day = ['provider', 'account', 'dimension', 'date', 'unit', 'currency'] | join(', ') %}
 
 with
 
@@ -16,13 +13,6 @@ usage_by_dimension as (
 
     select * from {{ ref('usage_by_dimension') }}
     where currency is not null
-
-),
-
-cost_daily as (
-
-    select * from {{ ref('cost_daily') }}
-    where charge_category = 'Usage'
 
 ),
 
@@ -86,113 +76,34 @@ mapped_values as (
 
 ),
 
-effective_by_unit as (
-
-    select
-        provider,
-        account,
-        date,
-        unit,
-        currency,
-        sum(effective_cost) as effective_cost
-    from cost_daily
-    group by provider, account, date, unit, currency
-
-    union all
-
-    select
-        provider,
-        account,
-        date,
-        'mixed' as unit,
-        currency,
-        sum(effective_cost) as effective_cost
-    from cost_daily
-    group by provider, account, date, currency
-
-),
-
-weighted as (
-
-    select
-        {{ unit_of_day }},
-        value,
-        allocated_cost,
-        case
-            when sum(allocated_cost) over (partition by {{ unit_of_day }}) <> 0 then allocated_cost
-            else quantity
-        end as weight
-    from dimensioned
-
-),
-
--- Ordered by a hash, because engines and collations order text differently.
-cumulated as (
-
-    select
-        *,
-        sum(weight) over (
-            partition by {{ unit_of_day }}
-            order by {{ dbt.hash('value') }}
-            rows between unbounded preceding and current row
-        ) as cumulative_weight,
-        sum(weight) over (partition by {{ unit_of_day }}) as total_weight
-    from weighted
-
-),
-
-costs as (
-
-    select
-        cumulated.provider,
-        cumulated.account,
-        cumulated.dimension,
-        cumulated.date,
-        cumulated.value,
-        cumulated.currency,
-        cumulated.allocated_cost as billed_cost,
-        case
-            when cumulated.total_weight <> 0 and effective_by_unit.effective_cost is not null then
-                {{ allocated('effective_by_unit.effective_cost', 'cumulated.cumulative_weight', 'cumulated.total_weight') }}
-                - {{ allocated(
-                    'effective_by_unit.effective_cost', 'cumulated.cumulative_weight - cumulated.weight',
-                    'cumulated.total_weight',
-                ) }}
-            else 0
-        end as effective_cost
-    from cumulated
-    left join effective_by_unit
-        on cumulated.provider = effective_by_unit.provider
-        and cumulated.account = effective_by_unit.account
-        and cumulated.date = effective_by_unit.date
-        and cumulated.unit = effective_by_unit.unit
-        and cumulated.currency = effective_by_unit.currency
-
-),
-
 final as (
 
     select
-        costs.provider,
-        costs.account,
-        costs.date,
-        costs.currency,
+        dimensioned.provider,
+        dimensioned.account,
+        dimensioned.date,
+        dimensioned.currency,
         mapped_values.team,
         mapped_values.cost_centre,
-        cast(sum(costs.billed_cost) as numeric(28, 9)) as billed_cost,
-        cast(sum(costs.effective_cost) as numeric(28, 9)) as effective_cost,
+        cast(sum(dimensioned.allocated_cost) as numeric(28, 9)) as billed_cost,
+        cast(sum(dimensioned.allocated_effective_cost) as numeric(28, 9)) as effective_cost,
         min(coalesce(mapped_values.tags, '')) as lowest_tags,
         max(coalesce(mapped_values.tags, '')) as highest_tags
-    from costs
+    from dimensioned
     inner join mapped_values
-        on costs.provider = mapped_values.provider
-        and costs.account = mapped_values.account
-        and costs.dimension = mapped_values.dimension
-        and costs.value = mapped_values.value
-        and costs.date >= mapped_values.valid_from
-        and (mapped_values.valid_to is null or costs.date < mapped_values.valid_to)
+        on dimensioned.provider = mapped_values.provider
+        and dimensioned.account = mapped_values.account
+        and dimensioned.dimension = mapped_values.dimension
+        and dimensioned.value = mapped_values.value
+        and dimensioned.date >= mapped_values.valid_from
+        and (mapped_values.valid_to is null or dimensioned.date < mapped_values.valid_to)
     group by
-        costs.provider, costs.account, costs.date, costs.currency, mapped_values.team, mapped_values.cost_centre
+        dimensioned.provider,
+        dimensioned.account,
+        dimensioned.date,
+        dimensioned.currency,
+        mapped_values.team,
+        mapped_values.cost_centre
 
 )
 

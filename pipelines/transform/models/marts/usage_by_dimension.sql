@@ -2,7 +2,7 @@
 -- Every dimension divides the same daily totals, meter by meter. The value '(unattributed)' holds what its other values lack
 -- or exceed, so that each dimension adds up to the total: in quantity and, to the last decimal, in cost. If rows of a day
 -- have no meter, all meters of that day are one total with the unit 'mixed'. Rows with a meter take their share of that
--- meter's cost first; the others share the rest.
+-- meter's cost first; the others share the rest, which is an estimate.
 -- Longer than 200 lines: rows with a meter and rows without one are allocated in two steps.
 
 {%- set day = ['provider', 'account', 'dimension', 'date'] | join(', ') %}
@@ -45,6 +45,7 @@ expected as (
         daily_totals.unit,
         daily_totals.quantity,
         daily_totals.billed_cost,
+        daily_totals.effective_cost,
         daily_totals.currency
     from daily_totals
     inner join scopes
@@ -69,6 +70,7 @@ metered as (
         dimensioned.*,
         expected.quantity as total_quantity,
         expected.billed_cost,
+        expected.effective_cost,
         expected.currency,
         sum(dimensioned.quantity) over (
             partition by
@@ -87,7 +89,8 @@ metered as (
 
 ),
 
-metered_parts as (
+-- Most effective costs are the billed ones. Allocating only the others halves the time.
+metered_shares as (
 
     select
         {{ day }},
@@ -100,9 +103,29 @@ metered_parts as (
                 {{ allocated('billed_cost', 'cumulative_quantity', 'total_quantity') }}
                 - {{ allocated('billed_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
             when billed_cost is not null then 0
-        end as allocated_cost,
+        end as billed_cost,
+        case
+            when total_quantity <> 0 and effective_cost <> billed_cost then
+                {{ allocated('effective_cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated('effective_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+        end as other_effective_cost,
         currency
     from metered
+
+),
+
+metered_parts as (
+
+    select
+        {{ day }},
+        meter,
+        unit,
+        value,
+        quantity,
+        billed_cost,
+        coalesce(other_effective_cost, billed_cost) as effective_cost,
+        currency
+    from metered_shares
 
 ),
 
@@ -113,7 +136,8 @@ signed as (
         meter,
         unit,
         quantity,
-        billed_cost as cost,
+        billed_cost,
+        effective_cost,
         currency
     from expected
 
@@ -124,7 +148,8 @@ signed as (
         meter,
         unit,
         -quantity as quantity,
-        -allocated_cost as cost,
+        -billed_cost as billed_cost,
+        -effective_cost as effective_cost,
         currency
     from metered_parts
 
@@ -137,7 +162,8 @@ remainders as (
         meter,
         max(unit) as unit,
         sum(quantity) as quantity,
-        sum(cost) as cost,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost,
         max(currency) as currency
     from signed
     group by {{ day }}, meter
@@ -154,7 +180,8 @@ left_over as (
         remainders.date,
         case when mixed_days.date is not null then 'mixed' else remainders.unit end as unit,
         cast(sum(remainders.quantity) as numeric(28, 9)) as quantity,
-        cast(sum(remainders.cost) as numeric(28, 9)) as cost,
+        cast(sum(remainders.billed_cost) as numeric(28, 9)) as billed_cost,
+        cast(sum(remainders.effective_cost) as numeric(28, 9)) as effective_cost,
         min(remainders.currency) as currency,
         max(remainders.currency) as other_currency
     from remainders
@@ -177,7 +204,8 @@ unmetered as (
     select
         dimensioned.*,
         left_over.quantity as total_quantity,
-        left_over.cost,
+        left_over.billed_cost,
+        left_over.effective_cost,
         left_over.currency,
         left_over.other_currency,
         sum(dimensioned.quantity) over (
@@ -203,12 +231,14 @@ unmetered_parts as (
         'mixed' as unit,
         value,
         quantity,
+        {% for measure in ['billed', 'effective'] -%}
         case
             when total_quantity <> 0 then
-                {{ allocated('cost', 'cumulative_quantity', 'total_quantity') }}
-                - {{ allocated('cost', 'cumulative_quantity - quantity', 'total_quantity') }}
-            when cost is not null then 0
-        end as allocated_cost,
+                {{ allocated(measure ~ '_cost', 'cumulative_quantity', 'total_quantity') }}
+                - {{ allocated(measure ~ '_cost', 'cumulative_quantity - quantity', 'total_quantity') }}
+            when {{ measure }}_cost is not null then 0
+        end as {{ measure }}_cost,
+        {% endfor -%}
         currency,
         other_currency
     from unmetered
@@ -225,10 +255,12 @@ unioned as (
         case when mixed_days.date is not null then 'mixed' else metered_parts.unit end as unit,
         metered_parts.value,
         metered_parts.quantity,
-        metered_parts.allocated_cost,
+        metered_parts.billed_cost,
+        metered_parts.effective_cost,
         metered_parts.currency,
         metered_parts.currency as other_currency,
-        0 as is_remainder
+        0 as is_remainder,
+        0 as is_estimate
     from metered_parts
     left join mixed_days
         on metered_parts.provider = mixed_days.provider
@@ -243,10 +275,12 @@ unioned as (
         unit,
         value,
         quantity,
-        allocated_cost,
+        billed_cost,
+        effective_cost,
         currency,
         other_currency,
-        0 as is_remainder
+        0 as is_remainder,
+        1 as is_estimate
     from unmetered_parts
 
     union all
@@ -256,10 +290,12 @@ unioned as (
         unit,
         '(unattributed)' as value,
         quantity,
-        cost as allocated_cost,
+        billed_cost,
+        effective_cost,
         currency,
         other_currency,
-        1 as is_remainder
+        1 as is_remainder,
+        0 as is_estimate
     from left_over
 
     union all
@@ -269,10 +305,12 @@ unioned as (
         unit,
         '(unattributed)' as value,
         -quantity as quantity,
-        -allocated_cost as allocated_cost,
+        -billed_cost as billed_cost,
+        -effective_cost as effective_cost,
         currency,
         other_currency,
-        1 as is_remainder
+        1 as is_remainder,
+        0 as is_estimate
     from unmetered_parts
 
 ),
@@ -284,10 +322,12 @@ by_value as (
         unit,
         value,
         cast(sum(quantity) as numeric(28, 9)) as quantity,
-        sum(allocated_cost) as allocated_cost,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost,
         min(currency) as currency,
         max(other_currency) as other_currency,
-        min(is_remainder) as is_remainder
+        min(is_remainder) as is_remainder,
+        max(is_estimate) as is_estimate
     from unioned
     group by {{ day }}, unit, value
 
@@ -316,10 +356,17 @@ final as (
         unit,
         quantity,
         {{ allocated('1', 'quantity', 'total_quantity') }} as share,
-        cast(case when lowest_currency = highest_currency then allocated_cost end as numeric(28, 9)) as allocated_cost,
-        case when lowest_currency = highest_currency and allocated_cost is not null then currency end as currency
+        cast(case when lowest_currency = highest_currency then billed_cost end as numeric(28, 9)) as allocated_cost,
+        cast(
+            case when lowest_currency = highest_currency then effective_cost end as numeric(28, 9)
+        ) as allocated_effective_cost,
+        case when lowest_currency = highest_currency and billed_cost is not null then currency end as currency,
+        cast(
+            case when is_remainder = 1 then 'unattributed' when is_estimate = 1 then 'estimated' else 'exact' end
+            as {{ dbt.type_string() }}
+        ) as attribution_method
     from totalled
-    where is_remainder = 0 or quantity <> 0 or allocated_cost <> 0
+    where is_remainder = 0 or quantity <> 0 or billed_cost <> 0 or effective_cost <> 0
 
 )
 

@@ -2,7 +2,7 @@
 -- The API returns one grouping per request, and each grouping holds the same usage again. Pick one `grouped_by`; never add
 -- two of them up.
 
-{%- set groupings = ['usage_type', 'request_args_hash', 'app_id'] %}
+{%- set groupings = ['usage_type', 'request_args_hash', 'app_id', 'usage_type_and_app_id'] %}
 
 with
 
