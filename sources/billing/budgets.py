@@ -32,7 +32,7 @@ def check_budgets(
         if not errors:
             errors += [*check_account(row, known_accounts), *check_dimension(row, known_dimensions)]
             errors += [] if owners is None else _check_owner(row, owners)
-        errors += [*_check_amount(row), *_check_months(row), *_check_cost_type(row)]
+        errors += [*_check_amount(row), *_check_months(row)]
         yield from errors
         if row.is_complete and not errors:
             usable.append(row)
@@ -86,11 +86,6 @@ def _check_months(row: Row) -> Iterator[RowError]:
         if day is not None and day.day != 1:
             first = day.replace(day=1)
             yield row.error(column, f"{day} is within a month; a budget is for whole months: write {first}")
-
-
-def _check_cost_type(row: Row) -> Iterator[RowError]:
-    if row.values.get("scope") == "dimension" and row.values.get("cost_type") == "effective":
-        yield row.error("cost_type", "values of a dimension have no effective cost; write billed")
 
 
 def _check_overlaps(rows: Sequence[Row]) -> Iterator[RowError]:

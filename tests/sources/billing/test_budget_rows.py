@@ -52,7 +52,6 @@ def errors_of(*lines: str, owners: str | None = "owners.csv") -> list[tuple[int 
         (f"dimension,mathpix,,app,a,,,{APRIL}", "dimension", "mathpix has no dimension 'app'; did you mean 'app_id'?"),
         (f"dimension,mathpix,,app_id,,,,{APRIL}", "value", "is blank; a budget with the scope dimension needs provider and"),
         (f"dimension,mathpix,,app_id,a*b,,,{APRIL}", "value", "'a*b' has a * that is not at its end"),
-        ("dimension,mathpix,,app_id,a,,,10,USD,effective,,2026-04-01,", "cost_type", "have no effective cost; write billed"),
         ("total,,,,,,,10,USD,net,,2026-04-01,", "cost_type", "'net' is not one of billed, effective"),
         ("total,,,,,,,10.001,USD,,,2026-04-01,", "amount", "10.001 has too many digits; USD has 2 decimal places"),
         ("total,,,,,,,10.5,JPY,,,2026-04-01,", "amount", "10.5 has too many digits; JPY has no decimal places"),

@@ -142,7 +142,8 @@ dimension_costs as (
         value,
         cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
         currency,
-        sum(allocated_cost) as billed_cost
+        sum(allocated_cost) as billed_cost,
+        sum(allocated_effective_cost) as effective_cost
     from usage_by_dimension
     group by
         provider, account, dimension, value, cast({{ dbt.date_trunc('month', 'date') }} as date), currency
@@ -190,7 +191,7 @@ costs as (
         months.month,
         dimension_costs.currency,
         dimension_costs.billed_cost,
-        cast(0 as numeric(28, 9)) as effective_cost,
+        dimension_costs.effective_cost,
         cast(null as numeric(28, 9)) as forecast,
         cast(null as integer) as has_forecast
     from months
