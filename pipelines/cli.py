@@ -252,7 +252,8 @@ def models(
         typer.Option("--as-of", metavar="TIME", help="Build as of an earlier time, such as 2026-03-03T08:00 (UTC)."),
     ] = None,
     schema: Annotated[
-        str | None, typer.Option("--schema", metavar="NAME", help="The schema for --as-of, usage_…; default: usage_as_of.")
+        str | None,
+        typer.Option("--schema", metavar="NAME", help="The schema for --as-of, usage_NAME. Default: usage_as_of."),
     ] = None,
     wait: Wait = None,
     as_json: AsJson = False,
@@ -333,7 +334,7 @@ def sandbox(
     def print_variables(server: Any) -> None:
         for name, value in server.variables().items():
             typer.echo(f"export {name}={value}")
-        typer.echo("# All accounts of the vendors that have several:")
+        typer.echo("# For all accounts of a vendor, set these, too:")
         for vendor in server.vendors.values():
             for name, value in vendor.account_variables().items():
                 typer.echo(f"# export {name}={value}")

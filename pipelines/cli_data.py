@@ -95,9 +95,16 @@ def export_closed(
 
 @export_app.command()
 def focus(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, or the folder with --partitioned.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The file to write; an existing one is replaced. With --partitioned: the folder."
+        ),
+    ],
     version: Annotated[Version, typer.Option("--version", help="The version of FOCUS.")] = Version.V1_2,
-    file_format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
+    file_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: by the ending of FILE, or Parquet.")
+    ] = None,
     dataset: Annotated[Dataset, typer.Option(help="The last two need version 1.4.")] = Dataset.COST_AND_USAGE,
     all_columns: Annotated[
         bool, typer.Option("--all-columns", help="Add the columns for which the vendors have no values, as nulls.")

@@ -1,4 +1,4 @@
-"""Writes the FOCUS views of a destination into one Parquet or CSV file, or into one for each billing period."""
+"""Writes the FOCUS marts of a destination into one Parquet or CSV file, or into one for each billing period."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +25,8 @@ CHUNK = 20_000
 """Rows in memory at a time, and in a row group of a Parquet file."""
 
 PERIOD = "BillingPeriodStart"
-EASTERNMOST = timedelta(hours=14)
-"""The largest offset of a time zone from UTC: this long after its start, a billing period is in its month in UTC, too."""
+LARGEST_UTC_OFFSET = timedelta(hours=14)
+"""A billing period starts at local midnight. This much later, the same month has begun in UTC, whatever the time zone."""
 
 Write = Callable[[Path, pa.Schema, Iterable[pa.Table]], int]
 
@@ -59,9 +59,9 @@ def export_focus(
         _require_folder(file)
     else:
         require_replaceable(file, destination.file)
-    view = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
+    mart = f"usage.focus_{version}_{dataset}".replace("1.", "1_").replace("-", "_")
     order = f' order by "{PERIOD}"' if partitioned else ""
-    sql = f"select * from {view}{order}"  # noqa: S608 - the name of one of our views
+    sql = f"select * from {mart}{order}"  # noqa: S608 - the name of one of our marts
     with destination.reader() as reader, reader.tables(sql, _type_of, chunk=CHUNK) as (schema, tables):
         if all_columns:
             schema, tables = _with_nulls(schema, tables, UNUSED_COLUMNS[version, dataset])
@@ -88,10 +88,10 @@ def _write_partitions(folder: Path, name: str, write: Write, schema: pa.Schema, 
     rows, written = 0, set()
     try:
         with ExitStack() as unfinished:
-            for period, parts in groupby(_parts(tables), key=itemgetter(0)):
+            for period, partitions in groupby(_partitions(tables), key=itemgetter(0)):
                 (folder / period).mkdir(exist_ok=True)
                 file = unfinished.enter_context(replacing(folder / period / name))
-                rows += write(file, schema, (part for _, part in parts))
+                rows += write(file, schema, (table for _, table in partitions))
                 written.add(period)
         for file in folder.glob(f"billing_period=*/{name}"):
             if file.parent.name not in written:
@@ -105,12 +105,12 @@ def _write_partitions(folder: Path, name: str, write: Write, schema: pa.Schema, 
     return rows
 
 
-def _parts(tables: Iterable[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each billing period, with the name of the period's folder."""
+def _partitions(tables: Iterable[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each billing period, with the name of its folder."""
     for table in tables:
         starts = table.column(PERIOD)
         for start in starts.unique():
-            yield f"billing_period={start.as_py() + EASTERNMOST:%Y-%m}", table.filter(pc.equal(starts, start))
+            yield f"billing_period={start.as_py() + LARGEST_UTC_OFFSET:%Y-%m}", table.filter(pc.equal(starts, start))
 
 
 def _format_of(file: Path) -> Format:
@@ -134,7 +134,7 @@ def _type_of(column: str) -> pa.DataType:
 def _with_nulls(
     schema: pa.Schema, tables: Iterable[pa.Table], missing: Sequence[str]
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """Adds columns of nulls to the tables. The order is that of the views: by name, custom columns last."""
+    """Adds columns of nulls to the tables. The order is that of the marts: by name, custom columns last."""
     names = sorted([*schema.names, *missing], key=lambda name: (name.startswith("x_"), name))
     wider = pa.schema([(name, _type_of(name)) for name in names])
 

@@ -45,4 +45,4 @@ UNUSED_COLUMNS: Mapping[tuple[Version, Dataset], tuple[str, ...]] = {
         *("PaymentCurrency", "PaymentCurrencyBilledCost", "PaymentCurrencyInvoiceDetailId", "PurchaseOrderNumber"),
     ),
 }
-"""The columns of each dataset that the views leave out. FOCUS requires them only if a vendor has such values."""
+"""The columns of each dataset that the marts leave out. FOCUS requires them only if a vendor has such values."""

@@ -23,7 +23,7 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     wrong = {error.table for error in result.billing_errors}
     readable = {table: source for table, source in result.billing.items() if table not in wrong}
     examples = (
-        f"{readable[table]} is the example of `check --billing-templates`, unchanged: put your own {table} there"
+        f"{readable[table]} is the unchanged example of `check --billing-templates`: replace its rows with your own"
         for table in unchanged_templates(readable)
     )
     budgets = ["no budget is valid this month, or nothing of this month is loaded yet"] if result.budgets == [] else []

@@ -113,7 +113,7 @@ class CommandOutput:
     def alert_if_stopped(self, alerts: Alerts | None, state: RunState) -> Iterator[None]:
         """Sends an alert for an error that ends the block; repeats it in every run, because no table records the alert.
 
-        Another run at work is no error to be alerted of: if it does not end, the tables become stale, which `check` reports.
+        An active other run causes no alert: if it never ends, the tables become stale, which `check --max-age` reports.
         """
         try:
             yield

@@ -86,7 +86,7 @@ def log_event(event: Event) -> None:  # noqa: C901 - a case for each event
         case BudgetExceeded(budget):
             write_line("over_budget", ERROR, **asdict(budget))
         case BillingRejected(error):
-            write_line("billing_fault", ERROR, table=error.table, error=str(error))
+            write_line("billing_error", ERROR, table=error.table, error=str(error))
 
 
 def _place(place: Place) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _heading(status: Status) -> Iterable[str]:
 
 
 def _lines_of_costs(costs: Sequence[Row]) -> Iterable[tuple[str, str]]:
-    """A line for each account, and one for each currency with several."""
+    """A line for each account, and a total for each currency that several accounts have."""
     for row in costs:
         name = _fit(f"{row['provider']} {row['account']}", NAME_WIDTH).ljust(NAME_WIDTH)
         yield name + _amounts(row["cost_to_date"], row["forecast"], row["currency"]) + sparkline(row["by_day"]), ""

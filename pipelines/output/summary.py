@@ -42,7 +42,8 @@ def print_summary(result: RunResult, console: Console, *, print_line: PrintLine,
         print_line(f"UNPRICED  {row['provider']} {row['account']}: {usage}, {days} ({row['reason']}); not in the cost above")
     if result.unpriced_usage:
         print_line(
-            "          to price it, see the example that `meterhouse check --billing-templates FOLDER` writes: prices.csv"
+            "          add a price to prices.csv; unknown meters also need skus.csv"
+            " (examples: meterhouse check --billing-templates FOLDER)"
         )
     if result.models is not None:
         _print_models(result.models, print_line, print_error)

@@ -17,10 +17,10 @@ from meterhouse.pipelines.warehouse.query import Query, Row, queries
 from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
-UNPRICED_AGAIN = timedelta(days=45)
-"""After so long without unpriced usage of a meter, new usage without a price is new."""
-LAST_INVOICES = timedelta(days=92)
-"""How long after its period an invoice is compared for alerts: what differs in an older one is known by then."""
+NEW_AFTER = timedelta(days=45)
+"""If a meter had no unpriced usage for this long, its next unpriced usage counts as new."""
+INVOICE_AGE = timedelta(days=92)
+"""How long after the end of its period an invoice can cause an alert; differences in older ones are known by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Credits that last for `credits_within` or less are an alert; restatements, above the amount of their currency."""
+class AlertLimits:
+    """Alerts are sent of credits that last for `credits_within` or less, and of restatements above a currency's amount."""
 
     credits_within: timedelta = timedelta(days=7)
     restated_over: Mapping[str, Decimal] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def failures(state: RunState, failed_models: Sequence[str]) -> Iterator[Alert]:
         yield Alert("failures", _subject("failures", day, history.MODELS, line.partition(":")[0]), f"FAILED {line}")
 
 
-def _anomalies(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
+def _anomalies(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
     for row in query(queries()["recent_anomalies"], now.date() - RECENT):
         score = row["anomaly_score"]
         text = (
@@ -66,7 +66,7 @@ def _anomalies(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
         yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
 
 
-def _restated(query: Query, now: datetime, limits: Limits) -> Iterator[Alert]:
+def _restated(query: Query, now: datetime, limits: AlertLimits) -> Iterator[Alert]:
     """One alert per account and day: for the first restatements that change the cost by more than the limit."""
     for row in query(queries()["recent_restatements"], now.date() - RECENT):
         change = row["cost_change"]
@@ -80,10 +80,10 @@ def _restated(query: Query, now: datetime, limits: Limits) -> Iterator[Alert]:
             )
 
 
-def _budgets(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
-    """Per budget and month, one alert for the highest threshold that the cost has reached, and one for the forecast's.
+def _budgets(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
+    """Per budget and month, one alert for the highest threshold that the cost has reached, and one for the forecast.
 
-    In the first week of a month, also those of the month before.
+    In the first week of a month, also for the month before.
     """
     for budget in budget_statuses(query, (now.date() - RECENT).replace(day=1)):
         name = (budget.budget, budget.month, budget.amount, budget.currency, budget.cost_type)
@@ -107,7 +107,7 @@ def _highest_reached(thresholds: str, cost: Decimal, amount: Decimal) -> int | N
     return max((percentage for percentage in percentages if cost * 100 >= amount * percentage), default=None)
 
 
-def _credits(query: Query, now: datetime, limits: Limits) -> Iterator[Alert]:
+def _credits(query: Query, now: datetime, limits: AlertLimits) -> Iterator[Alert]:
     """One alert per balance and month, while credits are left, or if they ran out in the last week."""
     days = Decimal(int(limits.credits_within.total_seconds())) / 86_400
     since = now.date() - RECENT
@@ -128,20 +128,20 @@ def credits_left(row: Row) -> str:
     return f"{f'{remaining:,.2f}'.removesuffix('.00')} {unit} left, for {span}"
 
 
-def _unpriced(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
+def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
     today = now.date()
-    for row in query(queries()["new_unpriced_usage"], today - UNPRICED_AGAIN, today - RECENT):
+    for row in query(queries()["new_unpriced_usage"], today - NEW_AFTER, today - RECENT):
         text = (
             f"UNPRICED {row['provider']} {row['account']} {row['meter']}: {row['quantity']:,.0f} {row['unit'] or 'uses'}"
-            f" since {row['first_date']} in no cost ({row['reason']})"
+            f" since {row['first_date']}, in no cost yet ({row['reason']})"
         )
         name = (row["provider"], row["account"], row["meter"], row["first_date"])
         yield Alert("unpriced", _subject("unpriced", *name), text)
 
 
-def _invoices(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
+def _invoices(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
     """One alert per invoice, with the lines that differ."""
-    rows = query(queries()["differing_invoices"], now.date() - LAST_INVOICES)
+    rows = query(queries()["differing_invoices"], now.date() - INVOICE_AGE)
     for name, lines in groupby(rows, itemgetter("provider", "billing_account", "invoice_id")):
         text = "; ".join(
             f"{row['line']} {row['status']}"
@@ -151,7 +151,7 @@ def _invoices(query: Query, now: datetime, _: Limits) -> Iterator[Alert]:
         yield Alert("invoices", _subject("invoices", *name), f"INVOICE {' '.join(name)}: {text}")
 
 
-FROM_MARTS: Mapping[str, Callable[[Query, datetime, Limits], Iterator[Alert]]] = {
+FROM_MARTS: Mapping[str, Callable[[Query, datetime, AlertLimits], Iterator[Alert]]] = {
     "anomalies": _anomalies,
     "restated": _restated,
     "budgets": _budgets,
@@ -159,7 +159,7 @@ FROM_MARTS: Mapping[str, Callable[[Query, datetime, Limits], Iterator[Alert]]] =
     "unpriced": _unpriced,
     "invoices": _invoices,
 }
-"""By kind, what finds its alerts in the marts."""
+"""By kind, the function that finds its alerts in the marts."""
 
 
 def _money(amount: Decimal, currency: str, *, sign: str = "") -> str:

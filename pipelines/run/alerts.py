@@ -1,8 +1,8 @@
 """Posts the alerts of a run to a webhook of Slack, or of any service that accepts `{"text": …}`.
 
-Alerts are failures, new anomalies of usage, restatements that change a cost, budgets that are used up or forecast to be,
-credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts` records what was
-sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
+Alerts are failures, new anomalies of usage, restatements that change a cost, budgets of which the cost or the forecast reaches
+a threshold, credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts` records
+what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
 """
 
 import re
@@ -18,7 +18,7 @@ import httpx
 import pyarrow as pa
 
 from meterhouse.pipelines.run import history
-from meterhouse.pipelines.run.alert_kinds import FROM_MARTS, Alert, Limits, failures
+from meterhouse.pipelines.run.alert_kinds import FROM_MARTS, Alert, AlertLimits, failures
 from meterhouse.pipelines.run.events import AlertsSent, Warned
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -46,7 +46,8 @@ ALERTS = pa.schema(
     ]
 )
 MEMORY = timedelta(days=100)
-"""How long the record of a sent alert counts. No subject recurs later: every subject has a date or a month."""
+"""How long the record of a sent alert counts. No alert recurs later: its subject has a date or a month, or names an invoice,
+which is compared only until INVOICE_AGE after its period."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""
@@ -58,7 +59,7 @@ class Alerts:
 
     webhook: str = field(repr=False)
     kinds: tuple[str, ...] = KINDS
-    limits: Limits = field(default_factory=Limits)
+    limits: AlertLimits = field(default_factory=AlertLimits)
 
     @classmethod
     def from_config(cls) -> "Alerts | None":
@@ -71,7 +72,7 @@ class Alerts:
             "Write them into a file such as billing/budgets.csv (`meterhouse check --billing-templates billing` writes an"
             " example), and name it in sources.billing.budgets."
         )
-        require_unset(SECTION, ("budgets",), reason="is no setting any more: budgets are billing data", hint=hint)
+        require_unset(SECTION, ("budgets",), reason="is no longer a setting: budgets are billing data", hint=hint)
         require_known(SECTION, SETTINGS)
         configured: Any = dlt.config.get(f"{SECTION}.on")
         kinds = parse_choices(configured or KINDS, KINDS, setting=f"{SECTION}.on")
@@ -147,7 +148,7 @@ def _checked_address(webhook: str) -> str:
 _AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
 
 
-def _configured_limits() -> Limits:
+def _configured_limits() -> AlertLimits:
     within: Any = dlt.config.get(f"{SECTION}.credits_within")
     over: Any = dlt.config.get(f"{SECTION}.restated_over")
     amounts: dict[str, Decimal] = {}
@@ -155,11 +156,11 @@ def _configured_limits() -> Limits:
         match = _AMOUNT.fullmatch(text)
         if match is None or match[2] not in CURRENCIES or match[2] in amounts:
             raise ConfigurationError(
-                f"{SECTION}.restated_over is not an amount, or not one per currency",
+                f"{SECTION}.restated_over must be one amount for each currency",
                 hint='Write it as "10 USD", or as ["10 USD", "10 EUR"].',
             )
         amounts[match[2]] = Decimal(match[1])
-    limits = Limits(restated_over=amounts)
+    limits = AlertLimits(restated_over=amounts)
     return replace(limits, credits_within=parse_duration(within, setting=f"{SECTION}.credits_within")) if within else limits
 
 

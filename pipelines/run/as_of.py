@@ -1,6 +1,6 @@
 """A build of the models as of an earlier moment, and whether the histories reach back to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 import dlt
@@ -38,7 +38,10 @@ def build_as_of(
     with destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location))):
         require_histories(destination, as_of.moment)
         claim_schemas(destination, as_of)
-        state.warnings += [*before_histories(destination, as_of.moment), *without_running_buckets()]
+        state.warnings += [
+            *incomplete_history_warnings(destination, as_of.moment),
+            *running_bucket_warnings(_loaded(destination)),
+        ]
         built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
         state.observe(ModelsBuilt(built))
         record_moment(destination, as_of)
@@ -67,7 +70,7 @@ def require_histories(destination: Destination, moment: datetime) -> None:
             )
 
 
-def before_histories(destination: Destination, moment: datetime) -> Iterator[str]:
+def incomplete_history_warnings(destination: Destination, moment: datetime) -> Iterator[str]:
     """A warning if an earlier version, which kept no histories, loaded the database at `moment`."""
     columns = f"min(started_at) as first_run, min(case when resource = '{RUN}' then started_at end) as first_kept"
     for row in _runs(destination, columns):
@@ -80,14 +83,18 @@ def before_histories(destination: Destination, moment: datetime) -> Iterator[str
             )
 
 
-def without_running_buckets() -> Iterator[str]:
-    """A warning that the marts of then also had usage that was still running, unless the histories keep it."""
-    if any(dlt.config.get(f"sources.{provider}.history", str) == ALL for provider in PROVIDERS):
+def running_bucket_warnings(providers: Iterable[str]) -> Iterator[str]:
+    """A warning that usage of buckets still running at the moment is left out; none if all histories keep it."""
+    if all(dlt.config.get(f"sources.{provider}.history", str) == ALL for provider in providers):
         return
     yield (
         "the usage of hours and days that were still running at that moment is left out: histories keep it only with"
         f' history = "{ALL}"'
     )
+
+
+def _loaded(destination: Destination) -> list[str]:
+    return [row["provider"] for row in _runs(destination, "distinct provider") if row["provider"] in PROVIDERS]
 
 
 def _runs(destination: Destination, columns: str, grouping: str = "") -> list[Row]:

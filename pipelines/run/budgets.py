@@ -13,7 +13,7 @@ from meterhouse.sources.billing.currencies import rounded_to_currency
 class BudgetStatus:
     """A budget's month: what its scope has cost so far, and the forecast, if there is one.
 
-    `other_currencies` has cost that does not count, `has_unpriced_usage` usage whose cost is unknown.
+    `other_currencies` names the currencies whose cost does not count. With `has_unpriced_usage`, `actual` may be too low.
     """
 
     budget: str

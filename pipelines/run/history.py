@@ -123,7 +123,7 @@ def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> li
 
 
 def _pruned_before(provider: str) -> datetime | None:
-    """The time before which rows were superseded that a load has removed from the provider's histories; None without one."""
+    """Loads remove rows superseded before this time from the provider's histories; None without a retention."""
     setting = f"sources.{provider}.history_retention"
     stated = dlt.config.get(setting, str)
     return utc_now() - parse_duration(stated, setting=setting) if stated else None

@@ -19,7 +19,7 @@ BUDGETS = (
     {"scope": "provider", "provider": "reducto", "amount": 2000, "cost_type": "effective"},
     {"scope": "dimension", "provider": "mathpix", "dimension": "app_id", "value": "lyceum_notes", "amount": 2500},
 )
-"""What the customer wants to pay a month."""
+"""The customer's monthly budgets, in USD."""
 
 Month = tuple[date, date]
 """The first day of a month and of the next one."""

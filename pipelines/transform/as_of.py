@@ -47,7 +47,7 @@ def parse_as_of(moment: str | None, schema: str | None) -> AsOf | None:
 def claim_schemas(destination: Destination, as_of: AsOf) -> None:
     """Marks the schemas of a build as of an earlier moment, if they are empty or have the mark of such a build.
 
-    dbt would replace tables of others that have the name of a model.
+    dbt would replace each table that has the name of a model.
 
     Raises:
         ConfigurationError: they have tables and no mark.
@@ -62,8 +62,8 @@ def claim_schemas(destination: Destination, as_of: AsOf) -> None:
     if found:
         names = ", ".join(sorted({schema for schema, _ in found}))
         raise ConfigurationError(
-            f"--as-of would build into schemas with tables of others: {names}",
-            hint="Name another schema by --schema.",
+            f"--as-of would build into schemas with tables that no such build has made: {names}",
+            hint="Name another schema with --schema.",
         )
     destination.execute(f"create schema if not exists {marked}")
     destination.execute(f"create table {marked}.{MARK} (moment text)")

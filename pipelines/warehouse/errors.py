@@ -9,7 +9,7 @@ class LoadError(Exception):
 
 
 class NotBuilt(LoadError):
-    """The database or one of its tables does not exist yet. `schema` should have the models."""
+    """The database or one of its tables does not exist yet. `schema` is that of the marts; the hint names it."""
 
     def __init__(self, problem: str, schema: str = "usage") -> None:
         command = "run, or meterhouse models" if schema == "usage" else f"models --as-of TIME --schema {schema}"

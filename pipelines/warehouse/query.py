@@ -139,7 +139,7 @@ def insert_statement(table: str, columns: Sequence[str], rows: Sequence[Sequence
 
 @contextmanager
 def translated_errors(location: str, schema: str = REGULAR) -> Iterator[None]:
-    """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause. `schema` has the models."""
+    """Raises a database error as `NotBuilt` or `LoadError`, with the original as its cause; `schema` has the marts."""
     try:
         yield
     except (duckdb.CatalogException, DatabaseUndefinedRelation) as error:

@@ -1,6 +1,7 @@
 """Checks of the budgets: each has one scope that exists, and no two rows are for the same scope and month."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from .cells import UNOWNED
 from .checks import check_validity
@@ -19,7 +20,7 @@ NEEDED = {
 }
 """By scope, the columns that say what it is."""
 ALLOWED = NEEDED | {"owner": ("team", "cost_centre"), "dimension": ("provider", "account", "dimension", "value")}
-OF_SCOPES = ("provider", "account", "dimension", "value", "team", "cost_centre")
+SCOPE_COLUMNS = ("provider", "account", "dimension", "value", "team", "cost_centre")
 
 
 def check_budgets(
@@ -43,7 +44,7 @@ def _check_scope(row: Row) -> Iterator[RowError]:
     scope = row.values.get("scope")
     if scope is None:  # reported as an error of the cell
         return
-    for column in OF_SCOPES:
+    for column in SCOPE_COLUMNS:
         text = row.texts.get(column, "")
         if text and column not in ALLOWED[scope]:
             yield row.error(column, f"a budget with the scope {scope} has no {column}; leave it blank, or correct the scope")
@@ -73,11 +74,10 @@ def _check_amount(row: Row) -> Iterator[RowError]:
     if amount is None or currency is None:
         return
     if not amount:
-        yield row.error("amount", "is 0; a share of 0 has no meaning, so write at least the smallest amount")
+        yield row.error("amount", "is 0; a budget must be above 0")
     elif amount != rounded_to_currency(amount, currency):
         places = DECIMAL_PLACES.get(currency, 2)
-        digits = f"{places} decimal places" if places else "no decimal places"
-        yield row.error("amount", f"{row.texts['amount']} has too many digits; {currency} has {digits}")
+        yield row.error("amount", f"{row.texts['amount']} has too many decimal places; {currency} has {places or 'none'}")
 
 
 def _check_months(row: Row) -> Iterator[RowError]:
@@ -85,11 +85,13 @@ def _check_months(row: Row) -> Iterator[RowError]:
         day = row.values.get(column)
         if day is not None and day.day != 1:
             first = day.replace(day=1)
-            yield row.error(column, f"{day} is within a month; a budget is for whole months: write {first}")
+            if column == "valid_to":  # the budget ends before it
+                first = (first + timedelta(days=32)).replace(day=1)
+            yield row.error(column, f"{day} is not the first day of a month; write {first}")
 
 
 def _check_overlaps(rows: Sequence[Row]) -> Iterator[RowError]:
-    """One row is for a month of a scope, in a currency and with a type of cost. The check of keys reports equal ones."""
+    """At most one row covers a month of a scope, currency and type of cost. The check of keys reports equal keys."""
     by_scope: dict[tuple[object, ...], dict[object, Row]] = {}
     for row in rows:
         key = tuple(row.values[name] for name in TABLES["budgets"].key if name != "valid_from")

@@ -138,5 +138,5 @@ def parse_thresholds(text: str) -> str:
         return text
     parts = [part.strip() for part in text.split(";")]
     if not all(re.fullmatch("[1-9][0-9]{0,2}|1000", part) for part in parts):
-        raise ValueError(f"{quoted(text)} is no list of whole percentages from 1 to 1000; write it like 50;80;100, or none")
+        raise ValueError(f"{quoted(text)} is not a list of whole percentages from 1 to 1000; write it like 50;80, or none")
     return ";".join(map(str, sorted(set(map(int, parts)))))

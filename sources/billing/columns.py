@@ -324,9 +324,19 @@ TABLES: Mapping[str, BillingTable] = {
             _decimal("amount", "amount per month"),
             _currency(),
             _choice("cost_type", "the cost that counts; blank: billed", "billed", "effective", blank=True, stored="billed"),
-            _column("thresholds", pa.string(), parse_thresholds, "percentages of the cost; blank: 50;80;100", blank=True),
             _column(
-                "forecast_thresholds", pa.string(), parse_thresholds, "percentages of the forecast; blank: 100", blank=True
+                "thresholds",
+                pa.string(),
+                parse_thresholds,
+                "shares of the amount (%) for alerts of the cost; blank: 50;80;100",
+                blank=True,
+            ),
+            _column(
+                "forecast_thresholds",
+                pa.string(),
+                parse_thresholds,
+                "shares of the amount (%) for alerts of the forecast; blank: 100",
+                blank=True,
             ),
             _day("valid_from", "first day of the first month"),
             _day("valid_to", "first day of the month after the last one; blank: no end", blank=True),

@@ -52,7 +52,7 @@ class _DoesNotFit(Exception):
 def read_window(
     client: MathpixClient, window: Window, *, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
 ) -> FetchResult:
-    """All rows of the window; none if the server refuses to group by several dimensions, which are undocumented.
+    """All rows of the window; no rows if the server refuses to group by several dimensions, which is undocumented.
 
     Raises:
         SourceError: a request failed; IncompleteResponse if even one bucket cannot be read completely.

@@ -111,7 +111,7 @@ def test_a_value_in_quotation_marks_is_named(
         ("[sources.mathpix.mathpix_source]\nlookbak = '2 days'", "sources.mathpix.mathpix_source.lookbak, which .dlt/config.toml sets, is not known. Did you mean lookback?"),  # noqa: E501
         ("[billing]\nprices = 'p.csv'", "Did you mean sources.billing?"),
         ("[http]\nattempts = 2", "Did you mean sources.http?"),
-        ("[alerts.budgets]\ntotal = '1 USD'", "alerts.budgets, which .dlt/config.toml sets, is no setting any more: budgets are billing data. Write them into a file such as billing/budgets.csv"),  # noqa: E501
+        ("[alerts.budgets]\ntotal = '1 USD'", "alerts.budgets, which .dlt/config.toml sets, is no longer a setting: budgets are billing data. Write them into a file such as billing/budgets.csv"),  # noqa: E501
         ("[ALERTS]\nwebhook = 'x'", "[ALERTS], which .dlt/config.toml sets, is not known. Did you mean alerts?"),
         ("[destination]\ncredentials = 'x'", "destination.credentials, which .dlt/config.toml sets, is not in the section of a destination. Set it as destination.duckdb.credentials"),  # noqa: E501
         ("[destination]\nduckdb = 'x'", "destination.duckdb, which .dlt/config.toml sets, is not a section."),

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import time_machine
 
-from meterhouse.pipelines.run.alert_kinds import Limits
+from meterhouse.pipelines.run.alert_kinds import AlertLimits
 from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.state import RunState
 from tests.conftest import Cli
@@ -35,7 +35,7 @@ class Sender:
     """Sends the alerts of a database as consecutive runs do, which record what was sent."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.limits = Limits()
+        self.limits = AlertLimits()
         self.destination = fill(folder / "costs.duckdb")
         self._posted: list[str] = []
         self._execute("create schema meterhouse; create table meterhouse.alerts (subject text, told_at timestamptz)")
@@ -128,7 +128,7 @@ def test_credits_are_alerted_of_once_a_month_before_they_run_out(send: Sender) -
     assert send("credits", "credit_balance_daily", *gone) == []
     left = gone[1] | {"remaining": Decimal(9), "days_left": Decimal(20)}
     assert send("credits", "credit_balance_daily", gone[0], left) == ["CREDITS reducto acme has no pages left"]
-    send.limits = Limits(credits_within=timedelta(days=30))
+    send.limits = AlertLimits(credits_within=timedelta(days=30))
     old = [row | {"date": row["date"] - timedelta(days=30)} for row in balances(old=20)]
     assert send("credits", "credit_balance_daily", *old) == []
     assert len(send("credits", "credit_balance_daily", *balances(old=20))) == 1
@@ -144,8 +144,8 @@ def test_new_usage_without_a_price_is_alerted_of_once(send: Sender) -> None:
 
     rows = [*usage("new", 0, 1), *usage("old", 0, 8), *usage("again", 2, 50, unit="page"), *usage("past", 9)]
     assert send("unpriced", "unpriced_usage", *rows) == [
-        "UNPRICED mathpix a again: 1,500 page since 2026-05-18 in no cost (unknown meter)",
-        "UNPRICED mathpix a new: 3,000 uses since 2026-05-19 in no cost (unknown meter)",
+        "UNPRICED mathpix a again: 1,500 page since 2026-05-18, in no cost yet (unknown meter)",
+        "UNPRICED mathpix a new: 3,000 uses since 2026-05-19, in no cost yet (unknown meter)",
     ]
     assert send("unpriced", "unpriced_usage", *rows) == []
 
@@ -188,7 +188,7 @@ def test_restatements_are_alerted_of_above_the_amount_of_their_currency(send: Se
         restated("b", "-5", "USD"),
         restated("c", "0.5", "EUR"),
     ]
-    send.limits = Limits(restated_over={"USD": Decimal(10)})
+    send.limits = AlertLimits(restated_over={"USD": Decimal(10)})
     assert send("restated", "usage_restated", *rows) == [
         "RESTATED mathpix b on 2026-05-20: 2 buckets, -11.00 USD",
         "RESTATED mathpix c on 2026-05-20: 1 bucket, +0.50 EUR",

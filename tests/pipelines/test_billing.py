@@ -73,7 +73,7 @@ def test_templates_pass_the_check_of_a_new_configuration(
         prices.write("\n")
     output = cli("check")
     assert output.count("  ok\n") == len(PROVIDERS) + len(TABLES)
-    unchanged = re.findall(r"WARNING  \S+/(\w+).csv is the example of `check --billing-templates`, unchanged", output)
+    unchanged = re.findall(r"WARNING  \S+/(\w+).csv is the unchanged example of `check --billing-templates`", output)
     assert set(unchanged) == set(TABLES) - {"prices"}
 
 

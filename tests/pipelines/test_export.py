@@ -170,7 +170,7 @@ def test_a_partitioned_export_has_a_file_for_each_billing_period(year: Exported,
     assert {(str(period), count) for period, count in found} == set(months)
 
 
-def test_no_export_writes_a_file_called_minus(year: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_refuses_stdout_as_file(year: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Other programs mean stdout by it."""
     monkeypatch.chdir(tmp_path)
     assert "cannot go to stdout" in year.export("-", "--format", "csv", status=2)

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 import time_machine
 
-from meterhouse.pipelines.run.as_of import before_histories, require_histories, without_running_buckets
+from meterhouse.pipelines.run.as_of import incomplete_history_warnings, require_histories, running_bucket_warnings
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import ConfigurationError
@@ -51,18 +51,18 @@ def test_warns_of_a_moment_before_an_earlier_version_was_replaced(cli: Cli) -> N
         cli(*LOAD)
     destination = resolve_destination()
     before = NOW - timedelta(days=10)
-    assert list(before_histories(destination, NOW)) == []
+    assert list(incomplete_history_warnings(destination, NOW)) == []
     of_old_version = "* replace ('old' as run_id, started_at - interval 30 day as started_at)"
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute(
             f"insert into meterhouse.runs select {of_old_version} from meterhouse.runs where resource <> 'run'"
         )
-    (warning,) = before_histories(destination, before)
+    (warning,) = incomplete_history_warnings(destination, before)
     assert warning.startswith("histories begin on 2026-03-20 10:30 UTC")
-    assert list(before_histories(destination, NOW + timedelta(days=1))) == []
+    assert list(incomplete_history_warnings(destination, NOW + timedelta(days=1))) == []
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute("delete from meterhouse.runs where resource = 'run'")
-    (warning,) = before_histories(destination, before)
+    (warning,) = incomplete_history_warnings(destination, before)
     assert warning.startswith("histories will begin, with the first run of this version")
 
 
@@ -83,6 +83,8 @@ def test_refuses_a_moment_that_the_histories_do_not_reach(cli: Cli, monkeypatch:
 
 
 def test_warns_that_running_buckets_are_left_out_unless_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ["still running" in warning for warning in without_running_buckets()] == [True]
-    monkeypatch.setenv("SOURCES__REDUCTO__HISTORY", "all")
-    assert list(without_running_buckets()) == []
+    loaded = ("reducto", "mathpix")
+    for provider in loaded:
+        assert ["still running" in warning for warning in running_bucket_warnings(loaded)] == [True]
+        monkeypatch.setenv(f"SOURCES__{provider.upper()}__HISTORY", "all")
+    assert list(running_bucket_warnings(loaded)) == []

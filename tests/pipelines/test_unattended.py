@@ -17,7 +17,7 @@ import time_machine
 from dlt.common.runtime.run_context import active
 
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines, write_interrupted
-from meterhouse.pipelines.run.alert_kinds import Limits
+from meterhouse.pipelines.run.alert_kinds import AlertLimits
 from meterhouse.pipelines.run.alerts import Alerts
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.sandbox import Fault, Sandbox
@@ -396,15 +396,15 @@ def test_alerts_of_anomalies_and_budgets_once(
         ({"ON": "failure"}, "alerts.on has an unknown value. Use failures, anomalies, restated, budgets, credits, unpriced"),
         (
             {"BUDGETS": '{"total": "500 USD"}'},
-            "alerts.budgets, which ALERTS__BUDGETS sets, is no setting any more: budgets are billing data. Write them into"
+            "alerts.budgets, which ALERTS__BUDGETS sets, is no longer a setting: budgets are billing data. Write them into"
             " a file such as billing/budgets.csv (`meterhouse check --billing-templates billing` writes an example), and"
             " name it in sources.billing.budgets.",
         ),
-        ({"BUDGETS__TOTAL": "500 USD"}, "alerts.budgets, which ALERTS__BUDGETS__TOTAL sets, is no setting any more"),
+        ({"BUDGETS__TOTAL": "500 USD"}, "alerts.budgets, which ALERTS__BUDGETS__TOTAL sets, is no longer a setting"),
         ({"CREDITS_WITHIN": "soon"}, "alerts.credits_within is not a duration"),
-        ({"RESTATED_OVER": "10"}, 'alerts.restated_over is not an amount, or not one per currency. Write it as "10 USD"'),
-        ({"RESTATED_OVER": "10 USD, 20 USD"}, "alerts.restated_over is not an amount, or not one per currency"),
-        ({"RESTATED_OVER": "1e3 USD"}, "alerts.restated_over is not an amount"),
+        ({"RESTATED_OVER": "10"}, 'alerts.restated_over must be one amount for each currency. Write it as "10 USD"'),
+        ({"RESTATED_OVER": "10 USD, 20 USD"}, "alerts.restated_over must be one amount for each currency"),
+        ({"RESTATED_OVER": "1e3 USD"}, "alerts.restated_over must be one amount"),
     ],
 )
 def test_rejects_wrong_alert_settings(
@@ -432,7 +432,7 @@ def test_reads_alerts_from_configuration_files(cli: Cli, monkeypatch: pytest.Mon
         alerts = Alerts.from_config()
         assert alerts is not None
         assert alerts.kinds == ("budgets",)
-        assert alerts.limits == Limits(timedelta(hours=36), {"USD": Decimal(10), "EUR": Decimal("7.5")})
+        assert alerts.limits == AlertLimits(timedelta(hours=36), {"USD": Decimal(10), "EUR": Decimal("7.5")})
         assert alerts.webhook.endswith("verysecrettoken")
         assert "verysecrettoken" not in repr(alerts)
         assert "WARNING" not in cli("check")

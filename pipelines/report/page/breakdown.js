@@ -51,7 +51,7 @@ const breakdownPanel = (provider, providerRows) => {
       ? element("p", { class: "sub" }, "* Partly unpriced; the cost excludes that part.")
       : null,
     rows.some((row) => row.unit === "mixed")
-      ? element("p", { class: "sub" }, "Mixed: the vendor counts several meters together, so these costs are estimates.")
+      ? element("p", { class: "sub" }, "Mixed: the vendor counts several meters together, so some of these costs are estimates.")
       : null,
   );
 };

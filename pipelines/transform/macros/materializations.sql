@@ -1,6 +1,6 @@
 {#
   On DuckDB and PostgreSQL, a table or view is replaced in one transaction, by fewer statements than dbt's own
-  materializations run. On PostgreSQL, those also drop the views that depend on a mart, and the privileges on it.
+  materializations run. On PostgreSQL, dbt's own would also drop the views that depend on a table, and its privileges.
   A project that installs these models as a package keeps dbt's own materializations: dbt lets no package replace them.
 #}
 
@@ -44,7 +44,7 @@
   {{ return({"relations": [target]}) }}
 {% endmacro %}
 
-{# DuckDB. dbt wants a default of each dispatched macro, on every warehouse. #}
+{# The defaults are for DuckDB: dbt requires a default of each dispatched macro. #}
 {% macro default__replace_view(relation, existing, query) -%}
   create or replace view {{ relation }} as ({{ query }})
 {%- endmacro %}
@@ -64,7 +64,10 @@
   create view {{ relation }} as ({{ query }})
 {%- endmacro %}
 
-{# A mart stays the same table, so it keeps its privileges and the views of others. Until the commit, readers see the old rows. #}
+{#
+  The mart stays the same table, so it keeps its privileges and the views that depend on it. Until the commit, readers see
+  the old rows.
+#}
 {% macro postgres__replace_table(relation, existing, query) -%}
   {%- if config.get("contract").enforced and existing is not none -%}
     delete from {{ relation }};
@@ -93,9 +96,9 @@
 {%- endmacro %}
 
 {#
-  The columns in which a table differs from its contract, as another version of this project may have created it: `name`,
-  `exists`, and the `definition` in the contract; none for a column that the contract lacks. PostgreSQL compares the types.
-  A column that another view reads cannot be dropped: the build then fails with the name of that view.
+  The columns in which an existing table differs from its contract, for example because another version of this project
+  created it: `name`, `exists` (in the table) and `definition` (in the contract, or null). PostgreSQL compares the types. If a
+  view reads a column that must be dropped, the build fails and names the view.
 #}
 {% macro columns_that_differ(relation) %}
   {% do run_query("create temporary table contract_columns " ~ get_table_columns_and_constraints() ~ " on commit drop") %}

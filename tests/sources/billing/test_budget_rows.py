@@ -53,20 +53,20 @@ def errors_of(*lines: str, owners: str | None = "owners.csv") -> list[tuple[int 
         (f"dimension,mathpix,,app_id,,,,{APRIL}", "value", "is blank; a budget with the scope dimension needs provider and"),
         (f"dimension,mathpix,,app_id,a*b,,,{APRIL}", "value", "'a*b' has a * that is not at its end"),
         ("total,,,,,,,10,USD,net,,2026-04-01,", "cost_type", "'net' is not one of billed, effective"),
-        ("total,,,,,,,10.001,USD,,,2026-04-01,", "amount", "10.001 has too many digits; USD has 2 decimal places"),
-        ("total,,,,,,,10.5,JPY,,,2026-04-01,", "amount", "10.5 has too many digits; JPY has no decimal places"),
-        ("total,,,,,,,0,USD,,,2026-04-01,", "amount", "is 0; a share of 0 has no meaning"),
+        ("total,,,,,,,10.001,USD,,,2026-04-01,", "amount", "10.001 has too many decimal places; USD has 2"),
+        ("total,,,,,,,10.5,JPY,,,2026-04-01,", "amount", "10.5 has too many decimal places; JPY has none"),
+        ("total,,,,,,,0,USD,,,2026-04-01,", "amount", "is 0; a budget must be above 0"),
         ("total,,,,,,,-1,USD,,,2026-04-01,", "amount", "'-1' is negative"),
         ("total,,,,,,,10,DOLLAR,,,2026-04-01,", "currency", "'DOLLAR' is not an ISO 4217 currency code"),
-        ("total,,,,,,,10,USD,,50%,2026-04-01,", "thresholds", "'50%' is no list of whole percentages from 1 to 1000"),
-        ("total,,,,,,,10,USD,,0;50,2026-04-01,", "thresholds", "write it like 50;80;100, or none"),
-        ("total,,,,,,,10,USD,,,2026-04-02,", "valid_from", "2026-04-02 is within a month; a budget is for whole months: write 2026-04-01"),  # noqa: E501
-        ("total,,,,,,,10,USD,,,2026-04-01,2026-04-30", "valid_to", "write 2026-04-01"),
+        ("total,,,,,,,10,USD,,50%,2026-04-01,", "thresholds", "'50%' is not a list of whole percentages from 1 to 1000"),
+        ("total,,,,,,,10,USD,,0;50,2026-04-01,", "thresholds", "write it like 50;80, or none"),
+        ("total,,,,,,,10,USD,,,2026-04-02,", "valid_from", "2026-04-02 is not the first day of a month; write 2026-04-01"),
+        ("total,,,,,,,10,USD,,,2026-04-01,2026-04-30", "valid_to", "is not the first day of a month; write 2026-05-01"),
         ("total,,,,,,,10,USD,,,2026-04-01,2026-04-01", "valid_to", "2026-04-01 is not after valid_from 2026-04-01"),
         ("total,,,,,,,10,USD,,,2206-04-01,", "valid_from", "2206-04-01 is not between 2000-01-01 and 2099-12-31"),
     ],
 )  # fmt: skip
-def test_a_row_that_cannot_be_meant_is_an_error_of_its_column(line: str, column: str, reason: str) -> None:
+def test_an_invalid_cell_is_an_error_of_its_column(line: str, column: str, reason: str) -> None:
     """`check` and a run name the line, the column, and the nearest known name."""
     ((row, found, message),) = errors_of(line)
     assert (row, found) == (2, column)

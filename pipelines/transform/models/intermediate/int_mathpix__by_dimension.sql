@@ -2,9 +2,10 @@
 -- Each grouping by one dimension is a dimension. A row by app or by hash has a usage type if all its usage is of one type. If
 -- not, the API leaves the type out or collapses the types, and the count cannot be divided into pages and images: the meter is
 -- null.
--- The grouping by type and app states the type of each row, but only the vendor's clients document it, and a server may ignore
--- one of the two dimensions. So its rows replace those by app only on days on which each type and each app has as much as in
--- the grouping by that dimension alone. A running hour is not compared: it grows between the requests.
+-- The grouping by type and app states the type of each row, but only the vendor's clients document it, and a server may
+-- ignore one of the two dimensions. Its rows replace those by app on days on which the total of each type and each app is
+-- that of its own grouping. On other days they are used only if there are no rows by app, and then without a meter. Running
+-- hours are not compared: they grow between the requests.
 -- Weeks and months are left out, because they have no date.
 
 with

@@ -50,7 +50,7 @@ runs as (
 
 ),
 
--- Buckets that the run replaced by those of another timespan, or by which it replaced them.
+-- Buckets that a run replaced with buckets of another timespan, and the buckets that it wrote in their place.
 resized as (
 
     select distinct

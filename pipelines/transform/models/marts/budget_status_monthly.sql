@@ -1,5 +1,5 @@
--- One row per budget and month, from the first month with data of its scope to the last loaded one.
--- Longer than 200 lines: the scopes of budgets are in three marts.
+-- One row per budget and loaded month of its validity, from the first month with data of its provider on.
+-- Longer than 200 lines: the cost of the scopes comes from different marts.
 
 with
 

@@ -89,7 +89,7 @@ metered as (
 
 ),
 
--- Most effective costs are the billed ones. Allocating only the others halves the time.
+-- Effective cost mostly equals billed cost. Allocating it only where it differs halves the time.
 metered_shares as (
 
     select
