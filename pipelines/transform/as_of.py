@@ -14,7 +14,7 @@ SCHEMA = "usage_as_of"
 """The default schema of the marts."""
 
 MARK = "_as_of"
-"""The table in `<schema>_intermediate` that marks the schemas of such a build, and has its moment once it has ended."""
+"""The table in the schema that marks it as that of such a build, and has the build's moment once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,9 @@ def claim_schemas(destination: Destination, as_of: AsOf) -> None:
         LoadError: the destination is not available.
     """
     schemas = [as_of.schema + name.removeprefix(REGULAR) for name in MODEL_SCHEMAS]
-    marked = f"{as_of.schema}_intermediate"
     with destination.reader() as reader:
         found = reader.tuples(queries()["model_tables"], *schemas)[1]
-    if (marked, MARK) in found:
+    if (as_of.schema, MARK) in found:
         return
     if found:
         names = ", ".join(sorted({schema for schema, _ in found}))
@@ -65,13 +64,13 @@ def claim_schemas(destination: Destination, as_of: AsOf) -> None:
             f"--as-of would build into schemas with tables that no such build has made: {names}",
             hint="Name another schema with --schema.",
         )
-    destination.execute(f"create schema if not exists {marked}")
-    destination.execute(f"create table {marked}.{MARK} (moment text)")
+    destination.execute(f"create schema if not exists {as_of.schema}")
+    destination.execute(f"create table {as_of.schema}.{MARK} (moment text)")
 
 
 def moment_of(query: Query) -> datetime | None:
     """The moment of the build that `query` reads; None for the regular build, or if it has not ended."""
-    rows = if_built(query)(f"select moment from {REGULAR}_intermediate.{MARK}")  # noqa: S608
+    rows = if_built(query)(f"select moment from {REGULAR}.{MARK}")  # noqa: S608
     return datetime.fromisoformat(rows[0]["moment"]) if rows else None
 
 
@@ -81,6 +80,6 @@ def record_moment(destination: Destination, as_of: AsOf) -> None:
     Raises:
         LoadError: the destination is not available.
     """
-    table = f"{as_of.schema}_intermediate.{MARK}"
+    table = f"{as_of.schema}.{MARK}"
     destination.execute(f"delete from {table}")  # noqa: S608
     destination.execute(f"insert into {table} values (%s)", as_of.moment.isoformat())  # noqa: S608

@@ -30,10 +30,10 @@ def providers() -> tuple[str, ...]:
     return TWO
 
 
-STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 95, 64
+STEPS_OF_A_FIRST_RUN, STEPS_OF_A_LATER_RUN = 108, 73
 
 
-STEPS_OF_A_LOAD = range(24, 32)
+STEPS_OF_A_LOAD = range(27, 37)
 """The steps of a later run of one provider in which dlt writes to the database."""
 
 

@@ -30,7 +30,8 @@ Marts = dict[str, list[tuple[Any, ...]]]
 BILLING = {
     "prices": "provider,billing_account,sku_id,pricing_model,tier_from,unit_price,currency,valid_from,tier_to,valid_to",
     "credit_grants": "provider,billing_account,grant_id,kind,unit,amount,starts_on,expires_on,renews,priority,cost,currency",
-    "budgets": "scope,amount,currency,valid_from",
+    "budgets": "scope,provider,account,dimension,value,team,cost_centre,amount,currency,"
+    "cost_type,thresholds,forecast_thresholds,valid_from,valid_to",
     "invoices": "provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total",
     "invoice_lines": "provider,billing_account,invoice_id,line_number,charge_category,"
     "description,sku_id,quantity,unit,amount",
@@ -115,7 +116,7 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     def run(image: str, *grants: str) -> None:
         write("prices", price("image", image), price("pdf-page", "0.1"))
         write("credit_grants", *grants)
-        write("budgets", "total,1000,USD,2026-01-01")
+        write("budgets", "total,,,,,,,1000,USD,,,,2026-01-01,")
         moment = FIRST + len(marts) * DAY
         clock.move_to(moment)
         cli("run", "--tests", "none")
