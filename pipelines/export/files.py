@@ -18,7 +18,7 @@ from meterhouse.pipelines.export.focus import UNUSED_COLUMNS, Dataset, Format, V
 from meterhouse.pipelines.export.spreadsheet import escape_formula
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError
-from meterhouse.pipelines.warehouse.files import replacing, require_replaceable
+from meterhouse.pipelines.warehouse.files import replacing, require_not_stdout, require_replaceable
 from meterhouse.sources._core.errors import ConfigurationError
 
 CHUNK = 20_000
@@ -72,6 +72,7 @@ def export_focus(
 
 
 def _require_folder(folder: Path) -> None:
+    require_not_stdout(folder)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

@@ -46,8 +46,9 @@ def display_value(value: Any) -> str:
 
 
 def _decimal_places(value: Any) -> int:
-    exponent = value.normalize().as_tuple().exponent if isinstance(value, Decimal) else 0
-    return -exponent if isinstance(exponent, int) and exponent < 0 else 0  # that of NaN and Infinity is a letter
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return 0
+    return len(f"{value:f}".partition(".")[2].rstrip("0"))
 
 
 def _aligned(value: Any, decimal_places: int) -> str:

@@ -89,8 +89,11 @@ def _budgets(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
         name = (budget.budget, budget.month, budget.amount, budget.currency, budget.cost_type)
         if reached := _highest_reached(budget.thresholds, budget.actual, budget.amount):
             yield Alert("budgets", _subject("budgets", *name, reached), f"BUDGET {budget}")
-        if budget.forecast is not None and (
-            reached := _highest_reached(budget.forecast_thresholds, budget.forecast, budget.amount)
+        is_over = budget.month < now.date().replace(day=1)
+        if (
+            budget.forecast is not None
+            and not is_over
+            and (reached := _highest_reached(budget.forecast_thresholds, budget.forecast, budget.amount))
         ):
             forecast, actual, amount = (
                 rounded_to_currency(value, budget.currency) for value in (budget.forecast, budget.actual, budget.amount)
@@ -135,7 +138,7 @@ def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
             f"UNPRICED {row['provider']} {row['account']} {row['meter']}: {row['quantity']:,.0f} {row['unit'] or 'uses'}"
             f" since {row['first_date']}, in no cost yet ({row['reason']})"
         )
-        name = (row["provider"], row["account"], row["meter"], row["first_date"])
+        name = (row["provider"], row["account"], row["meter"], row["unit"], row["first_date"])
         yield Alert("unpriced", _subject("unpriced", *name), text)
 
 

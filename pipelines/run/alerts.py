@@ -45,9 +45,9 @@ ALERTS = pa.schema(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
-MEMORY = timedelta(days=100)
+MEMORY = timedelta(days=1000)
 """How long the record of a sent alert counts. No alert recurs later: its subject has a date or a month, or names an invoice,
-which is compared only until INVOICE_AGE after its period."""
+whose period is at most a year and which is compared only until INVOICE_AGE after it."""
 MAX_LINES = 20
 TIMEOUT = 15.0
 """Seconds for the webhook to respond, so that the webhook does not hold up the run."""
@@ -90,14 +90,16 @@ class Alerts:
         alerts: list[Alert] = list(failures(state, failed_models)) if "failures" in self.kinds else []
         sent: set[str] = set()
         try:
-            if models:
-                with destination.reader() as reader:
-                    for kind, find in FROM_MARTS.items():
-                        if kind in self.kinds:
-                            alerts += find(reader.rows_if_built, state.started_at, self.limits)
             sent = history.alerted_subjects(destination, state.started_at - MEMORY)
         except Exception as error:  # noqa: BLE001 - failures are sent even if the destination cannot be read
             state.observe(Warned(f"{SECTION}: {describe_error(error, destination.location)}"))
+        for kind, find in FROM_MARTS.items() if models else ():
+            if kind in self.kinds:
+                try:
+                    with destination.reader() as reader:
+                        alerts += find(reader.rows_if_built, state.started_at, self.limits)
+                except Exception as error:  # noqa: BLE001 - one kind's trouble is not another's
+                    state.observe(Warned(f"{SECTION}: {kind}: {describe_error(error, destination.location)}"))
         news = {alert.subject: alert for alert in alerts if alert.subject not in sent}
         if not news or not self.post([alert.text for alert in news.values()], state):
             return []

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import dlt
 
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Waiting
-from meterhouse.pipelines.run.history import DATASET, RUN
+from meterhouse.pipelines.run.history import DATASET, RUN, pruned_before
 from meterhouse.pipelines.run.orchestrate import with_costs
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
@@ -44,7 +44,8 @@ def build_as_of(
         ]
         built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
         state.observe(ModelsBuilt(built))
-        record_moment(destination, as_of)
+        if not built.failures:
+            record_moment(destination, as_of)
         destination.schema = as_of.schema
         return with_costs(RunResult(destination, state, models=built))
 
@@ -61,13 +62,14 @@ def require_histories(destination: Destination, moment: datetime) -> None:
             f"--as-of {moment:%Y-%m-%d %H:%M:%S} UTC is before the first run, at {first['first_run']:%Y-%m-%d %H:%M:%S} UTC",
             hint="Name a later moment.",
         )
-    for row in _runs(destination, "provider, max(pruned_before) as pruned_before", "group by provider order by provider"):
-        if row["pruned_before"] is not None and moment < row["pruned_before"]:
-            raise ConfigurationError(
-                f"the histories of {row['provider']} lack what was superseded before {row['pruned_before']:%Y-%m-%d %H:%M}"
-                " UTC, because of history_retention. A build as of an earlier moment would be wrong",
-                hint="Name a later moment, or build on a backup of that time.",
-            )
+    recorded = [row["pruned_before"] for row in _runs(destination, "max(pruned_before) as pruned_before")]
+    pruned = max((time for time in (*recorded, pruned_before()) if time is not None), default=None)
+    if pruned is not None and moment < pruned:
+        raise ConfigurationError(
+            f"the histories lack what was superseded before {pruned:%Y-%m-%d %H:%M} UTC, because of history_retention. A"
+            " build as of an earlier moment would be wrong",
+            hint="Name a later moment, or build on a backup of that time.",
+        )
 
 
 def incomplete_history_warnings(destination: Destination, moment: datetime) -> Iterator[str]:

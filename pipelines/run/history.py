@@ -11,7 +11,7 @@ keeps the outcome `running`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -56,6 +56,7 @@ OK, PARTIAL, FAILED = "ok", "partial", "failed"
 RUNNING, KILLED = "running", "killed"
 RUN, MODELS = "run", "models"
 """The resources of the rows that belong to no table: that of the whole run, and that of the models."""
+LONGEST_RUN = timedelta(days=1)
 MAX_ERROR_LENGTH = 1000
 """Characters of the errors of one row."""
 
@@ -113,7 +114,6 @@ def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> li
             row = _row(state, place, OK, ())
         if progress := state.tables.get(place):
             row |= {"requests": progress.requests, "retries": progress.retries, "seconds": _seconds(progress.seconds)}
-            row |= {"pruned_before": _pruned_before(place.provider)}
             row |= {"window_start": progress.start, "window_end": progress.end, "rows_in": sum(fetched)}
             if before is not None and after is not None:
                 old, new = before.get(place, Count()), after.get(place, Count())
@@ -122,11 +122,12 @@ def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> li
     return rows
 
 
-def _pruned_before(provider: str) -> datetime | None:
-    """Loads remove rows superseded before this time from the provider's histories; None without a retention."""
-    setting = f"sources.{provider}.history_retention"
-    stated = dlt.config.get(setting, str)
-    return utc_now() - parse_duration(stated, setting=setting) if stated else None
+def pruned_before() -> datetime | None:
+    """Loads remove rows superseded before this time from the histories of a provider; None without a `history_retention`."""
+    settings = {provider: f"sources.{provider}.history_retention" for provider in PROVIDERS}
+    stated = {setting: dlt.config.get(setting, str) for setting in settings.values()}
+    limits = [parse_duration(text, setting=setting) for setting, text in stated.items() if text]
+    return utc_now() - min(limits) if limits else None
 
 
 def models_row(state: RunState, failures: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -158,7 +159,10 @@ def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, An
     """The row of the whole run."""
     row = _row(state, Place("", table=RUN), outcome, (str(failure.error) for failure in state.failures))
     requests, retries = (sum(getattr(done, name) for done in state.tables.values()) for name in ("requests", "retries"))
-    return row | {"seconds": _seconds(seconds), "requests": requests, "retries": retries}
+    pruned = pruned_before()
+    if pruned and outcome == RUNNING:
+        pruned += LONGEST_RUN  # if the run cannot record its end
+    return row | {"seconds": _seconds(seconds), "requests": requests, "retries": retries, "pruned_before": pruned}
 
 
 def begin(destination: Destination, state: RunState) -> None:

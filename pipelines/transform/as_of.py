@@ -57,6 +57,7 @@ def claim_schemas(destination: Destination, as_of: AsOf) -> None:
     with destination.reader() as reader:
         found = reader.tuples(queries()["model_tables"], *schemas)[1]
     if (as_of.schema, MARK) in found:
+        destination.execute(f"delete from {as_of.schema}.{MARK}")  # noqa: S608 - the build replaces what has the old moment
         return
     if found:
         names = ", ".join(sorted({schema for schema, _ in found}))
@@ -80,6 +81,4 @@ def record_moment(destination: Destination, as_of: AsOf) -> None:
     Raises:
         LoadError: the destination is not available.
     """
-    table = f"{as_of.schema}.{MARK}"
-    destination.execute(f"delete from {table}")  # noqa: S608
-    destination.execute(f"insert into {table} values (%s)", as_of.moment.isoformat())  # noqa: S608
+    destination.execute(f"insert into {as_of.schema}.{MARK} values (%s)", as_of.moment.isoformat())  # noqa: S608

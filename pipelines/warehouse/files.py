@@ -20,8 +20,7 @@ def require_replaceable(file: Path, database: Path | None = None) -> None:
         ConfigurationError: it is a folder or a device, its folder does not exist, or its name is too long; or it is the
             `database`, or a file that belongs to it; or it is `-`, by which other programs mean stdout.
     """
-    if str(file) == "-":
-        raise ConfigurationError("the output cannot go to stdout (-)", hint="Name a file.")
+    require_not_stdout(file)
     try:
         is_possible = (not file.exists() or file.is_file()) and file.absolute().parent.is_dir()
     except OSError as error:  # the name is too long, or its folder may not be searched
@@ -34,6 +33,16 @@ def require_replaceable(file: Path, database: Path | None = None) -> None:
         is_same = file.exists() and own.exists() and file.samefile(own)
         if is_same or file.resolve() in {own, *(own.with_name(f"{own.name}.{ending}") for ending in ("wal", "lock"))}:
             raise ConfigurationError(f"{file} belongs to the database", hint="Name another file.")
+
+
+def require_not_stdout(file: Path) -> None:
+    """Checks that `file` is not `-`, by which other programs mean stdout.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if str(file) == "-":
+        raise ConfigurationError("the output cannot go to stdout (-)", hint="Name a file.")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meterhouse.sources._core.errors import IncompleteResponse, RequestRejected
+from meterhouse.sources._core.errors import IncompleteResponse
 from meterhouse.sources._core.pagination import overlapping_page
 from meterhouse.sources._core.partition import FetchResult
 from meterhouse.sources._core.schema import Table, first_duplicate
@@ -28,6 +28,7 @@ from meterhouse.sources._core.windows import Unit, Window, after, floor
 
 from .client import MathpixClient
 from .constants import MAX_PAGE
+from .errors import OptionRefused
 
 ATTEMPTS = 3
 """How many times a window is read if rows move between its pages."""
@@ -59,7 +60,7 @@ def read_window(
     """
     try:
         rows = _read(client, window, table, group_by, unit, page_size)
-    except RequestRejected:
+    except OptionRefused:
         if len(group_by) == 1:
             raise
         # If anything else is wrong with the request, the tables of one dimension fail.

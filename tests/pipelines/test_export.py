@@ -173,7 +173,8 @@ def test_a_partitioned_export_has_a_file_for_each_billing_period(year: Exported,
 def test_refuses_stdout_as_file(year: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Other programs mean stdout by it."""
     monkeypatch.chdir(tmp_path)
-    assert "cannot go to stdout" in year.export("-", "--format", "csv", status=2)
+    for option in ("--all-columns", "--partitioned"):
+        assert "cannot go to stdout" in year.export("-", "--format", "csv", option, status=2)
     assert not list(tmp_path.iterdir())
 
 

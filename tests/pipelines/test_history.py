@@ -77,7 +77,7 @@ def test_refuses_a_moment_that_the_histories_do_not_reach(cli: Cli, monkeypatch:
     destination = resolve_destination()
     with pytest.raises(ConfigurationError, match="is before the first run, at 2026-03-20 10:30:00 UTC"):
         require_histories(destination, NOW - timedelta(seconds=1))
-    with pytest.raises(ConfigurationError, match="of reducto lack what was superseded before 2026-03-20 22:30 UTC"):
+    with pytest.raises(ConfigurationError, match="histories lack what was superseded before 2026-03-20 22:30 UTC"):
         require_histories(destination, NOW + timedelta(hours=11))
     require_histories(destination, NOW + timedelta(hours=13))
 

@@ -70,6 +70,7 @@
 #}
 {% macro postgres__replace_table(relation, existing, query) -%}
   {%- if config.get("contract").enforced and existing is not none -%}
+    lock table {{ relation }} in share row exclusive mode;  -- a build beside this one would add its rows to ours
     delete from {{ relation }};
     {%- for column in columns_that_differ(relation) %}
     {%- if column.exists %}

@@ -90,6 +90,17 @@ deviating_days as (
     group by summed.account, summed.date, summed.value
     having sum(case summed.grouped_by when 'app_id' then summed.complete_quantity else -summed.complete_quantity end) <> 0
 
+    union distinct
+
+    -- Without a complete bucket, nothing has been compared.
+    select
+        account,
+        date
+    from summed
+    where grouped_by = 'usage_type'
+    group by account, date
+    having max(complete_quantity) = 0
+
 ),
 
 groupings_by_app as (
