@@ -15,7 +15,9 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from meterhouse.pipelines.sandbox import Sandbox
 from meterhouse.pipelines.transform import PROJECT
+from meterhouse.pipelines.transform.as_of import AsOf, claim_schemas, moment_of, record_moment
 from meterhouse.pipelines.transform.build_cache import last_build
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.pipelines.warehouse.schemas import in_schema
 from meterhouse.sources._core.errors import ConfigurationError
 from tests.conftest import Cli
@@ -223,6 +225,25 @@ def test_refuses_a_schema_with_tables_of_others(cli: Cli, schema: str) -> None:
     refused = cli("models", "--as-of", "2026-03-01", "--schema", "usage_team", status=2)
     assert f"--as-of would build into schemas with tables that no such build has made: {schema}" in " ".join(refused.split())
     assert cli.rows(f"select mine from {schema}.int_usage__frozen") == [(1,)]
+
+
+def test_a_build_that_has_not_ended_has_no_moment(cli: Cli) -> None:
+    """Some of its marts are those of the build before."""
+    duckdb.connect(str(cli.database)).close()
+    destination = resolve_destination()
+    as_of = AsOf(FIRST, "usage_then")
+    destination.schema = as_of.schema
+
+    def moment() -> datetime | None:
+        with destination.reader() as reader:
+            return moment_of(reader.rows)
+
+    claim_schemas(destination, as_of)
+    assert moment() is None
+    record_moment(destination, as_of)
+    assert moment() == FIRST
+    claim_schemas(destination, as_of)
+    assert moment() is None
 
 
 def test_builds_nothing_without_a_database(cli: Cli) -> None:

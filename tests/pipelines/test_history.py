@@ -82,6 +82,20 @@ def test_refuses_a_moment_that_the_histories_do_not_reach(cli: Cli, monkeypatch:
     require_histories(destination, NOW + timedelta(hours=13))
 
 
+def test_a_run_that_an_error_ends_records_what_it_pruned(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is not recorded, so it may have run for a day."""
+    with time_machine.travel(NOW, tick=False) as clock:
+        cli(*LOAD)
+        clock.shift(timedelta(days=3))
+        monkeypatch.setenv("SOURCES__REDUCTO__HISTORY_RETENTION", "2 days")
+        monkeypatch.setattr("meterhouse.pipelines.run.orchestrate.load", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cli(*LOAD)
+        monkeypatch.delenv("SOURCES__REDUCTO__HISTORY_RETENTION")
+        with pytest.raises(ConfigurationError, match="lack what was superseded before 2026-03-22 10:30 UTC"):
+            require_histories(resolve_destination(), NOW + timedelta(days=1))
+
+
 def test_warns_that_running_buckets_are_left_out_unless_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = ("reducto", "mathpix")
     for provider in loaded:

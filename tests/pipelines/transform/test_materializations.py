@@ -1,12 +1,13 @@
 """A mart that is built again stays the same table for those who read it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from threading import Event, Thread
 
 import pytest
 
-from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse
+from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, required
 
 MART = "usage.prices"
 BUILD = ("build", "--select", "+prices", *MODELS_ONLY)
@@ -67,6 +68,26 @@ def test_a_mart_keeps_its_privileges_and_dependent_views_on_postgresql(postgres:
     names = ", ".join(name for name, *_ in declared)
     assert postgres.table("prices", names) == before
     postgres.execute(["drop view public.list_prices", "drop owned by analyst", "drop role analyst"])
+
+
+@pytest.mark.thorough
+def test_builds_that_overlap_do_not_add_up_their_rows_on_postgresql(postgres: Warehouse) -> None:
+    """A build waits for another one that has not committed; PostgreSQL would not show it the other's rows."""
+    postgres.load()
+    assert postgres.dbt(*BUILD).success
+    before = postgres.table("prices")
+    other = required("psycopg2").connect(
+        **{name.removeprefix("METERHOUSE_POSTGRES_").lower(): value for name, value in postgres.environment.items()}
+    )
+    with closing(other), other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute(f"create temporary table copied as select * from {MART}; delete from {MART}")
+        cursor.execute(f"insert into {MART} select * from copied")
+        building = pool.submit(postgres.dbt, *BUILD)
+        while not postgres.query("select 1 from pg_locks where not granted"):
+            assert not building.done()
+        other.commit()
+        assert building.result().success
+    assert postgres.table("prices") == before
 
 
 @pytest.mark.thorough
