@@ -99,9 +99,9 @@ def _loaded(destination: Destination) -> list[str]:
     return [row["provider"] for row in _runs(destination, "distinct provider") if row["provider"] in PROVIDERS]
 
 
-def _runs(destination: Destination, columns: str, grouping: str = "") -> list[Row]:
+def _runs(destination: Destination, columns: str) -> list[Row]:
     with destination.reader(DATASET) as reader:
         try:
-            return reader.rows_if_built(f"select {columns} from {reader.table_name(DATASET, 'runs')} {grouping}")  # noqa: S608
+            return reader.rows_if_built(f"select {columns} from {reader.table_name(DATASET, 'runs')}")  # noqa: S608
         except LoadError:  # a table of an earlier version, without the column
             return []
