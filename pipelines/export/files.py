@@ -26,7 +26,7 @@ CHUNK = 20_000
 
 PERIOD = "BillingPeriodStart"
 LARGEST_UTC_OFFSET = timedelta(hours=14)
-"""A billing period starts at local midnight. This much later, the same month has begun in UTC, whatever the time zone."""
+"""Added to the local midnight at which a billing period starts, it gives a time of the same month in UTC."""
 
 Write = Callable[[Path, pa.Schema, Iterable[pa.Table]], int]
 

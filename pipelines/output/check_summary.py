@@ -45,7 +45,7 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
 
 
 def _database_lines(result: CheckResult) -> Iterator[str]:
-    """The lines on what is loaded: closed periods, pending invoices, history, restatements, stale tables and budgets."""
+    """Lines about the loaded data: closed periods, pending invoices, history, restatements, stale tables and budgets."""
     yield from (f"closed  {line}" for line in closed_lines(result.closed))
     yield from (f"pending  {invoice}" for invoice in result.pending)
     if result.history:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meterhouse.pipelines.run.alert_kinds import credits_left
-from meterhouse.pipelines.run.budgets import BudgetStatus, budget_statuses
+from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.warehouse.destination import Destination
@@ -54,7 +54,7 @@ def status_from(query: Query) -> Status:
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"], month) if month else [],
-        "budgets": [asdict(budget) for budget in _budgets(query, month)] if month else [],
+        "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -72,10 +72,6 @@ def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
         if row["cost_to_date"] is None and not row["forecast"]:  # usage without a price has no forecast either
             row |= dict.fromkeys(("forecast", "forecast_low", "forecast_high"))
     return costs
-
-
-def _budgets(query: Query, month: date) -> Iterable[BudgetStatus]:
-    return (budget for budget in budget_statuses(if_built(query), month) if budget.month == month)
 
 
 def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
@@ -168,17 +164,18 @@ def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
     yield from _owner_lines(status["owners"])
 
 
-def _budget_lines(budgets: Sequence[Row]) -> Iterable[tuple[str, str]]:
+def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    budgets = [BudgetStatus(**row) for row in rows]
     if not budgets:
         return
     yield "budgets".ljust(NAME_WIDTH) + _columns("so far", "forecast", "") + "  used", "dim"
-    for row in sorted(budgets, key=lambda row: -row["share_used"])[:MAX_BUDGETS]:
-        name = _fit(row["budget"], NAME_WIDTH).ljust(NAME_WIDTH)
-        amounts = _amounts(row["actual"], row["forecast"], row["currency"])
-        used = f"{int(row['share_used'] * 100):,} % of {rounded_to_currency(row['amount'], row['currency']):,}"
-        effective = ", effective" if row["cost_type"] == "effective" else ""
-        others = f", without {row['other_currencies']}" if row["other_currencies"] else ""
-        yield f"{name}{amounts}  {used}{effective}{others}", "yellow" if row["is_over"] else ""
+    for budget in sorted(budgets, key=lambda budget: -budget.share_used)[:MAX_BUDGETS]:
+        name = _fit(budget.budget, NAME_WIDTH).ljust(NAME_WIDTH)
+        amounts = _amounts(budget.actual, budget.forecast, budget.currency)
+        used = f"{budget.percent:,} % of {rounded_to_currency(budget.amount, budget.currency):,}"
+        effective = ", effective" if budget.cost_type == "effective" else ""
+        others = f", without {budget.other_currencies}" if budget.other_currencies else ""
+        yield f"{name}{amounts}  {used}{effective}{others}", "yellow" if budget.is_over else ""
     if len(budgets) > MAX_BUDGETS:
         yield f"and {len(budgets) - MAX_BUDGETS} more: usage.budget_status_monthly", ""
     yield "", ""

@@ -89,12 +89,9 @@ def _budgets(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
         name = (budget.budget, budget.month, budget.amount, budget.currency, budget.cost_type)
         if reached := _highest_reached(budget.thresholds, budget.actual, budget.amount):
             yield Alert("budgets", _subject("budgets", *name, reached), f"BUDGET {budget}")
-        is_over = budget.month < now.date().replace(day=1)
-        if (
-            budget.forecast is not None
-            and not is_over
-            and (reached := _highest_reached(budget.forecast_thresholds, budget.forecast, budget.amount))
-        ):
+        if budget.forecast is None or budget.month < now.date().replace(day=1):  # the month has ended
+            continue
+        if reached := _highest_reached(budget.forecast_thresholds, budget.forecast, budget.amount):
             forecast, actual, amount = (
                 rounded_to_currency(value, budget.currency) for value in (budget.forecast, budget.actual, budget.amount)
             )

@@ -7,7 +7,8 @@ records what was sent: each alert is sent once, and a lasting failure once a day
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -89,17 +90,14 @@ class Alerts:
         """
         alerts: list[Alert] = list(failures(state, failed_models)) if "failures" in self.kinds else []
         sent: set[str] = set()
-        try:
+        with _errors_are_warnings(SECTION, destination, state):
             sent = history.alerted_subjects(destination, state.started_at - MEMORY)
-        except Exception as error:  # noqa: BLE001 - failures are sent even if the destination cannot be read
-            state.observe(Warned(f"{SECTION}: {describe_error(error, destination.location)}"))
-        for kind, find in FROM_MARTS.items() if models else ():
-            if kind in self.kinds:
-                try:
-                    with destination.reader() as reader:
-                        alerts += find(reader.rows_if_built, state.started_at, self.limits)
-                except Exception as error:  # noqa: BLE001 - one kind's trouble is not another's
-                    state.observe(Warned(f"{SECTION}: {kind}: {describe_error(error, destination.location)}"))
+        if models:
+            with _errors_are_warnings(SECTION, destination, state), destination.reader() as reader:
+                for kind, find in FROM_MARTS.items():
+                    if kind in self.kinds:
+                        with _errors_are_warnings(f"{SECTION}: {kind}", destination, state):
+                            alerts += find(reader.rows_if_built, state.started_at, self.limits)
         news = {alert.subject: alert for alert in alerts if alert.subject not in sent}
         if not news or not self.post([alert.text for alert in news.values()], state):
             return []
@@ -128,6 +126,15 @@ class Alerts:
             problem = f"it responded with HTTP {status}"
         state.observe(Warned(f"{SECTION}.webhook did not accept {len(lines)} alerts: {problem}"))
         return False
+
+
+@contextmanager
+def _errors_are_warnings(what: str, destination: Destination, state: RunState) -> Iterator[None]:
+    """Within the block, an error of the destination is a warning: the other alerts are still sent."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - drivers raise errors of many kinds
+        state.observe(Warned(f"{what}: {describe_error(error, destination.location)}"))
 
 
 def _checked_address(webhook: str) -> str:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, queries
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
@@ -54,11 +53,10 @@ def budget_statuses(query: Query, since: date) -> list[BudgetStatus]:
     return [BudgetStatus(**row) for row in query(queries()["budgets"], since)]
 
 
-def budgets_of_month(destination: Destination, month: date) -> list[BudgetStatus]:
-    """The budgets of a month.
+def budgets_of_month(query: Query, month: date) -> list[BudgetStatus]:
+    """The budgets of one month, ordered by their row.
 
     Raises:
-        LoadError: the destination cannot be read, or the mart does not exist.
+        NotBuilt: the mart does not exist.
     """
-    with destination.reader() as reader:
-        return [budget for budget in budget_statuses(reader.rows, month) if budget.month == month]
+    return [budget for budget in budget_statuses(query, month) if budget.month == month]

@@ -110,7 +110,8 @@ def check_all(
 
 
 def _budgets(destination: Destination) -> list[BudgetStatus]:
-    found = budgets_of_month(destination, utc_now().date().replace(day=1))
+    with destination.reader() as reader:
+        found = budgets_of_month(reader.rows, utc_now().date().replace(day=1))
     if not found and "budgets" not in configured_billing():
         raise ConfigurationError(
             "there are no budgets to check", hint="Write them into a CSV file, and name it in sources.billing.budgets."

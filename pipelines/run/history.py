@@ -57,6 +57,7 @@ RUNNING, KILLED = "running", "killed"
 RUN, MODELS = "run", "models"
 """The resources of the rows that belong to no table: that of the whole run, and that of the models."""
 LONGEST_RUN = timedelta(days=1)
+"""A run may prune until it ends; this is assumed of one that cannot record its end."""
 MAX_ERROR_LENGTH = 1000
 """Characters of the errors of one row."""
 
@@ -124,10 +125,11 @@ def run_rows(state: RunState, before: Counts | None, after: Counts | None) -> li
 
 def pruned_before() -> datetime | None:
     """Loads remove rows superseded before this time from the histories of a provider; None without a `history_retention`."""
-    settings = {provider: f"sources.{provider}.history_retention" for provider in PROVIDERS}
-    stated = {setting: dlt.config.get(setting, str) for setting in settings.values()}
-    limits = [parse_duration(text, setting=setting) for setting, text in stated.items() if text]
-    return utc_now() - min(limits) if limits else None
+    stated = {
+        name: dlt.config.get(name, str) for name in (f"sources.{provider}.history_retention" for provider in PROVIDERS)
+    }
+    retentions = [parse_duration(text, setting=name) for name, text in stated.items() if text]
+    return utc_now() - min(retentions) if retentions else None
 
 
 def models_row(state: RunState, failures: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def run_row(state: RunState, outcome: str, seconds: float = 0.0) -> dict[str, An
     requests, retries = (sum(getattr(done, name) for done in state.tables.values()) for name in ("requests", "retries"))
     pruned = pruned_before()
     if pruned and outcome == RUNNING:
-        pruned += LONGEST_RUN  # if the run cannot record its end
+        pruned += LONGEST_RUN
     return row | {"seconds": _seconds(seconds), "requests": requests, "retries": retries, "pruned_before": pruned}
 
 

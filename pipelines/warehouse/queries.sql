@@ -26,7 +26,7 @@ where month >= %s
 order by month, budget_row;
 
 -- name: credits_running_out
--- Credits that were left on a recent day, and last for few days at the rate of the last 28 days.
+-- The newest balance of credits that run out within some days at the rate of the last 28 days, unless they ran out earlier.
 select provider, billing_account, unit, remaining, days_left
 from (
     select *, row_number() over (partition by provider, billing_account, unit order by date desc) as newest,
@@ -37,7 +37,7 @@ where newest = 1 and date >= %s and days_left <= %s and last_left >= %s
 order by provider, billing_account, unit;
 
 -- name: new_unpriced_usage
--- Usage without a price that began lately.
+-- Usage without a price that began recently.
 select provider, account, meter, unit, max(reason) as reason, sum(quantity) as quantity, min(date) as first_date
 from usage.unpriced_usage
 where date >= %s

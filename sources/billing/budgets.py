@@ -18,7 +18,7 @@ NEEDED = {
     "owner": (),
     "dimension": ("provider", "dimension", "value"),
 }
-"""By scope, the columns that say what it is."""
+"""By scope, the columns that must be filled."""
 ALLOWED = NEEDED | {"owner": ("team", "cost_centre"), "dimension": ("provider", "account", "dimension", "value")}
 SCOPE_COLUMNS = ("provider", "account", "dimension", "value", "team", "cost_centre")
 

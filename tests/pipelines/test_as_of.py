@@ -72,7 +72,7 @@ def price(sku: str, unit_price: str) -> str:
 
 
 def failing_at_merge(table: str) -> Callable[..., Any]:
-    """`DuckDbSqlClient.execute_query`, but with an error in place of the merge into `table`."""
+    """A replacement for `DuckDbSqlClient.execute_query` that fails on the merge into `table`."""
     execute = DuckDbSqlClient.execute_query
 
     @contextmanager

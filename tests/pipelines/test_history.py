@@ -67,7 +67,7 @@ def test_warns_of_a_moment_before_an_earlier_version_was_replaced(cli: Cli) -> N
 
 
 def test_refuses_a_moment_that_the_histories_do_not_reach(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first run, and before what a load has pruned, even if `history_retention` is no longer set."""
+    """One before the first run, and one whose rows a load has pruned, even if `history_retention` is unset since."""
     monkeypatch.setenv("SOURCES__REDUCTO__HISTORY_RETENTION", "12 hours")
     with time_machine.travel(NOW, tick=False) as clock:
         cli(*LOAD)

@@ -1,5 +1,5 @@
 // Section "Budgets", which is hidden if there are none.
-// A budget for all providers or accounts is shown with any selection that it includes; its amounts stay those of its scope.
+// A budget is shown if its scope includes the selection or a part of it; its amounts remain those of the whole scope.
 const selectedBudgets = () => {
   const selected = selectedAccount();
   const provider = selected?.provider ?? selection.provider;
