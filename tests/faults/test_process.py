@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
+import time_machine
 
 from meterhouse.pipelines.run.freshness import fetched
 from meterhouse.pipelines.sandbox import Fault, Sandbox
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.faults.conftest import LOAD, START, TODAY, Start, require_complete
+from tests.pipelines.transform.warehouse import MARTS
 from tests.providers import DESCRIPTIONS
 
 ALL = tuple(DESCRIPTIONS)
@@ -75,6 +77,10 @@ def require_each_once(cli: Cli, known: Versions) -> None:
     for table, rows in known.items():
         assert rows
         assert all(now[table][row] == 1 for row in rows), table
+
+
+def marts(cli: Cli, schema: str = "usage") -> dict[str, list[tuple[object, ...]]]:
+    return {mart: cli.rows(f"select * from {schema}.{mart} order by all") for mart in MARTS}
 
 
 def outcomes(cli: Cli) -> list[str]:
@@ -144,21 +150,30 @@ def test_the_next_run_repairs_a_later_run_killed_at_any_point(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("providers", [TWO[:1]])
-@pytest.mark.parametrize("step", STEPS_OF_A_LOAD)
-def test_no_window_counts_as_fetched_before_its_rows_are_there(
-    loaded_cli: Cli, sandbox: Sandbox, start: Start, providers: tuple[str, ...], step: int
+def test_kills_at_each_step_of_a_load_change_nothing_that_was_known(
+    loaded_cli: Cli, sandbox: Sandbox, start: Start, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run is killed at a step of its load: either no table counts as fetched by it, or all rows are there.
+    """Ten runs are killed, one at each step, and a build as of the moment before them has the marts of that moment.
 
-    dlt commits the tables of a load one by one, and the log of fetched windows may be the first of them. A replaced row is
-    in its table or in the history of its table.
+    After each kill, every replaced row is in its table or in the history of its table. Either no table counts as fetched by
+    the killed run, or all rows are there: dlt commits the tables of a load one by one, and the log of fetched windows may be
+    the first of them.
     """
-    before, known = last_fetched(providers[0]), versions(loaded_cli, providers)
-    restate(sandbox, providers)
-    assert start(*LOAD, at=step).wait() == -signal.SIGKILL
-    require_each_once(loaded_cli, known)
-    if last_fetched(providers[0]) != before:
-        require_complete(loaded_cli, sandbox, providers)
+    monkeypatch.setenv(f"SOURCES__{providers[0].upper()}__HISTORY", "all")  # today's usage changes, too
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        moment = datetime.now(UTC)
+        loaded_cli("models", "--tests", "none")
+    usage = marts(loaded_cli)
+    for step in STEPS_OF_A_LOAD:
+        before, known = last_fetched(providers[0]), versions(loaded_cli, providers)
+        restate(sandbox, providers)
+        assert start(*LOAD, at=step).wait() == -signal.SIGKILL
+        require_each_once(loaded_cli, known)
+        if last_fetched(providers[0]) != before:
+            require_complete(loaded_cli, sandbox, providers)
+    loaded_cli("models", "--tests", "none", "--as-of", moment.isoformat())
+    usage_as_of = marts(loaded_cli, "usage_as_of")
+    assert {mart for mart in MARTS if usage_as_of[mart] != usage[mart]} == set()
 
 
 @pytest.mark.parametrize("providers", [ALL])

@@ -21,6 +21,9 @@
     or withdrew. Of these, `superseded_at` (UTC), `superseded_by` (the run) and `is_withdrawn` are set. With `as_of`, it has the
     versions that were loaded by then, as they were then. `columns` maps the table's columns to their declared types, or to
     none; missing columns are null.
+
+    On Delta tables, a load that is killed can leave a row in both. With `as_of` it counts once: both are equal then, and
+    different rows never are, because `row_version` depends on all values.
 #}
 {% macro row_versions(relation, columns, loaded='fetched_at') -%}
     {%- set history = history_of(relation) -%}
@@ -34,13 +37,14 @@
     {{ 'where ' ~ to_utc(loaded) ~ ' <= ' ~ until if until }}
     {%- if history %}
     {%- set superseded_at = to_utc('superseded_at') %}
-    union all
+    {%- set by_then = 'case when ' ~ superseded_at ~ ' <= ' ~ until ~ ' then ' if until %}
+    {%- set end = ' end' if until %}
+    union {{ 'all' if not until }}
     select
         {{ columns_or_null(history, columns) }},
-        {{ 'case when ' ~ superseded_at ~ ' <= ' ~ until ~ ' then ' ~ superseded_at ~ ' end' if until else superseded_at }}
-            as superseded_at,
-        superseded_by,
-        is_withdrawn
+        {{ by_then }}{{ superseded_at }}{{ end }} as superseded_at,
+        {{ by_then }}superseded_by{{ end }} as superseded_by,
+        {{ by_then }}is_withdrawn{{ end }} as is_withdrawn
     from {{ history }}
     {{ 'where ' ~ to_utc(loaded) ~ ' <= ' ~ until if until }}
     {%- endif %}
