@@ -18,18 +18,19 @@ from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
 NEW_AFTER = timedelta(days=45)
-"""If a meter had no unpriced usage for this long, its next unpriced usage counts as new."""
+"""If a meter had no unpriced usage for this long, its next unpriced usage counts as new, also for this long."""
 INVOICE_AGE = timedelta(days=92)
 """How long after the end of its period an invoice can cause an alert; differences in older ones are known by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert. It is sent once for its `subject`."""
+    """An alert. It is sent once for its `subject`, and says all that alerts of the subjects in `covers` would say."""
 
     kind: str
     subject: str
     text: str
+    covers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,13 @@ def _budgets(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
     In the first week of a month, also for the month before.
     """
     for budget in budget_statuses(query, (now.date() - RECENT).replace(day=1)):
-        name = (budget.budget, budget.month, budget.amount, budget.currency, budget.cost_type)
-        if reached := _highest_reached(budget.thresholds, budget.actual, budget.amount):
-            yield Alert("budgets", _subject("budgets", *name, reached), f"BUDGET {budget}")
+        name = ("budgets", budget.budget, budget.month, budget.amount, budget.currency, budget.cost_type)
+        if reached := _reached(budget.thresholds, budget.actual, budget.amount):
+            subject, *lower = (_subject(*name, percentage) for percentage in reached)
+            yield Alert("budgets", subject, f"BUDGET {budget}", lower)
         if budget.forecast is None or budget.month < now.date().replace(day=1):  # the month has ended
             continue
-        if reached := _highest_reached(budget.forecast_thresholds, budget.forecast, budget.amount):
+        if reached := _reached(budget.forecast_thresholds, budget.forecast, budget.amount):
             forecast, actual, amount = (
                 rounded_to_currency(value, budget.currency) for value in (budget.forecast, budget.actual, budget.amount)
             )
@@ -99,12 +101,14 @@ def _budgets(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
                 f"BUDGET {budget.budget}: the forecast for {budget.month:%Y-%m} is {forecast:,} {budget.currency},"
                 f" {actual:,} so far; the budget is {amount:,} {budget.currency}"
             )
-            yield Alert("budgets", _subject("budgets", *name, "forecast", reached), text)
+            subject, *lower = (_subject(*name, "forecast", percentage) for percentage in reached)
+            yield Alert("budgets", subject, text, lower)
 
 
-def _highest_reached(thresholds: str, cost: Decimal, amount: Decimal) -> int | None:
+def _reached(thresholds: str, cost: Decimal, amount: Decimal) -> list[int]:
+    """The thresholds in percent that the cost has reached, the highest first."""
     percentages = [int(percentage) for percentage in thresholds.split(";") if percentage.isdecimal()]
-    return max((percentage for percentage in percentages if cost * 100 >= amount * percentage), default=None)
+    return sorted((percentage for percentage in percentages if cost * 100 >= amount * percentage), reverse=True)
 
 
 def _credits(query: Query, now: datetime, limits: AlertLimits) -> Iterator[Alert]:
@@ -129,14 +133,20 @@ def credits_left(row: Row) -> str:
 
 
 def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
+    """One alert per meter and unit, with its usage since the first day without a price."""
     today = now.date()
-    for row in query(queries()["new_unpriced_usage"], today - NEW_AFTER, today - RECENT):
-        text = (
-            f"UNPRICED {row['provider']} {row['account']} {row['meter']}: {row['quantity']:,.0f} {row['unit'] or 'uses'}"
-            f" since {row['first_date']}, in no cost yet ({row['reason']})"
-        )
-        name = (row["provider"], row["account"], row["meter"], row["unit"], row["first_date"])
-        yield Alert("unpriced", _subject("unpriced", *name), text)
+    rows = query(queries()["unpriced_usage_by_date"], today - 2 * NEW_AFTER)
+    for (provider, account, meter, unit), days in groupby(rows, itemgetter("provider", "account", "meter", "unit")):
+        recent: list[Row] = []
+        for day in days:
+            recent = [*recent, day] if recent and day["date"] - recent[-1]["date"] <= NEW_AFTER else [day]
+        first = recent[0]["date"]
+        if first >= today - NEW_AFTER:
+            text = (
+                f"UNPRICED {provider} {account} {meter}: {sum(day['quantity'] for day in recent):,.0f} {unit or 'uses'}"
+                f" since {first}, in no cost yet ({max(day['reason'] for day in recent)})"
+            )
+            yield Alert("unpriced", _subject("unpriced", provider, account, meter, unit, first), text)
 
 
 def _invoices(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:

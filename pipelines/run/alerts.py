@@ -2,7 +2,8 @@
 
 Alerts are failures, new anomalies of usage, restatements that change a cost, budgets of which the cost or the forecast
 reaches a threshold, credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts`
-records what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message.
+records what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message with
+MAX_LINES alerts; the next run sends the others.
 """
 
 import re
@@ -98,21 +99,24 @@ class Alerts:
                     if kind in self.kinds:
                         with _errors_are_warnings(f"{SECTION}: {kind}", destination, state):
                             alerts += find(reader.rows_if_built, state.started_at, self.limits)
-        news = {alert.subject: alert for alert in alerts if alert.subject not in sent}
-        if not news or not self.post([alert.text for alert in news.values()], state):
+        news = list({alert.subject: alert for alert in alerts if alert.subject not in sent}.values())
+        posted = news[:MAX_LINES]
+        more = len(news) - len(posted)
+        lines = [*(alert.text for alert in posted), *([f"… and {more} more with the next run"] if more else [])]
+        if not news or not self.post(lines, state):
             return []
-        state.observe(AlertsSent(list(news)))
+        state.observe(AlertsSent([alert.subject for alert in posted]))
         now = datetime.now(UTC)
         return [
             {"told_at": now, "run_id": state.run_id, "kind": alert.kind, "subject": subject, "text": alert.text}
-            for subject, alert in news.items()
+            for alert in posted
+            for subject in dict.fromkeys((alert.subject, *alert.covers))
+            if subject not in sent
         ]
 
     def post(self, lines: Sequence[str], state: RunState) -> bool:
         """Posts one message. If the webhook does not accept it, the run has a warning and the result is False."""
-        shown = [_escaped(line) for line in lines[:MAX_LINES]]
-        more = [f"… and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
-        text = "\n".join(("meterhouse", *(f"• {line}" for line in (*shown, *more))))
+        text = "\n".join(("meterhouse", *(f"• {_escaped(line)}" for line in lines)))
         try:
             with open_client(self.webhook, timeout=TIMEOUT) as http, deadline(time.monotonic() + TIMEOUT):
                 status = http.post(self.webhook, json={"text": text}).status_code
@@ -124,7 +128,7 @@ class Alerts:
             if 200 <= status < 300:
                 return True
             problem = f"it responded with HTTP {status}"
-        state.observe(Warned(f"{SECTION}.webhook did not accept {len(lines)} alerts: {problem}"))
+        state.observe(Warned(f"{SECTION}.webhook did not accept the alerts: {problem}"))
         return False
 
 

@@ -36,14 +36,12 @@ from (
 where newest = 1 and date >= %s and days_left <= %s and last_left >= %s
 order by provider, billing_account, unit;
 
--- name: new_unpriced_usage
--- Usage without a price that began recently.
-select provider, account, meter, unit, max(reason) as reason, sum(quantity) as quantity, min(date) as first_date
+-- name: unpriced_usage_by_date
+select provider, account, meter, unit, date, max(reason) as reason, sum(quantity) as quantity
 from usage.unpriced_usage
 where date >= %s
-group by provider, account, meter, unit
-having min(date) >= %s
-order by provider, account, meter, unit;
+group by provider, account, meter, unit, date
+order by provider, account, meter, unit, date;
 
 -- name: differing_invoices
 select provider, billing_account, invoice_id, line, status, difference, currency

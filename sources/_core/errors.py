@@ -5,6 +5,7 @@ SourceError
 │   └── NotConfigured       no credentials: the provider is not in use
 ├── CredentialsRejected     correct the key
 ├── RequestRejected         the provider understood the request and refuses it; a retry changes nothing
+├── Unsupported             nothing to do: the table stays as it is, and the next run tries again
 ├── QuotaExhausted          wait until the quota renews, or raise it
 ├── UnexpectedValue         a field holds a value that the provider does not document
 ├── ClockSkew               set this machine's clock
@@ -51,6 +52,10 @@ class CredentialsRejected(SourceError):
 
 class RequestRejected(SourceError):
     """The provider understood the request and refuses it; a retry changes nothing."""
+
+
+class Unsupported(SourceError):
+    """The provider does not accept an undocumented request that only one table needs. This is no failure."""
 
 
 class QuotaExhausted(SourceError):

@@ -13,7 +13,7 @@ from dlt.sources import DltResource
 from pendulum import DateTime
 
 from meterhouse.sources._core.dlt_compat.extract import NEXT_RESOURCE, in_thread_pool, into_table, with_write_disposition
-from meterhouse.sources._core.errors import READ_ERRORS, AccountConflict, IncompleteResponse, SourceError
+from meterhouse.sources._core.errors import READ_ERRORS, AccountConflict, IncompleteResponse, SourceError, Unsupported
 from meterhouse.sources._core.events import (
     FetchFailed,
     Observer,
@@ -125,6 +125,8 @@ class _TableRead:
                     resolved_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
                     known = self.identities.check_partition(resolved, resolved_columns)
                 yield from self.partition(resolved, place, known)
+            except Unsupported:
+                self.requested = [wanted for wanted in self.requested if wanted is not resolved]
             except SourceError as error:
                 self.observe(FetchFailed(place, error))
 

@@ -17,10 +17,6 @@ REQUEST_ERROR_PREFIXES = ("opts_", "json_syntax", "sys_request_too_large")
 """How the ids of errors in the request begin; the documentation lists them as request validation errors."""
 
 
-class OptionRefused(RequestRejected):
-    """The server refuses an option of the request, such as a second `group_by`."""
-
-
 def error_from_response(response: Response) -> SourceError | None:
     """Maps a response to an error, or None, by `error_info.id`, which Mathpix calls the reliable identifier.
 
@@ -66,6 +62,5 @@ def _error_by_id(error_id: str, problem: str, info: dict[str, object]) -> Source
 
 def _error_in_200(error_id: str, problem: str) -> SourceError:
     if error_id.startswith(REQUEST_ERROR_PREFIXES):
-        kind = OptionRefused if error_id.startswith("opts_") else RequestRejected
-        return kind(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
+        return RequestRejected(problem, hint="Check the settings in [sources.mathpix] against sources/mathpix/README.md.")
     return ServiceUnavailable(problem, hint="Run again later; if the error stays, check the settings in [sources.mathpix].")

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meterhouse.sources._core.errors import IncompleteResponse
+from meterhouse.sources._core.errors import IncompleteResponse, RequestRejected, Unsupported
 from meterhouse.sources._core.pagination import overlapping_page
 from meterhouse.sources._core.partition import FetchResult
 from meterhouse.sources._core.schema import Table, first_duplicate
@@ -28,7 +28,6 @@ from meterhouse.sources._core.windows import Unit, Window, after, floor
 
 from .client import MathpixClient
 from .constants import MAX_PAGE
-from .errors import OptionRefused
 
 ATTEMPTS = 3
 """How many times a window is read if rows move between its pages."""
@@ -53,19 +52,19 @@ class _DoesNotFit(Exception):
 def read_window(
     client: MathpixClient, window: Window, *, table: Table, group_by: Sequence[str], unit: Unit, page_size: int
 ) -> FetchResult:
-    """All rows of the window; no rows if the server refuses to group by several dimensions, which is undocumented.
+    """All rows of the window.
 
     Raises:
-        SourceError: a request failed; IncompleteResponse if even one bucket cannot be read completely.
+        SourceError: a request failed; IncompleteResponse if even one bucket cannot be read completely; Unsupported if the
+            server refuses to group by several dimensions, which only the vendor's clients document.
     """
     try:
-        rows = _read(client, window, table, group_by, unit, page_size)
-    except OptionRefused:
+        return FetchResult(_read(client, window, table, group_by, unit, page_size), window)
+    except RequestRejected as error:
         if len(group_by) == 1:
             raise
         # If anything else is wrong with the request, the tables of one dimension fail.
-        rows = table.rows((), timespan=unit)
-    return FetchResult(rows, window)
+        raise Unsupported(error.problem, hint=error.hint, provider=table.provider, endpoint=table.endpoint) from None
 
 
 def _read(

@@ -99,6 +99,20 @@ def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> No
     ]
     assert found("500", "600", name="silent", thresholds="none", forecast_thresholds="none") == []
     assert len(found("150", "600", name="other", thresholds="75;90", forecast_thresholds="250;400")) == 2
+    assert len(found("165", "410", name="falls", forecast_thresholds="100;200")) == 2
+    assert found("110", "210", name="falls", forecast_thresholds="100;200") == []
+
+
+@time_machine.travel(NOW, tick=False)
+def test_alerts_beyond_a_message_are_sent_by_the_next_run(send: Sender) -> None:
+    """A message has twenty."""
+    budgets = [budget("120", name=f"team {number}") for number in range(23)]
+    *lines, more = send("budgets", "budget_status_monthly", *budgets)
+    assert len(lines) == 20
+    assert more == "… and 3 more with the next run"
+    later = send("budgets", "budget_status_monthly", *budgets)
+    assert [line.partition(":")[0] for line in later] == ["BUDGET team 20", "BUDGET team 21", "BUDGET team 22"]
+    assert send("budgets", "budget_status_monthly", *budgets) == []
 
 
 @time_machine.travel(NOW, tick=False)
@@ -141,16 +155,23 @@ def test_credits_are_alerted_of_once_a_month_before_they_run_out(send: Sender) -
 
 @time_machine.travel(NOW, tick=False)
 def test_new_usage_without_a_price_is_alerted_of_once(send: Sender) -> None:
-    """Usage is new if the meter had none without a price in the weeks before."""
+    """Usage is new if the meter had none without a price in the weeks before, also after weeks without a run."""
 
     def usage(meter: str, *days_ago: int, unit: str | None = None) -> list[dict[str, Any]]:
         row = {"provider": "mathpix", "account": "a", "meter": meter, "unit": unit, "reason": "unknown meter"}
         return [row | {"date": date(2026, 5, 20) - timedelta(days=ago), "quantity": Decimal(1500)} for ago in days_ago]
 
-    rows = [*usage("new", 0, 1), *usage("old", 0, 8), *usage("again", 2, 50, unit="page"), *usage("past", 9)]
+    rows = [
+        *usage("new", 0, 1),
+        *usage("old", 0, 40, 80),
+        *usage("again", 2, 50, unit="page"),
+        *usage("past", 9),
+        *usage("gone", 46),
+    ]
     assert send("unpriced", "unpriced_usage", *rows) == [
         "UNPRICED mathpix a again: 1,500 page since 2026-05-18, in no cost yet (unknown meter)",
         "UNPRICED mathpix a new: 3,000 uses since 2026-05-19, in no cost yet (unknown meter)",
+        "UNPRICED mathpix a past: 1,500 uses since 2026-05-11, in no cost yet (unknown meter)",
     ]
     assert send("unpriced", "unpriced_usage", *rows) == []
 

@@ -286,7 +286,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -
     state = RunState()
     assert not Alerts("https://hooks.invalid/hunter2").post(["FAILED"], state)
     (warning,) = state.warnings
-    assert warning.startswith("alerts.webhook did not accept 1 alerts: ALL_PROXY is a SOCKS proxy")
+    assert warning.startswith("alerts.webhook did not accept the alerts: ALL_PROXY is a SOCKS proxy")
     assert "hunter2" not in warning
 
 
@@ -300,7 +300,7 @@ def test_alerts_of_a_failure_once_a_day(
     monkeypatch.setenv("SOURCES__MATHPIX__APP_KEY", "not-the-right-key")
     webhook.status = 500
     message = cli(*LOAD, status=1)
-    assert "WARNING  alerts.webhook did not accept 1 alerts: it responded with HTTP 500" in message
+    assert "WARNING  alerts.webhook did not accept the alerts: it responded with HTTP 500" in message
     webhook.status = 302
     message += cli(*LOAD, status=1)
     assert "HTTP 302" in message

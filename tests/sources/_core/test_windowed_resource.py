@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
-from meterhouse.sources._core.errors import IncompleteResponse, ServiceUnavailable, SourceError, UnexpectedValue
+from meterhouse.sources._core.errors import IncompleteResponse, ServiceUnavailable, SourceError, UnexpectedValue, Unsupported
 from meterhouse.sources._core.events import Event as ObservedEvent
 from meterhouse.sources._core.events import (
     FetchFailed,
@@ -165,6 +165,26 @@ def test_missing_time_stays_and_stops_the_partition(database: Database, fetch: F
     assert observed.windows[-1].end == at("03-14")
     assert len(database.days()) == 11
     assert database.run(Partition("a", plan("03-10", lookback=timedelta()), whole)).windows[0].start == at("03-14")
+
+
+def test_an_unsupported_request_changes_nothing(database: Database, clock: time_machine.Traveller) -> None:
+    """It is no failure, even without an observer. Once the server supports it, the next run loads what is missing."""
+    requested: list[Window] = []
+
+    def unsupported(window: Window) -> FetchResult:
+        requested.append(window)
+        raise Unsupported("no such option", hint="")
+
+    new = Partition("b", plan("03-15"), unsupported)
+    database.run(Partition("a", plan("03-15"), whole), new)
+    database.pipeline().run(windowed_resource(TABLE, [Partition("a", plan("03-15"), unsupported)]))
+    assert len(requested) == 2
+    assert database.rows("select distinct account from vendor.usage") == [("a",)]
+    assert database.rows("select distinct account from vendor.fetched_windows") == [("a",)]
+    clock.shift(timedelta(days=9))
+    short = plan("03-15", lookback=timedelta(days=1))
+    assert database.run(Partition("a", short, whole)).windows[0].start == at("03-19")
+    assert database.run(replace(new, fetch=whole)).windows[0].start == at("03-15")
 
 
 def test_does_not_delete_a_hole_between_two_windows(database: Database, clock: time_machine.Traveller) -> None:
