@@ -75,6 +75,7 @@ def open_sources(
     if not settings:
         require_known_settings([selection.provider for selection in selected] or PROVIDERS)
     sources: dict[str, DltSource] = {}
+    lacking: list[NotConfigured] = []
     for selection in selected or [Selection(provider) for provider in settings or PROVIDERS]:
         provider = selection.provider
         factory = PROVIDERS[provider].source
@@ -86,9 +87,10 @@ def open_sources(
                 observer=state.observe,
                 **settings.get(provider, {}),
             )
-        except NotConfigured:
+        except NotConfigured as error:
             if selected:
                 raise
+            lacking.append(error)
             continue
         except ConfigurationException as error:
             # dlt could not convert a setting to its declared type. Its message may hold the value.
@@ -107,8 +109,7 @@ def open_sources(
         sources[provider] = source.with_resources(*selection.tables) if selection.tables else source
     if not sources:
         raise NotConfigured(
-            "no provider has credentials",
-            hint=f"Set those of {', '.join(PROVIDERS)} in .dlt/secrets.toml or in the environment, as their READMEs show.",
+            f"no provider has credentials: {', '.join(error.problem for error in lacking)}", hint=lacking[0].hint
         )
     return sources
 
