@@ -14,6 +14,7 @@ from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
 from meterhouse.sources._core.errors import SourceError
 from meterhouse.sources._core.events import Place
+from meterhouse.sources._core.package import bounded_package
 from meterhouse.sources._core.run_id import stamp_run_id
 
 
@@ -53,20 +54,29 @@ def restored_pipelines(
 
 
 def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination, writing: Lock, run_id: str) -> None:
-    """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer."""
-    with stamp_run_id(run_id):
-        pipeline.extract(source)
-    if not pipeline.has_pending_data:
-        return
-    with writing:
-        pipeline.normalize()
-        with destination.hold_open():
-            destination.require_exclusive()
-            try:
-                loaded = pipeline.load(raise_on_failed_jobs=True)
-                destination.require_loaded(pipeline, loaded.loads_ids)
-            finally:
-                destination.drop_staging(pipeline)
+    """Fetches in parallel, and writes one provider at a time, holding `writing`: DuckDB allows one writer.
+
+    A long sync is loaded in several packages, each with its cursors.
+    """
+    has_rest = True
+    while has_rest:
+        with stamp_run_id(run_id), bounded_package() as package:
+            pipeline.extract(source)
+        has_rest = package.has_rest
+        if pipeline.has_pending_data:
+            with writing:
+                _load_package(pipeline, destination)
+
+
+def _load_package(pipeline: dlt.Pipeline, destination: Destination) -> None:
+    pipeline.normalize()
+    with destination.hold_open():
+        destination.require_exclusive()
+        try:
+            loaded = pipeline.load(raise_on_failed_jobs=True)
+            destination.require_loaded(pipeline, loaded.loads_ids)
+        finally:
+            destination.drop_staging(pipeline)
 
 
 def root_cause(error: BaseException) -> BaseException:

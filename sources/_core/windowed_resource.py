@@ -40,6 +40,7 @@ from meterhouse.sources._core.merge import (
     stamped,
     write_disposition,
 )
+from meterhouse.sources._core.package import Package, current_package
 from meterhouse.sources._core.partition import SEPARATOR, FetchResult, Partition
 from meterhouse.sources._core.run_id import current_run_id
 from meterhouse.sources._core.schema import TIMESTAMP, Table, first_duplicate
@@ -63,7 +64,8 @@ def windowed_resource(
     """A dlt resource that keeps `table` equal to what the API returns for each window.
 
     The windows of a table are read one after the other, because each moves its cursor. The tables of a source are read side
-    by side, as many at a time as dlt's `extract.workers` allows; they share the rate limiter of their client.
+    by side, as many at a time as dlt's `extract.workers` allows; they share the rate limiter of their client. Within
+    `package.bounded_package`, a table leaves its other windows for the next extract once the package is full.
 
     Args:
         table: name, columns, key and time column.
@@ -74,127 +76,159 @@ def windowed_resource(
     Iterating raises ConfigurationError if the pipeline's destination cannot replace a window.
     """
     observe = observer or fail_fast
+    progress: dict[int, _Progress] = {}
 
     def windows() -> Iterator[Any]:
+        package = current_package()
+        if package is None:
+            progress.clear()
         strategy = merge_strategy(table.name)
         cursors: Cursors = dlt.current.resource_state().setdefault(CURSORS, {})
-        if any(partition.estimate for partition in partitions):
+        if not progress and any(partition.estimate for partition in partitions):
             _estimate(table, partitions, cursors, observe)
             yield NEXT_RESOURCE
         accounts = {partition.account for partition in partitions}
         resources = dlt.current.source().selected_resources.keys()
         identities = Identities(table, accounts, resources, dlt.current.source_state().setdefault(IDENTITIES, {}))
-        read = _TableRead(table, observe, cursors, identities, current_run_id())
+        read = _TableRead(table, observe, cursors, identities, current_run_id(), package)
         # Accounts that were loaded before come first: a new account cannot take away what identifies them.
         loaded = {key.partition(SEPARATOR)[0] for key in cursors}
-        yield from in_thread_pool(read.partitions(sorted(partitions, key=lambda each: each.account not in loaded)))
+        order = sorted(range(len(partitions)), key=lambda number: partitions[number].account not in loaded)
+        yield from in_thread_pool(
+            read.partitions([(partitions[number], progress.setdefault(number, _Progress())) for number in order])
+        )
         if read.schemas:
             yield from history_items(table.name, pa.unify_schemas([raw_schema(table), *read.schemas]))
             if read.run_id and read.replaced:
                 keep_replaced(table, read.replaced, read.run_id, history)
             yield with_write_disposition(raw_schema(table).empty_table(), write_disposition(table, read.replaced, strategy))
-        if read.requested:
-            yield from into_table(window_rows(table, read.replaced, read.unanswered()), FETCHED_WINDOWS)
+        if read.replaced or read.unanswered:
+            yield from into_table(window_rows(table, read.replaced, read.unanswered), FETCHED_WINDOWS)
 
     return dlt.resource(windows, name=table.name, primary_key=[ACCOUNT.name, *table.key], write_disposition="merge")
 
 
 @dataclass
+class _Progress:
+    """How far a run has read a partition, in one package or several."""
+
+    planned: Window | None = None
+    """From the first window to the last; None for none."""
+    windows: list[Window] | None = None
+    """Those that are not requested yet; None before the first one is planned."""
+    read_until: DateTime | None = None
+
+
+@dataclass
 class _TableRead:
-    """One run of one table, and what it has read so far."""
+    """What one package reads of one table."""
 
     table: Table
     observe: Observer
     cursors: Cursors
     identities: Identities
     run_id: str | None
+    package: Package | None
     schemas: list[pa.Schema] = field(default_factory=list)
     """The distinct schemas of the Arrow tables yielded so far."""
     replaced: list[ReplacedWindow] = field(default_factory=list)
-    requested: list[Partition] = field(default_factory=list)
+    unanswered: list[Partition] = field(default_factory=list)
+    """The partitions that were requested and returned no window."""
     keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
     """By account, the keys read so far; empty if the fixed columns are part of the key, so that partitions share no key."""
 
-    def partitions(self, partitions: Sequence[Partition]) -> Generator[pa.Table, None, None]:
+    def partitions(self, partitions: Sequence[tuple[Partition, _Progress]]) -> Generator[pa.Table, None, None]:
         """Reads the partitions one after the other; one that fails keeps the windows it has read, and their cursor."""
-        for partition in partitions:
+        for partition, progress in partitions:
+            if progress.windows == []:
+                continue
             place = _place(self.table, partition)
             try:
                 with _requests_for(self.table, place, self.observe):
                     resolved = partition.resolved()
                     resolved_columns = resolved.fixed_columns.keys() - partition.fixed_columns.keys()
                     known = self.identities.check_partition(resolved, resolved_columns)
-                yield from self.partition(resolved, place, known)
+                yield from self.partition(resolved, place, known, progress)
             except Unsupported:
-                self.requested = [wanted for wanted in self.requested if wanted is not resolved]
+                progress.windows = []
             except SourceError as error:
+                progress.windows = []
+                if progress.planned and not progress.read_until and not isinstance(error, AccountConflict):
+                    self.unanswered.append(resolved)
                 self.observe(FetchFailed(place, error))
 
-    def partition(self, partition: Partition, place: Place, known: Claimed) -> Iterator[pa.Table]:
-        """Reads the windows of a partition, oldest first, and moves its cursor with each."""
+    def partition(self, partition: Partition, place: Place, known: Claimed, progress: _Progress) -> Iterator[pa.Table]:
+        """Reads the windows of a partition, oldest first, and moves its cursor with each, until the package is full."""
         plan = partition.plan
         stored = self.cursors.get(partition.cursor_key)
         cursor = _cursor(self.cursors, partition)
         loaded = cursor or self._cursor_of_other_time_zone(partition)
-        windows = list(plan.windows(cursor, utc_now()))
-        if windows:
-            self.requested.append(partition)
-            self.observe(WindowsPlanned(place, Window(windows[0].start, windows[-1].end)))
-        read_until: DateTime | None = None
-        for requested, rows, window, fetched_at in self._results(partition, place, windows):
+        if progress.windows is None:
+            progress.windows = list(plan.windows(cursor, utc_now()))
+            if progress.windows:
+                progress.planned = Window(progress.windows[0].start, progress.windows[-1].end)
+                self.observe(WindowsPlanned(place, progress.planned))
+        for requested, rows, window, fetched_at in self._results(partition, place, progress):
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
             self._claim(partition, known, rows, stored)
             result = stamped(rows, self.table, partition, fetched_at, self.run_id)
             if result.schema not in self.schemas:
                 self.schemas.append(result.schema)
-            self._report_missed(place, plan.missed(loaded, window.start, read_until))
+            self._report_missed(place, plan.missed(loaded, window.start, progress.read_until))
             self.observe(WindowFetched(place, window, rows.num_rows))
             yield result
             self.replaced.append(ReplacedWindow(partition, window, rows.num_rows, fetched_at))
-            begun = windows[0].start if read_until is None else requested.start
+            begun = progress.planned.start if progress.planned and progress.read_until is None else requested.start
             cursor = plan.cursor_after(cursor, Window(begun, window.end), fetched_at)
             if cursor is not None:
                 self.cursors[partition.cursor_key] = cursor.to_state()
                 loaded = cursor
-            read_until = window.end
-        if read_until is None and plan.backfill is not None:
-            self._report_missed(place, plan.missed(loaded, windows[-1].end if windows else plan.backfill.end))
-        elif read_until is None and windows:
-            self._report_missed(place, plan.missed(loaded, windows[0].start))
+            progress.read_until = window.end
+            if self.package is not None:
+                self.package.add_window(rows.num_rows)
+        if not progress.windows and progress.read_until is None:
+            self._end_without_window(partition, place, progress.planned, loaded)
+
+    def _end_without_window(self, partition: Partition, place: Place, planned: Window | None, loaded: Cursor | None) -> None:
+        if planned is not None:
+            self.unanswered.append(partition)
+        if partition.plan.backfill is not None:
+            self._report_missed(place, partition.plan.missed(loaded, (planned or partition.plan.backfill).end))
+        elif planned is not None:
+            self._report_missed(place, partition.plan.missed(loaded, planned.start))
 
     def _results(
-        self, partition: Partition, place: Place, windows: Sequence[Window]
+        self, partition: Partition, place: Place, progress: _Progress
     ) -> Iterator[tuple[Window, pa.Table, Window, DateTime]]:
         """Requested window, rows, the window that they cover, and time of each fetch; the rest of a window is fetched again.
 
         The API may return nothing before the start of its history, and nothing for the last day, which it may still be
         counting. Any other hole is an error, because the cursor would move past it.
         """
-        has_begun = False
-        for window in windows:
-            rest: Window | None = window
+        while progress.windows:
+            if self.package is not None and self.package.is_full:
+                self.package.has_rest = True
+                return
+            rest: Window | None = progress.windows.pop(0)
             while rest is not None:
                 self.observe(WindowRequested(place, rest))
                 fetched_at = utc_now()
                 with _requests_for(self.table, place, self.observe):
                     result: FetchResult = partition.fetch(rest)
-                if result.window is None and not has_begun:
+                if result.window is None and progress.read_until is None:
                     break
                 if result.window is None:
                     if partition.plan.may_be_late(rest.start, fetched_at):
+                        progress.windows.clear()
                         return
                     raise self._incomplete(rest)
-                has_begun = True
                 yield rest, result.rows, result.window, fetched_at
                 end = result.window.end
                 if end < rest.end and end >= partition.plan.complete_until(rest, fetched_at):
-                    return  # all buckets that have ended are read
+                    progress.windows.clear()  # all buckets that have ended are read
+                    return
                 rest = Window(end, rest.end) if end < rest.end else None
-
-    def unanswered(self) -> list[Partition]:
-        """The partitions that were requested and returned no window."""
-        return [wanted for wanted in self.requested if not any(done.partition is wanted for done in self.replaced)]
 
     def _checked(self, rows: pa.Table, partition: Partition) -> pa.Table:
         """The rows with the fixed columns. A row of another partition would lie outside the scope, or be loaded twice."""
@@ -224,7 +258,6 @@ class _TableRead:
         try:
             self.identities.claim(partition, known, rows)
         except AccountConflict:
-            self.requested = [wanted for wanted in self.requested if wanted is not partition]
             if not any(done.rows for done in self.replaced if done.partition is partition):
                 self.replaced = [done for done in self.replaced if done.partition is not partition]
                 self.cursors.pop(partition.cursor_key, None)

@@ -82,9 +82,9 @@ class BackgroundRun:
         """Returns when the run has announced `number` steps."""
         self._wait_until(lambda: self.stdout.count("here\n") >= number)
 
-    def wait_for_request(self, sandbox: Sandbox) -> None:
-        """Returns when the sandbox has received a request."""
-        self._wait_until(lambda: bool(sandbox.requests))
+    def wait_for_request(self, sandbox: Sandbox, number: int = 1) -> None:
+        """Returns when the sandbox has received `number` requests."""
+        self._wait_until(lambda: len(sandbox.requests) >= number)
 
     def _wait_until(self, happened: Callable[[], bool]) -> None:
         while not happened():

@@ -12,7 +12,8 @@ step `at` (0 for never), `action` is one of
     hang            print "here" and keep the thread in a DuckDB query that does not end
     announce-loads  print "here" whenever a provider has been loaded
 
-A run that survives prints its number of steps at the end.
+A run that survives prints its number of steps at the end. The environment variable PACKAGE_ROWS replaces
+`package.MOST_ROWS`.
 """
 
 import atexit
@@ -36,6 +37,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from meterhouse.pipelines import cli
 from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.state import RunState
+from meterhouse.sources._core import package
 from meterhouse.sources.registry import PROVIDERS
 
 IMPORTED_BY_A_RUN = (
@@ -92,6 +94,7 @@ assert threading.active_count() == 1
 set_up_process(job := next_job())
 at, action = job["at"], job["action"]
 steps, taken, lock = count(1), 0, threading.Lock()
+package.MOST_ROWS = int(os.environ.get("PACKAGE_ROWS", package.MOST_ROWS))
 
 
 def step() -> None:

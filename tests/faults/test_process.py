@@ -16,6 +16,7 @@ import time_machine
 
 from meterhouse.pipelines.run.freshness import fetched
 from meterhouse.pipelines.sandbox import Fault, Sandbox
+from meterhouse.pipelines.sandbox.scopix import Event
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from tests.conftest import Cli
 from tests.faults.conftest import LOAD, START, TODAY, Start, require_complete
@@ -177,6 +178,31 @@ def test_kills_at_each_step_of_a_load_change_nothing_that_was_known(
     loaded_cli("models", "--tests", "none", "--as-of", moment.isoformat())
     usage_as_of = marts(loaded_cli, "usage_as_of")
     assert {mart for mart in MARTS if usage_as_of[mart] != usage[mart]} == set()
+
+
+@pytest.mark.parametrize("providers", [("scopix",)])
+@pytest.mark.thorough
+def test_a_first_sync_goes_on_after_its_last_package(
+    recent_cli: Cli, sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first sync of a year is killed after two thirds of its requests: the next run requests the last third only."""
+    load, year_ago = ("run", "scopix.usage_events", "--no-models"), TODAY - timedelta(days=365)
+    monkeypatch.setenv("SOURCES__SCOPIX__INITIAL_DATE", year_ago.date().isoformat())
+    monkeypatch.setenv("SOURCES__SCOPIX__REQUESTS_PER_MINUTE", "1000000")
+    monkeypatch.setenv("PACKAGE_ROWS", "20")
+    sandbox.scopix.usage.set(Event(str(number), year_ago + timedelta(days=number)) for number in range(365))
+    sandbox.faults.add(Fault(path="/api/v2/usage/details", after=36, stall=True))
+    run = start(*load)
+    run.wait_for_request(sandbox, 37)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    sandbox.faults.clear()
+    sandbox.requests.clear()
+    recent_cli(*load)
+    requested_from = datetime.fromisoformat(min(request.query["start_date"][0] for request in sandbox.requests))
+    assert timedelta(days=220) < requested_from - year_ago < timedelta(days=250)
+    assert len(sandbox.requests) < 25
+    assert recent_cli.rows("select count(*), count(distinct id) from scopix.usage_events") == [(365, 365)]
 
 
 @pytest.mark.parametrize("providers", [ALL])

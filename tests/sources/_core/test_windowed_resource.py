@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
+from meterhouse.sources._core import package
 from meterhouse.sources._core.errors import IncompleteResponse, ServiceUnavailable, SourceError, UnexpectedValue, Unsupported
 from meterhouse.sources._core.events import Event as ObservedEvent
 from meterhouse.sources._core.events import (
@@ -31,6 +32,7 @@ from meterhouse.sources._core.events import (
     current_place,
 )
 from meterhouse.sources._core.incremental import Plan
+from meterhouse.sources._core.package import bounded_package
 from meterhouse.sources._core.partition import FetchResult, Partition
 from meterhouse.sources._core.schema import Table, count, day, dimension, text
 from meterhouse.sources._core.windowed_resource import windowed_resource
@@ -165,6 +167,40 @@ def test_missing_time_stays_and_stops_the_partition(database: Database, fetch: F
     assert observed.windows[-1].end == at("03-14")
     assert len(database.days()) == 11
     assert database.run(Partition("a", plan("03-10", lookback=timedelta()), whole)).windows[0].start == at("03-14")
+
+
+@pytest.mark.parametrize(("rows", "seconds"), [(3, 60.0), (1000, 0.0)])
+def test_a_long_sync_is_loaded_in_packages(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rows: int, seconds: float
+) -> None:
+    """A package ends with the window in which it is full; no window is requested twice, and no failure reported twice."""
+    monkeypatch.setattr(package, "MOST_ROWS", rows)
+    monkeypatch.setattr(package, "MOST_SECONDS", seconds)
+    requested: list[Window] = []
+
+    def fetch(window: Window) -> FetchResult:
+        requested.append(window)
+        return whole(window)
+
+    def fail(_: Window) -> FetchResult:
+        raise ServiceUnavailable("down", hint="")
+
+    observed, nothing = Observed(), lambda _: FetchResult(TABLE.rows([]), None)
+    partitions = [Partition(name, plan("03-10"), each) for name, each in (("a", fetch), ("b", fail), ("c", nothing))]
+    resource, days = windowed_resource(TABLE, partitions, observer=observed), []
+    has_rest = True
+    while has_rest:
+        with bounded_package() as current:
+            database.pipeline().run(resource)
+        has_rest = current.has_rest
+        days.append(len(database.days()))
+    assert days == ([4, 8, 11, 11] if rows == 3 else [2, 4, 6, 8, 10, 11, 11])  # the last one has the others
+    assert [window.start for window in requested] == [at(f"03-{day}") for day in range(10, 21, 2)]
+    assert len(observed.errors) == 1
+    logged = "select account, count(*), count(window_start) from vendor.fetched_windows group by 1 order by 1"
+    assert database.rows(logged) == [("a", 6, 6), ("b", 1, 0), ("c", 1, 0)]
+    short = plan("03-10", lookback=timedelta())
+    assert database.run(Partition("a", short, whole)).windows == [Window(at("03-20"), at("03-21"))]
 
 
 def test_an_unsupported_request_changes_nothing(database: Database, clock: time_machine.Traveller) -> None:
