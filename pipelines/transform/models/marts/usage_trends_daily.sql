@@ -1,18 +1,17 @@
 -- One row per provider, account, meter and date, for every date from the account's first day of usage to the last loaded
 -- day.
 -- A requested day without usage is a zero; a day that no run requested is a gap. Gaps and running days are left out of every
--- average, comparison and baseline. Every window spans one meter of one account. Averages, fractions and scores are rounded
+-- average, comparison and baseline. Every window spans one meter of one account (`series_no`). Averages, fractions and scores are rounded
 -- to 6 decimals, so that all engines agree.
 -- The score of a day compares it with the same weekday of the 8 weeks before, by their median and their median absolute
 -- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance,
 -- so the deviation is at least the one usual for all days of the last 4 weeks, relative to the medians of their weekdays.
 -- Longer than 200 lines: medians need two rankings, and the averages eight window functions.
 
-{%- set series = 'partition by provider, account, meter order by date' %}
+{%- set series = 'partition by series_no order by date' %}
 {%- set last_7 = series ~ ' rows between 6 preceding and current row' %}
 {%- set last_28 = series ~ ' rows between 27 preceding and current row' %}
-{%- set day = 'provider, account, meter, date' %}
-{%- set month_to_date = 'partition by provider, account, meter, month order by date rows between unbounded preceding and current row' %}
+{%- set month_to_date = 'partition by series_no, month order by date rows between unbounded preceding and current row' %}
 
 with
 
@@ -71,9 +70,11 @@ loaded as (
 
 ),
 
+-- A number for each series: windows over texts take much longer.
 series as (
 
     select
+        row_number() over (order by meters.provider, meters.account, meters.meter) as series_no,
         meters.provider,
         meters.account,
         meters.meter,
@@ -95,6 +96,7 @@ series as (
 spined as (
 
     select
+        series.series_no,
         series.provider,
         series.account,
         series.meter,
@@ -166,9 +168,7 @@ weeks as (
 baseline_days as (
 
     select
-        completed.provider,
-        completed.account,
-        completed.meter,
+        completed.series_no,
         cast({{ later('day', '7 * weeks.week', 'completed.date') }} as date) as date,
         weeks.week,
         completed.complete_quantity as quantity
@@ -182,8 +182,8 @@ ranked_quantities as (
 
     select
         *,
-        row_number() over (partition by {{ day }} order by quantity, week) as position,
-        count(*) over (partition by {{ day }}) as days
+        row_number() over (partition by series_no, date order by quantity, week) as position,
+        count(*) over (partition by series_no, date) as days
     from baseline_days
 
 ),
@@ -192,11 +192,12 @@ ranked_quantities as (
 medians as (
 
     select
-        {{ day }},
+        series_no,
+        date,
         cast(0.5 * (min(quantity) + max(quantity)) as numeric(28, 9)) as median
     from ranked_quantities
     where days >= {{ var('anomaly_min_weeks') }} and 2 * position between days and days + 2
-    group by {{ day }}
+    group by series_no, date
 
 ),
 
@@ -208,9 +209,7 @@ deviations as (
         abs(ranked_quantities.quantity - medians.median) as deviation
     from ranked_quantities
     inner join medians
-        on ranked_quantities.provider = medians.provider
-        and ranked_quantities.account = medians.account
-        and ranked_quantities.meter = medians.meter
+        on ranked_quantities.series_no = medians.series_no
         and ranked_quantities.date = medians.date
 
 ),
@@ -219,7 +218,7 @@ ranked_deviations as (
 
     select
         *,
-        row_number() over (partition by {{ day }} order by deviation, week) as position_of_deviation
+        row_number() over (partition by series_no, date order by deviation, week) as position_of_deviation
     from deviations
 
 ),
@@ -227,12 +226,13 @@ ranked_deviations as (
 baselines as (
 
     select
-        {{ day }},
+        series_no,
+        date,
         max(median) as median,
         cast(0.5 * (min(deviation) + max(deviation)) as numeric(28, 9)) as median_deviation
     from ranked_deviations
     where 2 * position_of_deviation between days and days + 2
-    group by {{ day }}
+    group by series_no, date
 
 ),
 
@@ -251,9 +251,7 @@ measured as (
         end as relative_deviation
     from windowed
     left join baselines
-        on windowed.provider = baselines.provider
-        and windowed.account = baselines.account
-        and windowed.meter = baselines.meter
+        on windowed.series_no = baselines.series_no
         and windowed.date = baselines.date
 
 ),
@@ -267,7 +265,7 @@ compared as (
         greatest(
             1.4826 * measured.median_deviation,
             1.2533 * coalesce(avg(measured.relative_deviation) over (
-                partition by measured.provider, measured.account, measured.meter
+                partition by measured.series_no
                 order by measured.date
                 rows between 28 preceding and 1 preceding
             ), 0) * measured.median,
@@ -277,9 +275,7 @@ compared as (
         month_before.complete_quantity as quantity_a_month_before
     from measured
     left join completed as month_before
-        on measured.provider = month_before.provider
-        and measured.account = month_before.account
-        and measured.meter = month_before.meter
+        on measured.series_no = month_before.series_no
         and measured.date_a_month_before = month_before.date
 
 ),
