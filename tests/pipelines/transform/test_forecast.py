@@ -17,7 +17,7 @@ from tests.pipelines.transform.worlds import QUARTER, SPIKES, WORLDS, plans, spi
 
 pytestmark = pytest.mark.thorough
 
-MODELS = ("+cost_forecast_monthly", "+int_cost__backtested", "+usage_trends_daily")
+MODELS = ("+cost_forecast_monthly", "+int_cost__backtested", "+usage_trends_daily", "+cost_drivers")
 BY_KEY = SCHEMA["reducto.usage_by_product"].replace("product text", "api_key text")
 
 DAYS = dates(date(2026, 5, 1), date(2026, 7, 20))
@@ -144,10 +144,17 @@ def test_forecasts_of_ten_worlds_are_close_to_the_bill(built: Warehouse, record_
                     assert share >= 0.8, (what, measured)
 
 
-def test_a_spike_of_an_api_key_is_found_in_every_account(built: Warehouse) -> None:
-    """Of 20 accounts, each is found on its day."""
+def test_a_spike_of_an_api_key_is_found_with_its_driver_in_every_account(built: Warehouse) -> None:
+    """Of 20 accounts, each is found on its day, and the API key with the spike moved most."""
+    spikes = {number: spike_of(number) for number in range(SPIKES)}
     found = set(built.query("select account, date from usage.usage_trends_daily where is_anomaly and account like 's%'"))
-    assert [number for number in range(SPIKES) if (f"s{number}", spike_of(number)[0]) not in found] == []
+    assert [number for number, (day, _) in spikes.items() if (f"s{number}", day) not in found] == []
+    rows = built.query("""
+        select account, date, value from usage.cost_drivers
+        where period = 'day' and dimension = 'api_key' and position = 1 and account like 's%'
+    """)
+    drivers = {(name, day): value for name, day, value in rows}
+    assert {n: drivers[f"s{n}", day] for n, (day, _) in spikes.items()} == {n: key for n, (_, key) in spikes.items()}
 
 
 def test_false_alarms_are_rare(built: Warehouse) -> None:
@@ -159,3 +166,30 @@ def test_false_alarms_are_rare(built: Warehouse) -> None:
     """)
     false = [(provider, name) for provider, name, day in alarms if (name, day) not in spikes]
     assert [which for which in set(false) if false.count(which) > 1] == []
+
+
+def test_drivers_add_up_to_the_change_exactly(built: Warehouse) -> None:
+    """Parts to the change of a value, values to that of their dimension, and SKUs to that of the account's cost."""
+    for prefix in ("", "effective_"):
+        parts = " + ".join(f"{prefix}{part}_change" for part in ("volume", "price", "mix"))
+        assert built.query(f"select count(*) from usage.cost_drivers where {prefix}change <> {parts}") == [(0,)]
+        changes = built.query(f"""
+            select provider, account, date, sum({prefix}change) from usage.cost_drivers
+            where period = 'month' and dimension = 'sku' group by all order by all
+        """)
+        costs = f"""
+            select provider, billing_account, billing_month, sum({prefix or "billed_"}cost) as cost
+            from usage.cost_monthly group by all having min(is_complete)
+        """
+        assert changes == built.query(f"""
+            select provider, billing_account, after.billing_month, after.cost - before.cost
+            from ({costs}) after inner join ({costs}) before using (provider, billing_account)
+            where after.billing_month = before.billing_month + interval 1 month order by all
+        """)
+        assert len(changes) > 400
+        totals = f"""
+            select period, account, date, dimension, sum({prefix}change) as total from usage.cost_drivers
+            where account like 's%' and dimension in ('sku', 'api_key') group by all
+        """
+        differing = "having min(total) <> max(total) or (count(*) = 1 and min(total) <> 0)"  # unpriced usage has no SKU row
+        assert built.query(f"select period, account, date from ({totals}) group by all {differing}") == []
