@@ -97,7 +97,7 @@ def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
     if as_of:
         for row in query(sql["status_anomalies"], as_of.date() - RECENT):
             side = "above" if row["anomaly_score"] > 0 else "below"
-            yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} its mean"
+            yield f"unusual: {row['provider']} {row['account']} {row['meter']} on {row['date']}, far {side} normal"
     for row in query(sql["status_credits"]):
         yield f"credits: {row['provider']} {row['billing_account']} has {credits_left(row)}"
     for row in query(sql["status_invoices"]):

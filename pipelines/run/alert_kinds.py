@@ -62,7 +62,7 @@ def _anomalies(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
         score = row["anomaly_score"]
         text = (
             f"ANOMALY {row['provider']} {row['account']} {row['meter']} on {row['date']}: {row['quantity']:,.0f}"
-            f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} the 28 days before"
+            f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} normal for {row['date']:%A}s"
         )
         yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
 

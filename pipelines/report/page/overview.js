@@ -97,7 +97,7 @@ const freshnessWarnings = () => {
 const anomalyWarnings = () => {
   const describe = (meter) => {
     const direction = exact.isPositive(meter.score) ? "above" : "below";
-    const deviations = `${formatNumber(exact.abs(meter.score))} standard deviations ${direction} normal`;
+    const deviations = `${formatNumber(exact.abs(meter.score))} deviations ${direction} normal`;
     return `${listNames([`${accountLabel(meter)} ${meter.meter}`])} (${deviations})`;
   };
   return [...anomaliesByDay(report.meters.filter(isSelected))]

@@ -119,7 +119,7 @@ const drawMeter = (meter) => {
       date: day,
       day: formatWeekday(day),
       value: toFloat(quantityOn(day)),
-      text: `${formatNumber(scoreOn(day), "exceptZero")} standard deviations`,
+      text: `${formatNumber(scoreOn(day), "exceptZero")} deviations from normal`,
       color: style("--bad"),
     }));
   drawLegend("usage-legend", [

@@ -54,6 +54,84 @@
 
 
 {#
+    CTEs that end in `earlier`: for each forecast scenario, the usage of the months before the one that it rates, of which
+    only the effect on the balance of grants counts (scenario, provider, billing_account, unit, billing_month, date, quantity).
+    Between two dates on which a grant starts or expires, the sum of the usage draws as much as its rows do, so the years
+    before a forecast are a few rows.
+
+    `daily`: provider, billing_account, unit, billing_month, date and quantity of the scenario `computed`. The CTE `scenarios`
+    has the forecast scenarios.
+#}
+{% macro earlier_usage(daily, grants) %}
+    changing_dates as (
+
+        select provider, billing_account, unit, starts_on as date from {{ grants }}
+        union all
+        select provider, billing_account, unit, expires_on as date from {{ grants }} where expires_on is not null
+
+    ),
+
+    carried as (
+
+        select distinct
+            scenarios.scenario,
+            scenarios.provider,
+            scenarios.billing_account,
+            scenarios.billing_month,
+            grants.unit
+        from scenarios
+        inner join {{ grants }} as grants
+            on scenarios.provider = grants.provider
+            and scenarios.billing_account = grants.billing_account
+            and scenarios.billing_month > grants.starts_on
+            and (scenarios.billing_month <= grants.expires_on or grants.expires_on is null)
+
+    ),
+
+    placed as (
+
+        select
+            daily.provider,
+            daily.billing_account,
+            daily.unit,
+            daily.billing_month,
+            daily.date,
+            max(changing_dates.date) as last_change,
+            max(daily.quantity) as quantity
+        from {{ daily }} as daily
+        inner join changing_dates
+            on daily.provider = changing_dates.provider
+            and daily.billing_account = changing_dates.billing_account
+            and daily.unit = changing_dates.unit
+            and daily.date >= changing_dates.date
+        group by daily.provider, daily.billing_account, daily.unit, daily.billing_month, daily.date
+
+    ),
+
+    earlier as (
+
+        select
+            carried.scenario,
+            carried.provider,
+            carried.billing_account,
+            carried.unit,
+            placed.billing_month,
+            min(placed.date) as date,
+            sum(placed.quantity) as quantity
+        from carried
+        inner join placed
+            on carried.provider = placed.provider
+            and carried.billing_account = placed.billing_account
+            and carried.unit = placed.unit
+            and carried.billing_month > placed.billing_month
+        group by
+            carried.scenario, carried.provider, carried.billing_account, carried.unit, placed.billing_month, placed.last_change
+
+    )
+{%- endmacro %}
+
+
+{#
     CTEs that end in `turns`: the rows of `before_turns` after all turns, and the amount that each of them drew from each
     grant.
 #}

@@ -23,7 +23,10 @@ def test_a_budget_counts_the_cost_of_its_scope(built: Warehouse) -> None:
     days = f"date >= '{MAY}' and date < '2025-06-01' and currency = 'USD'"
     assert found["total"][0] == cost("billed_cost", "cost_monthly", month)
     assert found["total"][1] == cost("coalesce(forecast, cost_to_date)", "cost_forecast_monthly", month)
-    assert found["mathpix"][:2] == [cost("effective_cost", "cost_monthly", f"{month} and provider = 'mathpix'"), None]
+    forecast = cost(
+        "coalesce(effective_forecast, effective_cost_to_date)", "cost_forecast_monthly", f"{month} and provider = 'mathpix'"
+    )
+    assert found["mathpix"][:2] == [cost("effective_cost", "cost_monthly", f"{month} and provider = 'mathpix'"), forecast]
     assert found["mathpix/owned"] == [d("0.74"), None, d("1.48"), True, "50;80;100", "100"]
     assert found["team c"][0] == cost("effective_cost", "cost_by_owner_daily", f"{days} and team = 'c'")
     assert found["team c"][0] > 0

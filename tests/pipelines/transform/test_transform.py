@@ -22,7 +22,9 @@ from tests.pipelines.transform.warehouse import (
     usage,
 )
 
-BACKTEST = "select * from usage_intermediate.int_cost__backtested order by provider, account, billing_month, known_days"
+BACKTEST = (
+    "select * from usage_intermediate.int_cost__backtested order by provider, billing_account, billing_month, known_days"
+)
 
 
 def test_cost_monthly_matches_the_worked_examples_of_the_vendor(built: Warehouse) -> None:

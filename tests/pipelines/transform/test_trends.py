@@ -73,12 +73,28 @@ def average(values: list[Decimal]) -> Decimal | None:
     return rounded(sum(values, d("0")) / len(values)) if values else None
 
 
-def score(days: Mapping[date, Day], day: date) -> Decimal | None:
-    now, before = complete(days, day, day), complete(days, day - timedelta(28), day - timedelta(1))
-    if not now or len(before) < 14:
+def weekday_median(days: Mapping[date, Day], day: date) -> tuple[Decimal, Decimal] | None:
+    """The median of the same weekday in the 8 weeks before, and the median deviation from it."""
+    before = [complete(days, day - timedelta(7 * week), day - timedelta(7 * week)) for week in range(1, 9)]
+    values = [value for values in before for value in values]
+    if len(values) < 4:
         return None
-    mean = statistics.mean(before)
-    return rounded((now[0] - mean) / max(statistics.stdev(before), mean * d("0.05"), d("1")))
+    median = statistics.median(values)
+    return median, statistics.median(abs(value - median) for value in values)
+
+
+def score(days: Mapping[date, Day], day: date) -> Decimal | None:
+    now, weekday = complete(days, day, day), weekday_median(days, day)
+    if not now or weekday is None:
+        return None
+    median, deviation = weekday
+    usual = []
+    for known in dates(day - timedelta(28), day - timedelta(1)):
+        quantities, its_weekday = complete(days, known, known), weekday_median(days, known)
+        if quantities and its_weekday and its_weekday[0]:
+            usual.append(min(abs(quantities[0] - its_weekday[0]) / its_weekday[0], d("1")))
+    floors = [median * d("0.1"), d("3"), *([median * statistics.mean(usual) * d("1.2533")] if usual else [])]
+    return rounded((now[0] - median) / max(deviation * d("1.4826"), *floors))
 
 
 @pytest.mark.parametrize("series", SERIES, ids="-".join)
@@ -109,7 +125,7 @@ def test_trends_match_a_computation_in_python(built: Warehouse, series: tuple[st
             sum(to_date) if to_date else None,
             len(complete(days, month[0], day)),
             expected_score,
-            expected_score is not None and abs(expected_score) > 3,
+            expected_score is not None and abs(expected_score) > d("4.5"),
         ], day
 
 
@@ -172,9 +188,20 @@ def test_running_month_is_forecast_and_past_months_are_final(built: Warehouse) -
         assert cost == forecast == low
     month, is_final, cost, forecast, low, remaining, basis = months[-1]
     amounts = [quantity(0, day) for day in dates(date(2026, 5, 1), TODAY)]
-    sundays = [quantity(0, TODAY - timedelta(7 * weeks)) * price for weeks in range(1, 9)]
-    today = amounts[-1] * price
-    expected = sum(amounts) * price - today + max(statistics.mean(sundays), today)
+    today = amounts[-1]
+
+    def without_extremes(values: list[int]) -> Decimal:
+        kept = sorted(values)[1:-1]
+        return Decimal(sum(kept)) / len(kept)
+
+    averages = {
+        day.weekday(): without_extremes([quantity(0, day - timedelta(7 * weeks)) for weeks in range(8)])
+        for day in dates(TODAY - timedelta(7), TODAY - timedelta(1))
+    }
+    recent = [(quantity(0, day), averages[day.weekday()]) for day in dates(TODAY - timedelta(14), TODAY - timedelta(1))]
+    recent = sorted(recent, key=lambda used: used[0] / used[1])[1:-1]
+    level = sum(used for used, _ in recent) / sum(average for _, average in recent)
+    expected = price * (sum(amounts) - today + max(level * averages[TODAY.weekday()], today))
     assert (month, is_final, remaining, basis) == (date(2026, 5, 1), False, 1, "averages of weekdays")
     assert cost == sum(amounts) * price
     assert abs(forecast - expected) < d("0.000001")
@@ -200,8 +227,8 @@ def test_forecast_error_is_small_on_the_months_of_the_sandbox(
         record_property(
             f"forecast after {known_days} days", f"MAPE {error:.1%} of {months} months, {inside} between low and high"
         )
-        assert error < {10: 0.15, 20: 0.08}[known_days]
-        assert inside >= months / 2
+        assert error < {10: 0.06, 20: 0.03}[known_days]
+        assert inside >= months * 0.75
     assert rows[1][2] < rows[0][2]
     assert cli.rows("select basis, forecast > cost_to_date from usage.cost_forecast_monthly where not is_final") == [
         ("averages of weekdays", True)

@@ -1,8 +1,11 @@
--- One row per provider, billing account, billing month that a restatement may change, and scenario that rates it.
+-- One row per provider, billing account, billing month, and scenario that rates it: of the months that a restatement may
+-- change, and of those that are forecast.
 -- `computed` has the current quantities, `billed` those before the first correction, `corrected <day>` those after the
 -- correction of that day. The charges of a closed month are those of the scenario in which it was billed (`is_billed`). A
 -- correction is the difference between two scenarios: it adds the scenario that has its day in `adds_on`, and subtracts the
 -- scenario that has its day in `subtracts_on`.
+-- A forecast rates one month three times, with the expected, a low and a high quantity. Past months are forecast, too, as of
+-- their 11th and 21st, to measure the error.
 -- Longer than 200 lines: the months that a correction changes and the day on which it is billed depend on the same scenarios.
 
 with
@@ -28,6 +31,12 @@ months as (
 granted as (
 
     select * from {{ ref('int_credits__granted') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
 
 ),
 
@@ -209,6 +218,69 @@ landed as (
 
 ),
 
+running_months as (
+
+    select distinct
+        provider,
+        billing_account,
+        cast({{ dbt.date_trunc('month', 'complete_before_billing_date') }} as date) as billing_month
+    from accounts
+    where complete_before_billing_date is not null
+
+),
+
+forecast_months as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        0 as known_days
+    from running_months
+
+    {%- for known_days in [10, 20] %}
+
+    union all
+
+    select
+        months.provider,
+        months.billing_account,
+        months.billing_month,
+        {{ known_days }} as known_days
+    from months
+    inner join running_months
+        on months.provider = running_months.provider
+        and months.billing_account = running_months.billing_account
+    where months.is_complete
+    group by months.provider, months.billing_account, months.billing_month
+    having
+        months.billing_month
+        >= cast({{ later('month', -var('forecast_backtest_months'), 'max(running_months.billing_month)') }} as date)
+    {%- endfor %}
+
+),
+
+forecasts as (
+
+    {% for forecast in ['expected', 'low', 'high'] -%}
+    select
+        {{ dbt.concat([
+            "'forecast '", date_text('billing_month'), "' after '", 'cast(known_days as ' ~ dbt.type_string() ~ ')',
+            "' days, " ~ forecast ~ "'",
+        ]) }} as scenario,
+        provider,
+        billing_account,
+        billing_month,
+        '{{ forecast }}' as forecast,
+        known_days
+    from forecast_months
+    {%- if not loop.last %}
+    union all
+    {% endif -%}
+    {%- endfor %}
+
+),
+
 -- The charges of a month include the corrections billed in it or before it.
 final as (
 
@@ -220,8 +292,25 @@ final as (
         corrected_on,
         cast(case when adds_on >= next_month then adds_on end as date) as adds_on,
         cast(case when subtracts_on >= next_month then subtracts_on end as date) as subtracts_on,
-        (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month) as is_billed
+        (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month) as is_billed,
+        cast(null as {{ dbt.type_string() }}) as forecast,
+        cast(null as integer) as known_days
     from landed
+
+    union all
+
+    select
+        cast(scenario as {{ dbt.type_string() }}) as scenario,
+        provider,
+        billing_account,
+        billing_month,
+        cast(null as date) as corrected_on,
+        cast(null as date) as adds_on,
+        cast(null as date) as subtracts_on,
+        false as is_billed,
+        cast(forecast as {{ dbt.type_string() }}) as forecast,
+        cast(known_days as integer) as known_days
+    from forecasts
 
 )
 

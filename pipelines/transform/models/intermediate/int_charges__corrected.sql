@@ -14,6 +14,7 @@ restatable as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
+    where forecast is null
 
 ),
 

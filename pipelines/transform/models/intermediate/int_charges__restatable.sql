@@ -12,6 +12,7 @@ computed as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
+    where forecast is null
 
 ),
 

@@ -1,20 +1,7 @@
--- One row per provider, account, currency, final billing month, and number of its days that were known: the forecast as of
--- then, and its error. Charges without a day, such as fees, count as known.
+-- One row per provider, billing account, complete billing month, currency, and number of its days that were known: the
+-- forecast as of then, and its error. Charges without a day, such as fees, count as known.
 
 with
-
-forecasts as (
-
-    select * from {{ ref('int_cost__forecasted') }}
-    where not is_running
-
-),
-
-cost_daily as (
-
-    select * from {{ ref('cost_daily') }}
-
-),
 
 cost_monthly as (
 
@@ -22,78 +9,107 @@ cost_monthly as (
 
 ),
 
-monthly as (
+forecasted_usage as (
+
+    select * from {{ ref('int_usage__forecasted') }}
+
+),
+
+{{ forecast_costs() }},
+
+costs as (
 
     select
         provider,
-        account,
-        currency,
+        billing_account,
         billing_month,
-        sum(billed_cost) as cost
+        currency,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost
     from cost_monthly
-    group by provider, account, currency, billing_month
+    group by provider, billing_account, billing_month, currency
 
 ),
 
-later as (
+learned as (
 
     select
-        forecasts.provider,
-        forecasts.account,
-        forecasts.currency,
-        forecasts.billing_month,
-        forecasts.as_of_date,
-        sum(cost_daily.billed_cost) as billed_cost
-    from forecasts
-    inner join cost_daily
-        on forecasts.provider = cost_daily.provider
-        and forecasts.account = cost_daily.account
-        and forecasts.currency = cost_daily.currency
-        and cost_daily.date >= forecasts.as_of_date
-        and cost_daily.date < {{ later('month', 1, 'forecasts.billing_month') }}
+        provider,
+        billing_account,
+        account,
+        billing_month,
+        known_days,
+        max(learned_days) as learned_days
+    from forecasted_usage
+    where known_days > 0 and learned_days is not null
+    group by provider, billing_account, account, billing_month, known_days
+
+),
+
+-- A bill has a forecast if each of its accounts has one.
+learned_of_all as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        known_days,
+        min(learned_days) as learned_days
+    from learned
+    group by provider, billing_account, billing_month, known_days
+
+),
+
+forecasts as (
+
+    select
+        forecast_costs.provider,
+        forecast_costs.billing_account,
+        forecast_costs.billing_month,
+        forecast_costs.currency,
+        forecast_costs.known_days
+        {%- for cost in ['billed', 'effective'] -%}
+        {%- for forecast in ['expected', 'low', 'high'] %},
+        sum(case
+            when learned_of_all.learned_days >= {{ var('forecast_min_days') }} then forecast_costs.{{ cost }}_{{ forecast }}
+        end) as {{ cost }}_{{ forecast }}
+        {%- endfor -%}
+        {%- endfor %}
+    from forecast_costs
+    left join learned_of_all
+        on forecast_costs.provider = learned_of_all.provider
+        and forecast_costs.billing_account = learned_of_all.billing_account
+        and forecast_costs.billing_month = learned_of_all.billing_month
+        and forecast_costs.known_days = learned_of_all.known_days
+    where forecast_costs.known_days > 0
     group by
-        forecasts.provider, forecasts.account, forecasts.currency, forecasts.billing_month, forecasts.as_of_date
-
-),
-
-joined as (
-
-    select
-        forecasts.*,
-        monthly.cost,
-        monthly.cost - coalesce(later.billed_cost, 0) as known_cost
-    from forecasts
-    inner join monthly
-        on forecasts.provider = monthly.provider
-        and forecasts.account = monthly.account
-        and forecasts.currency = monthly.currency
-        and forecasts.billing_month = monthly.billing_month
-    left join later
-        on forecasts.provider = later.provider
-        and forecasts.account = later.account
-        and forecasts.currency = later.currency
-        and forecasts.as_of_date = later.as_of_date
+        forecast_costs.provider, forecast_costs.billing_account, forecast_costs.billing_month, forecast_costs.currency,
+        forecast_costs.known_days
 
 ),
 
 final as (
 
     select
-        provider,
-        account,
-        billing_month,
-        currency,
-        cast({{ dbt.datediff('billing_month', 'as_of_date', 'day') }} as integer) as known_days,
-        cast(known_cost as numeric(28, 9)) as known_cost,
-        cast(known_cost + expected_cost as numeric(28, 9)) as forecast,
-        cast(case
-            when expected_cost is not null
-                then greatest(known_cost + expected_cost - {{ var('forecast_deviations') }} * deviation, known_cost)
-        end as numeric(28, 9)) as forecast_low,
-        cast(known_cost + expected_cost + {{ var('forecast_deviations') }} * deviation as numeric(28, 9)) as forecast_high,
-        cast(cost as numeric(28, 9)) as cost,
-        {{ divided('known_cost + expected_cost - cost', 'cost', 6) }} as relative_error
-    from joined
+        forecasts.provider,
+        forecasts.billing_account,
+        forecasts.billing_month,
+        forecasts.currency,
+        forecasts.known_days
+        {%- for cost, prefix in [('billed', ''), ('effective', 'effective_')] %},
+        cast(coalesce(costs.{{ cost }}_cost, 0) as numeric(28, 9)) as {{ prefix }}cost,
+        cast(forecasts.{{ cost }}_expected as numeric(28, 9)) as {{ prefix }}forecast,
+        cast(forecasts.{{ cost }}_low as numeric(28, 9)) as {{ prefix }}forecast_low,
+        cast(forecasts.{{ cost }}_high as numeric(28, 9)) as {{ prefix }}forecast_high,
+        {{ divided('forecasts.' ~ cost ~ '_expected - costs.' ~ cost ~ '_cost', 'costs.' ~ cost ~ '_cost', 6) }}
+            as {{ prefix }}relative_error
+        {%- endfor %}
+    from forecasts
+    left join costs
+        on forecasts.provider = costs.provider
+        and forecasts.billing_account = costs.billing_account
+        and forecasts.billing_month = costs.billing_month
+        and forecasts.currency = costs.currency
 
 )
 

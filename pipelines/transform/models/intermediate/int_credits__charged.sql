@@ -131,7 +131,7 @@ daily_discounts as (
         sum(amount) as amount,
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
     from discounts
-    where not is_prepaid
+    where not is_prepaid and not is_earlier
     group by scenario, provider, billing_account, billing_month, billing_date, grant_id, grant_key, kind, currency
     having sum(amount) <> 0
 

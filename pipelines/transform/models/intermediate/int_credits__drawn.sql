@@ -1,6 +1,7 @@
 -- One row per scenario, bucket of credit usage, and credit grant that it draws on.
 -- `effective_cost` is the bucket's share of the grant's cost, computed from running totals: the shares of a grant that is
 -- used up add up to exactly its cost.
+-- A forecast scenario has the balance that the months before left: it also has rows for their usage, which have no bucket.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
@@ -19,6 +20,13 @@ granted as (
 
 ),
 
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where forecast is not null
+
+),
+
 credit_usage as (
 
     select
@@ -28,6 +36,23 @@ credit_usage as (
     where unit = 'credit' and is_billed and quantity <> 0
 
 ),
+
+daily as (
+
+    select
+        provider,
+        billing_account,
+        unit,
+        billing_month,
+        billing_date as date,
+        sum(quantity) as quantity
+    from credit_usage
+    where scenario = 'computed'
+    group by provider, billing_account, unit, billing_month, billing_date
+
+),
+
+{{ earlier_usage('daily', 'granted') }},
 
 stream as (
 
@@ -43,6 +68,20 @@ stream as (
         billing_date as date,
         quantity
     from credit_usage
+
+    union all
+
+    -- Their order is negative: they come before the rows of the month.
+    select
+        scenario,
+        provider,
+        billing_account,
+        unit,
+        {{ dbt.concat(['provider', "'|'", 'billing_account', "'|before|'", date_text('date')]) }} as row_key,
+        -row_number() over (partition by scenario, provider, billing_account, unit order by date desc) as row_order,
+        date,
+        quantity
+    from earlier
 
 ),
 

@@ -1,6 +1,6 @@
 -- One row per scenario and prepaid grant that expired before it was used up.
 -- The price paid for the unused part is a cost of the day of expiry. The unused part is known only when all usage of the day
--- before is loaded, which is the last day on which usage can draw on the grant.
+-- before is loaded, which is the last day on which usage can draw on the grant. A forecast knows it for its whole month.
 
 with
 
@@ -10,9 +10,9 @@ granted as (
 
 ),
 
-parts as (
+drawn_credits as (
 
-    select * from {{ ref('int_usage__split_by_grant') }}
+    select * from {{ ref('int_credits__drawn') }}
 
 ),
 
@@ -48,9 +48,8 @@ drawn as (
         billing_account,
         grant_key,
         quantity,
-        grant_cost as effective_cost
-    from parts
-    where scenario <> 'high' and grant_key is not null
+        effective_cost
+    from drawn_credits
 
     union all
 
@@ -150,7 +149,23 @@ expired_in_scenarios as (
     inner join scenarios
         on expired.provider = scenarios.provider
         and expired.billing_account = scenarios.billing_account
-    where scenarios.scenario <> 'computed'
+    where scenarios.scenario <> 'computed' and scenarios.forecast is null
+
+    union all
+
+    select
+        scenarios.scenario,
+        granted.provider,
+        granted.billing_account,
+        granted.grant_key
+    from granted
+    inner join scenarios
+        on granted.provider = scenarios.provider
+        and granted.billing_account = scenarios.billing_account
+        and scenarios.forecast is not null
+        and granted.expires_on >= scenarios.billing_month
+        and granted.expires_on < cast({{ later('month', 1, 'scenarios.billing_month') }} as date)
+    where granted.is_prepaid
 
 ),
 

@@ -1,6 +1,7 @@
 -- One row per scenario, provider, billing account, billing date and monetary credit that the usage of the day draws on.
 -- `effective_cost` is the day's share of the price paid for the credit. It is computed from running totals, as in
 -- `int_credits__drawn`.
+-- A forecast scenario has the balance that the months before left: the amounts drawn in them are `is_earlier`.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}
@@ -16,6 +17,13 @@ priced_usage as (
 granted as (
 
     select * from {{ ref('int_credits__granted') }}
+
+),
+
+scenarios as (
+
+    select * from {{ ref('int_billing__scenarios') }}
+    where forecast is not null
 
 ),
 
@@ -36,13 +44,52 @@ billed_daily as (
 
 ),
 
+daily as (
+
+    select * from billed_daily
+    where scenario = 'computed'
+
+),
+
+{{ earlier_usage('daily', 'granted') }},
+
+dated as (
+
+    select
+        scenario,
+        provider,
+        billing_account,
+        unit,
+        billing_month,
+        date,
+        quantity,
+        is_complete,
+        false as is_earlier
+    from billed_daily
+
+    union all
+
+    select
+        scenario,
+        provider,
+        billing_account,
+        unit,
+        billing_month,
+        date,
+        quantity,
+        1 as is_complete,
+        true as is_earlier
+    from earlier
+
+),
+
 stream as (
 
     select
         *,
         cast(date as {{ dbt.type_string() }}) as row_key,
         row_number() over (partition by scenario, provider, billing_account, unit order by date) as row_order
-    from billed_daily
+    from dated
 
 ),
 
@@ -70,7 +117,8 @@ final as (
         ) as effective_cost,
         drawn.unit as currency,
         granted.is_prepaid,
-        stream.is_complete = 1 as is_complete
+        stream.is_complete = 1 as is_complete,
+        stream.is_earlier
     from drawn
     inner join stream
         on drawn.scenario = stream.scenario

@@ -275,7 +275,9 @@ computed_minimums as (
 
 minimums as (
 
-    select *
+    select
+        *,
+        false as is_forecast
     from computed_minimums
     where version_no = 1
 
@@ -289,7 +291,8 @@ minimums as (
         ] -%}
         computed_minimums.{{ column }},
         {% endfor -%}
-        computed_minimums.version_no
+        computed_minimums.version_no,
+        scenarios.forecast is not null as is_forecast
     from computed_minimums
     inner join scenarios
         on computed_minimums.provider = scenarios.provider
@@ -325,7 +328,8 @@ used as (
 
 ),
 
--- The shortfall against a minimum is known when the month is over; before that it would be the whole fee.
+-- The shortfall against a minimum is known when the month is over; before that it would be the whole fee. A forecast has the
+-- usage of the whole month.
 shortfalls as (
 
     select
@@ -349,7 +353,7 @@ shortfalls as (
         and minimums.billing_account = used.billing_account
         and minimums.fee_id = used.fee_id
         and minimums.billing_month = used.billing_month
-    where minimums.is_complete and minimums.amount > coalesce(used.cost, 0)
+    where (minimums.is_complete or minimums.is_forecast) and minimums.amount > coalesce(used.cost, 0)
 
 ),
 

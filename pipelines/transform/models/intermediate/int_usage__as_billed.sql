@@ -1,5 +1,5 @@
--- One row per scenario other than `computed`, and metered bucket of the months that it rates, with the bucket's quantity in
--- the scenario: the current quantity without the restatements that the scenario does not include.
+-- One row per scenario of a restatement other than `computed`, and metered bucket of the months that it rates, with the
+-- bucket's quantity in the scenario: the current quantity without the restatements that the scenario does not include.
 
 {%- set columns = [
     'provider', 'billing_account', 'account', 'billing_timezone', 'meter', 'timespan', 'bucket_start', 'bucket_end',
@@ -23,7 +23,7 @@ restated as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where scenario <> 'computed'
+    where scenario <> 'computed' and forecast is null
 
 ),
 

@@ -60,7 +60,7 @@ restated as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where corrected_on is null and scenario <> 'computed'
+    where corrected_on is null and scenario <> 'computed' and forecast is null
 
 ),
 

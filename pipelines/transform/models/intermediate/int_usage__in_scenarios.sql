@@ -22,6 +22,12 @@ as_billed as (
 
 ),
 
+forecasted as (
+
+    select * from {{ ref('int_usage__forecasted') }}
+
+),
+
 final as (
 
     select
@@ -35,6 +41,27 @@ final as (
         scenario,
         {{ columns | join(',\n        ') }}
     from as_billed
+
+    union all
+
+    select
+        scenario,
+        provider,
+        billing_account,
+        account,
+        meter,
+        cast('day' as {{ dbt.type_string() }}) as timespan,
+        cast(date as {{ type_utc() }}) as bucket_start,
+        cast({{ later('day', 1, 'cast(date as ' ~ type_utc() ~ ')') }} as {{ type_utc() }}) as bucket_end,
+        date as billing_date,
+        billing_month,
+        sku_id,
+        highest_priced_sku_id,
+        unit,
+        quantity,
+        true as is_billed,
+        true as is_complete
+    from forecasted
 
 )
 

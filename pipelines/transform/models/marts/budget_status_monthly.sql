@@ -21,12 +21,6 @@ forecasts as (
 
 ),
 
-cost_monthly as (
-
-    select * from {{ ref('cost_monthly') }}
-
-),
-
 cost_by_owner_daily as (
 
     select * from {{ ref('cost_by_owner_daily') }}
@@ -99,23 +93,11 @@ account_costs as (
         billing_month as month,
         currency,
         cost_to_date as billed_cost,
-        cast(0 as numeric(28, 9)) as effective_cost,
+        effective_cost_to_date as effective_cost,
         coalesce(forecast, cost_to_date) as forecast,
+        coalesce(effective_forecast, effective_cost_to_date) as effective_forecast,
         case when forecast is null then 0 else 1 end as has_forecast
     from forecasts
-
-    union all
-
-    select
-        provider,
-        coalesce(nullif(account, ''), billing_account) as account,
-        billing_month as month,
-        currency,
-        cast(0 as numeric(28, 9)) as billed_cost,
-        effective_cost,
-        cast(null as numeric(28, 9)) as forecast,
-        cast(null as integer) as has_forecast
-    from cost_monthly
 
 ),
 
@@ -159,6 +141,7 @@ costs as (
         account_costs.billed_cost,
         account_costs.effective_cost,
         account_costs.forecast,
+        account_costs.effective_forecast,
         account_costs.has_forecast
     from months
     inner join account_costs
@@ -176,6 +159,7 @@ costs as (
         owner_costs.billed_cost,
         owner_costs.effective_cost,
         cast(null as numeric(28, 9)) as forecast,
+        cast(null as numeric(28, 9)) as effective_forecast,
         cast(null as integer) as has_forecast
     from months
     inner join owner_costs
@@ -193,6 +177,7 @@ costs as (
         dimension_costs.billed_cost,
         dimension_costs.effective_cost,
         cast(null as numeric(28, 9)) as forecast,
+        cast(null as numeric(28, 9)) as effective_forecast,
         cast(null as integer) as has_forecast
     from months
     inner join dimension_costs
@@ -217,6 +202,7 @@ by_currency as (
         sum(billed_cost) as billed_cost,
         sum(effective_cost) as effective_cost,
         sum(forecast) as forecast,
+        sum(effective_forecast) as effective_forecast,
         sum(has_forecast) as with_forecast,
         count(has_forecast) - sum(has_forecast) as without_forecast
     from costs
@@ -235,7 +221,11 @@ other_currencies as (
         on months.budget_row = by_currency.budget_row
         and months.month = by_currency.month
         and months.currency <> by_currency.currency
-    where by_currency.billed_cost <> 0 or by_currency.effective_cost <> 0 or coalesce(by_currency.forecast, 0) <> 0
+    where
+        by_currency.billed_cost <> 0
+        or by_currency.effective_cost <> 0
+        or coalesce(by_currency.forecast, 0) <> 0
+        or coalesce(by_currency.effective_forecast, 0) <> 0
     group by months.budget_row, months.month
 
 ),
@@ -270,8 +260,8 @@ measured as (
         cast(coalesce(
             case when months.cost_type = 'effective' then by_currency.effective_cost else by_currency.billed_cost end, 0
         ) as numeric(28, 9)) as actual,
-        months.cost_type = 'billed' and by_currency.with_forecast > 0 as is_forecast,
-        by_currency.forecast,
+        by_currency.with_forecast > 0 as is_forecast,
+        case when months.cost_type = 'effective' then by_currency.effective_forecast else by_currency.forecast end as forecast,
         by_currency.without_forecast,
         other_currencies.currencies,
         unpriced.month is not null as has_unpriced_usage

@@ -1,6 +1,6 @@
 -- One row per provider, billing account, account, billing month and currency.
--- For past months it is their cost. For the running month it is the cost billed so far plus the remaining days as
--- `int_cost__forecasted` expects them; `int_cost__backtested` shows the error of such forecasts in the past.
+-- For past months it is their cost. For the running month, `int_usage__forecasted` forecasts the usage of the remaining days,
+-- and the models that rate loaded usage rate it, too. `int_cost__backtested` shows the error of such forecasts in the past.
 
 with
 
@@ -16,25 +16,34 @@ accounts as (
 
 ),
 
-forecasts as (
+forecasted_usage as (
 
-    select * from {{ ref('int_cost__forecasted') }}
-    where is_running
+    select * from {{ ref('int_usage__forecasted') }}
 
 ),
 
-monthly as (
+{{ forecast_costs() }},
+
+-- What the forecast of an account learned from. Known days have no `learned_days`.
+forecast_accounts as (
 
     select
-        provider,
-        billing_account,
-        account,
-        billing_month,
-        currency,
-        sum(billed_cost) as billed_cost,
-        min(case when is_complete then 1 else 0 end) as is_final
-    from cost_monthly
-    group by provider, billing_account, account, billing_month, currency
+        forecasted_usage.provider,
+        forecasted_usage.billing_account,
+        forecasted_usage.account,
+        forecasted_usage.billing_month,
+        count(distinct forecasted_usage.date) as remaining_days,
+        max(forecasted_usage.learned_days) as learned_days,
+        max(case when forecasted_usage.is_fallback then 1 else 0 end) as is_fallback
+    from forecasted_usage
+    inner join scenarios
+        on forecasted_usage.scenario = scenarios.scenario
+        and forecasted_usage.provider = scenarios.provider
+        and forecasted_usage.billing_account = scenarios.billing_account
+    where forecasted_usage.known_days = 0 and scenarios.forecast = 'expected' and forecasted_usage.learned_days is not null
+    group by
+        forecasted_usage.provider, forecasted_usage.billing_account, forecasted_usage.account,
+        forecasted_usage.billing_month
 
 ),
 
@@ -48,23 +57,23 @@ months as (
         billing_month,
         currency,
         billed_cost,
-        is_final
-    from monthly
+        effective_cost,
+        case when is_complete then 1 else 0 end as is_final
+    from cost_monthly
 
     union all
 
     select
-        forecasts.provider,
-        accounts.billing_account,
-        forecasts.account,
-        forecasts.billing_month,
-        forecasts.currency,
+        provider,
+        billing_account,
+        account,
+        billing_month,
+        currency,
         0 as billed_cost,
-        1 as is_final
-    from forecasts
-    inner join accounts
-        on forecasts.provider = accounts.provider
-        and forecasts.account = accounts.account
+        0 as effective_cost,
+        0 as is_final
+    from forecast_costs
+    where known_days = 0 and (billed_high <> 0 or billed_low <> 0 or effective_high <> 0 or effective_low <> 0)
 
 ),
 
@@ -76,7 +85,8 @@ totals as (
         account,
         billing_month,
         currency,
-        sum(billed_cost) as cost_to_date,
+        sum(billed_cost) as billed_cost,
+        sum(effective_cost) as effective_cost,
         min(is_final) = 1 as is_final
     from months
     group by provider, billing_account, account, billing_month, currency
@@ -91,50 +101,52 @@ described as (
         totals.account,
         totals.billing_month,
         totals.currency,
-        totals.cost_to_date,
-        totals.is_final and forecasts.billing_month is null as is_final,
+        totals.billed_cost,
+        totals.effective_cost,
+        totals.is_final,
         coalesce(totals.billing_month < accounts.complete_from_billing_date, false) as is_cut,
         accounts.complete_before_billing_date as as_of_date,
-        coalesce(forecasts.remaining_days, 0) as remaining_days,
-        forecasts.learned_days,
-        forecasts.expected_cost,
-        forecasts.billed_cost,
-        forecasts.deviation,
+        coalesce(forecast_accounts.remaining_days, 0) as remaining_days,
+        case
+            when forecast_accounts.learned_days >= {{ var('forecast_min_days') }} then forecast_accounts.learned_days else 0
+        end as learned_days,
+        {%- for cost in ['billed', 'effective'] -%}
+        {%- for forecast in ['expected', 'low', 'high'] %}
+        coalesce(forecast_costs.{{ cost }}_{{ forecast }}, 0) as {{ cost }}_{{ forecast }},
+        {%- endfor -%}
+        {%- endfor %}
+        forecast_costs.billing_month is not null as has_forecast,
         case
             when accounts.provider is null then 'charged as a whole'
-            when totals.is_final and forecasts.billing_month is null then 'final'
-            when forecasts.expected_cost is not null and forecasts.fallback_days > 0 then 'average of all days'
-            when forecasts.expected_cost is not null then 'averages of weekdays'
+            when totals.is_final then 'final'
+            when forecast_accounts.learned_days >= {{ var('forecast_min_days') }} and forecast_accounts.is_fallback = 1
+                then 'average of all days'
+            when forecast_accounts.learned_days >= {{ var('forecast_min_days') }} then 'averages of weekdays'
             when {{ later('month', 1, 'totals.billing_month') }} <= accounts.complete_before_billing_date
                 then 'over, not loaded whole'
-            when forecasts.remaining_days is null then 'no cost by the day'
+            when forecast_accounts.remaining_days is null then 'no cost by the day'
             else 'too few days'
         end as basis
     from totals
     left join accounts
         on totals.provider = accounts.provider
         and totals.account = accounts.account
-    left join forecasts
-        on totals.provider = forecasts.provider
-        and totals.account = forecasts.account
-        and totals.billing_month = forecasts.billing_month
-        and totals.currency = forecasts.currency
+    left join forecast_accounts
+        on totals.provider = forecast_accounts.provider
+        and totals.billing_account = forecast_accounts.billing_account
+        and totals.account = forecast_accounts.account
+        and totals.billing_month = forecast_accounts.billing_month
+    left join forecast_costs
+        on totals.provider = forecast_costs.provider
+        and totals.billing_account = forecast_costs.billing_account
+        and totals.account = forecast_costs.account
+        and totals.billing_month = forecast_costs.billing_month
+        and totals.currency = forecast_costs.currency
+        and forecast_costs.known_days = 0
 
 ),
 
-forecast as (
-
-    select
-        *,
-        case
-            when basis in ('averages of weekdays', 'average of all days')
-                then greatest(cost_to_date - billed_cost + expected_cost, cost_to_date)
-            when basis in ('final', 'charged as a whole', 'over, not loaded whole') then cost_to_date
-        end as forecast,
-        case when basis in ('averages of weekdays', 'average of all days') then deviation else 0 end as spread
-    from described
-
-),
+{%- set columns = {'forecast': 'expected', 'forecast_low': 'low', 'forecast_high': 'high'} %}
 
 final as (
 
@@ -144,20 +156,23 @@ final as (
         account,
         billing_month,
         currency,
-        cast(cost_to_date as numeric(28, 9)) as cost_to_date,
-        cast(forecast as numeric(28, 9)) as forecast,
+        {%- for cost, prefix in [('billed', ''), ('effective', 'effective_')] %}
+        cast({{ cost }}_cost as numeric(28, 9)) as {{ prefix }}cost_to_date,
+        {%- for column, forecast in columns.items() %}
         cast(case
-            when forecast is not null
-                then greatest(forecast - {{ var('forecast_deviations') }} * spread, cost_to_date)
-        end as numeric(28, 9)) as forecast_low,
-        cast(forecast + {{ var('forecast_deviations') }} * spread as numeric(28, 9)) as forecast_high,
+            when basis in ('averages of weekdays', 'average of all days') then {{ cost }}_{{ forecast }}
+            when basis = 'charged as a whole' and has_forecast then {{ cost }}_{{ forecast }}
+            when basis in ('final', 'charged as a whole', 'over, not loaded whole') then {{ cost }}_cost
+        end as numeric(28, 9)) as {{ prefix }}{{ column }},
+        {%- endfor -%}
+        {%- endfor %}
         is_final,
         is_cut,
         as_of_date,
-        remaining_days,
-        cast(coalesce(learned_days, 0) as integer) as learned_days,
+        cast(remaining_days as integer) as remaining_days,
+        cast(learned_days as integer) as learned_days,
         cast(basis as {{ dbt.type_string() }}) as basis
-    from forecast
+    from described
 
 )
 

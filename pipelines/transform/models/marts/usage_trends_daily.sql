@@ -1,15 +1,17 @@
 -- One row per provider, account, meter and date, for every date from the account's first day of usage to the last loaded
 -- day.
 -- A requested day without usage is a zero; a day that no run requested is a gap. Gaps and running days are left out of every
--- average, comparison and baseline. Every window spans one meter of one account. Averages, fractions and scores are rounded
+-- average, comparison and baseline. Every window spans one meter of one account (`series_no`). Averages, fractions and scores are rounded
 -- to 6 decimals, so that all engines agree.
--- Longer than 200 lines: its averages and deviations need ten window functions.
+-- The score of a day compares it with the same weekday of the 8 weeks before, by their median and their median absolute
+-- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance,
+-- so the deviation is at least the one usual for all days of the last 4 weeks, relative to the medians of their weekdays.
+-- Longer than 200 lines: medians need two rankings, and the averages eight window functions.
 
-{%- set series = 'partition by provider, account, meter order by date' %}
+{%- set series = 'partition by series_no order by date' %}
 {%- set last_7 = series ~ ' rows between 6 preceding and current row' %}
 {%- set last_28 = series ~ ' rows between 27 preceding and current row' %}
-{%- set before = series ~ ' rows between 28 preceding and 1 preceding' %}
-{%- set month_to_date = 'partition by provider, account, meter, month order by date rows between unbounded preceding and current row' %}
+{%- set month_to_date = 'partition by series_no, month order by date rows between unbounded preceding and current row' %}
 
 with
 
@@ -68,9 +70,11 @@ loaded as (
 
 ),
 
+-- A number for each series: windows over texts take much longer.
 series as (
 
     select
+        row_number() over (order by meters.provider, meters.account, meters.meter) as series_no,
         meters.provider,
         meters.account,
         meters.meter,
@@ -92,6 +96,7 @@ series as (
 spined as (
 
     select
+        series.series_no,
         series.provider,
         series.account,
         series.meter,
@@ -143,43 +148,143 @@ windowed as (
         count(complete_quantity) over ({{ last_28 }}) as average_28d_days,
         lag(complete_quantity, 7) over ({{ series }}) as quantity_a_week_before,
         sum(quantity) over ({{ month_to_date }}) as month_to_date,
-        count(complete_quantity) over ({{ month_to_date }}) as month_to_date_days,
-        count(complete_quantity) over ({{ before }}) as baseline_days,
-        sum(complete_quantity) over ({{ before }}) as baseline_sum,
-        stddev_samp(complete_quantity) over ({{ before }}) as baseline_stddev
+        count(complete_quantity) over ({{ month_to_date }}) as month_to_date_days
     from completed
 
 ),
 
-compared as (
+weeks as (
 
-    select
-        windowed.*,
-        {{ divided('windowed.baseline_sum', 'windowed.baseline_days') }} as baseline_mean,
-        month_before.complete_quantity as quantity_a_month_before
-    from windowed
-    left join completed as month_before
-        on windowed.provider = month_before.provider
-        and windowed.account = month_before.account
-        and windowed.meter = month_before.meter
-        and windowed.date_a_month_before = month_before.date
+    {% for week in range(1, 9) -%}
+    select {{ week }} as week
+    {%- if not loop.last %}
+    union all
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
--- Constant usage has no deviation to measure by, and the smallest change would be an anomaly.
+-- Each day, as one of the 8 that a later day of its weekday is compared with.
+baseline_days as (
+
+    select
+        completed.series_no,
+        cast({{ later('day', '7 * weeks.week', 'completed.date') }} as date) as date,
+        weeks.week,
+        completed.complete_quantity as quantity
+    from completed
+    cross join weeks
+    where completed.complete_quantity is not null
+
+),
+
+ranked_quantities as (
+
+    select
+        *,
+        row_number() over (partition by series_no, date order by quantity, week) as position,
+        count(*) over (partition by series_no, date) as days
+    from baseline_days
+
+),
+
+-- The middle one, or the mean of the middle two.
+medians as (
+
+    select
+        series_no,
+        date,
+        cast(0.5 * (min(quantity) + max(quantity)) as numeric(28, 9)) as median
+    from ranked_quantities
+    where days >= {{ var('anomaly_min_weeks') }} and 2 * position between days and days + 2
+    group by series_no, date
+
+),
+
+deviations as (
+
+    select
+        ranked_quantities.*,
+        medians.median,
+        abs(ranked_quantities.quantity - medians.median) as deviation
+    from ranked_quantities
+    inner join medians
+        on ranked_quantities.series_no = medians.series_no
+        and ranked_quantities.date = medians.date
+
+),
+
+ranked_deviations as (
+
+    select
+        *,
+        row_number() over (partition by series_no, date order by deviation, week) as position_of_deviation
+    from deviations
+
+),
+
+baselines as (
+
+    select
+        series_no,
+        date,
+        max(median) as median,
+        cast(0.5 * (min(deviation) + max(deviation)) as numeric(28, 9)) as median_deviation
+    from ranked_deviations
+    where 2 * position_of_deviation between days and days + 2
+    group by series_no, date
+
+),
+
+measured as (
+
+    select
+        windowed.*,
+        baselines.median,
+        baselines.median_deviation,
+        -- A day that is off by more than its median counts like one that is off by just as much.
+        case
+            when baselines.median > 0 and windowed.complete_quantity is not null then least(
+                {{ as_statistic('abs(windowed.complete_quantity - baselines.median)') }}
+                / {{ as_statistic('baselines.median') }}, 1
+            )
+        end as relative_deviation
+    from windowed
+    left join baselines
+        on windowed.series_no = baselines.series_no
+        and windowed.date = baselines.date
+
+),
+
+-- Constant usage has no deviation to measure by, and the smallest change would be an anomaly. The factors turn the deviations
+-- of normally distributed days into standard deviations.
+compared as (
+
+    select
+        measured.*,
+        greatest(
+            1.4826 * measured.median_deviation,
+            1.2533 * coalesce(avg(measured.relative_deviation) over (
+                partition by measured.series_no
+                order by measured.date
+                rows between 28 preceding and 1 preceding
+            ), 0) * measured.median,
+            {{ var('anomaly_floor_share') }} * abs(measured.median),
+            {{ var('anomaly_floor_units') }}
+        ) as deviation,
+        month_before.complete_quantity as quantity_a_month_before
+    from measured
+    left join completed as month_before
+        on measured.series_no = month_before.series_no
+        and measured.date_a_month_before = month_before.date
+
+),
+
 scored as (
 
     select
         *,
-        case
-            when baseline_days >= {{ var('anomaly_min_days') }} then round(
-                {{ as_statistic('complete_quantity - baseline_mean') }} / nullif(greatest(
-                    baseline_stddev,
-                    {{ as_statistic('abs(baseline_mean)') }} * {{ var('anomaly_floor_share') }},
-                    {{ var('anomaly_floor_units') }}
-                ), 0), 6
-            )
-        end as anomaly_score
+        round({{ as_statistic('complete_quantity - median') }} / nullif({{ as_statistic('deviation') }}, 0), 6) as anomaly_score
     from compared
 
 ),

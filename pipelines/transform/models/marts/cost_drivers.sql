@@ -1,0 +1,327 @@
+-- One row per change, dimension, value, unit and currency: what moved the cost of an account from one complete month to the
+-- next, and from a day to an anomaly of the same weekday.
+-- The dimension `sku` has all cost, with fees and credits; the others divide the usage of days. Each adds up to its change.
+-- `volume_change` is the change of the quantity at the former average price of its unit, and `price_change` that of the value's
+-- own price (list prices, contracts, tiers and credits) at the present quantity. `mix_change` is the rest: more or less usage of
+-- values that cost more or less than the average.
+-- Longer than 200 lines: months and days are compared in the same way, by SKU and by dimension.
+
+{%- set costs = ['billed', 'effective'] %}
+{%- set change = ['period', 'provider', 'account', 'date', 'compared_with'] %}
+{%- set group = change + ['dimension', 'unit', 'currency'] %}
+
+with
+
+usage_by_dimension as (
+
+    select * from {{ ref('usage_by_dimension') }}
+
+),
+
+cost_monthly as (
+
+    select * from {{ ref('cost_monthly') }}
+
+),
+
+cost_daily as (
+
+    select * from {{ ref('cost_daily') }}
+
+),
+
+trends as (
+
+    select * from {{ ref('usage_trends_daily') }}
+
+),
+
+-- Charges to a billing account as a whole count for the account of the same name, which is often the only one.
+months as (
+
+    select
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month as date
+    from cost_monthly
+    group by provider, coalesce(nullif(account, ''), billing_account), billing_month
+    having min(case when is_complete then 1 else 0 end) = 1
+
+),
+
+days as (
+
+    select
+        provider,
+        account,
+        date,
+        max(case when is_anomaly then 1 else 0 end) as is_anomaly,
+        min(case when is_complete then 1 else 0 end) as is_complete
+    from trends
+    group by provider, account, date
+
+),
+
+-- An anomaly is compared with the last normal day of its weekday in the 8 weeks before.
+changes as (
+
+    select
+        'month' as period,
+        months.provider,
+        months.account,
+        months.date,
+        months_before.date as compared_with
+    from months
+    inner join months as months_before
+        on months.provider = months_before.provider
+        and months.account = months_before.account
+        and months_before.date = cast({{ later('month', -1, 'months.date') }} as date)
+
+    union all
+
+    select
+        'day' as period,
+        anomalies.provider,
+        anomalies.account,
+        anomalies.date,
+        max(days_before.date) as compared_with
+    from days as anomalies
+    inner join days as days_before
+        on anomalies.provider = days_before.provider
+        and anomalies.account = days_before.account
+        and days_before.date < anomalies.date
+        and days_before.date >= cast({{ later('day', -56, 'anomalies.date') }} as date)
+        and days_before.is_complete = 1
+        and days_before.is_anomaly = 0
+        and mod({{ dbt.datediff('days_before.date', 'anomalies.date', 'day') }}, 7) = 0
+    where anomalies.is_anomaly = 1
+    group by anomalies.provider, anomalies.account, anomalies.date
+
+),
+
+-- The two sides of each change.
+sides as (
+
+    select
+        *,
+        date as side_date,
+        1 as is_after
+    from changes
+
+    union all
+
+    select
+        *,
+        compared_with as side_date,
+        0 as is_after
+    from changes
+
+),
+
+{%- set measures = ['quantity', 'billed_cost', 'effective_cost'] %}
+
+amounts as (
+
+    select
+        'month' as period,
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month as date,
+        'sku' as dimension,
+        sku_id as value,
+        unit,
+        currency,
+        quantity,
+        billed_cost,
+        effective_cost
+    from cost_monthly
+
+    union all
+
+    select
+        'day' as period,
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        date,
+        'sku' as dimension,
+        sku_id as value,
+        unit,
+        currency,
+        quantity,
+        billed_cost,
+        effective_cost
+    from cost_daily
+
+    union all
+
+    select
+        'month' as period,
+        provider,
+        account,
+        cast({{ dbt.date_trunc('month', 'date') }} as date) as date,
+        dimension,
+        value,
+        unit,
+        currency,
+        quantity,
+        allocated_cost as billed_cost,
+        allocated_effective_cost as effective_cost
+    from usage_by_dimension
+
+    union all
+
+    select
+        'day' as period,
+        provider,
+        account,
+        date,
+        dimension,
+        value,
+        unit,
+        currency,
+        quantity,
+        allocated_cost as billed_cost,
+        allocated_effective_cost as effective_cost
+    from usage_by_dimension
+
+),
+
+compared as (
+
+    select
+        {% for column in change %}sides.{{ column }},
+        {% endfor -%}
+        amounts.dimension,
+        amounts.value,
+        amounts.unit,
+        amounts.currency
+        {%- for measure in measures %},
+        sum(case when sides.is_after = 1 then coalesce(amounts.{{ measure }}, 0) else 0 end) as {{ measure }},
+        sum(case when sides.is_after = 0 then coalesce(amounts.{{ measure }}, 0) else 0 end) as {{ measure }}_before
+        {%- endfor %}
+    from amounts
+    inner join sides
+        on amounts.period = sides.period
+        and amounts.provider = sides.provider
+        and amounts.account = sides.account
+        and amounts.date = sides.side_date
+    group by
+        {% for column in change %}sides.{{ column }}, {% endfor %}
+        amounts.dimension, amounts.value, amounts.unit, amounts.currency
+
+),
+
+totalled as (
+
+    select
+        *
+        {%- for measure in measures %},
+        sum({{ measure }}_before) over (partition by {{ group | join(', ') }}) as total_{{ measure }}_before
+        {%- endfor %}
+    from compared
+
+),
+
+-- Costs without a quantity change by their price. A new value is priced against the average; of a new unit, all is volume.
+divided_changes as (
+
+    select
+        *
+        {%- for cost in costs %},
+        case
+            when quantity = 0 and quantity_before = 0 then 0
+            when total_quantity_before = 0 then {{ cost }}_cost - {{ cost }}_cost_before
+            else {{ allocated('total_' ~ cost ~ '_cost_before', 'quantity - quantity_before', 'total_quantity_before') }}
+        end as {{ cost }}_volume_change,
+        case
+            when quantity = 0 and quantity_before = 0 then {{ cost }}_cost - {{ cost }}_cost_before
+            when total_quantity_before = 0 then 0
+            when quantity_before = 0
+                then
+                    {{ cost }}_cost
+                    - {{ allocated('total_' ~ cost ~ '_cost_before', 'quantity', 'total_quantity_before') }}
+            else {{ cost }}_cost - {{ allocated(cost ~ '_cost_before', 'quantity', 'quantity_before') }}
+        end as {{ cost }}_price_change
+        {%- endfor %}
+    from totalled
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by {{ change | join(', ') }}, dimension
+            order by
+                abs(effective_cost - effective_cost_before) desc, abs(billed_cost - billed_cost_before) desc,
+                abs(quantity - quantity_before) desc, value, unit, currency
+        ) as position
+    from divided_changes
+    where
+        quantity <> 0
+        or quantity_before <> 0
+        or billed_cost <> 0
+        or billed_cost_before <> 0
+        or effective_cost <> 0
+        or effective_cost_before <> 0
+
+),
+
+placed as (
+
+    select
+        {{ change | join(',\n        ') }},
+        dimension,
+        case when position <= {{ var('drivers_per_dimension') }} then value else '(other)' end as value,
+        unit,
+        currency,
+        min(position) as position
+        {%- for measure in measures %},
+        sum({{ measure }}) as {{ measure }},
+        sum({{ measure }}_before) as {{ measure }}_before
+        {%- endfor %}
+        {%- for cost in costs %},
+        sum({{ cost }}_cost - {{ cost }}_cost_before) as {{ cost }}_change,
+        sum({{ cost }}_volume_change) as {{ cost }}_volume_change,
+        sum({{ cost }}_price_change) as {{ cost }}_price_change
+        {%- endfor %}
+    from ranked
+    group by
+        {{ change | join(', ') }},
+        dimension,
+        case when position <= {{ var('drivers_per_dimension') }} then value else '(other)' end,
+        unit,
+        currency
+
+),
+
+final as (
+
+    select
+        cast(period as {{ dbt.type_string() }}) as period,
+        provider,
+        cast(account as {{ dbt.type_string() }}) as account,
+        date,
+        compared_with,
+        cast(dimension as {{ dbt.type_string() }}) as dimension,
+        cast(value as {{ dbt.type_string() }}) as value,
+        cast(position as integer) as position,
+        unit,
+        cast(quantity_before as numeric(28, 9)) as quantity_before,
+        cast(quantity as numeric(28, 9)) as quantity
+        {%- for cost, prefix in [('billed', ''), ('effective', 'effective_')] %},
+        cast({{ cost }}_cost_before as numeric(28, 9)) as {{ cost }}_cost_before,
+        cast({{ cost }}_cost as numeric(28, 9)) as {{ cost }}_cost,
+        cast({{ cost }}_change as numeric(28, 9)) as {{ prefix }}change,
+        cast({{ cost }}_volume_change as numeric(28, 9)) as {{ prefix }}volume_change,
+        cast({{ cost }}_price_change as numeric(28, 9)) as {{ prefix }}price_change,
+        cast({{ cost }}_change - {{ cost }}_volume_change - {{ cost }}_price_change as numeric(28, 9))
+            as {{ prefix }}mix_change
+        {%- endfor %},
+        currency
+    from placed
+
+)
+
+select * from final
