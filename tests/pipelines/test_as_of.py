@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,11 @@ BILLING = {
     "invoices": "provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total",
     "invoice_lines": "provider,billing_account,invoice_id,line_number,charge_category,"
     "description,sku_id,quantity,unit,amount",
+    "fx_rates": "currency,date,rate",
+    "business_metrics": "metric,date,scope,provider,account,team,cost_centre,value",
 }
+RATES = "0.9", "0.8", "0.7"
+"""Euros for a US dollar, as the file says in each run."""
 PACK = "onepin,default,pack,purchased,credit,100,2026-03-01,2027-03-01,,,50,USD"
 
 
@@ -96,8 +100,10 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     """Of all marts, row for row; the regular marts, the mark of their build and the closing log stay as they are.
 
     Vendors restate three times and withdraw once, a price and a grant change, an invoice closes a period, and a run fails
-    while it loads. Rows that were still running are kept in history here, which is not the default.
+    while it loads. Rows that were still running are kept in history here, which is not the default. Each run has other
+    exchange rates: the closed period keeps those with which it closed.
     """
+    monkeypatch.setenv("SOURCES__BILLING__REPORTING_CURRENCY", "EUR")
     for provider in providers:
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__HISTORY", "all")
         monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START)
@@ -119,6 +125,8 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
         write("prices", price("image", image), price("pdf-page", "0.1"))
         write("credit_grants", *grants)
         write("budgets", "total,,,,,,,1000,USD,,,,2026-01-01,")
+        write("fx_rates", f"USD,{START},{RATES[len(marts)]}")
+        write("business_metrics", f"pages,{START},provider,mathpix,,,,{len(marts) + 1}")
         moment = FIRST + len(marts) * DAY
         clock.move_to(moment)
         cli("run", "--tests", "none")
@@ -154,6 +162,13 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     assert {mart for mart in MARTS if not any(built[mart] for built in marts.values())} == set()
     same = {"billing_periods", "focus_1_4_billing_period", "focus_1_4_invoice_detail", "skus"}
     assert {mart for mart in MARTS if marts[first][mart] == marts[second][mart]} == same
+
+    rates = f"""
+        select distinct sku_id in ('mathpix/image', 'mathpix/pdf-page') as is_closed, fx_rate, fx_date
+        from usage.charges where charge_period_start < '{END}' order by 1
+    """
+    start = date.fromisoformat(START)
+    assert cli.rows(rates) == [(False, d(RATES[-1]), start), (True, d(RATES[0]), start)]
 
     # What was restated: a quarter of a single use is none, and Onepin returns a withdrawn day with zeros. The cost is at the
     # present prices, as no grant covers usage of Mathpix.

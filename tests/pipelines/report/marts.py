@@ -20,6 +20,8 @@ TODAY = date(2026, 5, 20)
 NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - the mart holds UTC without a time zone
 MONTH = TODAY.replace(day=1)
 TYPES = {"string": "varchar", "numeric(28,9)": "decimal(28,9)"}
+PATTERNS = {"timestamp": "timestamp", "(28,12)": "decimal(28,12)"}
+"""Types whose names differ between engines, by a part of the expression in the contract."""
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -41,7 +43,8 @@ def contracts() -> dict[str, dict[str, str]]:
         for model in yaml.safe_load(file.read_text()).get("models", ()):
             types = {column["name"]: column["data_type"] for column in model["columns"]}
             found[model["name"]] = {
-                name: "timestamp" if "timestamp" in kind else TYPES.get(kind, kind) for name, kind in types.items()
+                name: next((type_ for part, type_ in PATTERNS.items() if part in kind), TYPES.get(kind, kind))
+                for name, kind in types.items()
             }
     return found
 
