@@ -162,7 +162,7 @@ def _lines_of_costs(costs: Sequence[Row]) -> Iterable[tuple[str, str]]:
 def _lines_of_reporting(total: Row | None) -> Iterable[tuple[str, str]]:
     if total:
         currency = total["reporting_currency"]
-        note = "" if total["cost"] is not None else "  an exchange rate is missing, see below"
+        note = "" if total["cost"] is not None else "  a rate is missing"
         yield f"all in {currency}".ljust(NAME_WIDTH) + _amounts(total["cost"], None, currency) + note, "bold"
 
 

@@ -22,7 +22,7 @@ class MissingRate:
     def __str__(self) -> str:
         days = f"on {self.first_date}" if self.first_date == self.last_date else f"{self.first_date} to {self.last_date}"
         cost = f"{rounded_to_currency(self.billed_cost, self.currency):,} {self.currency}"
-        return f"no exchange rate from {self.currency} to {self.reporting_currency} for {cost}, {days}: add it to fx_rates"
+        return f"no exchange rate {self.currency} to {self.reporting_currency}: {cost}, {days}"
 
 
 def missing_rates(query: Query) -> list[MissingRate]:

@@ -123,7 +123,7 @@ def warn_of_missing_rates(result: RunResult, reporting_currency: str | None) -> 
     if reporting_currency:
         with result.destination.reader() as reader:
             for missing in missing_rates(reader.rows):
-                result.state.observe(Warned(str(missing)))
+                result.state.observe(Warned(f"{missing}; add it to fx_rates"))
 
 
 def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], began_at: float, alerts: Alerts | None) -> None:

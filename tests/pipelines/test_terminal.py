@@ -480,10 +480,10 @@ def test_status_adds_up_all_currencies_in_the_reporting_currency(cli: Cli) -> No
     assert "all in EUR              1,009.01            – EUR" in status(CHARGED | CONVERTED, euros, free)
     assert "WARNING" not in status(CHARGED | CONVERTED, euros, free)
     unknown = status(CHARGED, CHARGED | {"charge_period_start": datetime(2026, 5, 4)}, euros)  # noqa: DTZ001
-    assert "all in EUR                     –            – EUR  an exchange rate is missing, see below" in unknown
-    assert cli.json("status")["warnings"] == [
-        "no exchange rate from USD to EUR for 20.00 USD, 2026-05-02 to 2026-05-04: add it to fx_rates"
-    ]
+    assert "all in EUR                     –            – EUR  a rate is missing" in unknown
+    missing = "no exchange rate USD to EUR: 20.00 USD, 2026-05-02 to 2026-05-04"
+    assert f"WARNING   {missing}\n" in unknown
+    assert cli.json("status")["warnings"] == [missing]
     assert "all in" not in status({**CHARGED, "reporting_currency": None})
     assert cli.json("status")["reporting"] is None
 
@@ -495,4 +495,4 @@ def test_a_build_warns_of_missing_exchange_rates(cli: Cli) -> None:
     warn_of_missing_rates(result, None)
     assert result.state.warnings == []
     warn_of_missing_rates(result, "EUR")
-    assert result.state.warnings == ["no exchange rate from USD to EUR for 10.00 USD, on 2026-05-02: add it to fx_rates"]
+    assert result.state.warnings == ["no exchange rate USD to EUR: 10.00 USD, on 2026-05-02; add it to fx_rates"]
