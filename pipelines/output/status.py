@@ -12,9 +12,9 @@ from rich.text import Text
 
 from meterhouse.pipelines.run.alert_kinds import credits_left
 from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
-from meterhouse.pipelines.run.exchange import missing_rates, reporting_total
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
+from meterhouse.pipelines.transform.exchange import missing_rates, reporting_total
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters

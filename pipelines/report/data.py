@@ -18,8 +18,8 @@ from meterhouse.pipelines.report.model import (
     Weeks,
 )
 from meterhouse.pipelines.report.rows import single, structs
-from meterhouse.pipelines.run.exchange import if_converted, missing_rates
 from meterhouse.pipelines.transform.as_of import moment_of
+from meterhouse.pipelines.transform.exchange import if_converted, missing_rates
 from meterhouse.pipelines.warehouse.query import Query, if_built
 from meterhouse.pipelines.warehouse.query import queries as shared_queries
 from meterhouse.sources.billing.currencies import DECIMAL_PLACES

@@ -18,12 +18,12 @@ from meterhouse.pipelines.run.alerts import ALERTS, Alerts
 from meterhouse.pipelines.run.billing import configured_billing, load_billing, require_billing_configured
 from meterhouse.pipelines.run.closing import late_closings
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Waiting, Warned
-from meterhouse.pipelines.run.exchange import missing_rates
 from meterhouse.pipelines.run.load import load, restored_pipelines, root_cause
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
+from meterhouse.pipelines.transform.exchange import missing_rates
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.query import queries
