@@ -14,7 +14,7 @@ from meterhouse.pipelines.run.closing import ClosedPeriod, closed_lines
 from meterhouse.pipelines.run.open import BILLING
 from meterhouse.pipelines.run.restatements import Lateness
 from meterhouse.sources._core.errors import ConfigurationError
-from meterhouse.sources.billing import unchanged_templates, write_templates
+from meterhouse.sources.billing import configured_reporting_currency, unchanged_templates, write_templates
 
 
 def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
@@ -27,7 +27,9 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
         for table in unchanged_templates(readable)
     )
     budgets = ["no budget is valid this month, or nothing of this month is loaded yet"] if result.budgets == [] else []
-    for warning in (*map(str, result.unverified_prices), *late, *examples, *budgets):
+    has_no_effect = "fx_rates" in result.billing and configured_reporting_currency() is None
+    rates = ["fx_rates has no effect without sources.billing.reporting_currency"] if has_no_effect else []
+    for warning in (*map(str, result.unverified_prices), *late, *examples, *budgets, *rates):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")

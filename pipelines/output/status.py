@@ -14,6 +14,7 @@ from meterhouse.pipelines.run.alert_kinds import credits_left
 from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
+from meterhouse.pipelines.transform.exchange import missing_rates, reporting_total
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
@@ -52,6 +53,7 @@ def status_from(query: Query) -> Status:
         "built_as_of": moment_of(query),
         "month": month,
         "costs": _costs(query, month, as_of.date()) if as_of and month else [],
+        "reporting": reporting_total(query, month) if month else None,
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"], month) if month else [],
         "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
@@ -86,6 +88,7 @@ def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
 
 def _warnings(query: Query, as_of: datetime | None) -> Iterable[str]:
     sql = queries()
+    yield from map(str, missing_rates(query))
     for row in query(sql["status_unpriced"]):
         unit = row["meter"] if row["unit"] else f"uses of {row['meter']}"
         yield f"no price: {row['provider']} {row['account']}, {row['quantity']:,.0f} {unit} since {row['first_date']}"
@@ -117,7 +120,7 @@ def print_status(status: Status, console: Console) -> None:
     if status["month"]:
         heads = _columns("so far", "forecast", "") + f"  last {DAYS} days"
         print_line(f"{status['month']:%B %Y}".ljust(NAME_WIDTH) + heads, "dim")
-    for line, style in _lines_of_costs(status["costs"]):
+    for line, style in (*_lines_of_costs(status["costs"]), *_lines_of_reporting(status["reporting"])):
         print_line(line, style)
     for line, style in _lines_below_costs(status):
         print_line(line, style)
@@ -154,6 +157,13 @@ def _lines_of_costs(costs: Sequence[Row]) -> Iterable[tuple[str, str]]:
             by_day = [sum(values, Decimal(0)) for values in zip(*days, strict=True)]
             amounts = _amounts(sum(to_date, Decimal(0)) if to_date else None, forecast, currency)
             yield "all".ljust(NAME_WIDTH) + amounts + sparkline(by_day), "bold"
+
+
+def _lines_of_reporting(total: Row | None) -> Iterable[tuple[str, str]]:
+    if total:
+        currency = total["reporting_currency"]
+        note = "" if total["cost"] is not None else "  a rate is missing"
+        yield f"all in {currency}".ljust(NAME_WIDTH) + _amounts(total["cost"], None, currency) + note, "bold"
 
 
 def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:

@@ -8,6 +8,7 @@ from meterhouse.pipelines.report.model import (
     ROW_TABLES,
     Account,
     Budget,
+    Converted,
     Forecast,
     Period,
     ReportData,
@@ -18,6 +19,7 @@ from meterhouse.pipelines.report.model import (
 )
 from meterhouse.pipelines.report.rows import single, structs
 from meterhouse.pipelines.transform.as_of import moment_of
+from meterhouse.pipelines.transform.exchange import if_converted, missing_rates
 from meterhouse.pipelines.warehouse.query import Query, if_built
 from meterhouse.pipelines.warehouse.query import queries as shared_queries
 from meterhouse.sources.billing.currencies import DECIMAL_PLACES
@@ -66,6 +68,8 @@ def read_report_data(query: Query, database: str) -> ReportData:
         omitted_gaps=max(0, len(gaps) - MAX_GAPS),
         restated=structs(Restated, if_built(query)(shared_queries()["recent_restatements"], today - timedelta(days=7))),
         budgets=structs(Budget, if_built(query)(queries.BUDGETS.format(month=month))),
+        converted=structs(Converted, if_converted(query)(queries.CONVERTED.format(since=_month_before(month), month=month))),
+        missing_rates=list(map(str, missing_rates(query))),
         decimal_places=DECIMAL_PLACES,
         fields={name: list(struct.__struct_fields__) for name, struct in ROW_TABLES.items()},
     )
@@ -80,6 +84,10 @@ def _today(query: Query, as_of: datetime | None) -> date:
     return latest or date(1970, 1, 1)
 
 
+def _month_before(month: date) -> date:
+    return (month - timedelta(days=1)).replace(day=1)
+
+
 def _weeks(query: Query, today: date) -> Weeks:
     """The last week that is complete for every current account, and the week before it."""
     last_complete_days: list[date] = [row["value"] for row in query(queries.LAST_COMPLETE_DAYS)]
@@ -91,7 +99,7 @@ def _weeks(query: Query, today: date) -> Weeks:
 
 def _periods(query: Query, today: date) -> list[Period]:
     tomorrow, month = today + timedelta(days=1), today.replace(day=1)
-    last_month = (month - timedelta(days=1)).replace(day=1)
+    last_month = _month_before(month)
     first: date = single(query(queries.FIRST_USAGE)) or today
     year_ago = date(month.year - 1, month.month, 1)
     return [

@@ -250,6 +250,21 @@ class Budget(msgspec.Struct, array_like=True):
     has_unpriced_usage: bool
 
 
+class Converted(msgspec.Struct, array_like=True):
+    """Sums of `cost_monthly` in the original and in the reporting currency, which is null if a rate is missing.
+
+    As in `Forecast`, charges to a billing account as a whole count for the account of the same name.
+    """
+
+    provider: str
+    account: str
+    billing_month: date
+    currency: str
+    reporting_currency: str
+    cost: Decimal
+    reporting_cost: Decimal | None
+
+
 class ReportData(msgspec.Struct):
     """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC."""
 
@@ -279,6 +294,8 @@ class ReportData(msgspec.Struct):
     omitted_gaps: int
     restated: list[Restated]
     budgets: list[Budget]
+    converted: list[Converted]
+    missing_rates: list[str]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
 
@@ -295,5 +312,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "gaps": UsageGap,
     "restated": Restated,
     "budgets": Budget,
+    "converted": Converted,
 }
 """The tables whose rows are written without names."""

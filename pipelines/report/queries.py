@@ -68,6 +68,16 @@ BUDGETS = """
     order by share_used desc, budget_row
 """
 
+CONVERTED = """
+    select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, currency, reporting_currency,
+        sum(billed_cost) as cost, case when count(*) = count(reporting_cost) then sum(reporting_cost) end as reporting_cost
+    from usage.cost_monthly
+    where billing_month >= date '{since}' and billing_month <= date '{month}' and reporting_currency is not null
+        and (billed_cost <> 0 or effective_cost <> 0)
+    group by provider, coalesce(nullif(account, ''), billing_account), billing_month, currency, reporting_currency
+    order by provider, account, currency, billing_month
+"""
+
 DAILY_COSTS = """
     select provider, account, currency, date, sum(billed_cost) as billed_cost
     from usage.cost_daily

@@ -32,6 +32,7 @@ SCRIPTS = (
     "daily_costs.js",
     "forecast.js",
     "budgets.js",
+    "currency.js",
     "usage.js",
     "overview.js",
     "week_changes.js",

@@ -7,7 +7,7 @@ import dlt
 
 from meterhouse.pipelines.run.events import ModelFinished, ModelsBuilt, Waiting
 from meterhouse.pipelines.run.history import DATASET, RUN, pruned_before
-from meterhouse.pipelines.run.orchestrate import with_costs
+from meterhouse.pipelines.run.orchestrate import warn_of_missing_rates, with_costs
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
@@ -18,6 +18,7 @@ from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.query import Row
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.history import ALL
+from meterhouse.sources.billing import configured_reporting_currency
 from meterhouse.sources.registry import PROVIDERS
 
 
@@ -42,12 +43,21 @@ def build_as_of(
             *incomplete_history_warnings(destination, as_of.moment),
             *running_bucket_warnings(_loaded(destination)),
         ]
-        built = build(destination, tests, as_of=as_of, on_node=lambda name: state.observe(ModelFinished(name)))
+        currency = configured_reporting_currency()
+        built = build(
+            destination,
+            tests,
+            reporting_currency=currency,
+            as_of=as_of,
+            on_node=lambda name: state.observe(ModelFinished(name)),
+        )
         state.observe(ModelsBuilt(built))
         if not built.failures:
             record_moment(destination, as_of)
         destination.schema = as_of.schema
-        return with_costs(RunResult(destination, state, models=built))
+        result = with_costs(RunResult(destination, state, models=built))
+        warn_of_missing_rates(result, currency)
+        return result
 
 
 def require_histories(destination: Destination, moment: datetime) -> None:

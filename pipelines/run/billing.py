@@ -1,4 +1,4 @@
-"""Loads the user's own prices, credits, invoices, owners and budgets."""
+"""Loads the user's own billing data."""
 
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
@@ -24,6 +24,7 @@ from meterhouse.sources.billing import (
     KnownAccounts,
     RowError,
     billing_source,
+    configured_reporting_currency,
     is_path_or_table,
     table_reader,
 )
@@ -80,6 +81,7 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
         known_skus=known_skus(),
         known_accounts=accounts,
         known_dimensions=known_dimensions() if {"owners", "budgets"} & configured.keys() else None,
+        reporting_currency=configured_reporting_currency(),
         read_table=read_table,
     )
     return source

@@ -18,7 +18,7 @@ from meterhouse.sources._core.config.unknown_settings import (
 )
 from meterhouse.sources._core.dlt_compat.settings import use_own_settings
 from meterhouse.sources._core.errors import ConfigurationError, NotConfigured
-from meterhouse.sources.billing import TABLES
+from meterhouse.sources.billing import TABLES, configured_reporting_currency
 from meterhouse.sources.registry import PROVIDERS, require_provider
 
 BILLING = "billing"
@@ -118,11 +118,13 @@ def require_known_settings(providers: Iterable[str]) -> None:
     """Looks for unknown settings of these providers, of billing and of HTTP.
 
     Raises:
-        ConfigurationError: a setting is unknown; the message names the nearest known setting.
+        ConfigurationError: a setting is unknown, and the message names the nearest known one; or the reporting currency is
+            not a currency.
     """
     require_known_sections("sources", [*PROVIDERS, BILLING, HTTP])
     require_known(f"sources.{HTTP}", (item.name for item in fields(Limits)))
-    require_known(f"sources.{BILLING}", TABLES)
+    require_known(f"sources.{BILLING}", [*TABLES, "reporting_currency"])
+    configured_reporting_currency()
     for name in providers:
         provider = PROVIDERS[name]
         known = inspect.signature(provider.source).parameters.keys() - {"observer"}

@@ -23,9 +23,11 @@ from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform import DataTestMode
 from meterhouse.pipelines.transform.build import BuildResult, build, cached_build, require_models
+from meterhouse.pipelines.transform.exchange import missing_rates
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.errors import describe_error
 from meterhouse.pipelines.warehouse.query import queries
+from meterhouse.sources.billing import configured_reporting_currency
 
 
 def run_all(
@@ -53,6 +55,7 @@ def run_all(
         LoadError: another run is still at work, or the destination is not available.
     """
     configured = configured_billing() if billing is None else billing
+    currency = configured_reporting_currency() if billing is None else None
     if models:
         require_models(destination)
     lock = destination.exclusive_run(wait, on_wait=lambda: state.observe(Waiting(destination.location)))
@@ -74,11 +77,12 @@ def run_all(
         result = RunResult(destination, state)
         if models:
             began = time.monotonic()
-            result = with_costs(replace(result, models=_build(destination, state, tests, rebuild=rebuild)))
+            result = with_costs(replace(result, models=_build(destination, state, tests, currency, rebuild=rebuild)))
             rows.append(history.models_row(state, result.failed_models, time.monotonic() - began))
             is_demo = billing is not None  # its invoices close a whole year at once
             if not is_demo and (warning := late_closings(destination, state.started_at)):
                 state.observe(Warned(warning))
+            warn_of_missing_rates(result, currency)
         _record(result, rows, began_at, alerts)
         return result
 
@@ -96,9 +100,13 @@ def _errors_recorded(destination: Destination, state: RunState) -> Iterator[None
         raise
 
 
-def _build(destination: Destination, state: RunState, tests: DataTestMode, *, rebuild: bool) -> BuildResult:
-    result = None if rebuild else cached_build(destination, tests)
-    result = result or build(destination, tests, on_node=lambda name: state.observe(ModelFinished(name)))
+def _build(
+    destination: Destination, state: RunState, tests: DataTestMode, currency: str | None, *, rebuild: bool
+) -> BuildResult:
+    result = None if rebuild else cached_build(destination, tests, reporting_currency=currency)
+    result = result or build(
+        destination, tests, reporting_currency=currency, on_node=lambda name: state.observe(ModelFinished(name))
+    )
     state.observe(ModelsBuilt(result))
     return result
 
@@ -108,6 +116,14 @@ def with_costs(result: RunResult) -> RunResult:
     with result.destination.reader() as reader:
         cost_monthly, unpriced_usage = (reader.rows_if_built(queries()[name]) for name in ("cost_monthly", "unpriced_usage"))
     return replace(result, cost_monthly=cost_monthly, unpriced_usage=unpriced_usage)
+
+
+def warn_of_missing_rates(result: RunResult, reporting_currency: str | None) -> None:
+    """A warning for each currency of a cost that has no exchange rate into the reporting currency."""
+    if reporting_currency:
+        with result.destination.reader() as reader:
+            for missing in missing_rates(reader.rows):
+                result.state.observe(Warned(f"{missing}; add it to fx_rates"))
 
 
 def _record(result: RunResult, rows: Sequence[Mapping[str, Any]], began_at: float, alerts: Alerts | None) -> None:

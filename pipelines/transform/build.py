@@ -61,7 +61,9 @@ def require_models(destination: Destination) -> None:
         ) from None
 
 
-def cached_build(destination: Destination, tests: DataTestMode) -> BuildResult | None:
+def cached_build(
+    destination: Destination, tests: DataTestMode, *, reporting_currency: str | None = None
+) -> BuildResult | None:
     """The result of the last build, if a new one would change nothing; None if that is uncertain.
 
     Only on DuckDB: on a server, a change by another client cannot be detected as quickly.
@@ -69,7 +71,9 @@ def cached_build(destination: Destination, tests: DataTestMode) -> BuildResult |
     if destination.file is None or tests is DataTestMode.ALL:
         return None
     cached = last_build(destination.file, PROJECT)
-    if cached is None or (cached.data_tests is None and tests is DataTestMode.CHANGED):
+    if cached is None or cached.reporting_currency != reporting_currency:
+        return None
+    if cached.data_tests is None and tests is DataTestMode.CHANGED:
         return None
     return BuildResult(cached.built, cached.data_tests, up_to_date=True)
 
@@ -78,12 +82,14 @@ def build(
     destination: Destination,
     tests: DataTestMode,
     *,
+    reporting_currency: str | None = None,
     as_of: AsOf | None = None,
     on_node: Callable[[str], None] = lambda name: None,  # noqa: ARG005
 ) -> BuildResult:
     """Builds all models in schema `usage` and runs the data tests that are due; `on_node` gets the names of finished nodes.
 
-    A build `as_of` an earlier moment leaves the models in `usage`, the record of their build and the parsed project alone.
+    With a `reporting_currency`, the marts also have all cost in it. A build `as_of` an earlier moment leaves the models in
+    `usage`, the record of their build and the parsed project alone.
 
     Raises:
         ConfigurationError: dbt is not installed, or `meterhouse` cannot build the models on this destination.
@@ -108,6 +114,7 @@ def build(
         **destination.dbt_variables(),
         "METERHOUSE_SCHEMA": as_of.schema if as_of else REGULAR,
         "METERHOUSE_AS_OF": as_of.moment.isoformat() if as_of else "",
+        "METERHOUSE_REPORTING_CURRENCY": reporting_currency or "",
     }
 
     def on_dbt_event(event: object) -> None:
@@ -136,7 +143,7 @@ def build(
         if built.data_tests and not skips_tests:
             record_tests(destination, PROJECT, built.data_tests)
         if destination.file is not None:
-            remember(destination.file, PROJECT, CachedBuild(built.built, built.data_tests))
+            remember(destination.file, PROJECT, CachedBuild(built.built, built.data_tests, reporting_currency))
     return built
 
 

@@ -48,10 +48,11 @@ WINDOWS = f"""(
 
 @dataclass(frozen=True, slots=True)
 class CachedBuild:
-    """The result of a build that passed."""
+    """The result of a build that passed, and the reporting currency that it converted into."""
 
     built: int
     data_tests: DataTests | None
+    reporting_currency: str | None = None
 
 
 def last_build(database: Path, project: Path) -> CachedBuild | None:
@@ -82,11 +83,11 @@ def remember(database: Path, project: Path, build: CachedBuild) -> None:
 
 
 def _from_json(result: dict[str, Any]) -> CachedBuild:
-    tests = result["data_tests"]
+    tests, currency = result["data_tests"], result.get("reporting_currency")
     if tests is None:
-        return CachedBuild(result["built"], None)
+        return CachedBuild(result["built"], None, currency)
     run_at = datetime.fromisoformat(tests["run_at"])
-    return CachedBuild(result["built"], DataTests(run_at, tests["passed"], tuple(tests["warnings"])))
+    return CachedBuild(result["built"], DataTests(run_at, tests["passed"], tuple(tests["warnings"])), currency)
 
 
 def _inputs(connection: duckdb.DuckDBPyConnection, project: Path) -> str:

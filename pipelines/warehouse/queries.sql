@@ -79,6 +79,22 @@ from usage.cost_daily
 where date >= %s
 group by provider, account, currency, date;
 
+-- name: missing_rates
+-- Cost without a rate into the reporting currency.
+select currency, reporting_currency, min(cast(charge_period_start as date)) as first_date,
+    max(cast(charge_period_start as date)) as last_date, sum(billed_cost) as billed_cost
+from usage.charges
+where reporting_currency is not null and fx_rate is null and (billed_cost <> 0 or effective_cost <> 0)
+group by currency, reporting_currency
+order by currency;
+
+-- name: reporting_total
+-- The month's billed cost of all currencies in the reporting currency; null if a rate is missing.
+select reporting_currency, case when count(*) = count(reporting_cost) then sum(reporting_cost) end as cost
+from usage.cost_monthly
+where billing_month = %s and reporting_currency is not null and (billed_cost <> 0 or effective_cost <> 0)
+group by reporting_currency;
+
 -- name: status_owners
 -- Only if an owner has cost.
 select team, cost_centre, currency, cost

@@ -1,4 +1,4 @@
-"""The user's own prices, credits, fees, invoices, owners and budgets, from CSV files or tables, checked and loaded."""
+"""The user's own billing data, such as prices, invoices, budgets and rates, from CSV files or tables, checked and loaded."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +10,10 @@ from .budgets import check_budgets
 from .checks import check_tables, price_of_one_unit
 from .columns import TABLES
 from .errors import InvalidBillingFiles, RowError
+from .metrics import check_metrics
 from .names import KnownAccounts, KnownDimensions, check_names
 from .owners import check_owners
+from .rates import check_rates, configured_reporting_currency, require_currency
 from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .resource import billing_resource
 from .rows import Row
@@ -24,6 +26,7 @@ __all__ = [
     "ReadTable",
     "RowError",
     "billing_source",
+    "configured_reporting_currency",
     "is_path_or_table",
     "table_reader",
     "write_templates",
@@ -45,6 +48,9 @@ def billing_source(
     invoice_lines: str | None = None,
     owners: str | None = None,
     budgets: str | None = None,
+    fx_rates: str | None = None,
+    business_metrics: str | None = None,
+    reporting_currency: str | None = None,
     known_skus: Mapping[str, str] | None = None,
     known_accounts: KnownAccounts | None = None,
     known_dimensions: KnownDimensions | None = None,
@@ -68,6 +74,9 @@ def billing_source(
         invoice_lines: the lines of those invoices.
         owners: the teams and cost centres that pay inside, by account, or by values of a dimension.
         budgets: what a month may cost: in total, by provider, account, owner or value of a dimension.
+        fx_rates: the value of one unit of each currency in the reporting currency.
+        business_metrics: quantities of your business, such as documents, that the cost is divided by.
+        reporting_currency: ISO 4217 code of the currency that the rates convert into; they are stored with it.
         known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
         known_accounts: by provider, the accounts that are configured or were loaded before; None checks no account.
         known_dimensions: by provider, the dimensions of `usage_by_dimension`; None checks no dimension.
@@ -75,6 +84,7 @@ def billing_source(
 
     Raises:
         InvalidBillingFiles: a file or table cannot be read, or contains errors; lists all of them.
+        ConfigurationError: `reporting_currency` is not a currency code.
     """
     settings = {
         "accounts": accounts,
@@ -87,7 +97,10 @@ def billing_source(
         "invoice_lines": invoice_lines,
         "owners": owners,
         "budgets": budgets,
+        "fx_rates": fx_rates,
+        "business_metrics": business_metrics,
     }
+    currency = require_currency(reporting_currency)
     # All checks precede the first `yield`, so that a source with errors loads nothing.
     configured = {name: setting for name, setting in settings.items() if setting}
     tables, errors = read_tables(configured, read_table)
@@ -97,11 +110,13 @@ def billing_source(
     errors += check_owners(tables.get("owners", ()), known_accounts or {}, known_dimensions or {})
     owner_rows = None if "owners" in unreadable else tables.get("owners", ())
     errors += check_budgets(tables.get("budgets", ()), owner_rows, known_accounts or {}, known_dimensions or {})
+    errors += check_rates(tables.get("fx_rates", ()), currency)
+    errors += check_metrics(tables.get("business_metrics", ()), owner_rows, known_accounts or {})
     if errors:
         order = list(TABLES)
         raise InvalidBillingFiles(sorted(errors, key=lambda error: (order.index(error.table), error.row or 0)))
     for name in TABLES:
-        yield billing_resource(name, [_loaded_row(row) for row in tables.get(name, ())])
+        yield billing_resource(name, [_loaded_row(row, currency) for row in tables.get(name, ())])
 
 
 def write_templates(folder: Path) -> list[tuple[Path, bool]]:
@@ -126,7 +141,11 @@ def unchanged_templates(configured: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _loaded_row(row: Row) -> dict[str, object]:
+def _loaded_row(row: Row, reporting_currency: str | None) -> dict[str, object]:
     """The row with its origin. The price of several units becomes the price of one, as the models expect."""
-    price = {"unit_price": price_of_one_unit(row)[0]} if row.table == "prices" else {}
-    return {**row.values, **price, "source": row.source, "row_number": row.number}
+    computed: dict[str, object] = {}
+    if row.table == "prices":
+        computed["unit_price"] = price_of_one_unit(row)[0]
+    if row.table == "fx_rates":
+        computed["reporting_currency"] = reporting_currency
+    return {**row.values, **computed, "source": row.source, "row_number": row.number}

@@ -20,19 +20,30 @@ def quoted(text: str) -> str:
 _NUMBER = re.compile(r"[+-]?(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?")
 _DECIMALS = 9
 _DIGITS = 19
-_SMALLEST = Decimal("1e-9")
 
 
-def parse_number(text: str) -> Decimal:
-    """A number of at most 19 digits before the decimal point and 9 after it."""
+def parse_number(text: str, decimals: int = _DECIMALS) -> Decimal:
+    """A number of at most 19 digits before the decimal point and `decimals` after it."""
     match = _NUMBER.fullmatch(text)
     if match is None:
         raise ValueError(f"{quoted(text)} is not a number; write it like 1234.56")
     if len(match[1].lstrip("0")) > _DIGITS:
         raise ValueError(f"{quoted(text)} has more than {_DIGITS} digits before the decimal point")
-    if len((match[2] or "").rstrip("0")) > _DECIMALS:
-        raise ValueError(f"{quoted(text)} has more than {_DECIMALS} decimal places")
-    return Decimal(text).quantize(_SMALLEST)
+    if len((match[2] or "").rstrip("0")) > decimals:
+        raise ValueError(f"{quoted(text)} has more than {decimals} decimal places")
+    return Decimal(text).quantize(Decimal(1).scaleb(-decimals))
+
+
+RATE_DECIMALS = 12
+"""Enough for six significant digits of one Iranian rial in US dollars."""
+
+
+def parse_rate(text: str) -> Decimal:
+    """An exchange rate above 0, with at most 12 decimal places."""
+    rate = parse_number(text, RATE_DECIMALS)
+    if rate <= 0:
+        raise ValueError(f"{quoted(text)} is not above 0")
+    return rate
 
 
 def parse_units(text: str) -> Decimal:

@@ -10,16 +10,18 @@ import pyarrow as pa
 
 from meterhouse.sources._core.config.parse import YEARS
 from meterhouse.sources._core.nearest import nearest_name
-from meterhouse.sources._core.schema import DECIMAL, Column
+from meterhouse.sources._core.schema import DECIMAL, Column, computed
 from meterhouse.sources.registry import PROVIDERS
 
 from .cells import (
+    RATE_DECIMALS,
     parse_currency,
     parse_grant_unit,
     parse_number,
     parse_owned_value,
     parse_owner_name,
     parse_pattern,
+    parse_rate,
     parse_share,
     parse_tags,
     parse_team,
@@ -32,11 +34,20 @@ from .cells import (
 
 @dataclass(frozen=True, slots=True)
 class BillingTable:
-    """A table's columns, and the key columns that identify a row. The header may leave out optional columns."""
+    """A table's columns, and the key columns that identify a row. The header may leave out optional columns.
+
+    `computed` columns are not in the file. A column's `field` is its name in the file.
+    """
 
     columns: Sequence[Column]
     key: Sequence[str]
     optional: Sequence[str] = ()
+    computed: Sequence[Column] = ()
+
+
+def name_in_file(column: Column) -> str:
+    """The column's name in the header of a file."""
+    return column.field or column.name
 
 
 def _required(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -132,8 +143,8 @@ def _yes_or_no(name: str, description: str, *, stored: bool | None = False) -> C
     return _column(name, pa.bool_(), parse, description, blank=True, stored=stored)
 
 
-SCOPES = ("total", "provider", "account", "owner", "dimension")
-"""What a budget can be for."""
+SCOPES = ("total", "provider", "account", "owner")
+"""What a business metric can be for. A budget can also be for values of a dimension."""
 
 PROVIDER = _choice("provider", "the vendor", *PROVIDERS)
 BILLING_ACCOUNT = _text("billing_account", "the account that the vendor bills: owner of price tiers, credits and invoices")
@@ -312,7 +323,7 @@ TABLES: Mapping[str, BillingTable] = {
     ),
     "budgets": BillingTable(
         (
-            _choice("scope", "what the budget is for", *SCOPES),
+            _choice("scope", "what the budget is for", *SCOPES, "dimension"),
             _choice("provider", "the vendor of the scope", *PROVIDERS, blank=True, stored=""),
             _text("account", "the configured account of the scope", blank=True, stored=""),
             _text("dimension", "the dimension of the scope", blank=True, stored=""),
@@ -346,6 +357,39 @@ TABLES: Mapping[str, BillingTable] = {
             *("currency", "cost_type", "valid_from"),
         ),
         optional=("thresholds", "forecast_thresholds"),
+    ),
+    "fx_rates": BillingTable(
+        (
+            _currency(),
+            _day("date", "first day on which the rate applies, in UTC"),
+            _column(
+                "rate",
+                pa.decimal128(28, RATE_DECIMALS),
+                parse_rate,
+                "value of one unit of the currency in the reporting currency",
+                blank=False,
+            ),
+            # A loaded table has a column `source` already: the file.
+            Column("rate_source", pa.string(), lambda text: text or None, "source", "who publishes the rate", nullable=True),
+        ),
+        ("currency", "date"),
+        optional=("source",),
+        computed=(
+            computed("reporting_currency", pa.string(), "the setting `reporting_currency` at loading", nullable=True),
+        ),
+    ),
+    "business_metrics": BillingTable(
+        (
+            _text("metric", "name of the metric, such as documents"),
+            _day("date", "day, or first day of the period, that the value belongs to"),
+            _choice("scope", "what the metric counts for", *SCOPES),
+            _choice("provider", "the vendor of the scope", *PROVIDERS, blank=True, stored=""),
+            _text("account", "the configured account of the scope", blank=True, stored=""),
+            _text("team", "the team of the scope, as in `owners`", blank=True, stored=""),
+            _text("cost_centre", "the cost centre of the scope, as in `owners`", blank=True, stored=""),
+            _decimal("value", "value of the metric"),
+        ),
+        ("metric", "date", "scope", "provider", "account", "team", "cost_centre"),
     ),
 }
 """By name, in the order in which they are loaded and their errors are listed."""

@@ -15,7 +15,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from meterhouse.sources._core.schema import Column
 
-from .columns import TABLES
+from .columns import TABLES, name_in_file
 from .errors import RowError
 from .rows import Row
 
@@ -162,7 +162,7 @@ def _rows(
     names = [INVISIBLE.sub("", _content(name)).lower() for name in header]
     errors += [
         RowError(table, source, 1, name, reason)
-        for name, reason in _header_errors(names, [column.name for column in columns], optional)
+        for name, reason in _header_errors(names, [name_in_file(column) for column in columns], optional)
     ]
     for number, cells in lines:
         row = Row(table, source, number, {name: _content(cell) for name, cell in zip(names, cells, strict=False)}, {})
@@ -183,11 +183,12 @@ def _content(cell: str) -> str:
 def _parse_row(row: Row, columns: Sequence[Column], optional: Sequence[str]) -> Iterator[RowError]:
     """Fills the row's values. A cell that cannot be parsed is left out; a missing optional column counts as blank."""
     for column in columns:
+        name = name_in_file(column)
         try:
-            if column.name in row.texts or column.name in optional:
-                row.values[column.name] = column.parse(_require_visible(row.texts.get(column.name, "")))
+            if name in row.texts or name in optional:
+                row.values[column.name] = column.parse(_require_visible(row.texts.get(name, "")))
         except ValueError as reason:
-            yield row.error(column.name, str(reason))
+            yield row.error(name, str(reason))
 
 
 def _require_visible(text: str) -> str:

@@ -44,7 +44,8 @@ def billing_resource(name: str, rows: Sequence[Mapping[str, Any]]) -> DltResourc
 
     def items() -> Iterator[Any]:
         table = TABLES[name]
-        content = pa.Table.from_pylist(list(rows), pa.schema([*arrow_schema(table.columns), *ORIGIN]))
+        columns = arrow_schema([*table.columns, *table.computed])
+        content = pa.Table.from_pylist(list(rows), pa.schema([*columns, *ORIGIN]))
         state = dlt.current.resource_state()
         if state.get(CONTENT) == (digest := _digest(content)):
             return

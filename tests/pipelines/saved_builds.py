@@ -30,7 +30,11 @@ BILLING = {
     "invoices": "provider,billing_account,invoice_id,period_start,period_end,issued_on,status,currency,total",
     "invoice_lines": "provider,billing_account,invoice_id,line_number,charge_category,"
     "description,sku_id,quantity,unit,amount",
+    "fx_rates": "currency,date,rate",
+    "business_metrics": "metric,date,scope,provider,account,team,cost_centre,value",
 }
+RATES = "0.9", "0.8", "0.7"
+"""Euros for a US dollar, as the file says in each run."""
 PACK = "onepin,default,pack,purchased,credit,100,2026-03-01,2027-03-01,,,50,USD"
 MERGED = "ocr_usage_by_usage_type"
 
@@ -62,8 +66,10 @@ class SavedBuilds:
         """Three runs, and restatements after each: three of Mathpix, one of Reducto, and Mathpix and Onepin withdraw a day.
 
         A price and a grant change, an invoice closes a period, and a run after the first restatement fails while it loads.
-        Rows that were still running are kept in history here, which is not the default.
+        Rows that were still running are kept in history here, which is not the default. Each run has other exchange rates:
+        the closed period keeps those with which it closed.
         """
+        self.monkeypatch.setenv("SOURCES__BILLING__REPORTING_CURRENCY", "EUR")
         for provider in PROVIDERS:
             self.monkeypatch.setenv(f"SOURCES__{provider.upper()}__HISTORY", "all")
             self.monkeypatch.setenv(f"SOURCES__{provider.upper()}__INITIAL_DATE", START)
@@ -114,6 +120,8 @@ class SavedBuilds:
         """One run, a day after the one before."""
         write("prices", price("image", image), price("pdf-page", "0.1"))
         write("credit_grants", *grants)
+        write("fx_rates", f"USD,{START},{RATES[len(self.after)]}")
+        write("business_metrics", f"pages,{START},provider,mathpix,,,,{len(self.after) + 1}")
         moment = FIRST + len(self.after) * DAY
         self.clock.move_to(moment)
         self.cli("run", "--tests", "none", *self.options)

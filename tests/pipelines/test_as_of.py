@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -19,7 +19,7 @@ from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.pipelines.warehouse.schemas import in_schema
 from meterhouse.sources._core.errors import ConfigurationError
 from tests.conftest import Cli
-from tests.pipelines.saved_builds import FIRST, HALF_A_DAY, PROVIDERS, SavedBuilds
+from tests.pipelines.saved_builds import END, FIRST, HALF_A_DAY, PROVIDERS, RATES, START, SavedBuilds
 from tests.pipelines.transform.warehouse import d
 
 
@@ -68,6 +68,13 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     assert builds.marts() == present
     assert cli.rows(frozen) == log
     assert last_build(cli.database, PROJECT) is not None
+
+    rates = f"""
+        select distinct sku_id in ('mathpix/image', 'mathpix/pdf-page') as is_closed, fx_rate, fx_date
+        from usage.charges where charge_period_start < '{END}' order by 1
+    """
+    start = date.fromisoformat(START)
+    assert cli.rows(rates) == [(False, d(RATES[-1]), start), (True, d(RATES[0]), start)]
 
     # What was restated: a quarter of a single use is none, and Onepin returns a withdrawn day with zeros. The cost is at the
     # present prices, as no grant covers usage of Mathpix.

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -23,11 +24,13 @@ from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines
 from meterhouse.pipelines.output.progress import progress_table
 from meterhouse.pipelines.run.events import ModelFinished
+from meterhouse.pipelines.run.orchestrate import warn_of_missing_rates
 from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult
 from meterhouse.pipelines.transform.data_tests import DataTests
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import CredentialsRejected
 from meterhouse.sources._core.events import (
     DurationEstimated,
@@ -449,3 +452,47 @@ def test_ui_starts_harlequin(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_query, "which", lambda _: str(client))
     cli("ui", status=3)
     assert (cli.folder / "arguments").read_text().split() == ["--adapter", "duckdb", "--read-only", str(cli.database)]
+
+
+CHARGED = {
+    "provider": "mathpix",
+    "currency": "USD",
+    "billing_month": date(2026, 5, 1),
+    "charge_period_start": datetime(2026, 5, 2),  # noqa: DTZ001 - the mart holds UTC without a time zone
+    "billed_cost": Decimal(10),
+    "effective_cost": Decimal(10),
+    "reporting_currency": "EUR",
+}
+CONVERTED = {"reporting_cost": Decimal("9.006"), "fx_rate": Decimal("0.9006")}
+
+
+def test_status_adds_up_all_currencies_in_the_reporting_currency(cli: Cli) -> None:
+    """A missing rate is a warning, and the total is unknown then. Without a reporting currency there is no total."""
+    fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
+    euros = CHARGED | {"currency": "EUR", "reporting_cost": Decimal(1000), "fx_rate": Decimal(1)}
+    free = CHARGED | {"currency": "CHF", "billed_cost": 0, "effective_cost": 0}
+
+    def status(*rows: dict[str, Any]) -> str:
+        monthly = [{name: value for name, value in row.items() if name != "charge_period_start"} for row in rows]
+        fill(cli.database, data_freshness=fresh, cost_monthly=monthly, charges=rows)
+        return cli("status")
+
+    assert "all in EUR              1,009.01            – EUR" in status(CHARGED | CONVERTED, euros, free)
+    assert "WARNING" not in status(CHARGED | CONVERTED, euros, free)
+    unknown = status(CHARGED, CHARGED | {"charge_period_start": datetime(2026, 5, 4)}, euros)  # noqa: DTZ001
+    assert "all in EUR                     –            – EUR  a rate is missing" in unknown
+    missing = "no exchange rate USD to EUR: 20.00 USD, 2026-05-02 to 2026-05-04"
+    assert f"WARNING   {missing}\n" in unknown
+    assert cli.json("status")["warnings"] == [missing]
+    assert "all in" not in status({**CHARGED, "reporting_currency": None})
+    assert cli.json("status")["reporting"] is None
+
+
+def test_a_build_warns_of_missing_exchange_rates(cli: Cli) -> None:
+    """Once for each currency, and only with a reporting currency."""
+    fill(cli.database, charges=[CHARGED, CHARGED | CONVERTED])
+    result = RunResult(resolve_destination(), RunState())
+    warn_of_missing_rates(result, None)
+    assert result.state.warnings == []
+    warn_of_missing_rates(result, "EUR")
+    assert result.state.warnings == ["no exchange rate USD to EUR: 10.00 USD, on 2026-05-02; add it to fx_rates"]

@@ -17,6 +17,7 @@ const tableFreshness = rowsOf("freshness");
 const gaps = rowsOf("gaps");
 const restated = rowsOf("restated");
 const budgets = rowsOf("budgets");
+const converted = rowsOf("converted");
 
 const unique = (list) => [...new Set(list)];
 

@@ -2,6 +2,7 @@
 const drawAttention = () => {
   const items = [
     ...budgetWarnings(),
+    ...rateWarnings(),
     ...freshnessWarnings(),
     ...anomalyWarnings(),
     ...creditWarnings(),
@@ -173,6 +174,7 @@ const drawCards = () => {
     card(
       `${month} so far`,
       sumByCurrency(now, costToDate),
+      convertedLine(report.month),
       providerSplit(now, costToDate) ?? note("Nothing billed yet."),
       unpricedProviders.length ? warning(`Excludes unpriced usage of ${unpricedProviders.join(", ")}`) : null,
     ),
@@ -189,6 +191,7 @@ const drawCards = () => {
     card(
       previousMonth,
       previousSums,
+      convertedLine(lastMonth),
       providerSplit(previous, costToDate),
       note(previous.length ? completeNote : "Nothing billed"),
     ),

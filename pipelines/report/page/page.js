@@ -5,6 +5,7 @@ const draw = () => {
   drawCards();
   drawForecast();
   drawBudgets();
+  drawCurrency();
   drawDailyCosts();
   drawUsage();
   drawWeekChanges();

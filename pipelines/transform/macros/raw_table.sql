@@ -125,7 +125,7 @@
 
 {# These engines call an instant `timestamp`, and Databricks does not know `text`. #}
 {% macro bigquery__declared_type(data_type) -%}
-    {{ {'text': 'string', 'timestamptz': 'timestamp'}.get(data_type, data_type) }}
+    {{ {'text': 'string', 'timestamptz': 'timestamp', 'numeric(28, 12)': type_rate()}.get(data_type, data_type) }}
 {%- endmacro %}
 
 {% macro spark__declared_type(data_type) -%}

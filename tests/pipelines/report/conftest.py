@@ -13,7 +13,7 @@ import pytest
 
 from meterhouse.pipelines.report import write_report
 from meterhouse.sources.registry import PROVIDERS
-from tests.pipelines.report.marts import HOSTILE, fill, mart_rows
+from tests.pipelines.report.marts import HOSTILE, currency_rows, fill, mart_rows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,6 +25,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "small": {"accounts": {"mathpix": ["default"], "reducto": ["east", "west"]}, "days": 70},
     "empty": {},
     "one provider": {"accounts": {"onepin": ["default"]}, "days": 40, "unpriced": False, "price": 0},
+    "currencies": {"accounts": {"mathpix": ["default"], "reducto": ["default"]}, "days": 30},
     "one day": {"accounts": {"scopix": ["default"]}, "days": 1},
     "50 accounts": {"accounts": {"mathpix": [f"team-{n:02}" for n in range(49)], "reducto": ["default"]}, "days": 60},
     "hostile names": {"accounts": {"mathpix": HOSTILE, "reducto": ["default"]}, "values": HOSTILE, "days": 40},
@@ -44,6 +45,7 @@ class WrittenReport:
         self.database = folder / f"{name}.duckdb"
         self.file = folder / f"{name}.html"
         marts = mart_rows(**SCENARIOS[name]) if SCENARIOS[name] else {}
+        marts |= currency_rows() if name == "currencies" else {}
         self.size = write_report(fill(self.database, **marts), self.file)
 
 

@@ -20,6 +20,8 @@ TODAY = date(2026, 5, 20)
 NOW = datetime(2026, 5, 20, 12, 30)  # noqa: DTZ001 - the mart holds UTC without a time zone
 MONTH = TODAY.replace(day=1)
 TYPES = {"string": "varchar", "numeric(28,9)": "decimal(28,9)"}
+PATTERNS = {"timestamp": "timestamp", "(28,12)": "decimal(28,12)"}
+"""Types whose names differ between engines, by a part of the expression in the contract."""
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -41,7 +43,8 @@ def contracts() -> dict[str, dict[str, str]]:
         for model in yaml.safe_load(file.read_text()).get("models", ()):
             types = {column["name"]: column["data_type"] for column in model["columns"]}
             found[model["name"]] = {
-                name: "timestamp" if "timestamp" in kind else TYPES.get(kind, kind) for name, kind in types.items()
+                name: next((type_ for part, type_ in PATTERNS.items() if part in kind), TYPES.get(kind, kind))
+                for name, kind in types.items()
             }
     return found
 
@@ -82,7 +85,7 @@ def _arrow(kind: str) -> pa.DataType:
         "integer": pa.int32(),
         "bigint": pa.int64(),
     }
-    return kinds[kind] if kind in kinds else pa.decimal128(28, 9)
+    return kinds[kind] if kind in kinds else pa.decimal128(28, 12 if "12" in kind else 9)
 
 
 def mart_rows(
@@ -102,6 +105,28 @@ def mart_rows(
     for number, (provider, account) in enumerate((p, a) for p, names in accounts.items() for a in names):
         _account(marts, provider, account, number, days, meters, values, unpriced=unpriced, price=price)
     return marts
+
+
+def currency_rows() -> dict[str, list[dict[str, Any]]]:
+    """The cost of two months in three currencies, with euros as the reporting currency and no rate for Swiss francs."""
+    april = date(2026, 4, 1)
+    costs = (
+        ("mathpix", MONTH, "USD", 400, 360),
+        ("mathpix", april, "USD", 300, 270),
+        ("mathpix", MONTH, "EUR", 1000, 1000),
+        ("reducto", MONTH, "CHF", 30, None),
+        ("reducto", april, "EUR", 40, 40),
+    )
+    months, charges, forecasts = [], [], []
+    for provider, month, currency, cost, reporting_cost in costs:
+        key = {"provider": provider, "account": "default", "billing_account": "default", "billing_month": month}
+        cents, converted = Decimal(cost), None if reporting_cost is None else Decimal(reporting_cost)
+        costed = {**key, "currency": currency, "billed_cost": cents, "effective_cost": cents, "reporting_currency": "EUR"}
+        months.append({**costed, "reporting_cost": converted})
+        rate = None if converted is None else round(converted / cents, 9)
+        charges.append({**costed, "charge_period_start": datetime(2026, month.month, 4), "fx_rate": rate})  # noqa: DTZ001
+        forecasts.append({**key, "currency": currency, "cost_to_date": cents, "forecast": cents, "basis": "final"})
+    return {"cost_monthly": months, "charges": charges, "cost_forecast_monthly": forecasts}
 
 
 def _account(

@@ -283,3 +283,32 @@ def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
         for script in scripts:
             page.evaluate(script)
         assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
+    browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str
+) -> None:
+    """Its sum is in the cards and under every filter; a missing rate is a warning, and makes the sum unknown.
+
+    Without a reporting currency there is no such section.
+    """
+    with browser.open(reports["currencies"].file, width=width, theme=theme) as page:
+        rows = cells(page, "#currency-table")
+        assert rows == [
+            ["mathpix\ndefault", "€1,000.00", "–", "€1,000.00", "EUR", "1"],
+            ["mathpix\ndefault", "€360.00", "€270.00", "$400.00", "USD", "0.9"],
+            ["reducto\ndefault", "–", "–", "CHF\u00a030.00", "CHF", "–"],
+            ["All (EUR)", "–", "€310.00", "", "", ""],
+        ]
+        assert "all in EUR: no rate" in page.locator(".card").first.inner_text()
+        assert "No exchange rate CHF to EUR: 30.00 CHF, on 2026-05-04" in page.locator("#attention").inner_text()
+        page.select_option("#provider", "mathpix")
+        assert cells(page, "#currency-table")[-1][1] == "€1,360.00"
+        assert "all in EUR: €1,360.00" in page.locator(".card").first.inner_text()
+        page.select_option("#provider", "reducto")
+        assert "all in EUR" not in page.locator(".card").nth(2).inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with browser.open(reports["one day"].file) as page:
+        assert page.is_hidden("#currency")
+        assert page.is_hidden("#to-currency")

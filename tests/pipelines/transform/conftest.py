@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.transform.rows import raw_rows
-from tests.pipelines.transform.warehouse import Warehouse, duckdb_warehouse, postgres_warehouse
+from tests.pipelines.transform.warehouse import IN_EUROS, Warehouse, duckdb_warehouse, postgres_warehouse
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def warehouse(tmp_path: Path, scratch: Path) -> Warehouse:
 def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
     """The rows of all cases, built with all data tests of the project; tests only read it."""
     warehouse = duckdb_warehouse(tmp_path_factory.mktemp("built"), scratch)
+    warehouse.environment |= IN_EUROS
     warehouse.execute(list(raw_rows()))
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped") == []

@@ -273,6 +273,22 @@ def budget_rows() -> Iterator[str]:
         yield row("billing.budgets", **given, cost_centre="", currency="USD", source="budgets.csv", row_number=number)
 
 
+RATES = {"2025-01-01": Decimal("0.9"), OWNED_DAYS[1]: Decimal("0.87654321")}
+"""Euros for a US dollar. The last one applies for 366 days, so the newest days have none."""
+
+
+def reporting_rows() -> Iterator[str]:
+    """Rates into the reporting currency, and metrics of the owner `c`, whose apps used 75 images at 0.002 on each day."""
+    loaded = {"loaded_at": f"{NOW}+00"}
+    for number, (day, rate) in enumerate(RATES.items(), 2):
+        given = {"currency": "USD", "date": day, "rate": rate, "reporting_currency": "EUR"}
+        yield row("billing.fx_rates", **given, **loaded, source="fx_rates.csv", row_number=number)
+    for number, (day, value) in enumerate((("2025-05-31", 60), ("2025-05-01", 40), ("2025-07-31", 5)), 2):
+        scope = {"metric": "pages", "date": day, "scope": "owner", "provider": "", "account": "", "team": "c"}
+        more = {"cost_centre": "", "value": value, "source": "business_metrics.csv", "row_number": number}
+        yield row("billing.business_metrics", **scope, **more, **loaded)
+
+
 def app_rows() -> Iterator[str]:
     """Usage of three apps, whose types the grouping by app leaves out.
 
@@ -325,7 +341,7 @@ def raw_rows() -> Iterator[str]:
         yield from raw_tables(provider)
     yield from owner_rows()
     yield from budget_rows()
-
+    yield from reporting_rows()
     yield from app_rows()
     yield from COST_ROWS
     yield from trend_rows()

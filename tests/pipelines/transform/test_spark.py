@@ -25,7 +25,7 @@ from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
 from tests.pipelines.transform.invoices import statements
 from tests.pipelines.transform.random_scenarios import SCHEMA, inserts, named, prices_of_all, scenarios
 from tests.pipelines.transform.test_invoices import INVOICES, MATHPIX, NEVER
-from tests.pipelines.transform.warehouse import MARTS, MODELS_ONLY, PROJECT, duckdb_warehouse
+from tests.pipelines.transform.warehouse import IN_EUROS, MARTS, MODELS_ONLY, PROJECT, duckdb_warehouse
 from tests.test_project import TOP
 
 pytestmark = pytest.mark.thorough
@@ -54,11 +54,18 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tables of two runs, with the user's billing files. The second run finds usage restated and withdrawn."""
+    """The tables of two runs, with the user's billing files. The second run finds usage restated and withdrawn.
+
+    Some days have a rate from US dollars into the reporting currency.
+    """
     folder = cli.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
     for template in (TOP / "sources/billing/templates").glob("*.csv"):
         monkeypatch.setenv(f"SOURCES__BILLING__{template.stem.upper()}", str(template))
+    rates = cli.folder / "rates.csv"
+    rates.write_text("currency,date,rate\nUSD,2026-01-01,0.912345678901\nUSD,2026-03-01,0.9\n")
+    monkeypatch.setenv("SOURCES__BILLING__FX_RATES", str(rates))
+    monkeypatch.setenv("METERHOUSE_REPORTING_CURRENCY", IN_EUROS["METERHOUSE_REPORTING_CURRENCY"])
     with time_machine.travel(NOW, tick=False) as clock:
         cli("run", "--no-models", "--destination", "filesystem")
         sandbox.mathpix.usage.restate(f"{NOW - timedelta(days=2):%Y-%m-%d}", factor=3)

@@ -11,6 +11,7 @@ from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
 from tests.pipelines.transform.rows import FORMULA_HOURS, raw_rows, raw_tables
 from tests.pipelines.transform.warehouse import (
+    IN_EUROS,
     MARTS,
     MODELS_ONLY,
     PROJECT,
@@ -156,9 +157,11 @@ QUOTIENTS = {
 
 
 @pytest.mark.thorough
-def test_postgresql_computes_the_same_rows(built: Warehouse, postgres: Warehouse) -> None:
+def test_postgresql_computes_the_same_rows(built: Warehouse, postgres: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL gives the same rows and comments as DuckDB, and passes all data tests."""
     postgres.execute(list(raw_rows()))
+    for name, value in IN_EUROS.items():
+        monkeypatch.setenv(name, value)
     outcome = postgres.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped") == []
     assert outcome.having("warn") == ["assert_mathpix_groupings_agree"]  # as in `built`

@@ -79,6 +79,9 @@ TEST_VARIABLES: Mapping[str, object] = {
 }
 """All variables that tests set, in one set of values, so that dbt parses the project only once more for these tests."""
 
+IN_EUROS: Mapping[str, str] = {"METERHOUSE_REPORTING_CURRENCY": "EUR"}
+"""The environment of a build that converts all cost."""
+
 LENGTHS = {"hour": "1 hour", "day": "1 day", "week": "7 days", "month": "1 month"}
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from meterhouse.pipelines.transform import PROJECT
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.sources.billing import TABLES, TEMPLATES, InvalidBillingFiles, RowError, billing_source, table_reader
+from meterhouse.sources.billing.columns import name_in_file
 from meterhouse.sources.billing.currencies import CURRENCIES, DECIMAL_PLACES, rounded_to_currency
 from meterhouse.sources.registry import PROVIDERS
 from tests.pipelines.transform.warehouse import d, required
@@ -677,7 +678,7 @@ def test_readme_documents_every_column() -> None:
     sections = dict(part.split("\n", 1) for part in page.split("\n### ")[1:])
     for name, table in TABLES.items():
         documented = re.findall(r"^\| (\*\*)?`(\w+)`", sections[f"`{name}`"], re.MULTILINE)
-        assert documented == [("**" if column.name in table.key else "", column.name) for column in table.columns]
+        assert documented == [("**" if column.name in table.key else "", name_in_file(column)) for column in table.columns]
 
 
 def test_header_may_leave_out_optional_columns() -> None:

@@ -210,6 +210,100 @@ by_currency as (
 
 ),
 
+{%- if reporting_currency() %}
+
+-- A day of an account has one rate for a currency, except if only some of its meters are closed.
+daily_rates as (
+
+    select
+        provider,
+        account,
+        date,
+        currency,
+        {{- aggregate_reporting() }}
+    from cost_by_owner_daily
+    group by provider, account, date, currency
+
+),
+
+converted as (
+
+    select
+        months.budget_row,
+        months.month,
+        costs.reporting_currency,
+        costs.reporting_cost,
+        costs.reporting_effective_cost,
+        costs.fx_rate,
+        costs.fx_date
+    from months
+    inner join cost_monthly as costs
+        on months.scope in ('total', 'provider', 'account')
+        and months.month = costs.billing_month
+        and months.currency = costs.currency
+        and (months.provider is null or months.provider = costs.provider)
+        and (months.account is null or months.account = coalesce(nullif(costs.account, ''), costs.billing_account))
+
+    union all
+
+    select
+        months.budget_row,
+        months.month,
+        costs.reporting_currency,
+        costs.reporting_cost,
+        costs.reporting_effective_cost,
+        costs.fx_rate,
+        costs.fx_date
+    from months
+    inner join cost_by_owner_daily as costs
+        on months.scope = 'owner'
+        and months.month = cast({{ dbt.date_trunc('month', 'costs.date') }} as date)
+        and months.currency = costs.currency
+        and (months.team is null or months.team = costs.team)
+        and (months.cost_centre is null or months.cost_centre = costs.cost_centre)
+
+    union all
+
+    select
+        months.budget_row,
+        months.month,
+        daily_rates.reporting_currency,
+        cast(usage_by_dimension.allocated_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_cost,
+        cast(usage_by_dimension.allocated_effective_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_effective_cost,
+        daily_rates.fx_rate,
+        daily_rates.fx_date
+    from months
+    inner join usage_by_dimension
+        on months.scope = 'dimension'
+        and months.month = cast({{ dbt.date_trunc('month', 'usage_by_dimension.date') }} as date)
+        and months.currency = usage_by_dimension.currency
+        and months.provider = usage_by_dimension.provider
+        and months.dimension = usage_by_dimension.dimension
+        and (months.account is null or months.account = usage_by_dimension.account)
+        and (
+            months.value = usage_by_dimension.value
+            or (months.is_pattern and substring(usage_by_dimension.value, 1, length(months.value)) = months.value)
+        )
+    left join daily_rates
+        on usage_by_dimension.provider = daily_rates.provider
+        and usage_by_dimension.account = daily_rates.account
+        and usage_by_dimension.date = daily_rates.date
+        and usage_by_dimension.currency = daily_rates.currency
+
+),
+
+reported as (
+
+    select
+        budget_row,
+        month,
+        {{- aggregate_reporting() }}
+    from converted
+    group by budget_row, month
+
+),
+{%- endif %}
+
 other_currencies as (
 
     select
@@ -264,7 +358,22 @@ measured as (
         case when months.cost_type = 'effective' then by_currency.effective_forecast else by_currency.forecast end as forecast,
         by_currency.without_forecast,
         other_currencies.currencies,
-        unpriced.month is not null as has_unpriced_usage
+        unpriced.month is not null as has_unpriced_usage,
+        {%- if reporting_currency() %}
+        '{{ reporting_currency() }}' as reporting_currency,
+        case
+            when reported.month is null then 0
+            when months.cost_type = 'effective' then reported.reporting_effective_cost
+            else reported.reporting_cost
+        end as reporting_cost,
+        reported.fx_rate,
+        reported.fx_date
+        {%- else %}
+        null as reporting_currency,
+        null as reporting_cost,
+        null as fx_rate,
+        null as fx_date
+        {%- endif %}
     from months
     left join by_currency
         on months.budget_row = by_currency.budget_row
@@ -276,6 +385,11 @@ measured as (
     left join unpriced
         on months.budget_row = unpriced.budget_row
         and months.month = unpriced.month
+    {%- if reporting_currency() %}
+    left join reported
+        on months.budget_row = reported.budget_row
+        and months.month = reported.month
+    {%- endif %}
 
 ),
 
@@ -295,6 +409,10 @@ final as (
         amount,
         cast(currency as {{ dbt.type_string() }}) as currency,
         actual,
+        cast(reporting_currency as {{ dbt.type_string() }}) as reporting_currency,
+        cast(reporting_cost as numeric(28, 9)) as reporting_cost,
+        cast(fx_rate as {{ type_rate() }}) as fx_rate,
+        cast(fx_date as date) as fx_date,
         cast(case when is_forecast then forecast end as numeric(28, 9)) as forecast,
         cast(actual - amount as numeric(28, 9)) as variance,
         {{ divided('actual', 'amount') }} as share_used,

@@ -3,6 +3,8 @@
 -- A bucket that crosses a tier boundary is two charges, so that quantity times unit price is the cost in every row.
 -- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, at the current prices,
 -- credits and fees. A restatement of its quantities is a correction in a later month: the difference between two scenarios.
+-- The rates into the reporting currency are those of the day on which the charged period starts. A closed period keeps the
+-- rates that were loaded when it closed; where there was none, it takes the first one that was loaded later.
 
 {%- set identity, measures = charge_identity(), charge_measures() %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
@@ -24,6 +26,18 @@ restatable as (
 corrected as (
 
     select * from {{ ref('int_charges__corrected') }}
+
+),
+
+fx_rates as (
+
+    select * from {{ ref('stg_billing__fx_rates') }}
+
+),
+
+closed_periods as (
+
+    select * from {{ ref('int_billing__closed_periods') }}
 
 ),
 
@@ -71,6 +85,102 @@ unioned as (
     from corrected
 
 ),
+{%- if reporting_currency() %}
+
+dated as (
+
+    select
+        *,
+        cast(charge_period_start as date) as fx_day,
+        case when charge_class = 'Correction' then cast(charge_period_start as date) else billed_on end as closed_day
+    from unioned
+
+),
+
+{%- set day = ['provider', 'billing_account', 'account', 'meter', 'closed_day', 'fx_day', 'currency'] %}
+
+-- Charges without a meter, such as fees, close with the first meter of their month.
+days as (
+
+    select
+        {% for column in day %}dated.{{ column }},
+        {% endfor -%}
+        min(closed_periods.closed_at) as closed_at
+    from (select distinct {{ day | join(', ') }} from dated) as dated
+    left join closed_periods
+        on dated.provider = closed_periods.provider
+        and dated.billing_account = closed_periods.billing_account
+        and dated.account in ('', closed_periods.account)
+        and (closed_periods.meter in ('', dated.meter) or dated.meter = '')
+        and dated.closed_day >= closed_periods.period_start
+        and dated.closed_day < closed_periods.period_end
+    group by {% for column in day %}dated.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+
+),
+
+-- `known_later` is the time of loading of a rate that was not known at closing, which the earlier ones precede.
+applicable as (
+
+    select
+        days.currency,
+        days.fx_day,
+        days.closed_at,
+        fx_rates.date as fx_date,
+        fx_rates.rate as fx_rate,
+        case when fx_rates.loaded_at > days.closed_at then fx_rates.loaded_at end as known_later
+    from (select distinct currency, fx_day, closed_at from days) as days
+    inner join fx_rates
+        on days.currency = fx_rates.currency
+        and days.fx_day >= fx_rates.date
+        and days.fx_day < cast({{ later('day', var('fx_rate_days'), 'fx_rates.date') }} as date)
+        and (fx_rates.superseded_at is null or fx_rates.superseded_at > days.closed_at)
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by currency, fx_day, closed_at
+            order by case when known_later is null then 0 else 1 end, known_later, fx_date desc
+        ) as preference
+    from applicable
+
+),
+
+priced_days as (
+
+    select
+        {% for column in day %}days.{{ column }},
+        {% endfor -%}
+        cast(case when days.currency = '{{ reporting_currency() }}' then 1 else ranked.fx_rate end as {{ type_rate() }})
+            as fx_rate,
+        case when days.currency <> '{{ reporting_currency() }}' then ranked.fx_date end as fx_date
+    from days
+    left join ranked
+        on days.currency = ranked.currency
+        and days.fx_day = ranked.fx_day
+        and (days.closed_at = ranked.closed_at or (days.closed_at is null and ranked.closed_at is null))
+        and ranked.preference = 1
+
+),
+
+converted as (
+
+    select
+        dated.*,
+        '{{ reporting_currency() }}' as reporting_currency,
+        cast(dated.billed_cost * priced_days.fx_rate as numeric(28, 9)) as reporting_cost,
+        cast(dated.effective_cost * priced_days.fx_rate as numeric(28, 9)) as reporting_effective_cost,
+        priced_days.fx_rate,
+        priced_days.fx_date
+    from dated
+    left join priced_days
+        on {% for column in day %}dated.{{ column }} = priced_days.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+
+),
+{%- endif %}
 
 final as (
 
@@ -101,6 +211,7 @@ final as (
         cast(billed_cost as numeric(28, 9)) as billed_cost,
         cast(effective_cost as numeric(28, 9)) as effective_cost,
         currency,
+        {{- select_reporting('charged') }},
         is_complete,
         price_source,
         price_basis,
@@ -111,7 +222,7 @@ final as (
         discovered_at,
         cast(quantity_before as numeric(28, 9)) as quantity_before,
         cast(quantity_after as numeric(28, 9)) as quantity_after
-    from unioned
+    from {{ 'converted' if reporting_currency() else 'unioned' }} as charged
 
 )
 

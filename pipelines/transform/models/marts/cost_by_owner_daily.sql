@@ -33,6 +33,7 @@ totals as (
         {{ day | join(', ') }},
         cast(sum(billed_cost) as numeric(28, 9)) as billed_cost,
         cast(sum(effective_cost) as numeric(28, 9)) as effective_cost,
+        {{- aggregate_reporting() }},
         min(case when is_complete then 1 else 0 end) = 1 as is_complete
     from cost_daily
     group by {{ day | join(', ') }}
@@ -248,30 +249,80 @@ counted as (
 
 ),
 
+kept as (
+
+    select * from counted
+    where
+        billed_cost <> 0
+        or effective_cost <> 0
+        or (day_has_cost = 0 and (team <> 'unowned' or day_has_owner = 0))
+
+),
+{%- if reporting_currency() %}
+
+-- At the rate of the day, or at the average rate of a day with several ones.
+converted as (
+
+    select
+        kept.*,
+        {%- for measure, column in [('billed_cost', 'reporting_cost'), ('effective_cost', 'reporting_effective_cost')] %}
+        totals.{{ column }} as total_{{ column }},
+        cast(
+            kept.{{ measure }}
+            * coalesce(totals.fx_rate, {{ divided('totals.' ~ column, 'totals.' ~ measure) }}, 0) as numeric(28, 9)
+        ) as rounded_{{ column }},
+        {%- endfor %}
+        row_number() over (
+            partition by {% for column in day %}kept.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+            order by abs(kept.billed_cost) + abs(kept.effective_cost) desc, kept.team, kept.cost_centre
+        ) as size_position,
+        totals.reporting_currency,
+        totals.fx_rate,
+        totals.fx_date
+    from kept
+    inner join totals
+        on {% for column in day %}kept.{{ column }} = totals.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+
+),
+
+-- The largest part takes what rounding leaves over, so that the owners of a day add up exactly.
+reported as (
+
+    select
+        *,
+        {%- for column in ['reporting_cost', 'reporting_effective_cost'] %}
+        case
+            when total_{{ column }} is null then null
+            when size_position > 1 then rounded_{{ column }}
+            else rounded_{{ column }} + total_{{ column }} - sum(rounded_{{ column }}) over (partition by {{ day | join(', ') }})
+        end as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from converted
+
+),
+{%- endif %}
+
 final as (
 
     select
-        counted.provider,
-        counted.billing_account,
-        counted.account,
-        counted.date,
-        cast(counted.team as {{ dbt.type_string() }}) as team,
-        cast(counted.cost_centre as {{ dbt.type_string() }}) as cost_centre,
+        kept.provider,
+        kept.billing_account,
+        kept.account,
+        kept.date,
+        cast(kept.team as {{ dbt.type_string() }}) as team,
+        cast(kept.cost_centre as {{ dbt.type_string() }}) as cost_centre,
         cast(
-            case when counted.lowest_tags = counted.highest_tags then nullif(counted.lowest_tags, '') end
+            case when kept.lowest_tags = kept.highest_tags then nullif(kept.lowest_tags, '') end
             as {{ dbt.type_string() }}
         ) as tags,
-        cast(counted.billed_cost as numeric(28, 9)) as billed_cost,
-        cast(counted.effective_cost as numeric(28, 9)) as effective_cost,
-        counted.currency,
+        cast(kept.billed_cost as numeric(28, 9)) as billed_cost,
+        cast(kept.effective_cost as numeric(28, 9)) as effective_cost,
+        kept.currency,
+        {{- select_reporting('kept') }},
         totals.is_complete
-    from counted
+    from {{ 'reported' if reporting_currency() else 'kept' }} as kept
     inner join totals
-        on {% for column in day %}counted.{{ column }} = totals.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
-    where
-        counted.billed_cost <> 0
-        or counted.effective_cost <> 0
-        or (counted.day_has_cost = 0 and (counted.team <> 'unowned' or counted.day_has_owner = 0))
+        on {% for column in day %}kept.{{ column }} = totals.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
 
 )
 

@@ -40,6 +40,7 @@ daily as (
         sum(billed_cost) as billed_cost,
         sum(effective_cost) as effective_cost,
         currency,
+        {{- aggregate_reporting() }},
         min(case when is_complete then 1 else 0 end) = 1 as has_complete_charges
     from charges
     where charge_period_end <= {{ within_a_day }}
@@ -82,6 +83,7 @@ final as (
         cast(daily.effective_cost as numeric(28, 9)) as effective_cost,
         cast(daily.billed_cost + greatest(coalesce(additional_by_day.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         daily.currency,
+        {{- select_reporting('daily') }},
         daily.has_complete_charges and coalesce(
             cast(daily.date as {{ type_utc() }}) >= accounts.complete_from and daily.date < accounts.complete_before_date, false
         ) as is_complete

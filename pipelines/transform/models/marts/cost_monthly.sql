@@ -36,6 +36,7 @@ monthly as (
         sum(billed_cost) as billed_cost,
         sum(effective_cost) as effective_cost,
         currency,
+        {{- aggregate_reporting() }},
         min(case when is_complete then 1 else 0 end) = 1 as has_complete_charges
     from charges
     group by provider, billing_account, account, sku_id, charge_category, billing_month, unit, currency
@@ -75,6 +76,7 @@ final as (
         cast(monthly.effective_cost as numeric(28, 9)) as effective_cost,
         cast(monthly.billed_cost + greatest(coalesce(additional_by_month.additional_cost, 0), 0) as numeric(28, 9)) as cost_high,
         monthly.currency,
+        {{- select_reporting('monthly') }},
         monthly.has_complete_charges and coalesce(months.is_complete, false) as is_complete
     from monthly
     left join additional_by_month

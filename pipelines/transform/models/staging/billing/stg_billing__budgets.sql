@@ -12,12 +12,7 @@ final as (
 
     select
         cast(case
-            when scope = 'total' then 'total'
-            when scope = 'provider' then provider
-            when scope = 'account' then {{ dbt.concat(['provider', "'/'", 'account']) }}
-            when scope = 'owner' and team = '' then {{ dbt.concat(["'cost centre '", 'cost_centre']) }}
-            when scope = 'owner' and cost_centre = '' then {{ dbt.concat(["'team '", 'team']) }}
-            when scope = 'owner' then {{ dbt.concat(["'team '", 'team', "', cost centre '", 'cost_centre']) }}
+            {{ scope_names() }}
             when account = '' then {{ dbt.concat(['provider', "' '", 'dimension', "' '", 'value']) }}
             else {{ dbt.concat(['provider', "'/'", 'account', "' '", 'dimension', "' '", 'value']) }}
         end as {{ dbt.type_string() }}) as budget,

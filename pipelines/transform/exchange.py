@@ -1,0 +1,48 @@
+"""Cost in the reporting currency: its sum, and the exchange rates that are missing."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.query import Query, Row, queries
+from meterhouse.sources.billing.currencies import rounded_to_currency
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRate:
+    """Cost in a currency without a rate into the reporting currency, from the first to the last day of such cost."""
+
+    currency: str
+    reporting_currency: str
+    first_date: date
+    last_date: date
+    billed_cost: Decimal
+
+    def __str__(self) -> str:
+        days = f"on {self.first_date}" if self.first_date == self.last_date else f"{self.first_date} to {self.last_date}"
+        cost = f"{rounded_to_currency(self.billed_cost, self.currency):,} {self.currency}"
+        return f"no exchange rate {self.currency} to {self.reporting_currency}: {cost}, {days}"
+
+
+def missing_rates(query: Query) -> list[MissingRate]:
+    """The missing rates, ordered by currency; none without a reporting currency."""
+    return [MissingRate(**row) for row in if_converted(query)(queries()["missing_rates"])]
+
+
+def reporting_total(query: Query, month: date) -> Row | None:
+    """The billed cost of a month in the reporting currency, `cost` being None if a rate is missing; None without one."""
+    rows = if_converted(query)(queries()["reporting_total"], month)
+    return rows[0] if rows else None
+
+
+def if_converted(query: Query) -> Query:
+    """The same query; it has no rows if an earlier version built the marts, without the columns of the conversion."""
+
+    def rows(sql: str, *parameters: object) -> list[Row]:
+        try:
+            return query(sql, *parameters)
+        except LoadError:  # engines have no common error for a missing column
+            return []
+
+    return rows

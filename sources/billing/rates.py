@@ -1,0 +1,45 @@
+"""The reporting currency, and the check of the exchange rates into it."""
+
+from collections.abc import Iterator, Sequence
+
+import dlt
+
+from meterhouse.sources._core.errors import ConfigurationError
+
+from .currencies import CURRENCIES
+from .errors import RowError
+from .rows import Row
+
+SETTING = "reporting_currency"
+
+
+def configured_reporting_currency() -> str | None:
+    """The setting `sources.billing.reporting_currency`; None if it is not set.
+
+    Raises:
+        ConfigurationError: it is not a currency code.
+    """
+    return require_currency(dlt.config.get(f"sources.billing.{SETTING}"))
+
+
+def require_currency(setting: object) -> str | None:
+    """The setting, if it is a currency code or not set.
+
+    Raises:
+        ConfigurationError: it is not a currency code. The message does not show it, because it may be a misplaced key.
+    """
+    if setting in (None, ""):
+        return None
+    if setting not in CURRENCIES:
+        raise ConfigurationError(
+            f"sources.billing.{SETTING} is not an ISO 4217 currency code", hint="Write it like USD or EUR."
+        )
+    return str(setting)
+
+
+def check_rates(rates: Sequence[Row], reporting_currency: str | None) -> Iterator[RowError]:
+    """All errors beyond single cells and keys: the reporting currency itself has no other rate than 1."""
+    for row in rates:
+        if reporting_currency and row.values.get("currency") == reporting_currency and row.values.get("rate") != 1:
+            reason = f"{row.texts['rate']} is a rate of the reporting currency {reporting_currency}, which is always 1"
+            yield row.error("rate", f"{reason}; delete the row, or correct the currency or {SETTING}")
