@@ -21,6 +21,12 @@ forecasts as (
 
 ),
 
+cost_monthly as (
+
+    select * from {{ ref('cost_monthly') }}
+
+),
+
 cost_by_owner_daily as (
 
     select * from {{ ref('cost_by_owner_daily') }}
