@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meterhouse.pipelines import cli_data
-from meterhouse.pipelines.cli_data import AsJson, DestinationName, Schema
+from meterhouse.pipelines.cli_data import AsJson, Cost, DestinationName, Schema
 from meterhouse.pipelines.output.extras import optional
 from meterhouse.pipelines.output.json_lines import LogFormat
 from meterhouse.pipelines.output.signal_handling import exit_on_signals, exit_quickly, use_default_signals
@@ -152,13 +152,15 @@ def demo(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(destination: DestinationName = None, schema: Schema = "usage", as_json: AsJson = False) -> None:
+def status(
+    destination: DestinationName = None, schema: Schema = "usage", cost: Cost = None, as_json: AsJson = False
+) -> None:
     """Show cost to date, forecast, freshness and warnings on one screen."""
     from meterhouse.pipelines.output.console import command_output
     from meterhouse.pipelines.output.status import print_status, read_status
 
     with command_output("status", as_json=as_json) as out:
-        current = read_status(out.destination_to_read(destination, schema))
+        current = read_status(out.destination_to_read(destination, schema), cost)
         if as_json:
             out.print_object(current)
         else:
@@ -172,12 +174,13 @@ def report(
     ] = Path("report.html"),
     destination: DestinationName = None,
     schema: Schema = "usage",
+    cost: Cost = None,
 ) -> None:
     """Write usage and cost into one HTML file, which opens from disk without a network."""
     from meterhouse.pipelines.output.console import command_output
 
     with command_output("report") as out:
-        size = _report().write_report(out.destination_to_read(destination, schema), file)
+        size = _report().write_report(out.destination_to_read(destination, schema), file, cost)
         out.print(f"{size / 1e6:.1f} MB written to {file}: open it in a browser")
 
 

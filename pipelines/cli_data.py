@@ -6,12 +6,17 @@ from typing import Annotated
 import typer
 
 from meterhouse.pipelines.export.focus import Dataset, Format, Version
+from meterhouse.pipelines.warehouse.cost_type import CostType
 
 DestinationName = Annotated[
     str | None, typer.Option("--destination", metavar="NAME", help="A dlt destination, by name. Default: duckdb.")
 ]
 Schema = Annotated[
     str, typer.Option("--schema", metavar="NAME", help="The schema of the marts: usage, or that of a build with --as-of.")
+]
+Cost = Annotated[
+    CostType | None,
+    typer.Option("--cost", help="The cost that is shown. Default: effective if anything is prepaid, else billed."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 

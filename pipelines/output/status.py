@@ -15,6 +15,7 @@ from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.transform.exchange import missing_rates, reporting_total
+from meterhouse.pipelines.warehouse.cost_type import CostType, default_cost_type
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
 from meterhouse.sources._core.control_characters import escape_control_characters
@@ -32,18 +33,19 @@ MAX_BUDGETS = 8
 Status = dict[str, Any]
 
 
-def read_status(destination: Destination) -> Status:
-    """The status from the marts; money as Decimal.
+def read_status(destination: Destination, cost_type: CostType | None = None) -> Status:
+    """The status from the marts; money as Decimal. Without a `cost_type`, costs are effective if anything is prepaid.
 
     Raises:
         LoadError: the destination cannot be read, or has no marts.
     """
     with destination.reader() as reader:
-        return {"location": destination.location, **status_from(reader.rows)}
+        return {"location": destination.location, **status_from(reader.rows, cost_type)}
 
 
-def status_from(query: Query) -> Status:
+def status_from(query: Query, cost_type: CostType | None = None) -> Status:
     """The status from the marts that `query` reads."""
+    cost_type = cost_type or default_cost_type(query)
     (newest,) = query("select max(last_fetched_at) as last_fetched_at from usage.data_freshness")
     as_of: datetime | None = newest["last_fetched_at"]
     month = as_of.date().replace(day=1) if as_of else None
@@ -52,22 +54,23 @@ def status_from(query: Query) -> Status:
         "as_of": as_of,
         "built_as_of": moment_of(query),
         "month": month,
-        "costs": _costs(query, month, as_of.date()) if as_of and month else [],
-        "reporting": reporting_total(query, month) if month else None,
+        "cost_type": cost_type,
+        "costs": _costs(query, month, as_of.date(), cost_type) if as_of and month else [],
+        "reporting": reporting_total(query, month, cost_type) if month else None,
         "restated": _restated(query, as_of),
-        "owners": if_built(query)(queries()["status_owners"], month) if month else [],
+        "owners": if_built(query)(queries()["status_owners"].format(**cost_type.columns), month) if month else [],
         "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
 
 
-def _costs(query: Query, month: date, today: date) -> list[dict[str, Any]]:
+def _costs(query: Query, month: date, today: date, cost_type: CostType) -> list[dict[str, Any]]:
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     by_day: defaultdict[tuple[str, str, str], dict[date, Decimal]] = defaultdict(dict)
-    for row in query(queries()["status_costs_by_day"], days[0]):
+    for row in query(queries()["status_costs_by_day"].format(**cost_type.columns), days[0]):
         by_day[row["provider"], row["account"], row["currency"]][row["date"]] = row["cost"]
-    costs = query(queries()["status_costs"], month)
+    costs = query(queries()["status_costs"].format(**cost_type.columns), month)
     for row in costs:
         known = by_day[row["provider"], row["account"], row["currency"]]
         row["by_day"] = [known.get(day, Decimal(0)) for day in days] if known else None
@@ -140,6 +143,8 @@ def _heading(status: Status) -> Iterable[str]:
     yield f"{_fit(status['location'], WIDTH - len(loaded) - 2)}  {loaded}"
     if status["built_as_of"]:
         yield f"as of {status['built_as_of']:%d %b %Y, %H:%M:%S} UTC, not the present state"
+    if status["cost_type"] == CostType.EFFECTIVE:
+        yield "effective cost: prepaid credits count when used (--cost billed: when invoiced)"
 
 
 def _lines_of_costs(costs: Sequence[Row]) -> Iterable[tuple[str, str]]:

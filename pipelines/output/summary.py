@@ -88,7 +88,7 @@ def loaded_table(loaded: Sequence[WindowFetched]) -> Table:
 
 
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The billed cost of each month and account."""
+    """The billed cost of each month and account, and a total for each currency that several accounts have."""
     all_months = sorted({row["billing_month"] for row in rows})
     months = all_months[-MONTHS_SHOWN:]
     earlier = "" if months == all_months else " (earlier months: usage.cost_monthly)"
@@ -100,12 +100,17 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         if row["billing_month"] in months:
             key = (row["billing_month"], row["provider"], row["account"], row["currency"])
             totals[key] = totals.get(key, Decimal(0)) + row["billed_cost"]
-    previous = None
-    for (month, provider, account, currency), billed in totals.items():
+    for month in months:
         mark = "" if month not in incomplete else " so far" if month == latest else " incomplete"
-        shown = f"{month:%Y-%m}{mark}" if month != previous else ""
-        table.add_row(shown, provider, cell(account), cell(f"{rounded_to_currency(billed, currency):,} {currency}"))
-        previous = month
+        shown, of_month = f"{month:%Y-%m}{mark}", {key[1:]: billed for key, billed in totals.items() if key[0] == month}
+        for (provider, account, currency), billed in of_month.items():
+            table.add_row(shown, provider, cell(account), cell(f"{rounded_to_currency(billed, currency):,} {currency}"))
+            shown = ""
+        for currency in sorted({currency for *_, currency in of_month}):
+            amounts = [billed for (*_, other), billed in of_month.items() if other == currency]
+            if len(amounts) > 1:
+                total = rounded_to_currency(sum(amounts, Decimal(0)), currency)
+                table.add_row("", "all", "", cell(f"{total:,} {currency}"), style="bold")
     return table
 
 

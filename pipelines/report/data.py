@@ -20,6 +20,7 @@ from meterhouse.pipelines.report.model import (
 from meterhouse.pipelines.report.rows import single, structs
 from meterhouse.pipelines.transform.as_of import moment_of
 from meterhouse.pipelines.transform.exchange import if_converted, missing_rates
+from meterhouse.pipelines.warehouse.cost_type import CostType, default_cost_type
 from meterhouse.pipelines.warehouse.query import Query, if_built
 from meterhouse.pipelines.warehouse.query import queries as shared_queries
 from meterhouse.sources.billing.currencies import DECIMAL_PLACES
@@ -30,8 +31,9 @@ MAX_DAYS_BEHIND = 4
 MAX_GAPS = 300
 
 
-def read_report_data(query: Query, database: str) -> ReportData:
-    """The data of the report; `database` is the name that the page shows."""
+def read_report_data(query: Query, database: str, cost_type: CostType | None = None) -> ReportData:
+    """The data of the report; `database` is the name that the page shows. None stands for the default type of cost."""
+    cost_type = cost_type or default_cost_type(query)
     as_of = single(query(queries.LAST_FETCH))
     today = _today(query, as_of)
     month = today.replace(day=1)
@@ -43,6 +45,7 @@ def read_report_data(query: Query, database: str) -> ReportData:
     gaps = sections.gaps(query)
     return ReportData(
         database=database,
+        cost_type=cost_type,
         as_of=as_of,
         built_as_of=moment_of(query),
         today=today,
@@ -51,13 +54,13 @@ def read_report_data(query: Query, database: str) -> ReportData:
         periods=periods,
         accounts=_accounts(query),
         coverage=sections.coverage(query),
-        forecasts=structs(Forecast, query(queries.FORECASTS.format(month=month))),
-        daily_costs=sections.daily_costs(query),
+        forecasts=structs(Forecast, query(queries.FORECASTS.format(month=month, **cost_type.columns))),
+        daily_costs=sections.daily_costs(query, cost_type),
         meters=meters,
         meters_since=meters_since,
-        week_changes=sections.week_changes(query, weeks),
-        drivers=sections.drivers(query, weeks, several),
-        breakdown=sections.breakdown(query, periods, several),
+        week_changes=sections.week_changes(query, weeks, cost_type),
+        drivers=sections.drivers(query, weeks, cost_type, several),
+        breakdown=sections.breakdown(query, periods, cost_type, several),
         unpriced=structs(Unpriced, query(queries.UNPRICED.format(month=month))),
         credits=sections.credit_balances(query),
         invoice_lines=invoice_lines,
@@ -68,7 +71,10 @@ def read_report_data(query: Query, database: str) -> ReportData:
         omitted_gaps=max(0, len(gaps) - MAX_GAPS),
         restated=structs(Restated, if_built(query)(shared_queries()["recent_restatements"], today - timedelta(days=7))),
         budgets=structs(Budget, if_built(query)(queries.BUDGETS.format(month=month))),
-        converted=structs(Converted, if_converted(query)(queries.CONVERTED.format(since=_month_before(month), month=month))),
+        converted=structs(
+            Converted,
+            if_converted(query)(queries.CONVERTED.format(since=_month_before(month), month=month, **cost_type.columns)),
+        ),
         missing_rates=list(map(str, missing_rates(query))),
         decimal_places=DECIMAL_PLACES,
         fields={name: list(struct.__struct_fields__) for name, struct in ROW_TABLES.items()},

@@ -61,7 +61,7 @@ class Forecast(msgspec.Struct, array_like=True):
 
 
 class DailyCosts(msgspec.Struct):
-    """Billed cost of `cost_daily` for each day from `start` on; null where the mart has no row."""
+    """Cost of `cost_daily` for each day from `start` on; null where the mart has no row."""
 
     provider: str
     account: str
@@ -266,9 +266,13 @@ class Converted(msgspec.Struct, array_like=True):
 
 
 class ReportData(msgspec.Struct):
-    """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC."""
+    """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC.
+
+    `cost_type` says of which kind all costs are but those of budgets and invoices: billed or effective.
+    """
 
     database: str
+    cost_type: str
     as_of: datetime | None
     built_as_of: datetime | None
     today: date

@@ -1,4 +1,7 @@
-"""The SQL of the report: sums by the keys that the page shows, in SQL that every destination understands."""
+"""The SQL of the report: sums by the keys that the page shows, in SQL that every destination understands.
+
+Names such as `{cost}` stand for columns of the billed or of the effective cost: see `CostType.columns`.
+"""
 
 COMPLETE_DAYS = """
     select provider, account, date, min(case when is_complete then 1 else 0 end) as is_complete
@@ -51,8 +54,9 @@ FORECASTS = """
         min(case when is_final then 1 else 0 end) = 1 as is_final, max(case when is_cut then 1 else 0 end) = 1 as is_cut,
         coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
     from (
-        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, currency, cost_to_date,
-            forecast, forecast_low, forecast_high, is_final, is_cut, basis
+        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, currency,
+            {cost_to_date} as cost_to_date, {forecast} as forecast, {forecast_low} as forecast_low,
+            {forecast_high} as forecast_high, is_final, is_cut, basis
         from usage.cost_forecast_monthly
         where billing_month <= date '{month}'
     ) f
@@ -70,7 +74,8 @@ BUDGETS = """
 
 CONVERTED = """
     select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, currency, reporting_currency,
-        sum(billed_cost) as cost, case when count(*) = count(reporting_cost) then sum(reporting_cost) end as reporting_cost
+        sum({cost}) as cost,
+        case when count(*) = count({reporting_cost}) then sum({reporting_cost}) end as reporting_cost
     from usage.cost_monthly
     where billing_month >= date '{since}' and billing_month <= date '{month}' and reporting_currency is not null
         and (billed_cost <> 0 or effective_cost <> 0)
@@ -79,7 +84,7 @@ CONVERTED = """
 """
 
 DAILY_COSTS = """
-    select provider, account, currency, date, sum(billed_cost) as billed_cost
+    select provider, account, currency, date, sum({cost}) as cost
     from usage.cost_daily
     group by provider, account, currency, date
     order by provider, account, currency, date
@@ -106,8 +111,8 @@ WEEK_CHANGES = """
     ) days
     left join (
         select provider, account, currency,
-            sum(case when date < date '{start}' then billed_cost else 0 end) as previous_cost,
-            sum(case when date >= date '{start}' then billed_cost else 0 end) as current_cost
+            sum(case when date < date '{start}' then {cost} else 0 end) as previous_cost,
+            sum(case when date >= date '{start}' then {cost} else 0 end) as current_cost
         from usage.cost_daily
         where date >= date '{previous_start}' and date < date '{end}'
         group by provider, account, currency
@@ -128,8 +133,8 @@ DRIVERS = """
             count(distinct u.currency) as currencies,
             sum(case when u.date < date '{start}' then u.quantity else 0 end) as previous_quantity,
             sum(case when u.date >= date '{start}' then u.quantity else 0 end) as current_quantity,
-            sum(case when u.date < date '{start}' then u.allocated_cost end) as previous_cost,
-            sum(case when u.date >= date '{start}' then u.allocated_cost end) as current_cost
+            sum(case when u.date < date '{start}' then u.{allocated_cost} end) as previous_cost,
+            sum(case when u.date >= date '{start}' then u.{allocated_cost} end) as current_cost
         from usage.usage_by_dimension u
         inner join complete on complete.provider = u.provider and complete.account = u.account
         where u.date >= date '{previous_start}' and u.date < date '{end}'
@@ -160,11 +165,11 @@ DRIVERS = """
 
 BREAKDOWN = """
     with parts as (
-        select provider, account, dimension, value, unit, quantity, allocated_cost, currency
+        select provider, account, dimension, value, unit, quantity, {allocated_cost} as allocated_cost, currency
         from usage.usage_by_dimension
         where date >= date '{start}' and date < date '{end}'
         union all
-        select provider, account, 'sku', sku_id, unit, quantity, billed_cost, currency
+        select provider, account, 'sku', sku_id, unit, quantity, {cost}, currency
         from usage.cost_daily
         where date >= date '{start}' and date < date '{end}'
     ),

@@ -20,6 +20,7 @@ from meterhouse.pipelines.report.model import (
     Weeks,
 )
 from meterhouse.pipelines.report.rows import by_day, exact, grouped, scoped_structs, single, structs
+from meterhouse.pipelines.warehouse.cost_type import CostType
 from meterhouse.pipelines.warehouse.query import Query, Row
 
 MAX_METER_DAYS = 30_000
@@ -52,11 +53,12 @@ def coverage(query: Query) -> list[Coverage]:
     return found
 
 
-def daily_costs(query: Query) -> list[DailyCosts]:
-    """The billed cost of each account and currency by day."""
+def daily_costs(query: Query, cost_type: CostType) -> list[DailyCosts]:
+    """The cost of each account and currency by day."""
+    found = query(queries.DAILY_COSTS.format(**cost_type.columns))
     return [
-        DailyCosts(provider, account, currency, rows[0]["date"], by_day(rows, "billed_cost"))
-        for (provider, account, currency), rows in grouped(query(queries.DAILY_COSTS), "provider", "account", "currency")
+        DailyCosts(provider, account, currency, rows[0]["date"], by_day(rows, "cost"))
+        for (provider, account, currency), rows in grouped(found, "provider", "account", "currency")
     ]
 
 
@@ -99,14 +101,14 @@ def _meter(rows: Sequence[Row]) -> Meter:
     )
 
 
-def week_changes(query: Query, weeks: Weeks) -> list[WeekChange]:
+def week_changes(query: Query, weeks: Weeks, cost_type: CostType) -> list[WeekChange]:
     """The cost of each account in both weeks."""
-    return structs(WeekChange, query(queries.WEEK_CHANGES.format(**_week_parameters(weeks))))
+    return structs(WeekChange, query(queries.WEEK_CHANGES.format(**_week_parameters(weeks), **cost_type.columns)))
 
 
-def drivers(query: Query, weeks: Weeks, providers_with_several_accounts: set[str]) -> list[Driver]:
+def drivers(query: Query, weeks: Weeks, cost_type: CostType, providers_with_several_accounts: set[str]) -> list[Driver]:
     """The values of each dimension that changed most between the weeks, of accounts that are complete in both."""
-    rows = query(queries.DRIVERS.format(limit=MAX_DRIVERS, **_week_parameters(weeks)))
+    rows = query(queries.DRIVERS.format(limit=MAX_DRIVERS, **_week_parameters(weeks), **cost_type.columns))
     return scoped_structs(Driver, rows, providers_with_several_accounts)
 
 
@@ -119,11 +121,15 @@ def _week_parameters(weeks: Weeks) -> dict[str, object]:
     }
 
 
-def breakdown(query: Query, periods: Sequence[Period], providers_with_several_accounts: set[str]) -> list[BreakdownRow]:
+def breakdown(
+    query: Query, periods: Sequence[Period], cost_type: CostType, providers_with_several_accounts: set[str]
+) -> list[BreakdownRow]:
     """The top values of every dimension in every period."""
     found: list[BreakdownRow] = []
     for period in periods:
-        statement = queries.BREAKDOWN.format(period=period.key, start=period.start, end=period.end, top_values=TOP_VALUES)
+        statement = queries.BREAKDOWN.format(
+            period=period.key, start=period.start, end=period.end, top_values=TOP_VALUES, **cost_type.columns
+        )
         found += scoped_structs(BreakdownRow, query(statement), providers_with_several_accounts)
     if len(found) > MAX_BREAKDOWN_ROWS:
         found = [row for row in found if row.account is None or row.period in ACCOUNT_PERIODS]

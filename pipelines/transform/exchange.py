@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from meterhouse.pipelines.warehouse.cost_type import CostType
 from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.query import Query, Row, queries
 from meterhouse.sources.billing.currencies import rounded_to_currency
@@ -30,9 +31,9 @@ def missing_rates(query: Query) -> list[MissingRate]:
     return [MissingRate(**row) for row in if_converted(query)(queries()["missing_rates"])]
 
 
-def reporting_total(query: Query, month: date) -> Row | None:
-    """The billed cost of a month in the reporting currency, `cost` being None if a rate is missing; None without one."""
-    rows = if_converted(query)(queries()["reporting_total"], month)
+def reporting_total(query: Query, month: date, cost_type: CostType) -> Row | None:
+    """The cost of a month in the reporting currency, `cost` being None if a rate is missing; None without one."""
+    rows = if_converted(query)(queries()["reporting_total"].format(**cost_type.columns), month)
     return rows[0] if rows else None
 
 

@@ -50,7 +50,7 @@ where status in ('over', 'under', 'missing usage', 'currency mismatch') and invo
 order by provider, billing_account, invoice_id, line_number;
 
 -- name: status_costs
--- Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.
+-- The names in braces are those of `CostType.columns`. Charges to a billing account as a whole are added to those of the account of the same name, which is often the only one.
 -- The cost is unknown (null) if nothing is charged and some usage of the month is unpriced.
 select provider, account, currency,
     case
@@ -65,8 +65,9 @@ select provider, account, currency,
     case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast_high)) end as forecast_high,
     coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
 from (
-    select provider, coalesce(nullif(account, ''), billing_account) as account, currency, billing_month, cost_to_date,
-        forecast, forecast_low, forecast_high, basis
+    select provider, coalesce(nullif(account, ''), billing_account) as account, currency, billing_month,
+        {cost_to_date} as cost_to_date, {forecast} as forecast, {forecast_low} as forecast_low,
+        {forecast_high} as forecast_high, basis
     from usage.cost_forecast_monthly
     where billing_month = %s
 ) f
@@ -74,7 +75,7 @@ group by provider, account, currency, billing_month
 order by currency, sum(cost_to_date) desc, provider, account;
 
 -- name: status_costs_by_day
-select provider, account, currency, date, sum(billed_cost) as cost
+select provider, account, currency, date, sum({cost}) as cost
 from usage.cost_daily
 where date >= %s
 group by provider, account, currency, date;
@@ -89,8 +90,8 @@ group by currency, reporting_currency
 order by currency;
 
 -- name: reporting_total
--- The month's billed cost of all currencies in the reporting currency; null if a rate is missing.
-select reporting_currency, case when count(*) = count(reporting_cost) then sum(reporting_cost) end as cost
+-- The month's cost of all currencies in the reporting currency; null if a rate is missing.
+select reporting_currency, case when count(*) = count({reporting_cost}) then sum({reporting_cost}) end as cost
 from usage.cost_monthly
 where billing_month = %s and reporting_currency is not null and (billed_cost <> 0 or effective_cost <> 0)
 group by reporting_currency;
@@ -99,7 +100,7 @@ group by reporting_currency;
 -- Only if an owner has cost.
 select team, cost_centre, currency, cost
 from (
-    select team, cost_centre, currency, sum(billed_cost) as cost,
+    select team, cost_centre, currency, sum({cost}) as cost,
         max(max(case when team <> 'unowned' then 1 else 0 end)) over () as has_owners
     from usage.cost_by_owner_daily
     where date >= %s

@@ -13,7 +13,7 @@ const drawCurrency = () => {
   const month = formatMonth(report.month);
   const previous = convertedOf(lastMonth);
   byId("currency-note").textContent =
-    rows.length === 0 ? `Nothing billed in ${month} yet.` : `${month}: billed so far, in ${reportingCurrency}.`;
+    rows.length === 0 ? `No cost in ${month} yet.` : `${month}: cost so far, in ${reportingCurrency}.`;
   const lastMonthCost = (row) =>
     previous.find(
       (other) => other.provider === row.provider && other.account === row.account && other.currency === row.currency,

@@ -10,8 +10,8 @@ const drawForecastTable = () => {
   const withoutForecast = rows.filter((row) => row.forecast === null);
   byId("month-note").textContent =
     rows.length === 0
-      ? `Nothing billed in ${month} yet.`
-      : `${month}: billed so far, and forecast for the whole month.` +
+      ? `No cost in ${month} yet.`
+      : `${month}: cost so far, and forecast for the whole month.` +
         (withoutForecast.length
           ? ` No forecast for ${listNames(withoutForecast.map(accountLabel))}; the totals use the cost so far.`
           : "");

@@ -175,7 +175,7 @@ const drawCards = () => {
       `${month} so far`,
       sumByCurrency(now, costToDate),
       convertedLine(report.month),
-      providerSplit(now, costToDate) ?? note("Nothing billed yet."),
+      providerSplit(now, costToDate) ?? note("No cost yet."),
       unpricedProviders.length ? warning(`Excludes unpriced usage of ${unpricedProviders.join(", ")}`) : null,
     ),
     card(
@@ -193,7 +193,7 @@ const drawCards = () => {
       previousSums,
       convertedLine(lastMonth),
       providerSplit(previous, costToDate),
-      note(previous.length ? completeNote : "Nothing billed"),
+      note(previous.length ? completeNote : "No cost"),
     ),
     card(
       "Last 7 complete days",

@@ -1,0 +1,33 @@
+"""Billed or effective cost: which of the two `status` and the report show, and the columns of the marts that have it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from meterhouse.pipelines.warehouse.query import Query, if_built
+
+
+class CostType(StrEnum):
+    """The billed cost is what invoices charge; the effective cost spreads prepaid credits over the usage that draws them."""
+
+    BILLED = "billed"
+    EFFECTIVE = "effective"
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """By the name in a query, the column of the marts."""
+        names = ("cost_to_date", "forecast", "forecast_low", "forecast_high")
+        if self is CostType.BILLED:
+            same = {name: name for name in (*names, "allocated_cost", "reporting_cost")}
+            return {"cost": "billed_cost", **same}
+        return {
+            "cost": "effective_cost",
+            "allocated_cost": "allocated_effective_cost",
+            "reporting_cost": "reporting_effective_cost",
+            **{name: f"effective_{name}" for name in names},
+        }
+
+
+def default_cost_type(query: Query) -> CostType:
+    """Effective if anything is prepaid, so that the two costs of a month differ; else billed."""
+    differing = "select billing_month from usage.cost_monthly where billed_cost <> effective_cost limit 1"
+    return CostType.EFFECTIVE if if_built(query)(differing) else CostType.BILLED
