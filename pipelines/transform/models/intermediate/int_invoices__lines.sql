@@ -69,8 +69,8 @@ ordered as (
 
 ),
 
--- A credit note reduces the line for the same charges whose period contains the credit note's first day. A draft reduces
--- only drafts.
+-- A credit note reduces the line for the same charges whose period contains the credit note's first day; without one, the
+-- line for their category, else the total. A draft reduces only drafts.
 main_lines as (
 
     select
@@ -84,8 +84,9 @@ main_lines as (
             partition by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
             order by
                 case when mains.is_credit_note then 1 else 0 end,
-                case when mains.invoice_id = lines.invoice_id then 0 else 1 end,
                 case when mains.status = 'issued' then 0 else 1 end,
+                mains.specificity desc,
+                case when mains.invoice_id = lines.invoice_id then 0 else 1 end,
                 mains.period_start desc,
                 mains.invoice_id,
                 mains.line_number
@@ -95,7 +96,6 @@ main_lines as (
         on lines.provider = mains.provider
         and lines.billing_account = mains.billing_account
         and lines.currency = mains.currency
-        and lines.line = mains.line
         and mains.is_first
         and not lines.is_tax
         and not mains.is_tax
@@ -103,6 +103,7 @@ main_lines as (
         (
             lines.is_credit_note
             and not mains.is_credit_note
+            and (mains.line in (lines.line, lines.charge_category) or mains.specificity = 1)
             and mains.amount >= 0
             and (lines.status = 'issued' or mains.status = 'draft')
             and lines.period_start >= mains.period_start
@@ -110,6 +111,7 @@ main_lines as (
         )
         or (
             not lines.is_first
+            and lines.line = mains.line
             and lines.is_credit_note = mains.is_credit_note
             and lines.invoice_id = mains.invoice_id
             and lines.period_start = mains.period_start
@@ -140,6 +142,7 @@ final as (
         lines.currency,
         coalesce(main_lines.main_invoice_id, lines.invoice_id) as main_invoice_id,
         coalesce(main_lines.main_line_number, lines.line_number) as main_line_number,
+        lines.is_credit_note,
         main_lines.invoice_id is null and not lines.is_tax as covers_charges
     from lines
     left join main_lines
