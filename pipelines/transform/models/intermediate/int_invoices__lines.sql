@@ -143,7 +143,10 @@ final as (
         coalesce(main_lines.main_invoice_id, lines.invoice_id) as main_invoice_id,
         coalesce(main_lines.main_line_number, lines.line_number) as main_line_number,
         lines.is_credit_note,
-        main_lines.invoice_id is null and not lines.is_tax as covers_charges
+        main_lines.invoice_id is null and not lines.is_tax as covers_charges,
+        main_lines.invoice_id is null
+        and lines.amount >= 0
+        and (lines.specificity = 1 or coalesce(lines.charge_category, '') = 'Usage') as covers_usage
     from lines
     left join main_lines
         on lines.provider = main_lines.provider
