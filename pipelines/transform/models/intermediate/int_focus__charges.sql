@@ -142,7 +142,8 @@ final as (
             else pricing.charge_period_start
         end as charge_period_start,
         case
-            when pricing.charge_category = 'Usage' and pricing.charge_period_end > months.month_end then months.month_end
+            when pricing.charge_category in ('Usage', 'Credit') and pricing.charge_period_end > months.month_end
+                then months.month_end
             else pricing.charge_period_end
         end as charge_period_end,
         pricing.charge_category,
