@@ -142,6 +142,11 @@ def items(invoices: Iterable[Invoice]) -> list[Item]:
     return found
 
 
+def in_order(item: Item) -> tuple[bool, int]:
+    """The order of lines for the same charges: those for usage first, because they close periods."""
+    return item.category != "Usage", item.number
+
+
 def main_item(item: Item, all_items: Sequence[Item]) -> Item:
     """The main line that this line is part of, or the line itself."""
     if item.category == "Tax":
@@ -173,9 +178,7 @@ def main_item(item: Item, all_items: Sequence[Item]) -> Item:
             def alike(other: Item) -> tuple[str, str, date, date]:
                 return other.invoice.invoice_id, other.scope, other.start, other.end
 
-            firsts = [
-                min(group, key=lambda other: other.number) for _, group in groupby(sorted(credited, key=alike), key=alike)
-            ]
+            firsts = [min(group, key=in_order) for _, group in groupby(sorted(credited, key=alike), key=alike)]
             return min(
                 firsts,
                 key=lambda other: (
@@ -183,7 +186,7 @@ def main_item(item: Item, all_items: Sequence[Item]) -> Item:
                     -other.start.toordinal(), other.key,
                 ),
             )  # fmt: skip
-    return min(own, key=lambda other: other.number)
+    return min(own, key=in_order)
 
 
 class Reconciliation:

@@ -57,13 +57,14 @@ lines as (
 
 ),
 
+-- Of lines for the same charges, one for usage is the main line, because it closes the period.
 ordered as (
 
     select
         *,
         row_number() over (
             partition by provider, billing_account, invoice_id, line, is_tax, period_start, period_end, is_credit_note
-            order by line_number
+            order by case when charge_category = 'Usage' then 0 else 1 end, line_number
         ) = 1 as is_first
     from lines
 
