@@ -1,9 +1,8 @@
 """Billed or effective cost: which of the two `status` and the report show, and the columns of the marts that have it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-
-from meterhouse.pipelines.warehouse.query import Query, if_built
+from typing import Any
 
 
 class CostType(StrEnum):
@@ -27,7 +26,7 @@ class CostType(StrEnum):
         }
 
 
-def default_cost_type(query: Query) -> CostType:
+def default_cost_type(query: Callable[[str], list[dict[str, Any]]]) -> CostType:
     """Effective if anything is prepaid, so that the two costs of a month differ; else billed."""
-    differing = "select billing_month from usage.cost_monthly where billed_cost <> effective_cost limit 1"
-    return CostType.EFFECTIVE if if_built(query)(differing) else CostType.BILLED
+    differing = query("select billing_month from usage.cost_monthly where billed_cost <> effective_cost limit 1")
+    return CostType.EFFECTIVE if differing else CostType.BILLED

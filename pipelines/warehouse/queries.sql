@@ -216,6 +216,9 @@ where invoice_id is not null
     and status in (
         'draft', 'month still open', 'not loaded whole', 'over', 'under', 'missing usage', 'currency mismatch'
     )
+    -- Only a line for usage, or a total, closes anything.
+    and line not in ('Purchase', 'Credit', 'Adjustment') and split_part(line, '/', 2) not in ('fee', 'credits')
+    and invoiced >= 0
 order by provider, billing_account, period_start, invoice_id, line_number;
 
 -- name: billed_accounts

@@ -183,16 +183,19 @@ def test_the_columns_are_those_of_the_models() -> None:
 
 
 def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
-    """One line per invoice that has not closed its period."""
+    """One line per invoice that has not closed its period. An invoice for a plan only, and a credit note, close none."""
     march, april, may = (date(2026, month, 1) for month in (3, 4, 5))
     invoice = {"provider": "mathpix", "billing_account": "default"}
     statuses = [
-        ("M-2", 1, march, april, "under"),
-        ("M-3", 1, march, april, "over"),
-        ("M-4", 1, april, may, "draft"),
-        ("M-4", 2, april, may, "draft"),
+        ("M-2", 1, march, april, "under", "Usage", 7),
+        ("M-3", 1, march, april, "over", "total", 7),
+        ("M-4", 1, april, may, "draft", "mathpix/image", 0),
+        ("M-4", 2, april, may, "draft", "Usage", 7),
+        ("M-5", 1, april, may, "under", "mathpix/fee/plan", 7),
+        ("M-5", 2, april, may, "under", "Purchase", 7),
+        ("M-6", 1, april, may, "under", "total", -7),
     ]
-    names = ("invoice_id", "line_number", "period_start", "period_end", "status")
+    names = ("invoice_id", "line_number", "period_start", "period_end", "status", "line", "invoiced")
     lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
     fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
     with duckdb.connect(str(cli.database)) as connection:

@@ -463,7 +463,8 @@ class Calculator:
         for (key, day), amount in spent.items():
             grant = by_key[key]
             sku = f"{provider}/credits/{grant.grant_id}"
-            period = self._between(provider, owner, day, day + timedelta(days=1))
+            midnight = datetime.combine(day, datetime.min.time(), UTC)
+            period = (midnight, midnight + timedelta(days=1))
             costs_ = (-amount,) * 4
             if amount:
                 yield Charge(

@@ -142,45 +142,51 @@ def items(invoices: Iterable[Invoice]) -> list[Item]:
     return found
 
 
+def in_order(item: Item) -> tuple[bool, int]:
+    """The order of lines for the same charges: those for usage first, because they close periods."""
+    return item.category != "Usage", item.number
+
+
 def main_item(item: Item, all_items: Sequence[Item]) -> Item:
     """The main line that this line is part of, or the line itself."""
     if item.category == "Tax":
         return item
-    alike = [
+    of_payer = [
         other
         for other in all_items
         if (other.invoice.provider, other.invoice.billing_account) == (item.invoice.provider, item.invoice.billing_account)
-        and (other.invoice.currency, other.scope) == (item.invoice.currency, item.scope)
+        and other.invoice.currency == item.invoice.currency
         and other.category != "Tax"
     ]
     own = [
         other
-        for other in alike
+        for other in of_payer
         if (other.invoice, other.start, other.end, other.is_note) == (item.invoice, item.start, item.end, item.is_note)
+        and other.scope == item.scope
     ]
     if item.is_note:
+        scopes = [scope for scope in (item.sku_id, item.category, "total") if scope]
         credited = [
             other
-            for other in alike
+            for other in of_payer
             if not other.is_note and other.amount >= 0 and other.start <= item.start < other.end
-            and (item.is_issued or not other.is_issued)
+            and (item.is_issued or not other.is_issued) and other.scope in scopes
         ]  # fmt: skip
         if credited:
-            # Of lines for the same charges and period the first; then its own invoice, issued lines and late periods first.
-            firsts = [
-                min(group, key=lambda other: other.number)
-                for _, group in groupby(
-                    sorted(credited, key=lambda other: (other.invoice.invoice_id, other.start, other.end)),
-                    key=lambda other: (other.invoice.invoice_id, other.start, other.end),
-                )
-            ]
+            # Of lines for the same charges and period the first; then issued lines, the most specific ones, its own invoice
+            # and late periods first.
+            def alike(other: Item) -> tuple[str, str, date, date]:
+                return other.invoice.invoice_id, other.scope, other.start, other.end
+
+            firsts = [min(group, key=in_order) for _, group in groupby(sorted(credited, key=alike), key=alike)]
             return min(
                 firsts,
                 key=lambda other: (
-                    other.invoice != item.invoice, not other.is_issued, -other.start.toordinal(), other.key,
+                    not other.is_issued, scopes.index(other.scope), other.invoice != item.invoice,
+                    -other.start.toordinal(), other.key,
                 ),
             )  # fmt: skip
-    return min(own, key=lambda other: other.number)
+    return min(own, key=in_order)
 
 
 class Reconciliation:
@@ -189,12 +195,19 @@ class Reconciliation:
     def __init__(self, invoices: Sequence[Invoice], charges: Sequence[Charge]) -> None:
         self.items = items(invoices)
         self.mains = {item: main_item(item, self.items) for item in self.items}
-        self.covering = [item for item in self.items if self.mains[item] is item and item.category != "Tax"]
+        mains = [item for item in self.items if self.mains[item] is item and item.category != "Tax"]
+        self.covering = [item for item in mains if not item.is_note or self._is_refund(item, charges)]
         self.line_of: dict[Charge, Item | None] = {charge: self._line_of(charge) for charge in charges}
         self.covered: dict[Item, list[Charge]] = {item: [] for item in self.items}
         for charge, item in self.line_of.items():
             if item is not None:
                 self.covered[item].append(charge)
+
+    @staticmethod
+    def _is_refund(note: Item, charges: Sequence[Charge]) -> bool:
+        """Whether the charges of a credit note are negative together, such as corrections."""
+        costs = [c.billed_cost for c in charges if note.includes(c) and c.currency == note.invoice.currency]
+        return sum(costs, Decimal(0)) < 0
 
     def _line_of(self, charge: Charge) -> Item | None:
         claims = [item for item in self.covering if item.includes(charge) and item.invoice.currency == charge.currency]
@@ -228,7 +241,8 @@ class Reconciliation:
         if not item.is_issued:
             return "draft"
         others = [charge for charge, line in self.line_of.items() if line is None and item.includes(charge)]
-        if computed is None and any(charge.currency != item.invoice.currency for charge in others):
+        is_other = any(charge.currency != item.invoice.currency for charge in others) and item in self.covering
+        if computed is None and is_other:
             return "currency mismatch"
         difference = net - (computed or Decimal(0))
         if difference == 0:

@@ -83,7 +83,7 @@ MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 SCENARIO = Scenario(
     accounts=[
         Account(provider, name, name, "UTC", None, midnight("2026-01-01"), midnight("2026-06-20"))
-        for provider, names in (("mathpix", ACCOUNTS), ("scopix", ("pack", "off")))
+        for provider, names in (("mathpix", ACCOUNTS), ("scopix", ("pack", "off", "cycle")))
         for name in names
     ],
     uses=[
@@ -108,14 +108,18 @@ SCENARIO = Scenario(
         pages("split", "2026-01-10", 1_000), pages("split", "2026-02-10", 1_000),
         pages("split", "2026-02-10", 1_000, meter="image"),
         used("pack", "2026-01-10", "400"), used("pack", "2026-02-10", "600"), used("pack", "2026-03-10", "100"),
+        used("cycle", "2026-01-20", "600"), used("cycle", "2026-02-05", "500"), used("cycle", "2026-02-20", "100"),
         used("off", "2026-01-10", "400"), used("off", "2026-02-10", "500"),
     ],
     prices=[
         Price("scopix", name, "scopix/credit", "flat", ((Decimal(0), None, Decimal("0.1")),), "USD", date(2026, 1, 1), None,
               is_credit_price=True)
-        for name in ("pack", "off")
+        for name in ("pack", "off", "cycle")
     ],
-    grants=[Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD")],
+    grants=[
+        Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD"),
+        Grant("scopix", "cycle", "plan", "included", "credit", d("1000"), date(2026, 1, 15), renews="monthly"),
+    ],
     fees=[
         Fee("mathpix", name, "least", "minimum", Decimal(20), "USD", JANUARY, valid_to, "")
         for name, valid_to in (("minimum", None), ("lines", FEBRUARY))
@@ -155,6 +159,7 @@ BILLED = [
     invoice("pack", "2026-01-01", "2026-02-01", "10", provider="scopix"),
     invoice("pack", "2026-02-01", "2026-03-01", "0", provider="scopix"),
     invoice("off", "2026-01-01", "2026-02-01", "40", provider="scopix"),
+    invoice("cycle", "2026-01-15", "2026-02-15", "10", provider="scopix"),
 ]
 RESTATED = [
     restate("may", "2026-05-10", 3_000),
@@ -177,6 +182,7 @@ RESTATED = [
     restate("lines", "2026-01-10", 4_000),
     restate("split", "2026-01-10", 3_000),
     "update scopix.usage_daily set total_credits = 500 where account = 'pack' and date = '2026-01-10'",
+    "update scopix.usage_daily set total_credits = 700 where account = 'cycle' and date = '2026-01-20'",
 ]
 RERATED = [
     invoice("split", "2026-02-01", "2026-03-01", None, "images"),
@@ -194,6 +200,7 @@ RERATED = [
     price("unpriced", "mathpix/conversion", "0.5"),
 ]  # fmt: skip
 CORRECTED = [
+    invoice("cycle", "2026-02-15", "2026-03-15", "10", provider="scopix"),
     invoice("split", "2026-02-01", "2026-03-01", None, "pages"),
     line("split", "2026-02-01", "Usage", "mathpix/pdf-page", "3000", "15", invoice="pages"),
     invoice("sealed", "2026-02-01", "2026-03-01", "5007"),
@@ -388,6 +395,19 @@ def test_a_restatement_changes_the_credits_left_for_later_months(builds: Builds)
     assert by_month == {JANUARY, FEBRUARY}
     spent = sum(row["effective_cost"] for row in builds.rows["restated"] if row["billing_account"] == "pack")
     assert spent == d("30")  # the pack, and 200 credits beyond it
+
+
+def test_an_invoiced_correction_stays_in_a_cycle_from_the_15th(builds: Builds) -> None:
+    """A plan of 1,000 credits from the 15th. On 20 January, 100 more are used, so on 5 February 100 more cost 0.10 each.
+
+    The invoice to 15 February was for 10. The next one has a correction of 10, which stays in March.
+    """
+    expected = {
+        (JANUARY, None): d("0"), (FEBRUARY, None): d("10"), (FEBRUARY, "Correction"): d("0"), (MARCH, "Correction"): d("10"),
+    }  # fmt: skip
+    for step in ("restated", "re-rated", "corrected", "later", "on"):
+        assert builds.costs[step]["cycle"] == expected, step
+    assert None not in [row["discovered_at"] for row in builds.corrections("on", "cycle")]
 
 
 def test_a_disabled_provider_has_no_charges(builds: Builds) -> None:

@@ -1,6 +1,7 @@
 """Plans, packs and fees as vendors bill them: raw rows in, marts out, with the figures of worked examples."""
 
 import shutil
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -72,13 +73,18 @@ PLANS = Scenario(
 PLANS_ONLY = "provider = 'scopix'"
 
 FEES = Scenario(
-    accounts=[account("mathpix", name, "2026-01-01", "2026-04-01") for name in ("changing", "minimum")],
+    accounts=[
+        *(account("mathpix", name, "2026-01-01", "2026-04-01") for name in ("changing", "minimum")),
+        replace(account("mathpix", "tokyo", "2026-01-01", "2026-04-01"), timezone="Asia/Tokyo"),
+    ],
     uses=[
+        images("tokyo", "2026-02-03", 5_000),
         images("minimum", "2026-02-03", 55_000),
         images("minimum", "2026-03-03", 55_000),
     ],
     grants=[
         Grant("mathpix", "minimum", "gift", "promotional", "USD", Decimal(29), date(2026, 3, 1)),
+        Grant("mathpix", "tokyo", "gift", "promotional", "USD", Decimal(29), date(2026, 1, 1)),
     ],
     fees=[
         fee("mathpix", "changing", "plan", "100", "2026-01-01", end="2026-02-15", prorate=True),
@@ -213,6 +219,13 @@ def test_a_minimum_compares_with_usage_before_credits_unless_the_fee_says_so(bui
         ("mathpix/fee/net", date(2026, 3, 1), d("19")),
         ("mathpix/fee/net-images", date(2026, 3, 1), d("19")),
     ]
+
+
+def test_a_free_credit_is_in_the_costs_of_its_day_in_any_time_zone(built: Warehouse) -> None:
+    """In Tokyo's day of 3 February, a credit pays for images of 10."""
+    assert built.query("""
+        select charge_category, date, billed_cost from usage.cost_daily where billing_account = 'tokyo' order by 1
+    """) == [("Credit", date(2026, 2, 3), d("-10")), ("Usage", date(2026, 2, 3), d("10"))]
 
 
 def costs(built: Warehouse, billing_account: str, condition: str) -> tuple[Any, ...]:

@@ -170,5 +170,10 @@ def test_invoices_agree_with_a_calculation_by_hand(
         """)
     )
     assert focus == {invoice_id: sum(costs) for invoice_id, costs in bills.items() if invoice_id in focus or sum(costs) != 0}
+    too_early = warehouse.query("""
+        select * from usage.focus_1_2_cost_and_usage
+        where "ChargePeriodStart" < "BillingPeriodStart" and "ChargeClass" is null
+    """)
+    assert too_early == []
     results = {result for *_, result in by_hand.values()}
     assert {"matched", "within tolerance", "over", "not loaded whole", "missing usage", "draft"} <= results

@@ -106,12 +106,23 @@ AMOUNTS = (
         pages("gift", "2026-01-05", 20_000),
         *(pages(name, "2026-01-05", 10_000, meter="image") for name in ("images", "more-images")),
         *(pages(name, "2026-01-06", 20_000) for name in ("images", "more-images")),
+        *(pages(name, "2026-01-05", 20_000) for name in ("noted-later", "noted-alone", "noted-total")),
+        pages("noted-later", "2026-02-05", 10_000),
+        pages("noted-total", "2026-01-05", 1_000, meter="image"),
     ],
     [
         invoice("vat", JANUARY, FEBRUARY, "119", tax=d("19")),
         invoice("vat-lines", JANUARY, FEBRUARY, "119", line("Usage", PAGE, "100"), line("Tax", "", "19")),
         invoice("credited", JANUARY, FEBRUARY, None, line("Usage", PAGE, "110", 22_000, "page"), number="-1"),
         invoice("credited", JANUARY, FEBRUARY, None, line("Usage", PAGE, "-10", -2_000, "page"), number="-2"),
+        invoice("noted-later", JANUARY, FEBRUARY, "110", number="-1"),
+        invoice(
+            "noted-later", FEBRUARY, MARCH, None,
+            line("Usage", "", "50"), line("Usage", PAGE, "-10", start=JANUARY, end=FEBRUARY), number="-2",
+        ),
+        invoice("noted-alone", JANUARY, FEBRUARY, "-10"),
+        invoice("noted-total", JANUARY, FEBRUARY, None, line("Usage", PAGE, "110"), number="-1"),
+        invoice("noted-total", JANUARY, FEBRUARY, "-10", number="-2"),
         invoice("tolerated", JANUARY, FEBRUARY, "100.03"),
         invoice("unit", JANUARY, FEBRUARY, None, line("Usage", PAGE, "100", 20_000)),
         invoice("thousands", JANUARY, FEBRUARY, None, line("Usage", PAGE, "100", 20, "1000 pages")),
@@ -331,6 +342,32 @@ def test_a_credit_note_reduces_the_line_that_it_credits(built: Warehouse) -> Non
         ("gift", "Usage", d("100"), d("100"), "matched"),
         ("gift", "Credit", d("-29"), d("-29"), "matched"),
     ]
+
+
+def test_a_credit_note_takes_no_charge_from_another_invoice(built: Warehouse) -> None:
+    """A line on February's invoice credits January, of which only the total is known.
+
+    A credit note whose charges no other invoice bills covers nothing, and its row says what it lacks.
+    """
+    columns = "invoice_id, line_number, computed, net, status"
+    assert compared(built, "noted-later", columns) == [
+        ("noted-later-1", 0, d("100"), d("100"), "matched"),
+        ("noted-later-2", 1, d("50"), d("50"), "matched"),
+        ("noted-later-2", 2, None, d("0"), "matched"),
+    ]
+    assert in_focus(built, "noted-later") == {"noted-later-1": d("110"), "noted-later-2": d("40")}
+    assert compared(built, "noted-alone", columns) == [
+        ("noted-alone", 0, None, d("-10"), "under"),
+        (None, None, d("100"), None, "missing invoice"),
+    ]
+    assert compared(built, "noted-total", columns) == [
+        ("noted-total-1", 1, d("100"), d("110"), "over"),
+        ("noted-total-2", 0, None, d("-10"), "under"),
+        (None, None, d("2"), None, "missing invoice"),
+    ]
+    for name in ("noted-alone", "noted-total"):
+        (advice,) = (row for row in compared(built, name, "net, what_to_do") if row[0] == d("-10"))
+        assert "give the credit note the sku_id" in advice[1]
 
 
 def test_focus_costs_add_up_to_the_invoice_to_the_cent(built: Warehouse) -> None:

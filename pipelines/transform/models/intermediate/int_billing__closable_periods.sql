@@ -55,10 +55,7 @@ usage_lines as (
         and invoice_lines.billing_account = loaded.billing_account
         and invoice_lines.period_start >= loaded.complete_from
         and invoice_lines.period_end <= loaded.complete_before
-    where
-        invoice_lines.covers_charges
-        and invoice_lines.amount >= 0
-        and (invoice_lines.specificity = 1 or invoice_lines.charge_category = 'Usage')
+    where invoice_lines.covers_usage
 
 ),
 

@@ -35,7 +35,7 @@ invoices as (
 
 invoice_lines as (
 
-    select * from {{ ref('stg_billing__invoice_lines') }}
+    select * from {{ ref('int_invoices__lines') }}
 
 ),
 
@@ -137,19 +137,6 @@ bounded as (
 
 ),
 
--- An invoice with purchases only, such as an annual plan, does not invoice the usage of its months.
-purchases as (
-
-    select
-        provider,
-        billing_account,
-        invoice_id
-    from invoice_lines
-    group by provider, billing_account, invoice_id
-    having min(charge_category) = 'Purchase' and max(charge_category) = 'Purchase'
-
-),
-
 issued as (
 
     select distinct
@@ -157,17 +144,12 @@ issued as (
         bounded.billing_account,
         bounded.billing_month
     from bounded
-    inner join invoices
-        on bounded.provider = invoices.provider
-        and bounded.billing_account = invoices.billing_account
-        and invoices.status = 'issued'
-        and invoices.period_start < bounded.next_month
-        and invoices.period_end > bounded.billing_month
-    left join purchases
-        on invoices.provider = purchases.provider
-        and invoices.billing_account = purchases.billing_account
-        and invoices.invoice_id = purchases.invoice_id
-    where purchases.invoice_id is null
+    inner join invoice_lines
+        on bounded.provider = invoice_lines.provider
+        and bounded.billing_account = invoice_lines.billing_account
+        and invoice_lines.period_start < bounded.next_month
+        and invoice_lines.period_end > bounded.billing_month
+    where invoice_lines.status = 'issued' and invoice_lines.covers_usage
 
 ),
 

@@ -281,7 +281,8 @@ forecasts as (
 
 ),
 
--- The charges of a month include the corrections billed in it or before it.
+-- The charges of a month include the corrections billed before it. A correction billed within the month is part of its later
+-- charges only.
 final as (
 
     select
@@ -292,6 +293,8 @@ final as (
         corrected_on,
         cast(case when adds_on >= next_month then adds_on end as date) as adds_on,
         cast(case when subtracts_on >= next_month then subtracts_on end as date) as subtracts_on,
+        cast(case when adds_on < next_month then adds_on end as date) as added_within_month_on,
+        cast(case when subtracts_on < next_month then subtracts_on end as date) as subtracted_within_month_on,
         (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month) as is_billed,
         cast(null as {{ dbt.type_string() }}) as forecast,
         cast(null as integer) as known_days
@@ -307,6 +310,8 @@ final as (
         cast(null as date) as corrected_on,
         cast(null as date) as adds_on,
         cast(null as date) as subtracts_on,
+        cast(null as date) as added_within_month_on,
+        cast(null as date) as subtracted_within_month_on,
         false as is_billed,
         cast(forecast as {{ dbt.type_string() }}) as forecast,
         cast(known_days as integer) as known_days

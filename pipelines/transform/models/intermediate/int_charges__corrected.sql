@@ -107,6 +107,23 @@ discovered as (
 
 ),
 
+-- Credits may carry a restatement to a later month, whose corrections are billed later.
+last_discovered as (
+
+    select
+        differences.charge_id,
+        differences.billed_on,
+        differences.currency,
+        max(discovered.discovered_at) as discovered_at
+    from differences
+    inner join discovered
+        on differences.provider = discovered.provider
+        and differences.billing_account = discovered.billing_account
+        and differences.billed_on >= discovered.billed_on
+    group by differences.charge_id, differences.billed_on, differences.currency
+
+),
+
 final as (
 
     select
@@ -126,7 +143,7 @@ final as (
         differences.currency,
         differences.is_complete,
         differences.corrects_month,
-        coalesce(landed.discovered_at, discovered.discovered_at) as discovered_at,
+        coalesce(landed.discovered_at, last_discovered.discovered_at) as discovered_at,
         {{ without_price() }}
     from differences
     left join landed
@@ -136,10 +153,10 @@ final as (
         and differences.charge_period_start = landed.bucket_start
         and differences.charge_period_end = landed.bucket_end
         and differences.billed_on = landed.billed_on
-    left join discovered
-        on differences.provider = discovered.provider
-        and differences.billing_account = discovered.billing_account
-        and differences.billed_on = discovered.billed_on
+    left join last_discovered
+        on differences.charge_id = last_discovered.charge_id
+        and differences.billed_on = last_discovered.billed_on
+        and differences.currency = last_discovered.currency
 
 )
 

@@ -1,5 +1,7 @@
 -- One row per scenario and charge of a closed period that a restatement may change.
 -- A purchase does not depend on usage.
+-- A correction billed within a month, such as on the first day of an invoice from the 15th on, is part of the later charges of the
+-- month. Its earlier charges are on another invoice: their change is billed in the next month.
 
 with
 
@@ -22,13 +24,21 @@ periods as (
 
 ),
 
-restatable as (
+dated as (
 
     select
-        computed.*,
-        scenarios.adds_on,
-        scenarios.subtracts_on,
-        scenarios.is_billed
+        computed.*
+        {%- for side, within_month in [
+            ('adds_on', 'added_within_month_on'), ('subtracts_on', 'subtracted_within_month_on'),
+        ] %},
+        coalesce(
+            scenarios.{{ side }},
+            case
+                when computed.billed_on < scenarios.{{ within_month }}
+                    then cast({{ later('month', 1, 'computed.billing_month') }} as date)
+            end
+        ) as {{ side }}
+        {%- endfor %}
     from computed
     inner join scenarios
         on computed.scenario = scenarios.scenario
@@ -36,6 +46,15 @@ restatable as (
         and computed.billing_account = scenarios.billing_account
         and computed.billing_month = scenarios.billing_month
     where computed.charge_category <> 'Purchase'
+
+),
+
+restatable as (
+
+    select
+        *,
+        adds_on is null and (scenario = 'computed' or subtracts_on is not null) as is_billed
+    from dated
 
 ),
 

@@ -115,7 +115,7 @@ unused as (
 ),
 
 -- A free monetary credit has one charge per day on which usage draws on it, so that an invoice for part of a month covers its
--- own days.
+-- own days. Like the day of a purchase, it is written as a day in UTC, so that `cost_daily` has it.
 daily_discounts as (
 
     select
@@ -150,8 +150,8 @@ credits as (
         'Credit' as charge_category,
         'One-Time' as charge_frequency,
         {{ dbt.concat(['discounts.kind', "' credit '", 'discounts.grant_id']) }} as charge_description,
-        {{ start_of_date('discounts.billing_date', 'months.billing_timezone') }} as charge_period_start,
-        {{ start_of_date(later('day', 1, 'discounts.billing_date'), 'months.billing_timezone') }} as charge_period_end,
+        cast(discounts.billing_date as {{ type_utc() }}) as charge_period_start,
+        {{ later('day', 1, 'cast(discounts.billing_date as ' ~ type_utc() ~ ')') }} as charge_period_end,
         discounts.billing_month,
         discounts.billing_date as billed_on,
         1 as quantity,
@@ -165,10 +165,6 @@ credits as (
         discounts.currency,
         discounts.is_complete
     from daily_discounts as discounts
-    inner join months
-        on discounts.provider = months.provider
-        and discounts.billing_account = months.billing_account
-        and discounts.billing_month = months.billing_month
 
 ),
 

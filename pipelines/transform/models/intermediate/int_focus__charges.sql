@@ -135,10 +135,15 @@ final as (
             months.month_end,
             cast({{ later('month', 1, 'pricing.billing_month') }} as {{ type_utc() }})
         ) as billing_period_end,
-        pricing.charge_period_start,
-        -- FOCUS requires a charge period within its billing period. A bucket in two months is billed in the first one.
+        -- FOCUS requires a charge period within its billing period. A bucket in two months is billed in the first one. A UTC day
+        -- begins before the first day of a billing month west of UTC. A correction keeps the period of the charge it corrects.
         case
-            when pricing.charge_category = 'Usage' and pricing.charge_period_end > months.month_end then months.month_end
+            when pricing.charge_class is null and pricing.charge_period_start < months.month_start then months.month_start
+            else pricing.charge_period_start
+        end as charge_period_start,
+        case
+            when pricing.charge_category in ('Usage', 'Credit') and pricing.charge_period_end > months.month_end
+                then months.month_end
             else pricing.charge_period_end
         end as charge_period_end,
         pricing.charge_category,

@@ -18,19 +18,21 @@ lines as (
 
 charged as (
 
-    select distinct
+    select
         provider,
         billing_account,
         currency,
         sku_id,
         charge_category,
         billing_month,
-        billed_on
+        billed_on,
+        sum(billed_cost) as billed_cost
     from charges
+    group by provider, billing_account, currency, sku_id, charge_category, billing_month, billed_on
 
 ),
 
-claims as (
+claimed as (
 
     select
         charged.*,
@@ -38,7 +40,11 @@ claims as (
         lines.line_number,
         lines.status,
         lines.specificity,
-        charged.currency = lines.currency as is_in_currency
+        lines.is_credit_note,
+        charged.currency = lines.currency as is_in_currency,
+        sum(case when charged.currency = lines.currency then charged.billed_cost else 0 end) over (
+            partition by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
+        ) as cost_of_line
     from charged
     inner join lines
         on charged.provider = lines.provider
@@ -50,6 +56,28 @@ claims as (
             or (lines.specificity = 2 and charged.charge_category = lines.line)
             or (lines.specificity = 3 and charged.sku_id = lines.line)
         )
+
+),
+
+-- A credit note covers charges only if they are negative together, such as corrections. Any other credit note is for charges of
+-- a line that it does not name.
+claims as (
+
+    select
+        provider,
+        billing_account,
+        currency,
+        sku_id,
+        charge_category,
+        billing_month,
+        billed_on,
+        invoice_id,
+        line_number,
+        status,
+        specificity,
+        is_in_currency
+    from claimed
+    where not is_credit_note or cost_of_line < 0
 
 ),
 

@@ -57,20 +57,21 @@ lines as (
 
 ),
 
+-- Of lines for the same charges, one for usage is the main line, because it closes the period.
 ordered as (
 
     select
         *,
         row_number() over (
             partition by provider, billing_account, invoice_id, line, is_tax, period_start, period_end, is_credit_note
-            order by line_number
+            order by case when charge_category = 'Usage' then 0 else 1 end, line_number
         ) = 1 as is_first
     from lines
 
 ),
 
--- A credit note reduces the line for the same charges whose period contains the credit note's first day. A draft reduces
--- only drafts.
+-- A credit note reduces the line for the same charges whose period contains the credit note's first day; without one, the
+-- line for their category, else the total. A draft reduces only drafts.
 main_lines as (
 
     select
@@ -84,8 +85,9 @@ main_lines as (
             partition by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
             order by
                 case when mains.is_credit_note then 1 else 0 end,
-                case when mains.invoice_id = lines.invoice_id then 0 else 1 end,
                 case when mains.status = 'issued' then 0 else 1 end,
+                mains.specificity desc,
+                case when mains.invoice_id = lines.invoice_id then 0 else 1 end,
                 mains.period_start desc,
                 mains.invoice_id,
                 mains.line_number
@@ -95,7 +97,6 @@ main_lines as (
         on lines.provider = mains.provider
         and lines.billing_account = mains.billing_account
         and lines.currency = mains.currency
-        and lines.line = mains.line
         and mains.is_first
         and not lines.is_tax
         and not mains.is_tax
@@ -103,6 +104,7 @@ main_lines as (
         (
             lines.is_credit_note
             and not mains.is_credit_note
+            and (mains.line in (lines.line, lines.charge_category) or mains.specificity = 1)
             and mains.amount >= 0
             and (lines.status = 'issued' or mains.status = 'draft')
             and lines.period_start >= mains.period_start
@@ -110,6 +112,7 @@ main_lines as (
         )
         or (
             not lines.is_first
+            and lines.line = mains.line
             and lines.is_credit_note = mains.is_credit_note
             and lines.invoice_id = mains.invoice_id
             and lines.period_start = mains.period_start
@@ -140,7 +143,11 @@ final as (
         lines.currency,
         coalesce(main_lines.main_invoice_id, lines.invoice_id) as main_invoice_id,
         coalesce(main_lines.main_line_number, lines.line_number) as main_line_number,
-        main_lines.invoice_id is null and not lines.is_tax as covers_charges
+        lines.is_credit_note,
+        main_lines.invoice_id is null and not lines.is_tax as covers_charges,
+        main_lines.invoice_id is null
+        and lines.amount >= 0
+        and (lines.specificity = 1 or coalesce(lines.charge_category, '') = 'Usage') as covers_usage
     from lines
     left join main_lines
         on lines.provider = main_lines.provider

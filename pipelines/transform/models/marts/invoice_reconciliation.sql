@@ -50,6 +50,11 @@ restated as (
     "'run `meterhouse run '", 'reconciled.provider', "' --since DATE` with the date of period_start'",
 ]) %}
 
+{#- A total does not say what it is for. -#}
+{%- set missing_in_total -%}
+'Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, or an account to accounts.csv.'
+{%- endset %}
+
 corrections as (
 
     select
@@ -86,6 +91,7 @@ corrections as (
                 then {{ dbt.concat([
                     "'The invoiced quantity is below the loaded quantity: '", reload, "', and ask the vendor.'",
                 ]) }}
+            when reconciled.status = 'over' and reconciled.line = 'total' then {{ missing_in_total }}
             when reconciled.status = 'over'
                 then 'Add the missing price to prices.csv, or the key or organisation that is not loaded to accounts.csv.'
             else 'Add the contract price to prices.csv, or the discount or credit to credit_grants.csv.'
@@ -153,6 +159,7 @@ final as (
             when status = 'missing usage' and charge_category = 'Adjustment' then 'Add the minimum to fees.csv.'
             when status = 'missing usage' and not depends_on_usage
                 then 'Add the fee to fees.csv, or the purchase to credit_grants.csv, with a date in the period of the line.'
+            when status = 'missing usage' and line = 'total' then {{ missing_in_total }}
             when status = 'missing usage'
                 then 'Configure the key or organisation that used it, and add it to accounts.csv.'
             when computed is null
