@@ -293,9 +293,9 @@ def test_the_cost_by_month_has_a_total_for_each_currency_of_a_month() -> None:
     april, may = date(2026, 4, 1), date(2026, 5, 1)
     rows = [
         (april, "mathpix", "a", "USD", Decimal("1.5")),
-        (april, "mathpix", "b", "USD", Decimal("2")),
-        (april, "reducto", "a", "EUR", Decimal("9")),
-        (may, "mathpix", "a", "USD", Decimal("3")),
+        (april, "mathpix", "b", "USD", Decimal(2)),
+        (april, "reducto", "a", "EUR", Decimal(9)),
+        (may, "mathpix", "a", "USD", Decimal(3)),
     ]
     table = cost_table([dict(zip(names, row, strict=True), is_complete=True) for row in rows])
     assert list(zip(*(list(column.cells) for column in table.columns), strict=True)) == [
