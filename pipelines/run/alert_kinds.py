@@ -64,6 +64,8 @@ def _anomalies(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
             f"ANOMALY {row['provider']} {row['account']} {row['meter']} on {row['date']}: {row['quantity']:,.0f}"
             f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} normal for {row['date']:%A}s"
         )
+        if row["value"]:
+            text += f"; most of it {row['dimension']} {row['value']}: {row['quantity_change']:+,.0f}"
         yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
 
 

@@ -108,11 +108,12 @@ def mart_rows(
 
 
 def currency_rows() -> dict[str, list[dict[str, Any]]]:
-    """The cost of two months in three currencies, with euros as the reporting currency and no rate for Swiss francs."""
+    """The cost of three months in three currencies, with euros as the reporting currency and no rate for Swiss francs."""
     april = date(2026, 4, 1)
     costs = (
-        ("mathpix", MONTH, "USD", 400, 360),
+        ("mathpix", MONTH, "USD", 4000, 3600),
         ("mathpix", april, "USD", 300, 270),
+        ("mathpix", date(2026, 3, 1), "USD", 200, 180),
         ("mathpix", MONTH, "EUR", 1000, 1000),
         ("reducto", MONTH, "CHF", 30, None),
         ("reducto", april, "EUR", 40, 40),

@@ -297,15 +297,15 @@ def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
         rows = cells(page, "#currency-table")
         assert rows == [
             ["mathpix\ndefault", "€1,000.00", "–", "€1,000.00", "EUR", "1"],
-            ["mathpix\ndefault", "€360.00", "€270.00", "$400.00", "USD", "0.9"],
+            ["mathpix\ndefault", "€3,600.00", "€270.00", "$4,000.00", "USD", "0.9"],
             ["reducto\ndefault", "–", "–", "CHF\u00a030.00", "CHF", "–"],
             ["All (EUR)", "–", "€310.00", "", "", ""],
         ]
         assert "all in EUR: no rate" in page.locator(".card").first.inner_text()
         assert "No exchange rate CHF to EUR: 30.00 CHF, on 2026-05-04" in page.locator("#attention").inner_text()
         page.select_option("#provider", "mathpix")
-        assert cells(page, "#currency-table")[-1][1] == "€1,360.00"
-        assert "all in EUR: €1,360.00" in page.locator(".card").first.inner_text()
+        assert cells(page, "#currency-table")[-1][1] == "€4,600.00"
+        assert "all in EUR: €4,600.00" in page.locator(".card").first.inner_text()
         page.select_option("#provider", "reducto")
         assert "all in EUR" not in page.locator(".card").nth(2).inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= width

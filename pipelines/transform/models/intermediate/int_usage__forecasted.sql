@@ -381,36 +381,45 @@ unioned as (
 
 ),
 
-placed as (
+-- The running month has each day, a past month the spans between changes.
+spans as (
 
     select
-        {% for column in columns %}unioned.{{ column }},
-        {% endfor -%}
-        unioned.learned_days,
-        unioned.is_fallback,
-        unioned.expected,
-        unioned.low,
-        unioned.high,
-        coalesce(max(changing_dates.date), unioned.billing_month) as last_change
-    from unioned
-    left join changing_dates
-        on unioned.provider = changing_dates.provider
-        and unioned.date >= changing_dates.date
-        and unioned.billing_month < changing_dates.date
-    where unioned.known_days > 0
-    group by
-        {% for column in columns %}unioned.{{ column }},
-        {% endfor -%}
-        unioned.learned_days, unioned.is_fallback, unioned.expected, unioned.low, unioned.high
+        *,
+        coalesce(
+            lead(span_start) over (partition by provider, billing_account, billing_month, known_days order by span_start),
+            next_month
+        ) as span_end
+    from (
+        select provider, billing_account, billing_month, known_days, next_month, billing_month as span_start
+        from months
+        where known_days > 0
+
+        union all
+
+        select distinct
+            months.provider,
+            months.billing_account,
+            months.billing_month,
+            months.known_days,
+            months.next_month,
+            changing_dates.date as span_start
+        from months
+        inner join changing_dates
+            on months.provider = changing_dates.provider
+            and months.billing_month < changing_dates.date
+            and months.next_month > changing_dates.date
+        where months.known_days > 0
+    ) as starts
 
 ),
 
-{%- set undated = columns | reject('equalto', 'date') | join(',\n        ') %}
+{%- set undated = columns | reject('equalto', 'date') | list %}
 
 rated as (
 
     select
-        {{ undated }},
+        {{ undated | join(',\n        ') }},
         date,
         learned_days,
         is_fallback,
@@ -423,17 +432,26 @@ rated as (
     union all
 
     select
-        {{ undated }},
-        last_change as date,
-        max(learned_days) as learned_days,
-        max(case when is_fallback then 1 else 0 end) = 1 as is_fallback,
-        sum(expected) as expected,
-        sum(low) as low,
-        sum(high) as high
-    from placed
+        {% for column in undated %}unioned.{{ column }},
+        {% endfor -%}
+        spans.span_start as date,
+        max(unioned.learned_days) as learned_days,
+        max(case when unioned.is_fallback then 1 else 0 end) = 1 as is_fallback,
+        sum(unioned.expected) as expected,
+        sum(unioned.low) as low,
+        sum(unioned.high) as high
+    from unioned
+    inner join spans
+        on unioned.provider = spans.provider
+        and unioned.billing_account = spans.billing_account
+        and unioned.billing_month = spans.billing_month
+        and unioned.known_days = spans.known_days
+        and unioned.date >= spans.span_start
+        and unioned.date < spans.span_end
     group by
-        {{ undated }},
-        last_change
+        {% for column in undated %}unioned.{{ column }},
+        {% endfor -%}
+        spans.span_start
 
 ),
 
