@@ -247,7 +247,7 @@ class Budget(msgspec.Struct, array_like=True):
     share_used: Decimal
     is_over: bool
     other_currencies: str | None
-    has_unpriced_usage: bool
+    has_usage_without_cost: bool
 
 
 class Converted(msgspec.Struct, array_like=True):

@@ -238,7 +238,7 @@ def _account(
                 "share_used": round(cost / budget, 9) if budget else 0,
                 "is_over": cost > budget,
                 "other_currencies": None if number else "EUR",
-                "has_unpriced_usage": unpriced,
+                "has_usage_without_cost": unpriced,
                 "budget_row": number + 2,
             }
         )

@@ -36,7 +36,6 @@ cost_by_owner_daily as (
 usage_by_dimension as (
 
     select * from {{ ref('usage_by_dimension') }}
-    where allocated_cost is not null
 
 ),
 
@@ -121,6 +120,7 @@ owner_costs as (
 
 ),
 
+-- Usage whose cost is unknown has no currency.
 dimension_costs as (
 
     select
@@ -340,9 +340,19 @@ unpriced_months as (
 
 ),
 
-unpriced as (
+dimension_months as (
 
     select distinct
+        provider,
+        dimension,
+        month
+    from dimension_costs
+
+),
+
+without_cost as (
+
+    select
         months.budget_row,
         months.month
     from months
@@ -350,6 +360,32 @@ unpriced as (
         on months.month = unpriced_months.month
         and (months.provider is null or months.provider = unpriced_months.provider)
         and (months.account is null or months.account = unpriced_months.account)
+
+    union distinct
+
+    select
+        budget_row,
+        month
+    from costs
+    where currency is null
+
+    union distinct
+
+    -- Cost that is not attributed to days, as that of a month of Mathpix, is not attributed to the values of a dimension either.
+    select
+        months.budget_row,
+        months.month
+    from months
+    inner join account_costs
+        on months.scope = 'dimension'
+        and months.month = account_costs.month
+        and months.provider = account_costs.provider
+        and account_costs.billed_cost <> 0
+    left join dimension_months
+        on months.provider = dimension_months.provider
+        and months.dimension = dimension_months.dimension
+        and months.month = dimension_months.month
+    where dimension_months.provider is null
 
 ),
 
@@ -364,7 +400,7 @@ measured as (
         case when months.cost_type = 'effective' then by_currency.effective_forecast else by_currency.forecast end as forecast,
         by_currency.without_forecast,
         other_currencies.currencies,
-        unpriced.month is not null as has_unpriced_usage,
+        without_cost.month is not null as has_usage_without_cost,
         {%- if reporting_currency() %}
         '{{ reporting_currency() }}' as reporting_currency,
         case
@@ -388,9 +424,9 @@ measured as (
     left join other_currencies
         on months.budget_row = other_currencies.budget_row
         and months.month = other_currencies.month
-    left join unpriced
-        on months.budget_row = unpriced.budget_row
-        and months.month = unpriced.month
+    left join without_cost
+        on months.budget_row = without_cost.budget_row
+        and months.month = without_cost.month
     {%- if reporting_currency() %}
     left join reported
         on months.budget_row = reported.budget_row
@@ -425,7 +461,7 @@ final as (
         actual > amount as is_over,
         cast(case when is_forecast then without_forecast end as integer) as accounts_without_forecast,
         cast(currencies as {{ dbt.type_string() }}) as other_currencies,
-        has_unpriced_usage,
+        has_usage_without_cost,
         cast(thresholds as {{ dbt.type_string() }}) as thresholds,
         cast(forecast_thresholds as {{ dbt.type_string() }}) as forecast_thresholds,
         cast(budget_file as {{ dbt.type_string() }}) as budget_file,
