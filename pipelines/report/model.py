@@ -250,6 +250,18 @@ class Budget(msgspec.Struct, array_like=True):
     has_usage_without_cost: bool
 
 
+class OwnerCost(msgspec.Struct, array_like=True):
+    """Sums of `cost_by_owner_daily` in the month and in the one before it."""
+
+    provider: str
+    account: str
+    team: str
+    cost_centre: str
+    currency: str
+    previous_cost: Decimal
+    cost: Decimal
+
+
 class Converted(msgspec.Struct, array_like=True):
     """Sums of `cost_monthly` in the original and in the reporting currency, which is null if a rate is missing.
 
@@ -299,6 +311,7 @@ class ReportData(msgspec.Struct):
     restated: list[Restated]
     budgets: list[Budget]
     converted: list[Converted]
+    owner_costs: list[OwnerCost]
     missing_rates: list[str]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
@@ -317,5 +330,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "restated": Restated,
     "budgets": Budget,
     "converted": Converted,
+    "owner_costs": OwnerCost,
 }
 """The tables whose rows are written without names."""

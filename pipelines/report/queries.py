@@ -83,6 +83,16 @@ CONVERTED = """
     order by provider, account, currency, billing_month
 """
 
+OWNER_COSTS = """
+    select provider, account, team, cost_centre, currency,
+        sum(case when date < date '{month}' then {cost} else 0 end) as previous_cost,
+        sum(case when date >= date '{month}' then {cost} else 0 end) as cost
+    from usage.cost_by_owner_daily
+    where date >= date '{since}'
+    group by provider, account, team, cost_centre, currency
+    order by currency, team, cost_centre, provider, account
+"""
+
 DAILY_COSTS = """
     select provider, account, currency, date, sum({cost}) as cost
     from usage.cost_daily

@@ -179,6 +179,8 @@ def _account(
                     "is_complete": is_complete,
                 }
             )
+            owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
+            marts["cost_by_owner_daily"].append({**key, **owner, "date": day, "currency": "USD", "billed_cost": cost})
             for position, value in enumerate(values):
                 share = round(Decimal(position + 1) / sum(range(1, len(values) + 1)), 6)
                 marts["usage_by_dimension"].append(
