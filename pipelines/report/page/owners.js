@@ -5,7 +5,7 @@ const drawOwners = () => {
   if (!hasOwners) return;
   const month = formatMonthName(report.month);
   byId("owners-note").textContent =
-    `${formatMonth(report.month)} so far, by who pays inside. Charges of more than a day, such as fees, are not included.`;
+    `${formatMonth(report.month)} so far, by team and cost centre. Charges of more than a day, such as fees, are not included.`;
   const selected = ownerCosts.filter(isSelected);
   const keyOf = (row) => JSON.stringify([row.team, row.cost_centre, row.currency]);
   const rows = unique(selected.map(keyOf)).map((key) => {
