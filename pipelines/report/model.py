@@ -247,7 +247,7 @@ class Budget(msgspec.Struct, array_like=True):
     share_used: Decimal
     is_over: bool
     other_currencies: str | None
-    has_usage_without_cost: bool
+    has_missing_cost: bool
 
 
 class OwnerCost(msgspec.Struct, array_like=True):
@@ -280,7 +280,7 @@ class Converted(msgspec.Struct, array_like=True):
 class ReportData(msgspec.Struct):
     """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC.
 
-    `cost_type` says of which kind all costs are but those of budgets and invoices: billed or effective.
+    All costs are of the type `cost_type`, billed or effective, except those of budgets and invoices.
     """
 
     database: str

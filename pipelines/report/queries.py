@@ -66,7 +66,7 @@ FORECASTS = """
 
 BUDGETS = """
     select budget, provider, account, cost_type, amount, currency, actual, forecast, variance, share_used, is_over,
-        other_currencies, has_usage_without_cost
+        other_currencies, has_missing_cost
     from usage.budget_status_monthly
     where month = date '{month}'
     order by share_used desc, budget_row

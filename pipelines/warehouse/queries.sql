@@ -30,7 +30,7 @@ order by t.date, t.provider, t.account, t.meter;
 
 -- name: budgets
 select budget, month, cost_type, amount, currency, actual, forecast, variance, share_used, is_over, other_currencies,
-    has_usage_without_cost, thresholds, forecast_thresholds
+    has_missing_cost, thresholds, forecast_thresholds
 from usage.budget_status_monthly
 where month >= %s
 order by month, budget_row;

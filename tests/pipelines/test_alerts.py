@@ -111,9 +111,7 @@ def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> No
     assert found("500", "600") == []
     assert len(found("500", "600", month=date(2026, 6, 1))) == 2
     assert [line.split(", ")[-1] for line in found("500", amount=Decimal(400))] == ["250 %"]  # a new amount is a new budget
-    jump = found(
-        "220", name="mathpix/europe", other_currencies="CHF, EUR", has_usage_without_cost=True, cost_type="effective"
-    )
+    jump = found("220", name="mathpix/europe", other_currencies="CHF, EUR", has_missing_cost=True, cost_type="effective")
     assert jump == [
         "BUDGET mathpix/europe: 220.00 of 200.00 USD used in 2026-05, 110 %, effective cost"
         "; cost in CHF, EUR does not count; some usage has no cost yet"

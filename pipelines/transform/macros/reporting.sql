@@ -39,8 +39,8 @@
 
 {#
     Aggregates for the columns of the conversion; nulls without a reporting currency. The cost is null if the rate of any row is
-    missing. The rate and its date are those that all rows have in common, else null. `rows` is what to count if some rows have
-    no cost.
+    missing. The rate and its date are null unless all rows have the same. `rows` is an expression that is null in rows without
+    cost to convert.
 #}
 {% macro aggregate_reporting(rows='*') -%}
     {%- if reporting_currency() %}

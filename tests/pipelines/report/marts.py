@@ -240,7 +240,7 @@ def _account(
                 "share_used": round(cost / budget, 9) if budget else 0,
                 "is_over": cost > budget,
                 "other_currencies": None if number else "EUR",
-                "has_usage_without_cost": unpriced,
+                "has_missing_cost": unpriced,
                 "budget_row": number + 2,
             }
         )

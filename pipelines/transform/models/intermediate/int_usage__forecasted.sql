@@ -1,11 +1,11 @@
--- One row per scenario of a forecast, billed meter and day of the month: the usage of the days that were known, and for each
--- other day what its weekday used in the 8 weeks before. These quantities are rated like loaded usage, so a forecast has the
--- tiers, credits, fees and minimums of a bill. The days of a past month are added up between two dates on which a price or a
--- grant changes, because its bill as a whole depends on nothing else and rating each day would take long.
--- Of a weekday's days, the one with the most and the one with the least usage are left out: neither a spike nor an outage
--- comes again. The level of the last 14 days relative to the weekdays' averages follows growth and seasons.
--- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
--- of independent days would promise far more precision than the backtests of a year show.
+-- One row per forecast scenario, billed meter and day of the month. A known day has its usage; any other day has the average of
+-- its weekday in the 8 weeks before. These quantities are rated like loaded usage, so a forecast has the tiers, credits, fees
+-- and minimums of a bill. In a past month, the days between two changes of a price or a grant are one row: the bill is the same,
+-- and rating takes much less time.
+-- The highest and the lowest day of each weekday are left out, so that no spike or outage is repeated. A factor adjusts the
+-- averages to the last 14 days, and so follows growth and seasons.
+-- The range adds up the deviations of the days, not their variances: in a busy month all days are busy. Variances of independent
+-- days would give a range that is far too narrow, as backtests show.
 -- Longer than 200 lines: the averages of weekdays, those of all days, and the level are computed from the same days.
 
 {%- set days_needed = var('forecast_min_days') %}
@@ -276,7 +276,7 @@ remaining_dates as (
 
 ),
 
--- For a day that has begun, the usage so far is the least that it can be.
+-- A day that has begun uses at least what it has used so far.
 remaining as (
 
     select
@@ -381,7 +381,7 @@ unioned as (
 
 ),
 
--- The running month has each day, a past month the spans between changes.
+-- The running month has a row per day, a past month a row per span between changes.
 spans as (
 
     select

@@ -91,7 +91,7 @@ months as (
 
 {%- if reporting_currency() %}
 
--- A day of an account has one rate for a currency, unless only some of its meters are closed.
+-- All charges in one currency on a day of an account have the same rate, unless only some of its meters are closed.
 daily_rates as (
 
     select
@@ -124,8 +124,8 @@ converted_usage as (
 ),
 {%- endif %}
 
--- Charges to a billing account as a whole count for the account of the same name, which is often the only one. The rows of the
--- forecast have no cost in the reporting currency.
+-- Charges to a billing account as a whole count for the account of the same name, which is often the only one. The forecast has
+-- no cost in the reporting currency.
 account_costs as (
 
     select
@@ -337,7 +337,7 @@ without_cost as (
 
     union distinct
 
-    -- Cost that is not attributed to days, as that of a month of Mathpix, is not attributed to the values of a dimension either.
+    -- Cost without a day, such as that of monthly Mathpix usage, is not allocated to the values of a dimension.
     select
         months.budget_row,
         months.month
@@ -366,7 +366,7 @@ measured as (
         case when months.cost_type = 'effective' then by_currency.effective_forecast else by_currency.forecast end as forecast,
         by_currency.without_forecast,
         other_currencies.currencies,
-        without_cost.month is not null as has_usage_without_cost,
+        without_cost.month is not null as has_missing_cost,
         {%- if reporting_currency() %}
         '{{ reporting_currency() }}' as reporting_currency,
         case
@@ -420,7 +420,7 @@ final as (
         actual > amount as is_over,
         cast(case when is_forecast then without_forecast end as integer) as accounts_without_forecast,
         cast(currencies as {{ dbt.type_string() }}) as other_currencies,
-        has_usage_without_cost,
+        has_missing_cost,
         cast(thresholds as {{ dbt.type_string() }}) as thresholds,
         cast(forecast_thresholds as {{ dbt.type_string() }}) as forecast_thresholds,
         cast(budget_file as {{ dbt.type_string() }}) as budget_file,

@@ -4,8 +4,8 @@
 -- average, comparison and baseline. Every window spans one meter of one account (`series_no`). Averages, fractions and scores are rounded
 -- to 6 decimals, so that all engines agree.
 -- The score of a day compares it with the same weekday of the 8 weeks before, by their median and their median absolute
--- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance,
--- so the deviation is at least the one usual for all days of the last 4 weeks, relative to the medians of their weekdays.
+-- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance.
+-- The deviation is therefore at least the average relative deviation of the last 28 days from the medians of their weekdays.
 -- Longer than 200 lines: medians need two rankings, and the averages eight window functions.
 
 {%- set series = 'partition by provider, series_no order by date' %}
@@ -70,7 +70,7 @@ loaded as (
 
 ),
 
--- A number for each series of a provider: windows over three texts take much longer.
+-- Each series of a provider has a number: windows that partition by three text columns are much slower.
 series as (
 
     select
@@ -164,7 +164,7 @@ weeks as (
 
 ),
 
--- Each day, as one of the 8 that a later day of its weekday is compared with.
+-- One row per day and each of its 8 preceding days of the same weekday.
 baseline_days as (
 
     select
@@ -246,7 +246,7 @@ measured as (
         windowed.*,
         baselines.median,
         baselines.median_deviation,
-        -- A day that is off by more than its median counts like one that is off by just as much.
+        -- At most 1: a day that is far off must not raise the average much.
         case
             when baselines.median > 0 and windowed.complete_quantity is not null then least(
                 {{ as_statistic('abs(windowed.complete_quantity - baselines.median)') }}
