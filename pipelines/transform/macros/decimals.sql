@@ -55,3 +55,12 @@
 {% macro on_spark(setting) -%}
     {%- if target.type == 'spark' %}set {{ setting }}{% endif -%}
 {%- endmacro %}
+
+
+{#
+    Joins by hash on PostgreSQL, in this transaction only. It takes the size of a query's parts to be a few rows, and compares
+    each row of one with each row of the other.
+#}
+{% macro hash_joins() -%}
+    {%- if target.type == 'postgres' %}set local enable_nestloop = off{% endif -%}
+{%- endmacro %}

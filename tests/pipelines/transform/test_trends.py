@@ -198,10 +198,12 @@ def test_running_month_is_forecast_and_past_months_are_final(built: Warehouse) -
         day.weekday(): without_extremes([quantity(0, day - timedelta(7 * weeks)) for weeks in range(8)])
         for day in dates(TODAY - timedelta(7), TODAY - timedelta(1))
     }
-    recent = [(quantity(0, day), averages[day.weekday()]) for day in dates(TODAY - timedelta(14), TODAY - timedelta(1))]
-    recent = sorted(recent, key=lambda used: used[0] / used[1])[1:-1]
-    level = sum(used for used, _ in recent) / sum(average for _, average in recent)
-    expected = price * (sum(amounts) - today + max(level * averages[TODAY.weekday()], today))
+    recent = [
+        (d(str(quantity(0, day))), averages[day.weekday()]) for day in dates(TODAY - timedelta(14), TODAY - timedelta(1))
+    ]
+    level_days = sorted(recent, key=lambda used: used[0] / used[1])[1:-1]
+    level = sum((used for used, _ in level_days), d("0")) / sum((average for _, average in level_days), d("0"))
+    expected = price * (sum(amounts) - today + max(level * averages[TODAY.weekday()], Decimal(today)))
     assert (month, is_final, remaining, basis) == (date(2026, 5, 1), False, 1, "averages of weekdays")
     assert cost == sum(amounts) * price
     assert abs(forecast - expected) < d("0.000001")

@@ -37,7 +37,7 @@ STAMP = ("2026-06-11 01:00:00+00", "v")
 
 def used(day: date, monthly: float, customer: Seasonality, yearly_growth: float, chance: float) -> int:
     """The units that a customer uses on a day: those of the sandbox, times a growth of their own."""
-    grown = monthly / 30.4 * (1 + yearly_growth) ** ((day - FIRST).days / 365)
+    grown: float = monthly / 30.4 * (1 + yearly_growth) ** ((day - FIRST).days / 365)
     return round(grown * growth(day) * customer.day(day) * (0.92 + 0.16 * chance))
 
 

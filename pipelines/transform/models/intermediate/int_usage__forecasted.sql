@@ -8,6 +8,8 @@
 -- days would give a range that is far too narrow, as backtests show.
 -- Longer than 200 lines: the averages of weekdays, those of all days, and the level are computed from the same days.
 
+{{ config(pre_hook="{{ hash_joins() }}") }}
+
 {%- set days_needed = var('forecast_min_days') %}
 {%- set weekdays_needed = var('forecast_min_days_of_weekday') %}
 {%- set series = 'provider, account, as_of_date, meter' %}
