@@ -3,7 +3,8 @@
 -- tiers, credits, fees and minimums of a bill. The days of a past month are added up between two dates on which a price or a
 -- grant changes, because its bill as a whole depends on nothing else and rating each day would take long.
 -- Of a weekday's days, the one with the most and the one with the least usage are left out: neither a spike nor an outage
--- comes again. The level of the last 14 days relative to the weekdays' averages follows growth and seasons.
+-- comes again. The level of the last 14 days relative to the weekdays' averages follows growth and seasons; a meter without
+-- any usage in these days is not used any more.
 -- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
 -- of independent days would promise far more precision than the backtests of a year show.
 -- Longer than 200 lines: the averages of weekdays, those of all days, and the level are computed from the same days.
@@ -257,9 +258,15 @@ levels as (
 
     select
         {{ series }},
-        greatest(least({{ divided('sum(quantity)', 'sum(average)') }}, 2), 0.5) as level
+        case
+            when max(quantity) = 0 then 0
+            else greatest(least({{ divided(
+                'sum(case when position > 1 and position < days then quantity end)',
+                'sum(case when position > 1 and position < days then average end)',
+            ) }}, 2), 0.5)
+        end as level
     from compared
-    where days >= {{ days_needed }} and position > 1 and position < days
+    where days >= {{ days_needed }}
     group by {{ series }}
 
 ),
