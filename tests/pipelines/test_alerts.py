@@ -76,7 +76,7 @@ def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
 
 @time_machine.travel(NOW, tick=False)
 def test_an_anomaly_names_the_value_that_moved_most(send: Sender) -> None:
-    """The alert says how unusual the day is for its weekday, and which value of a dimension changed its usage most."""
+    """The alert says how unusual the day is for its weekday, and which value of a dimension rose or fell most with it."""
     place = {"provider": "reducto", "account": "a", "date": date(2026, 5, 19), "unit": "credit"}
     drivers = [
         {"dimension": "api_key", "value": "batch", "quantity_before": 100, "quantity": 1_000},
@@ -86,10 +86,12 @@ def test_an_anomaly_names_the_value_that_moved_most(send: Sender) -> None:
     assert send("anomalies", "cost_drivers", *(place | {"period": "day"} | driver for driver in drivers)) == []
     day = {"meter": "credits", "quantity": 2_000, "anomaly_score": Decimal("8.5"), "is_anomaly": True}
     text = "ANOMALY reducto a credits on 2026-05-19: 2,000 credit, 8.5 deviations above normal for Tuesdays"
+    below = place | day | {"anomaly_score": Decimal(-5)}
     assert send(
-        "anomalies", "usage_trends_daily", place | day, place | day | {"account": "b", "anomaly_score": Decimal(-5)}
+        "anomalies", "usage_trends_daily", place | day, below | {"account": "b"}, below | {"meter": "pages"}
     ) == [
         f"{text}; most of it api_key batch: +900",
+        text.replace("8.5", "5.0").replace("above", "below").replace("credits", "pages") + "; most of it product parse: -100",
         text.replace(" a ", " b ").replace("8.5", "5.0").replace("above", "below"),
     ]
 
