@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import dlt
@@ -100,6 +101,10 @@ class Alerts:
                         with _errors_are_warnings(f"{SECTION}: {kind}", destination, state):
                             alerts += find(reader.rows_if_built, state.started_at, self.limits)
         news = list({alert.subject: alert for alert in alerts if alert.subject not in sent}.values())
+        places = {kind: count() for kind in KINDS}
+        news.sort(
+            key=lambda alert: next(places[alert.kind])
+        )  # each kind in turn: failures recur daily and would fill a message
         posted = news[:MAX_LINES]
         more = len(news) - len(posted)
         lines = [*(alert.text for alert in posted), *([f"… and {more} more with the next run"] if more else [])]

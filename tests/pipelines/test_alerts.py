@@ -44,7 +44,9 @@ class Sender:
         self._execute("create schema meterhouse; create table meterhouse.alerts (subject text, told_at timestamptz)")
         monkeypatch.setattr(Alerts, "post", self._post)
 
-    def __call__(self, kind: str, mart: str, *rows: Mapping[str, Any], now: datetime = NOW) -> list[str]:
+    def __call__(
+        self, kind: str, mart: str, *rows: Mapping[str, Any], now: datetime = NOW, failed_models: Sequence[str] = ()
+    ) -> list[str]:
         """The texts of the alerts that a run sends if the mart has these rows."""
         self._posted.clear()
         self._execute(f"delete from usage.{mart}")
@@ -53,7 +55,7 @@ class Sender:
             self._execute(f"insert into usage.{mart} ({names}) values ({places})", *row.values())
         kinds = tuple(kind.split(","))
         alerts, state = Alerts("https://alerts.example", kinds, self.limits), RunState(started_at=now)
-        for sent in alerts.send(self.destination, state, (), models=True):
+        for sent in alerts.send(self.destination, state, failed_models, models=True):
             assert list(sent) == ALERTS.names
             assert sent["kind"] in kinds
             self._execute("insert into meterhouse.alerts values (?, ?)", sent["subject"], sent["told_at"])
@@ -76,7 +78,7 @@ def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
 
 @time_machine.travel(NOW, tick=False)
 def test_an_anomaly_names_the_value_that_moved_most(send: Sender) -> None:
-    """The alert says how unusual the day is for its weekday, and which value of a dimension changed its usage most."""
+    """The alert says how unusual the day is for its weekday, and which value of a dimension rose or fell most with it."""
     place = {"provider": "reducto", "account": "a", "date": date(2026, 5, 19), "unit": "credit"}
     drivers = [
         {"dimension": "api_key", "value": "batch", "quantity_before": 100, "quantity": 1_000},
@@ -86,10 +88,11 @@ def test_an_anomaly_names_the_value_that_moved_most(send: Sender) -> None:
     assert send("anomalies", "cost_drivers", *(place | {"period": "day"} | driver for driver in drivers)) == []
     day = {"meter": "credits", "quantity": 2_000, "anomaly_score": Decimal("8.5"), "is_anomaly": True}
     text = "ANOMALY reducto a credits on 2026-05-19: 2,000 credit, 8.5 deviations above normal for Tuesdays"
-    assert send(
-        "anomalies", "usage_trends_daily", place | day, place | day | {"account": "b", "anomaly_score": Decimal(-5)}
-    ) == [
+    below = place | day | {"anomaly_score": Decimal(-5)}
+    assert send("anomalies", "usage_trends_daily", place | day, below | {"account": "b"}, below | {"meter": "pages"}) == [
         f"{text}; most of it api_key batch: +900",
+        text.replace("8.5", "5.0").replace("above", "below").replace("credits", "pages")
+        + "; most of it product parse: -100",
         text.replace(" a ", " b ").replace("8.5", "5.0").replace("above", "below"),
     ]
 
@@ -132,6 +135,16 @@ def test_alerts_beyond_a_message_are_sent_by_the_next_run(send: Sender) -> None:
     later = send("budgets", "budget_status_monthly", *budgets)
     assert [line.partition(":")[0] for line in later] == ["BUDGET team 20", "BUDGET team 21", "BUDGET team 22"]
     assert send("budgets", "budget_status_monthly", *budgets) == []
+
+
+@time_machine.travel(NOW, tick=False)
+def test_failures_of_many_accounts_hold_back_no_other_alert(send: Sender) -> None:
+    """They recur every day, so a message has alerts of each kind."""
+    failed = [f"model_{number}: it failed" for number in range(25)]
+    *lines, more = send("failures,budgets", "budget_status_monthly", budget("120"), failed_models=failed)
+    assert [line.split()[0] for line in lines].count("FAILED") == 19
+    assert "BUDGET total: 120.00 of 200.00 USD used in 2026-05, 60 %" in lines
+    assert more == "… and 6 more with the next run"
 
 
 @time_machine.travel(NOW, tick=False)

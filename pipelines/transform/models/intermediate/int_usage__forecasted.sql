@@ -3,7 +3,7 @@
 -- and minimums of a bill. In a past month, the days between two changes of a price or a grant are one row: the bill is the same,
 -- and rating takes much less time.
 -- The highest and the lowest day of each weekday are left out, so that no spike or outage is repeated. A factor adjusts the
--- averages to the last 14 days, and so follows growth and seasons.
+-- averages to the last 14 days, and so follows growth and seasons. A meter without any usage in these days has no forecast.
 -- The range adds up the deviations of the days, not their variances: in a busy month all days are busy. Variances of independent
 -- days would give a range that is far too narrow, as backtests show.
 -- Longer than 200 lines: the averages of weekdays, those of all days, and the level are computed from the same days.
@@ -259,9 +259,15 @@ levels as (
 
     select
         {{ series }},
-        greatest(least({{ divided('sum(quantity)', 'sum(average)') }}, 2), 0.5) as level
+        case
+            when max(quantity) = 0 then 0
+            else greatest(least({{ divided(
+                'sum(case when position > 1 and position < days then quantity end)',
+                'sum(case when position > 1 and position < days then average end)',
+            ) }}, 2), 0.5)
+        end as level
     from compared
-    where days >= {{ days_needed }} and position > 1 and position < days
+    where days >= {{ days_needed }}
     group by {{ series }}
 
 ),

@@ -310,9 +310,21 @@ dimension_months as (
 
     select distinct
         provider,
+        account,
         dimension,
         month
     from dimension_costs
+
+),
+
+months_with_usage as (
+
+    select distinct
+        provider,
+        account,
+        billing_month as month
+    from cost_monthly
+    where charge_category = 'Usage' and account <> '' and (billed_cost <> 0 or effective_cost <> 0)
 
 ),
 
@@ -342,15 +354,16 @@ without_cost as (
         months.budget_row,
         months.month
     from months
-    inner join account_costs
+    inner join months_with_usage
         on months.scope = 'dimension'
-        and months.month = account_costs.month
-        and months.provider = account_costs.provider
-        and account_costs.billed_cost <> 0
+        and months.month = months_with_usage.month
+        and months.provider = months_with_usage.provider
+        and (months.account is null or months.account = months_with_usage.account)
     left join dimension_months
-        on months.provider = dimension_months.provider
+        on months_with_usage.provider = dimension_months.provider
+        and months_with_usage.account = dimension_months.account
+        and months_with_usage.month = dimension_months.month
         and months.dimension = dimension_months.dimension
-        and months.month = dimension_months.month
     where dimension_months.provider is null
 
 ),

@@ -4,7 +4,8 @@
 -- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, at the current prices,
 -- credits and fees. A restatement of its quantities is a correction in a later month: the difference between two scenarios.
 -- The rates into the reporting currency are those of the day on which the charged period starts. A closed period keeps the
--- rates that were loaded when it closed. If there was none, it takes the first one that was loaded later.
+-- rates that were loaded when it closed. If there was none, it takes the first one that was loaded later. Free usage
+-- needs no rate.
 
 {%- set identity, measures = charge_identity(), charge_measures() %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
@@ -171,8 +172,12 @@ converted as (
     select
         dated.*,
         '{{ reporting_currency() }}' as reporting_currency,
-        cast(dated.billed_cost * priced_days.fx_rate as numeric(28, 9)) as reporting_cost,
-        cast(dated.effective_cost * priced_days.fx_rate as numeric(28, 9)) as reporting_effective_cost,
+        {%- for measure, column in [('billed_cost', 'reporting_cost'), ('effective_cost', 'reporting_effective_cost')] %}
+        cast(case
+            when dated.billed_cost = 0 and dated.effective_cost = 0 then 0
+            else dated.{{ measure }} * priced_days.fx_rate
+        end as numeric(28, 9)) as {{ column }},
+        {%- endfor %}
         priced_days.fx_rate,
         priced_days.fx_date
     from dated
