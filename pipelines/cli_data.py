@@ -16,7 +16,7 @@ Schema = Annotated[
 ]
 Cost = Annotated[
     CostType | None,
-    typer.Option("--cost", help="The cost that is shown. Default: effective if anything is prepaid, else billed."),
+    typer.Option("--cost", help="Which cost to show. Default: effective if anything is prepaid, else billed."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and text on stderr.")]
 

@@ -10,6 +10,7 @@ from meterhouse.pipelines.report.model import (
     Budget,
     Converted,
     Forecast,
+    OwnerCost,
     Period,
     ReportData,
     Restated,
@@ -74,6 +75,10 @@ def read_report_data(query: Query, database: str, cost_type: CostType | None = N
         converted=structs(
             Converted,
             if_converted(query)(queries.CONVERTED.format(since=_month_before(month), month=month, **cost_type.columns)),
+        ),
+        owner_costs=structs(
+            OwnerCost,
+            if_built(query)(queries.OWNER_COSTS.format(since=_month_before(month), month=month, **cost_type.columns)),
         ),
         missing_rates=list(map(str, missing_rates(query))),
         decimal_places=DECIMAL_PLACES,

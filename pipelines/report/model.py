@@ -247,7 +247,19 @@ class Budget(msgspec.Struct, array_like=True):
     share_used: Decimal
     is_over: bool
     other_currencies: str | None
-    has_unpriced_usage: bool
+    has_missing_cost: bool
+
+
+class OwnerCost(msgspec.Struct, array_like=True):
+    """Sums of `cost_by_owner_daily` in the month and in the one before it."""
+
+    provider: str
+    account: str
+    team: str
+    cost_centre: str
+    currency: str
+    previous_cost: Decimal
+    cost: Decimal
 
 
 class Converted(msgspec.Struct, array_like=True):
@@ -268,7 +280,7 @@ class Converted(msgspec.Struct, array_like=True):
 class ReportData(msgspec.Struct):
     """Everything on the page. `as_of` is the latest fetch, `built_as_of` the moment of a build with --as-of, both in UTC.
 
-    `cost_type` says of which kind all costs are but those of budgets and invoices: billed or effective.
+    All costs are of the type `cost_type`, billed or effective, except those of budgets and invoices.
     """
 
     database: str
@@ -299,6 +311,7 @@ class ReportData(msgspec.Struct):
     restated: list[Restated]
     budgets: list[Budget]
     converted: list[Converted]
+    owner_costs: list[OwnerCost]
     missing_rates: list[str]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
@@ -317,5 +330,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "restated": Restated,
     "budgets": Budget,
     "converted": Converted,
+    "owner_costs": OwnerCost,
 }
 """The tables whose rows are written without names."""

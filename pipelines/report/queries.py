@@ -66,7 +66,7 @@ FORECASTS = """
 
 BUDGETS = """
     select budget, provider, account, cost_type, amount, currency, actual, forecast, variance, share_used, is_over,
-        other_currencies, has_unpriced_usage
+        other_currencies, has_missing_cost
     from usage.budget_status_monthly
     where month = date '{month}'
     order by share_used desc, budget_row
@@ -81,6 +81,16 @@ CONVERTED = """
         and (billed_cost <> 0 or effective_cost <> 0)
     group by provider, coalesce(nullif(account, ''), billing_account), billing_month, currency, reporting_currency
     order by provider, account, currency, billing_month
+"""
+
+OWNER_COSTS = """
+    select provider, account, team, cost_centre, currency,
+        sum(case when date < date '{month}' then {cost} else 0 end) as previous_cost,
+        sum(case when date >= date '{month}' then {cost} else 0 end) as cost
+    from usage.cost_by_owner_daily
+    where date >= date '{since}'
+    group by provider, account, team, cost_centre, currency
+    order by currency, team, cost_centre, provider, account
 """
 
 DAILY_COSTS = """

@@ -33,6 +33,7 @@ SCRIPTS = (
     "forecast.js",
     "budgets.js",
     "currency.js",
+    "owners.js",
     "usage.js",
     "overview.js",
     "week_changes.js",

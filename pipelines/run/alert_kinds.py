@@ -18,14 +18,14 @@ from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
 NEW_AFTER = timedelta(days=45)
-"""If a meter had no unpriced usage for this long, its next unpriced usage counts as new, also for this long."""
+"""Unpriced usage is new for this long, if the meter had none for this long before."""
 INVOICE_AGE = timedelta(days=92)
 """How long after the end of its period an invoice can cause an alert; differences in older ones are known by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert. It is sent once for its `subject`, and says all that alerts of the subjects in `covers` would say."""
+    """An alert. It is sent once per `subject`. The subjects in `covers` then count as sent, too."""
 
     kind: str
     subject: str
@@ -64,6 +64,8 @@ def _anomalies(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
             f"ANOMALY {row['provider']} {row['account']} {row['meter']} on {row['date']}: {row['quantity']:,.0f}"
             f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} normal for {row['date']:%A}s"
         )
+        if row["value"]:
+            text += f"; most of it {row['dimension']} {row['value']}: {row['quantity_change']:+,.0f}"
         yield Alert("anomalies", _subject("anomalies", row["provider"], row["account"], row["meter"], row["date"]), text)
 
 
@@ -133,7 +135,7 @@ def credits_left(row: Row) -> str:
 
 
 def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
-    """One alert per meter and unit, with its usage since the first day without a price."""
+    """One alert per meter and unit whose unpriced usage is new, with the quantity since its first day."""
     today = now.date()
     rows = query(queries()["unpriced_usage_by_date"], today - 2 * NEW_AFTER)
     for (provider, account, meter, unit), days in groupby(rows, itemgetter("provider", "account", "meter", "unit")):

@@ -1,7 +1,7 @@
 """Posts the alerts of a run to a webhook of Slack, or of any service that accepts `{"text": …}`.
 
-Alerts are failures, new anomalies of usage, restatements that change a cost, budgets of which the cost or the forecast
-reaches a threshold, credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts`
+Alerts are failures, new anomalies of usage, restatements that change a cost, budgets whose cost or forecast reaches a
+threshold, credits that run out, new usage without a price, and invoices that differ. The table `meterhouse.alerts`
 records what was sent: each alert is sent once, and a lasting failure once a day. A run sends at most one message with
 MAX_LINES alerts; the next run sends the others.
 """

@@ -12,7 +12,7 @@ from meterhouse.sources.billing.currencies import rounded_to_currency
 class BudgetStatus:
     """A budget's month: what its scope has cost so far, and the forecast, if there is one.
 
-    `other_currencies` names the currencies whose cost does not count. With `has_unpriced_usage`, `actual` may be too low.
+    `other_currencies` names the currencies whose cost does not count. `actual` may be too low if `has_missing_cost`.
     """
 
     budget: str
@@ -26,7 +26,7 @@ class BudgetStatus:
     share_used: Decimal
     is_over: bool
     other_currencies: str | None
-    has_unpriced_usage: bool
+    has_missing_cost: bool
     thresholds: str
     forecast_thresholds: str
 
@@ -34,9 +34,9 @@ class BudgetStatus:
         actual, amount = (f"{rounded_to_currency(value, self.currency):,}" for value in (self.actual, self.amount))
         cost = "" if self.cost_type == "billed" else ", effective cost"
         others = f"; cost in {self.other_currencies} does not count" if self.other_currencies else ""
-        unpriced = "; some usage has no price" if self.has_unpriced_usage else ""
+        missing = "; some usage has no cost yet" if self.has_missing_cost else ""
         used = f"{actual} of {amount} {self.currency} used in {self.month:%Y-%m}, {self.percent} %"
-        return f"{self.budget}: {used}{cost}{others}{unpriced}"
+        return f"{self.budget}: {used}{cost}{others}{missing}"
 
     @property
     def percent(self) -> int:

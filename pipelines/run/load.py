@@ -58,11 +58,11 @@ def load_one(pipeline: dlt.Pipeline, source: DltSource, destination: Destination
 
     A long sync is loaded in several packages, each with its cursors.
     """
-    has_rest = True
-    while has_rest:
+    has_more = True
+    while has_more:
         with stamp_run_id(run_id), bounded_package() as package:
             pipeline.extract(source)
-        has_rest = package.has_rest
+        has_more = package.has_more
         if pipeline.has_pending_data:
             with writing:
                 _load_package(pipeline, destination)

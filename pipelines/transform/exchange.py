@@ -32,13 +32,13 @@ def missing_rates(query: Query) -> list[MissingRate]:
 
 
 def reporting_total(query: Query, month: date, cost_type: CostType) -> Row | None:
-    """The cost of a month in the reporting currency, `cost` being None if a rate is missing; None without one."""
+    """A month's cost in the reporting currency, None without one; `cost` is None if a rate is missing."""
     rows = if_converted(query)(queries()["reporting_total"].format(**cost_type.columns), month)
     return rows[0] if rows else None
 
 
 def if_converted(query: Query) -> Query:
-    """The same query; it has no rows if an earlier version built the marts, without the columns of the conversion."""
+    """The same query, without rows if the marts lack the reporting columns, because an earlier version built them."""
 
     def rows(sql: str, *parameters: object) -> list[Row]:
         try:

@@ -1,4 +1,4 @@
-"""Billed or effective cost: which of the two `status` and the report show, and the columns of the marts that have it."""
+"""The type of cost, billed or effective, that `status` and the report show, and its columns in the marts."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -13,7 +13,7 @@ class CostType(StrEnum):
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """By the name in a query, the column of the marts."""
+        """The column of the marts, by the name that stands for it in a query."""
         names = ("cost_to_date", "forecast", "forecast_low", "forecast_high")
         if self is CostType.BILLED:
             same = {name: name for name in (*names, "allocated_cost", "reporting_cost")}

@@ -13,14 +13,24 @@ group by provider, account, meter, unit, reason
 order by provider, account, meter, reason;
 
 -- name: recent_anomalies
-select provider, account, meter, date, quantity, unit, anomaly_score
-from usage.usage_trends_daily
-where is_anomaly and date >= %s
-order by date, provider, account, meter;
+-- With the value that moved most, in any dimension that counts the same unit.
+select t.provider, t.account, t.meter, t.date, t.quantity, t.unit, t.anomaly_score,
+    d.dimension, d.value, d.quantity - d.quantity_before as quantity_change
+from usage.usage_trends_daily t
+left join (
+    select provider, account, date, unit, dimension, value, quantity, quantity_before,
+        row_number() over (
+            partition by provider, account, date, unit order by abs(quantity - quantity_before) desc, dimension, value
+        ) as place
+    from usage.cost_drivers
+    where period = 'day' and dimension not in ('sku', 'usage_type') and value not in ('', '(unattributed)', '(other)')
+) d on d.provider = t.provider and d.account = t.account and d.date = t.date and d.unit = t.unit and d.place = 1
+where t.is_anomaly and t.date >= %s
+order by t.date, t.provider, t.account, t.meter;
 
 -- name: budgets
 select budget, month, cost_type, amount, currency, actual, forecast, variance, share_used, is_over, other_currencies,
-    has_unpriced_usage, thresholds, forecast_thresholds
+    has_missing_cost, thresholds, forecast_thresholds
 from usage.budget_status_monthly
 where month >= %s
 order by month, budget_row;

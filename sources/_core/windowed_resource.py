@@ -65,7 +65,7 @@ def windowed_resource(
 
     The windows of a table are read one after the other, because each moves its cursor. The tables of a source are read side
     by side, as many at a time as dlt's `extract.workers` allows; they share the rate limiter of their client. Within
-    `package.bounded_package`, a table leaves its other windows for the next extract once the package is full.
+    `package.bounded_package`, a full package ends the extract; the next extract reads the remaining windows.
 
     Args:
         table: name, columns, key and time column.
@@ -113,9 +113,9 @@ class _Progress:
     """How far a run has read a partition, in one package or several."""
 
     planned: Window | None = None
-    """From the first window to the last; None for none."""
+    """The time that all planned windows span; None if there are none."""
     windows: list[Window] | None = None
-    """Those that are not requested yet; None before the first one is planned."""
+    """The windows that are not requested yet; None before they are planned."""
     read_until: DateTime | None = None
 
 
@@ -208,7 +208,7 @@ class _TableRead:
         """
         while progress.windows:
             if self.package is not None and self.package.is_full:
-                self.package.has_rest = True
+                self.package.has_more = True
                 return
             rest: Window | None = progress.windows.pop(0)
             while rest is not None:

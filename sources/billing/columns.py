@@ -381,7 +381,7 @@ TABLES: Mapping[str, BillingTable] = {
     "business_metrics": BillingTable(
         (
             _text("metric", "name of the metric, such as documents"),
-            _day("date", "day, or first day of the period, that the value belongs to"),
+            _day("date", "any day of the month that the value belongs to"),
             _choice("scope", "what the metric counts for", *SCOPES),
             _choice("provider", "the vendor of the scope", *PROVIDERS, blank=True, stored=""),
             _text("account", "the configured account of the scope", blank=True, stored=""),

@@ -23,7 +23,7 @@ def configured_reporting_currency() -> str | None:
 
 
 def require_currency(setting: object) -> str | None:
-    """The setting, if it is a currency code or not set.
+    """The setting as a currency code; None if it is not set.
 
     Raises:
         ConfigurationError: it is not a currency code. The message does not show it, because it may be a misplaced key.
@@ -38,8 +38,8 @@ def require_currency(setting: object) -> str | None:
 
 
 def check_rates(rates: Sequence[Row], reporting_currency: str | None) -> Iterator[RowError]:
-    """All errors beyond single cells and keys: the reporting currency itself has no other rate than 1."""
+    """All errors beyond single cells and keys: rates of the reporting currency itself that are not 1."""
     for row in rates:
         if reporting_currency and row.values.get("currency") == reporting_currency and row.values.get("rate") != 1:
-            reason = f"{row.texts['rate']} is a rate of the reporting currency {reporting_currency}, which is always 1"
+            reason = f"{row.texts['rate']} is not 1, the only rate of the reporting currency {reporting_currency}"
             yield row.error("rate", f"{reason}; delete the row, or correct the currency or {SETTING}")

@@ -13,7 +13,7 @@ step `at` (0 for never), `action` is one of
     announce-loads  print "here" whenever a provider has been loaded
 
 A run that survives prints its number of steps at the end. The environment variable PACKAGE_ROWS replaces
-`package.MOST_ROWS`.
+`package.MAX_ROWS`.
 """
 
 import atexit
@@ -94,7 +94,7 @@ assert threading.active_count() == 1
 set_up_process(job := next_job())
 at, action = job["at"], job["action"]
 steps, taken, lock = count(1), 0, threading.Lock()
-package.MOST_ROWS = int(os.environ.get("PACKAGE_ROWS", package.MOST_ROWS))
+package.MAX_ROWS = int(os.environ.get("PACKAGE_ROWS", package.MAX_ROWS))
 
 
 def step() -> None:

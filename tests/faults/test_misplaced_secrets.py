@@ -59,7 +59,7 @@ SETTINGS = {
 } | {
     "others": [
         *(f"sources.http.{field.name}" for field in fields(Limits)),
-        *(f"sources.billing.{table}" for table in TABLES),
+        *(f"sources.billing.{setting}" for setting in (*TABLES, "reporting_currency")),
         *(f"alerts.{name}" for name in ("webhook", "on", "credits_within", "restated_over", "budgets")),
     ],
     **{

@@ -104,7 +104,7 @@ class SavedBuilds:
     def require_equal_builds(self) -> None:
         """A build as of each moment, the latest first, has the marts of that moment, row for row.
 
-        The comparison says something: each mart has rows, and almost all of them changed.
+        The comparison is meaningful: each mart has rows, and almost all marts changed.
         """
         for moment, saved in reversed(self.after.items()):
             self.cli("models", "--as-of", moment.isoformat(), "--tests", "none", *self.options)
@@ -128,7 +128,7 @@ class SavedBuilds:
         self.after[moment] = self.marts()
 
     def _fail(self) -> None:
-        """A run that fails at the merge of a table, in front of which the replaced rows go to history."""
+        """A run that fails at the merge of a table. The replaced rows go to history before the merge."""
         execute = self.sql_client.execute_query
 
         @contextmanager

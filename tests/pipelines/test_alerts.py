@@ -75,6 +75,25 @@ def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
 
 
 @time_machine.travel(NOW, tick=False)
+def test_an_anomaly_names_the_value_that_moved_most(send: Sender) -> None:
+    """The alert says how unusual the day is for its weekday, and which value of a dimension changed its usage most."""
+    place = {"provider": "reducto", "account": "a", "date": date(2026, 5, 19), "unit": "credit"}
+    drivers = [
+        {"dimension": "api_key", "value": "batch", "quantity_before": 100, "quantity": 1_000},
+        {"dimension": "product", "value": "parse", "quantity_before": 500, "quantity": 400},
+        {"dimension": "sku", "value": "reducto/credit", "quantity_before": 600, "quantity": 2_000},
+    ]
+    assert send("anomalies", "cost_drivers", *(place | {"period": "day"} | driver for driver in drivers)) == []
+    day = {"meter": "credits", "quantity": 2_000, "anomaly_score": Decimal("8.5"), "is_anomaly": True}
+    text = "ANOMALY reducto a credits on 2026-05-19: 2,000 credit, 8.5 deviations above normal for Tuesdays"
+    assert send(
+        "anomalies", "usage_trends_daily", place | day, place | day | {"account": "b", "anomaly_score": Decimal(-5)}
+    ) == [
+        f"{text}; most of it api_key batch: +900",
+        text.replace(" a ", " b ").replace("8.5", "5.0").replace("above", "below"),
+    ]
+
+
 def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> None:
     """At 50, 80 and 100 % of the cost and at 100 % of the forecast; of several at once, for the highest."""
 
@@ -92,10 +111,10 @@ def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> No
     assert found("500", "600") == []
     assert len(found("500", "600", month=date(2026, 6, 1))) == 2
     assert [line.split(", ")[-1] for line in found("500", amount=Decimal(400))] == ["250 %"]  # a new amount is a new budget
-    jump = found("220", name="mathpix/europe", other_currencies="CHF, EUR", has_unpriced_usage=True, cost_type="effective")
+    jump = found("220", name="mathpix/europe", other_currencies="CHF, EUR", has_missing_cost=True, cost_type="effective")
     assert jump == [
         "BUDGET mathpix/europe: 220.00 of 200.00 USD used in 2026-05, 110 %, effective cost"
-        "; cost in CHF, EUR does not count; some usage has no price"
+        "; cost in CHF, EUR does not count; some usage has no cost yet"
     ]
     assert found("500", "600", name="silent", thresholds="none", forecast_thresholds="none") == []
     assert len(found("150", "600", name="other", thresholds="75;90", forecast_thresholds="250;400")) == 2

@@ -37,7 +37,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @contextmanager
 def leftovers_of_a_killed_load(cli: Cli) -> Iterator[None]:
-    """Rows both in a table and in its history: a load into Delta tables, which have no common transaction, can end so."""
+    """Rows both in a table and in its history, as after a killed load into Delta tables, which share no transaction."""
     table = "mathpix.ocr_usage_by_usage_type"
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute(f"insert into {table}__history select *, '{datetime.now(UTC)}', 'killed', false from {table}")
@@ -54,7 +54,7 @@ def readme_queries() -> list[str]:
 def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The regular marts, the mark of their build and the closing log stay as they are."""
+    """The regular marts, the build cache and the closing log stay as they are."""
     builds = SavedBuilds(cli, sandbox, clock, monkeypatch, cli.rows, DuckDbSqlClient)
     builds.make()
     cli("run", "--tests", "none")

@@ -315,3 +315,19 @@ def test_reports_an_unreachable_destination_in_one_line(cli: Cli, monkeypatch: p
     output = f"billing: {cli.database} cannot be used: the connection was lost"
     assert f"meterhouse: {output}" in cli("check", status=1)
     assert f"FAILED  {output}" in cli(*LOAD, status=1)
+
+
+def test_refuses_an_invalid_reporting_currency(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any request. Rates without a reporting currency have no effect, and `check` says so."""
+    Path("fx_rates.csv").write_text("currency,date,rate\nUSD,2026-01-01,0.9\n")
+    monkeypatch.setenv("SOURCES__BILLING__FX_RATES", "fx_rates.csv")
+    assert "WARNING  fx_rates has no effect without sources.billing.reporting_currency" in cli("check")
+    monkeypatch.setenv("SOURCES__BILLING__REPORTING_CURRENCY", "EURO")
+    for command in (LOAD, ("check",), ("models",)):
+        message = cli(*command, status=2)
+        assert "sources.billing.reporting_currency is not an ISO 4217 currency code" in " ".join(message.split())
+        assert not cli.database.exists()
+    monkeypatch.setenv("SOURCES__BILLING__REPORTING_CURRENCY", "USD")
+    assert "fx_rates.csv row 2, rate: 0.9 is not 1, the only rate of the reporting currency USD" in cli("check", status=2)
+    monkeypatch.setenv("SOURCES__BILLING__REPORTING_CURRENCY", "EUR")
+    assert "no effect" not in cli("check")

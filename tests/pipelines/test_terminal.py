@@ -23,6 +23,7 @@ from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.output.console import CommandOutput
 from meterhouse.pipelines.output.json_lines import LogFormat, json_lines
 from meterhouse.pipelines.output.progress import progress_table
+from meterhouse.pipelines.output.summary import cost_table
 from meterhouse.pipelines.run.events import ModelFinished
 from meterhouse.pipelines.run.orchestrate import warn_of_missing_rates
 from meterhouse.pipelines.run.result import RunResult
@@ -284,6 +285,51 @@ def test_status_shows_no_cost_where_all_usage_of_the_month_is_unpriced(cli: Cli)
         connection.execute("update usage.cost_forecast_monthly set cost_to_date = 0")
         connection.execute("delete from usage.cost_forecast_monthly where account in ('idle', 'priced again')")
     assert [line.split()[1:3] for line in cli("status").splitlines() if line.startswith("all ")] == [["–", "–"]]
+
+
+def test_the_cost_by_month_has_a_total_for_each_currency_of_a_month() -> None:
+    """Where several accounts have cost in it."""
+    names = ("billing_month", "provider", "account", "currency", "billed_cost")
+    april, may = date(2026, 4, 1), date(2026, 5, 1)
+    rows = [
+        (april, "mathpix", "a", "USD", Decimal("1.5")),
+        (april, "mathpix", "b", "USD", Decimal(2)),
+        (april, "reducto", "a", "EUR", Decimal(9)),
+        (may, "mathpix", "a", "USD", Decimal(3)),
+    ]
+    table = cost_table([dict(zip(names, row, strict=True), is_complete=True) for row in rows])
+    assert list(zip(*(list(column.cells) for column in table.columns), strict=True)) == [
+        ("2026-04", "mathpix", "a", "1.50 USD"),
+        ("", "mathpix", "b", "2.00 USD"),
+        ("", "reducto", "a", "9.00 EUR"),
+        ("", "all", "", "3.50 USD"),
+        ("2026-05", "mathpix", "a", "3.00 USD"),
+    ]
+
+
+def test_costs_are_effective_where_anything_is_prepaid(cli: Cli) -> None:
+    """`status` and the report say so, and `--cost` chooses."""
+    month = {"provider": "onepin", "account": "default", "billing_month": date(2026, 5, 1), "currency": "USD"}
+    forecast = {"cost_to_date": 50, "effective_cost_to_date": 8, "forecast": 60, "effective_forecast": 12}
+    cost = {"billed_cost": 50, "effective_cost": 8}
+    owner = cost | {"team": "search", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD"}
+    marts = {
+        "data_freshness": [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
+        "cost_monthly": [month | cost],
+        "cost_forecast_monthly": [month | forecast],
+        "cost_by_owner_daily": [owner],
+    }
+    fill(cli.database, **marts)
+    for options, amounts in (((), ["8.00", "12.00", "8.00"]), (("--cost", "billed"), ["50.00", "60.00", "50.00"])):
+        printed = cli("status", *options)
+        assert re.findall(r"\d+\.\d\d", printed) == amounts
+        assert ("effective cost: prepaid credits count when used" in printed) == (not options)
+        assert cli.json("status", *options)["cost_type"] == (options[-1] if options else "effective")
+        cli("report", *options)
+        assert ("Effective cost: prepaid credits" in Path("report.html").read_text()) == (not options)
+    fill(cli.database, **marts | {"cost_monthly": [month | cost | {"effective_cost": 50}]})
+    assert cli.json("status")["cost_type"] == "billed"
+    assert "'net' is not one of" in cli("status", "--cost", "net", status=2)
 
 
 def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> None:

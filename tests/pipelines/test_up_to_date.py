@@ -237,6 +237,16 @@ def test_after_an_untested_build_the_tests_are_still_due(database: Path, monkeyp
         assert {tests: cached_build(destination, tests) is not None for tests in DataTestMode} == expected
 
 
+def test_another_reporting_currency_needs_a_new_build(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As does the first one, and its removal: the marts have the cost in it."""
+    destination = duckdb_destination(database, monkeypatch)
+    for built_with in ("EUR", None):
+        remember(database, PROJECT, CachedBuild(3, TESTS, built_with))
+        for currency in ("EUR", "USD", None):
+            cached = cached_build(destination, DataTestMode.CHANGED, reporting_currency=currency)
+            assert (cached is not None) is (currency == built_with)
+
+
 def test_dbt_parses_a_changed_project_anew(tmp_path: Path) -> None:
     """dbt's partial parsing would lose the descriptions of data tests after a macro has changed."""
     project, target = tmp_path / "project", tmp_path / "target"

@@ -30,7 +30,7 @@ const drawBudgets = () => {
   const notes = (row) =>
     [
       row.other_currencies ? `cost in ${row.other_currencies}` : null,
-      row.has_unpriced_usage ? "unpriced usage" : null,
+      row.has_missing_cost ? "some cost missing" : null,
     ]
       .filter(Boolean)
       .join(", ") || null;

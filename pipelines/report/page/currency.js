@@ -2,7 +2,7 @@
 const reportingCurrency = converted[0]?.reporting_currency ?? null;
 const convertedOf = (month) => converted.filter((row) => isSelected(row) && row.billing_month === month);
 
-// The sum is unknown if one of the rates is missing, and if there is no cost.
+// Null if a rate is missing, or if there is no cost.
 const sumConverted = (rows) =>
   rows.some((row) => row.reporting_cost === null) ? null : exact.sum(rows.map((row) => row.reporting_cost));
 
@@ -64,7 +64,7 @@ const drawCurrency = () => {
 
 const formatRate = (rate) => numberFormat({ maximumSignificantDigits: 6 }).format(rate);
 
-// The line of a card below its sums in the original currencies, if they are not in the reporting currency alone.
+// The total in the reporting currency, below the sums of a card; null if all cost is in the reporting currency.
 const convertedLine = (month) => {
   const rows = convertedOf(month);
   if (rows.every((row) => row.currency === reportingCurrency)) return null;

@@ -18,6 +18,7 @@ const gaps = rowsOf("gaps");
 const restated = rowsOf("restated");
 const budgets = rowsOf("budgets");
 const converted = rowsOf("converted");
+const ownerCosts = rowsOf("owner_costs");
 
 const unique = (list) => [...new Set(list)];
 

@@ -6,6 +6,7 @@ const draw = () => {
   drawForecast();
   drawBudgets();
   drawCurrency();
+  drawOwners();
   drawDailyCosts();
   drawUsage();
   drawWeekChanges();

@@ -22,8 +22,8 @@
     versions that were loaded by then, as they were then. `columns` maps the table's columns to their declared types, or to
     none; missing columns are null.
 
-    On Delta tables, a load that is killed can leave a row in both. With `as_of` it counts once: both are equal then, and
-    different rows never are, because `row_version` depends on all values.
+    On Delta tables, a killed load can leave a row both in the table and in its history. With `as_of`, the two copies are equal,
+    so `union` keeps one. Two different rows are never equal, because `row_version` depends on all values.
 #}
 {% macro row_versions(relation, columns, loaded='fetched_at') -%}
     {%- set history = history_of(relation) -%}

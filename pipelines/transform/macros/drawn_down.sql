@@ -54,10 +54,9 @@
 
 
 {#
-    CTEs that end in `earlier`: for each forecast scenario, the usage of the months before the one that it rates, of which
-    only the effect on the balance of grants counts (scenario, provider, billing_account, unit, billing_month, date, quantity).
-    Between two dates on which a grant starts or expires, the sum of the usage draws as much as its rows do, so the years
-    before a forecast are a few rows.
+    CTEs that end in `earlier` (scenario, provider, billing_account, unit, billing_month, date, quantity): for each forecast
+    scenario, the usage of the months before the forecast month. It is needed only for the balance of the grants. The usage
+    between two dates on which a grant starts or expires is one row per month, because its sum draws the same amount.
 
     `daily`: provider, billing_account, unit, billing_month, date and quantity of the scenario `computed`. The CTE `scenarios`
     has the forecast scenarios.

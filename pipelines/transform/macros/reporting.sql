@@ -39,15 +39,19 @@
 
 {#
     Aggregates for the columns of the conversion; nulls without a reporting currency. The cost is null if the rate of any row is
-    missing. The rate and its date are those that all rows have in common, else null.
+    missing. The rate and its date are null unless all rows have the same. `rows` is an expression that is null in rows without
+    cost to convert.
 #}
-{% macro aggregate_reporting() -%}
+{% macro aggregate_reporting(rows='*') -%}
     {%- if reporting_currency() %}
         max(reporting_currency) as reporting_currency,
-        case when count(reporting_cost) = count(*) then sum(reporting_cost) end as reporting_cost,
-        case when count(reporting_cost) = count(*) then sum(reporting_effective_cost) end as reporting_effective_cost,
-        case when count(fx_rate) = count(*) and min(fx_rate) = max(fx_rate) then max(fx_rate) end as fx_rate,
-        case when count(fx_rate) = count(*) and min(fx_date) = max(fx_date) then max(fx_date) end as fx_date
+        {%- for cost in ['reporting_cost', 'reporting_effective_cost'] %}
+        case when count(reporting_cost) = count({{ rows }}) then coalesce(sum({{ cost }}), 0) end as {{ cost }},
+        {%- endfor %}
+        {%- for column in ['fx_rate', 'fx_date'] %}
+        case when count(fx_rate) = count({{ rows }}) and min({{ column }}) = max({{ column }}) then max({{ column }}) end
+            as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
     {%- else %}
         {%- for column, type in reporting_columns().items() %}
         cast(null as {{ type }}) as {{ column }}{{ ',' if not loop.last }}

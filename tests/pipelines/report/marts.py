@@ -108,11 +108,12 @@ def mart_rows(
 
 
 def currency_rows() -> dict[str, list[dict[str, Any]]]:
-    """The cost of two months in three currencies, with euros as the reporting currency and no rate for Swiss francs."""
+    """The cost of three months in three currencies, with euros as the reporting currency and no rate for Swiss francs."""
     april = date(2026, 4, 1)
     costs = (
-        ("mathpix", MONTH, "USD", 400, 360),
+        ("mathpix", MONTH, "USD", 4000, 3600),
         ("mathpix", april, "USD", 300, 270),
+        ("mathpix", date(2026, 3, 1), "USD", 200, 180),
         ("mathpix", MONTH, "EUR", 1000, 1000),
         ("reducto", MONTH, "CHF", 30, None),
         ("reducto", april, "EUR", 40, 40),
@@ -178,6 +179,8 @@ def _account(
                     "is_complete": is_complete,
                 }
             )
+            owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
+            marts["cost_by_owner_daily"].append({**key, **owner, "date": day, "currency": "USD", "billed_cost": cost})
             for position, value in enumerate(values):
                 share = round(Decimal(position + 1) / sum(range(1, len(values) + 1)), 6)
                 marts["usage_by_dimension"].append(
@@ -237,7 +240,7 @@ def _account(
                 "share_used": round(cost / budget, 9) if budget else 0,
                 "is_over": cost > budget,
                 "other_currencies": None if number else "EUR",
-                "has_unpriced_usage": unpriced,
+                "has_missing_cost": unpriced,
                 "budget_row": number + 2,
             }
         )

@@ -19,7 +19,9 @@ import pytest
 from meterhouse.pipelines.output.status import status_from
 from meterhouse.pipelines.report import sections
 from meterhouse.pipelines.report.data import read_report_data
+from meterhouse.pipelines.report.model import ReportData
 from meterhouse.pipelines.report.sections import TOP_VALUES
+from meterhouse.pipelines.warehouse.cost_type import CostType
 from tests.conftest import Cli
 from tests.pipelines.report.conftest import SCENARIOS, WrittenReport
 from tests.pipelines.report.marts import HOSTILE, MONTH, TODAY, contracts, fill, mart_rows
@@ -195,6 +197,37 @@ def test_sums_equal_the_sums_of_the_marts(report: ReportContent) -> None:
     spans = [(TODAY - timedelta(days=20), 1), (TODAY - timedelta(days=30), 2)]
     whose = [("mathpix", "default"), ("reducto", "east"), ("reducto", "west")]
     assert sorted(gaps) == sorted((*who, *span) for who in whose for span in spans)
+
+
+def test_all_costs_can_be_effective(tmp_path: Path) -> None:
+    """Those of days, weeks, values, drivers and forecasts; here each effective cost is ten times the billed cost."""
+    destination = fill(tmp_path / "effective.duckdb", **mart_rows({"reducto": ["default"]}, days=40))
+    pairs = [(column, CostType.EFFECTIVE.columns[name]) for name, column in CostType.BILLED.columns.items()]
+    with duckdb.connect(destination.location) as connection:
+        for mart, column, effective in (
+            *(("cost_forecast_monthly", *pair) for pair in pairs if pair[0].startswith(("cost_to_date", "forecast"))),
+            ("cost_daily", "billed_cost", "effective_cost"),
+            ("usage_by_dimension", "allocated_cost", "allocated_effective_cost"),
+        ):
+            connection.execute(f"update usage.{mart} set {effective} = 10 * {column}")
+    with destination.reader() as reader:
+        billed, effective_data = (read_report_data(reader.rows, "effective", cost_type) for cost_type in CostType)
+
+    def costs(data: ReportData) -> list[Decimal]:
+        found = [
+            *(cost for series in data.daily_costs for cost in series.costs),
+            *(getattr(row, name) for row in data.forecasts for name in ("cost_to_date", "forecast", "forecast_high")),
+            *(
+                getattr(row, name)
+                for row in (*data.week_changes, *data.drivers)
+                for name in ("previous_cost", "current_cost")
+            ),
+            *sorted(row.cost or Decimal(0) for row in data.breakdown),
+        ]
+        return [cost or Decimal(0) for cost in found]
+
+    assert costs(effective_data) == [10 * cost for cost in costs(billed)]
+    assert sum(costs(billed)) > 0
 
 
 def test_incomplete_weeks_have_no_drivers(tmp_path: Path) -> None:

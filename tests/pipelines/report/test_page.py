@@ -285,6 +285,36 @@ def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
         assert page.evaluate("window.hacked") is None
 
 
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_shows_the_cost_by_owner(browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str) -> None:
+    """Of this month and the last one, under every filter. If nobody owns any cost, there is no such section."""
+
+    def owned(where: str) -> list[list[str]]:
+        rows = query(
+            reports["small"],
+            f"""
+            select team, cost_centre, sum(billed_cost) filter (date >= '{MONTH}'), sum(billed_cost) filter (date < '{MONTH}')
+            from usage.cost_by_owner_daily where date >= '2026-04-01' and {where} group by all order by team
+            """,
+        )
+        return [[team, centre or "–", usd(cost), usd(before)] for team, centre, cost, before in rows]
+
+    with browser.open(reports["small"].file, width=width, theme=theme) as page:
+        *rows, total = cells(page, "#owners-table")
+        assert rows == owned("true")
+        assert [row[0] for row in rows] == ["search", "unowned"]
+        ((cost,),) = query(
+            reports["small"], f"select sum(billed_cost) from usage.cost_by_owner_daily where date >= '{MONTH}'"
+        )
+        assert total[:3] == ["All (USD)", "", usd(cost)]
+        page.select_option("#provider", "mathpix")
+        assert cells(page, "#owners-table") == owned("provider = 'mathpix'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with browser.open(reports["empty"].file) as page:
+        assert page.is_hidden("#owners")
+        assert page.is_hidden("#to-owners")
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
     browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str
@@ -297,15 +327,15 @@ def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
         rows = cells(page, "#currency-table")
         assert rows == [
             ["mathpix\ndefault", "€1,000.00", "–", "€1,000.00", "EUR", "1"],
-            ["mathpix\ndefault", "€360.00", "€270.00", "$400.00", "USD", "0.9"],
+            ["mathpix\ndefault", "€3,600.00", "€270.00", "$4,000.00", "USD", "0.9"],
             ["reducto\ndefault", "–", "–", "CHF\u00a030.00", "CHF", "–"],
             ["All (EUR)", "–", "€310.00", "", "", ""],
         ]
         assert "all in EUR: no rate" in page.locator(".card").first.inner_text()
         assert "No exchange rate CHF to EUR: 30.00 CHF, on 2026-05-04" in page.locator("#attention").inner_text()
         page.select_option("#provider", "mathpix")
-        assert cells(page, "#currency-table")[-1][1] == "€1,360.00"
-        assert "all in EUR: €1,360.00" in page.locator(".card").first.inner_text()
+        assert cells(page, "#currency-table")[-1][1] == "€4,600.00"
+        assert "all in EUR: €4,600.00" in page.locator(".card").first.inner_text()
         page.select_option("#provider", "reducto")
         assert "all in EUR" not in page.locator(".card").nth(2).inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -205,7 +205,7 @@ class Reconciliation:
 
     @staticmethod
     def _is_refund(note: Item, charges: Sequence[Charge]) -> bool:
-        """Whether the charges of a credit note are negative together, such as corrections."""
+        """Whether the sum of the charges of a credit note is negative, as with corrections."""
         costs = [c.billed_cost for c in charges if note.includes(c) and c.currency == note.invoice.currency]
         return sum(costs, Decimal(0)) < 0
 

@@ -174,8 +174,8 @@ def test_a_long_sync_is_loaded_in_packages(
     database: Database, monkeypatch: pytest.MonkeyPatch, rows: int, seconds: float
 ) -> None:
     """A package ends with the window in which it is full; no window is requested twice, and no failure reported twice."""
-    monkeypatch.setattr(package, "MOST_ROWS", rows)
-    monkeypatch.setattr(package, "MOST_SECONDS", seconds)
+    monkeypatch.setattr(package, "MAX_ROWS", rows)
+    monkeypatch.setattr(package, "MAX_SECONDS", seconds)
     requested: list[Window] = []
 
     def fetch(window: Window) -> FetchResult:
@@ -188,11 +188,11 @@ def test_a_long_sync_is_loaded_in_packages(
     observed, nothing = Observed(), lambda _: FetchResult(TABLE.rows([]), None)
     partitions = [Partition(name, plan("03-10"), each) for name, each in (("a", fetch), ("b", fail), ("c", nothing))]
     resource, days = windowed_resource(TABLE, partitions, observer=observed), []
-    has_rest = True
-    while has_rest:
+    has_more = True
+    while has_more:
         with bounded_package() as current:
             database.pipeline().run(resource)
-        has_rest = current.has_rest
+        has_more = current.has_more
         days.append(len(database.days()))
     assert days == ([4, 8, 11, 11] if rows == 3 else [2, 4, 6, 8, 10, 11, 11])  # the last one has the others
     assert [window.start for window in requested] == [at(f"03-{day}") for day in range(10, 21, 2)]

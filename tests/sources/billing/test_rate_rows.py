@@ -44,7 +44,7 @@ def errors_of(table: str, header: str, *lines: str, **settings: str) -> list[str
         ("USD,2026-04-01,0.8500000000000001,", "row 2, rate: '0.8500000000000001' has more than 12 decimal places"),
         ("USD,2026-04-01,8.5e-1,", "row 2, rate: '8.5e-1' is not a number; write it like 1234.56"),
         ('USD,2026-04-01,"0,85",', "row 2, rate: '0,85' is not a number; write it like 1234.56"),
-        ("EUR,2026-04-01,1.1,", "row 2, rate: 1.1 is a rate of the reporting currency EUR, which is always 1; delete the row, or correct the currency or reporting_currency"),  # noqa: E501
+        ("EUR,2026-04-01,1.1,", "row 2, rate: 1.1 is not 1, the only rate of the reporting currency EUR; delete the row, or correct the currency or reporting_currency"),  # noqa: E501
         ("USD,2026-04-01,0.9,ECB\nUSD,2026-04-01,0.91,ECB", "row 3: has the same currency, date as row 2"),
     ],
 )  # fmt: skip

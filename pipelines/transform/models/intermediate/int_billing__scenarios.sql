@@ -1,11 +1,11 @@
--- One row per provider, billing account, billing month, and scenario that rates it: of the months that a restatement may
--- change, and of those that are forecast.
+-- One row per provider, billing account, billing month and scenario that rates the month. Only months that a restatement may
+-- change, and months that are forecast, have rows.
 -- `computed` has the current quantities, `billed` those before the first correction, `corrected <day>` those after the
 -- correction of that day. The charges of a closed month are those of the scenario in which it was billed (`is_billed`). A
 -- correction is the difference between two scenarios: it adds the scenario that has its day in `adds_on`, and subtracts the
 -- scenario that has its day in `subtracts_on`.
--- A forecast rates one month three times, with the expected, a low and a high quantity. Past months are forecast, too, as of
--- their 11th and 21st, to measure the error.
+-- A forecast rates a month three times: with the expected, a low and a high quantity. Past months are forecast as of their 11th
+-- and 21st day, to measure the error.
 -- Longer than 200 lines: the months that a correction changes and the day on which it is billed depend on the same scenarios.
 
 with
@@ -324,8 +324,8 @@ forecasts as (
 
 ),
 
--- The charges of a month include the corrections billed before it. A correction billed within the month is part of its later
--- charges only.
+-- A correction billed before a month is part of all its charges. A correction billed within the month is part only of the
+-- charges from that day on.
 final as (
 
     select

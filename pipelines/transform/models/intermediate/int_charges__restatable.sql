@@ -1,8 +1,8 @@
 -- One row per scenario and charge of a closed period that a restatement may change.
 -- A purchase does not depend on usage.
--- A correction billed within a month, such as on the first day of an invoice from the 15th on, is part of the later charges of the
--- month. Its earlier charges are on another invoice: their change is billed in the next month.
--- A period that closes later than usage before it was corrected has the corrected quantities.
+-- A correction can be billed within a month, for example on the 15th if invoices run from the 15th. The charges from that day on
+-- include it. The charges before it are on an earlier invoice, so their change is billed in the next month.
+-- If usage was corrected before its own period closed, that period has the corrected quantities, without a correction.
 
 with
 

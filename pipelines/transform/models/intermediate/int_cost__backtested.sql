@@ -1,5 +1,5 @@
--- One row per provider, billing account, complete billing month, currency, and number of its days that were known: the
--- forecast as of then, and its error. Charges without a day, such as fees, count as known.
+-- One row per provider, billing account, complete billing month, currency and number of known days: the forecast at that time,
+-- and its error. Charges without a day, such as fees, count as known.
 
 with
 

@@ -115,7 +115,7 @@ unused as (
 ),
 
 -- A free monetary credit has one charge per day on which usage draws on it, so that an invoice for part of a month covers its
--- own days. Like the day of a purchase, it is written as a day in UTC, so that `cost_daily` has it.
+-- own days. The charge period is that date in UTC, as for a purchase: `cost_daily` includes only charges within a UTC day.
 daily_discounts as (
 
     select

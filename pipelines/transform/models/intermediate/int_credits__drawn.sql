@@ -1,7 +1,7 @@
 -- One row per scenario, bucket of credit usage, and credit grant that it draws on.
 -- `effective_cost` is the bucket's share of the grant's cost, computed from running totals: the shares of a grant that is
 -- used up add up to exactly its cost.
--- A forecast scenario has the balance that the months before left: it also has rows for their usage, which have no bucket.
+-- A forecast scenario starts with the balance that earlier months left. It also has rows for their usage; these have no bucket.
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}

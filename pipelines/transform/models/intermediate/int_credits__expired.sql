@@ -1,6 +1,6 @@
 -- One row per scenario and prepaid grant that expired before it was used up.
 -- The price paid for the unused part is a cost of the day of expiry. The unused part is known only when all usage of the day
--- before is loaded, which is the last day on which usage can draw on the grant. A forecast knows it for its whole month.
+-- before is loaded, which is the last day on which usage can draw on the grant. In a forecast, it is known for the whole month.
 
 with
 

@@ -1,7 +1,7 @@
 -- One row per scenario, provider, billing account, billing date and monetary credit that the usage of the day draws on.
 -- `effective_cost` is the day's share of the price paid for the credit. It is computed from running totals, as in
 -- `int_credits__drawn`.
--- A forecast scenario has the balance that the months before left: the amounts drawn in them are `is_earlier`.
+-- A forecast scenario starts with the balance that earlier months left. It also has rows for those months (`is_earlier`).
 
 -- By default, the analyzer of Spark gives up on queries that are nested as deeply as twenty turns.
 {{ config(pre_hook="{{ on_spark('spark.sql.analyzer.maxIterations = 10000') }}") }}

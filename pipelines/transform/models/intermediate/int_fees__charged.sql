@@ -328,8 +328,8 @@ used as (
 
 ),
 
--- The shortfall against a minimum is known when the month is over; before that it would be the whole fee. A forecast has the
--- usage of the whole month.
+-- The shortfall against a minimum is known when the month is over; before that it would be the whole fee. A forecast knows it,
+-- because it has the usage of the whole month.
 shortfalls as (
 
     select

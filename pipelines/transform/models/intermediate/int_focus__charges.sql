@@ -135,8 +135,9 @@ final as (
             months.month_end,
             cast({{ later('month', 1, 'pricing.billing_month') }} as {{ type_utc() }})
         ) as billing_period_end,
-        -- FOCUS requires a charge period within its billing period. A bucket in two months is billed in the first one. A UTC day
-        -- begins before the first day of a billing month west of UTC. A correction keeps the period of the charge it corrects.
+        -- FOCUS requires a charge period within its billing period. So a bucket in two months ends with the first one, in which
+        -- it is billed, and a UTC day starts with its billing month, which begins later west of UTC. A correction keeps the
+        -- period of the charge that it corrects.
         case
             when pricing.charge_class is null and pricing.charge_period_start < months.month_start then months.month_start
             else pricing.charge_period_start

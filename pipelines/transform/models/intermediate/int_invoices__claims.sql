@@ -59,8 +59,8 @@ claimed as (
 
 ),
 
--- A credit note covers charges only if they are negative together, such as corrections. Any other credit note is for charges of
--- a line that it does not name.
+-- A credit note covers charges only if their sum is negative, such as corrections. Any other credit note reduces a line that
+-- the invoice files do not identify.
 claims as (
 
     select

@@ -1,5 +1,5 @@
--- One row per scenario of a restatement other than `computed`, and metered bucket of the months that it rates, with the
--- bucket's quantity in the scenario: the current quantity without the restatements that the scenario does not include.
+-- One row per restatement scenario (all but `computed` and forecasts) and metered bucket of the months that it rates. The
+-- quantity is the current one without the restatements that the scenario leaves out.
 
 {%- set columns = [
     'provider', 'billing_account', 'account', 'billing_timezone', 'meter', 'timespan', 'bucket_start', 'bucket_end',

@@ -1,11 +1,11 @@
--- One row per scenario of a forecast, billed meter and day of the month: the usage of the days that were known, and for each
--- other day what its weekday used in the 8 weeks before. These quantities are rated like loaded usage, so a forecast has the
--- tiers, credits, fees and minimums of a bill. The days of a past month are added up between two dates on which a price or a
--- grant changes, because its bill as a whole depends on nothing else and rating each day would take long.
--- Of a weekday's days, the one with the most and the one with the least usage are left out: neither a spike nor an outage
--- comes again. The level of the last 14 days relative to the weekdays' averages follows growth and seasons.
--- The deviations of the days are added up instead of their variances. A busier month is busier on all of its days: variances
--- of independent days would promise far more precision than the backtests of a year show.
+-- One row per forecast scenario, billed meter and day of the month. A known day has its usage; any other day has the average of
+-- its weekday in the 8 weeks before. These quantities are rated like loaded usage, so a forecast has the tiers, credits, fees
+-- and minimums of a bill. In a past month, the days between two changes of a price or a grant are one row: the bill is the same,
+-- and rating takes much less time.
+-- The highest and the lowest day of each weekday are left out, so that no spike or outage is repeated. A factor adjusts the
+-- averages to the last 14 days, and so follows growth and seasons.
+-- The range adds up the deviations of the days, not their variances: in a busy month all days are busy. Variances of independent
+-- days would give a range that is far too narrow, as backtests show.
 -- Longer than 200 lines: the averages of weekdays, those of all days, and the level are computed from the same days.
 
 {%- set days_needed = var('forecast_min_days') %}
@@ -276,7 +276,7 @@ remaining_dates as (
 
 ),
 
--- For a day that has begun, the usage so far is the least that it can be.
+-- A day that has begun uses at least what it has used so far.
 remaining as (
 
     select
@@ -381,36 +381,45 @@ unioned as (
 
 ),
 
-placed as (
+-- The running month has a row per day, a past month a row per span between changes.
+spans as (
 
     select
-        {% for column in columns %}unioned.{{ column }},
-        {% endfor -%}
-        unioned.learned_days,
-        unioned.is_fallback,
-        unioned.expected,
-        unioned.low,
-        unioned.high,
-        coalesce(max(changing_dates.date), unioned.billing_month) as last_change
-    from unioned
-    left join changing_dates
-        on unioned.provider = changing_dates.provider
-        and unioned.date >= changing_dates.date
-        and unioned.billing_month < changing_dates.date
-    where unioned.known_days > 0
-    group by
-        {% for column in columns %}unioned.{{ column }},
-        {% endfor -%}
-        unioned.learned_days, unioned.is_fallback, unioned.expected, unioned.low, unioned.high
+        *,
+        coalesce(
+            lead(span_start) over (partition by provider, billing_account, billing_month, known_days order by span_start),
+            next_month
+        ) as span_end
+    from (
+        select provider, billing_account, billing_month, known_days, next_month, billing_month as span_start
+        from months
+        where known_days > 0
+
+        union all
+
+        select distinct
+            months.provider,
+            months.billing_account,
+            months.billing_month,
+            months.known_days,
+            months.next_month,
+            changing_dates.date as span_start
+        from months
+        inner join changing_dates
+            on months.provider = changing_dates.provider
+            and months.billing_month < changing_dates.date
+            and months.next_month > changing_dates.date
+        where months.known_days > 0
+    ) as starts
 
 ),
 
-{%- set undated = columns | reject('equalto', 'date') | join(',\n        ') %}
+{%- set undated = columns | reject('equalto', 'date') | list %}
 
 rated as (
 
     select
-        {{ undated }},
+        {{ undated | join(',\n        ') }},
         date,
         learned_days,
         is_fallback,
@@ -423,17 +432,26 @@ rated as (
     union all
 
     select
-        {{ undated }},
-        last_change as date,
-        max(learned_days) as learned_days,
-        max(case when is_fallback then 1 else 0 end) = 1 as is_fallback,
-        sum(expected) as expected,
-        sum(low) as low,
-        sum(high) as high
-    from placed
+        {% for column in undated %}unioned.{{ column }},
+        {% endfor -%}
+        spans.span_start as date,
+        max(unioned.learned_days) as learned_days,
+        max(case when unioned.is_fallback then 1 else 0 end) = 1 as is_fallback,
+        sum(unioned.expected) as expected,
+        sum(unioned.low) as low,
+        sum(unioned.high) as high
+    from unioned
+    inner join spans
+        on unioned.provider = spans.provider
+        and unioned.billing_account = spans.billing_account
+        and unioned.billing_month = spans.billing_month
+        and unioned.known_days = spans.known_days
+        and unioned.date >= spans.span_start
+        and unioned.date < spans.span_end
     group by
-        {{ undated }},
-        last_change
+        {% for column in undated %}unioned.{{ column }},
+        {% endfor -%}
+        spans.span_start
 
 ),
 

@@ -36,7 +36,6 @@ cost_by_owner_daily as (
 usage_by_dimension as (
 
     select * from {{ ref('usage_by_dimension') }}
-    where allocated_cost is not null
 
 ),
 
@@ -90,7 +89,43 @@ months as (
 
 ),
 
--- Charges to a billing account as a whole count for the account of the same name, which is often the only one.
+{%- if reporting_currency() %}
+
+-- All charges in one currency on a day of an account have the same rate, unless only some of its meters are closed.
+daily_rates as (
+
+    select
+        provider,
+        account,
+        date,
+        currency,
+        {{- aggregate_reporting() }}
+    from cost_by_owner_daily
+    group by provider, account, date, currency
+
+),
+
+converted_usage as (
+
+    select
+        usage_by_dimension.*,
+        daily_rates.reporting_currency,
+        cast(usage_by_dimension.allocated_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_cost,
+        cast(usage_by_dimension.allocated_effective_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_effective_cost,
+        daily_rates.fx_rate,
+        daily_rates.fx_date
+    from usage_by_dimension
+    left join daily_rates
+        on usage_by_dimension.provider = daily_rates.provider
+        and usage_by_dimension.account = daily_rates.account
+        and usage_by_dimension.date = daily_rates.date
+        and usage_by_dimension.currency = daily_rates.currency
+
+),
+{%- endif %}
+
+-- Charges to a billing account as a whole count for the account of the same name, which is often the only one. The forecast has
+-- no cost in the reporting currency.
 account_costs as (
 
     select
@@ -102,8 +137,26 @@ account_costs as (
         effective_cost_to_date as effective_cost,
         coalesce(forecast, cost_to_date) as forecast,
         coalesce(effective_forecast, effective_cost_to_date) as effective_forecast,
-        case when forecast is null then 0 else 1 end as has_forecast
+        case when forecast is null then 0 else 1 end as has_forecast,
+        {%- for column, type in reporting_columns().items() %}
+        cast(null as {{ type }}) as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from forecasts
+
+    union all
+
+    select
+        provider,
+        coalesce(nullif(account, ''), billing_account) as account,
+        billing_month as month,
+        currency,
+        cast(0 as numeric(28, 9)) as billed_cost,
+        cast(0 as numeric(28, 9)) as effective_cost,
+        cast(null as numeric(28, 9)) as forecast,
+        cast(null as numeric(28, 9)) as effective_forecast,
+        cast(null as integer) as has_forecast,
+        {{- select_reporting('cost_monthly') }}
+    from cost_monthly
 
 ),
 
@@ -115,12 +168,14 @@ owner_costs as (
         cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
         currency,
         sum(billed_cost) as billed_cost,
-        sum(effective_cost) as effective_cost
+        sum(effective_cost) as effective_cost,
+        {{- aggregate_reporting() }}
     from cost_by_owner_daily
     group by team, cost_centre, cast({{ dbt.date_trunc('month', 'date') }} as date), currency
 
 ),
 
+-- Usage whose cost is unknown has no currency.
 dimension_costs as (
 
     select
@@ -131,8 +186,9 @@ dimension_costs as (
         cast({{ dbt.date_trunc('month', 'date') }} as date) as month,
         currency,
         sum(allocated_cost) as billed_cost,
-        sum(allocated_effective_cost) as effective_cost
-    from usage_by_dimension
+        sum(allocated_effective_cost) as effective_cost,
+        {{- aggregate_reporting() }}
+    from {{ 'converted_usage' if reporting_currency() else 'usage_by_dimension' }}
     group by
         provider, account, dimension, value, cast({{ dbt.date_trunc('month', 'date') }} as date), currency
 
@@ -148,7 +204,8 @@ costs as (
         account_costs.effective_cost,
         account_costs.forecast,
         account_costs.effective_forecast,
-        account_costs.has_forecast
+        account_costs.has_forecast,
+        {{- select_reporting('account_costs') }}
     from months
     inner join account_costs
         on months.month = account_costs.month
@@ -166,7 +223,8 @@ costs as (
         owner_costs.effective_cost,
         cast(null as numeric(28, 9)) as forecast,
         cast(null as numeric(28, 9)) as effective_forecast,
-        cast(null as integer) as has_forecast
+        cast(null as integer) as has_forecast,
+        {{- select_reporting('owner_costs') }}
     from months
     inner join owner_costs
         on months.month = owner_costs.month
@@ -184,7 +242,8 @@ costs as (
         dimension_costs.effective_cost,
         cast(null as numeric(28, 9)) as forecast,
         cast(null as numeric(28, 9)) as effective_forecast,
-        cast(null as integer) as has_forecast
+        cast(null as integer) as has_forecast,
+        {{- select_reporting('dimension_costs') }}
     from months
     inner join dimension_costs
         on months.month = dimension_costs.month
@@ -210,105 +269,12 @@ by_currency as (
         sum(forecast) as forecast,
         sum(effective_forecast) as effective_forecast,
         sum(has_forecast) as with_forecast,
-        count(has_forecast) - sum(has_forecast) as without_forecast
+        count(has_forecast) - sum(has_forecast) as without_forecast,
+        {{- aggregate_reporting('case when has_forecast is null then 1 end') }}
     from costs
     group by budget_row, month, currency
 
 ),
-
-{%- if reporting_currency() %}
-
--- A day of an account has one rate for a currency, except if only some of its meters are closed.
-daily_rates as (
-
-    select
-        provider,
-        account,
-        date,
-        currency,
-        {{- aggregate_reporting() }}
-    from cost_by_owner_daily
-    group by provider, account, date, currency
-
-),
-
-converted as (
-
-    select
-        months.budget_row,
-        months.month,
-        costs.reporting_currency,
-        costs.reporting_cost,
-        costs.reporting_effective_cost,
-        costs.fx_rate,
-        costs.fx_date
-    from months
-    inner join cost_monthly as costs
-        on months.scope in ('total', 'provider', 'account')
-        and months.month = costs.billing_month
-        and months.currency = costs.currency
-        and (months.provider is null or months.provider = costs.provider)
-        and (months.account is null or months.account = coalesce(nullif(costs.account, ''), costs.billing_account))
-
-    union all
-
-    select
-        months.budget_row,
-        months.month,
-        costs.reporting_currency,
-        costs.reporting_cost,
-        costs.reporting_effective_cost,
-        costs.fx_rate,
-        costs.fx_date
-    from months
-    inner join cost_by_owner_daily as costs
-        on months.scope = 'owner'
-        and months.month = cast({{ dbt.date_trunc('month', 'costs.date') }} as date)
-        and months.currency = costs.currency
-        and (months.team is null or months.team = costs.team)
-        and (months.cost_centre is null or months.cost_centre = costs.cost_centre)
-
-    union all
-
-    select
-        months.budget_row,
-        months.month,
-        daily_rates.reporting_currency,
-        cast(usage_by_dimension.allocated_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_cost,
-        cast(usage_by_dimension.allocated_effective_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_effective_cost,
-        daily_rates.fx_rate,
-        daily_rates.fx_date
-    from months
-    inner join usage_by_dimension
-        on months.scope = 'dimension'
-        and months.month = cast({{ dbt.date_trunc('month', 'usage_by_dimension.date') }} as date)
-        and months.currency = usage_by_dimension.currency
-        and months.provider = usage_by_dimension.provider
-        and months.dimension = usage_by_dimension.dimension
-        and (months.account is null or months.account = usage_by_dimension.account)
-        and (
-            months.value = usage_by_dimension.value
-            or (months.is_pattern and substring(usage_by_dimension.value, 1, length(months.value)) = months.value)
-        )
-    left join daily_rates
-        on usage_by_dimension.provider = daily_rates.provider
-        and usage_by_dimension.account = daily_rates.account
-        and usage_by_dimension.date = daily_rates.date
-        and usage_by_dimension.currency = daily_rates.currency
-
-),
-
-reported as (
-
-    select
-        budget_row,
-        month,
-        {{- aggregate_reporting() }}
-    from converted
-    group by budget_row, month
-
-),
-{%- endif %}
 
 other_currencies as (
 
@@ -340,9 +306,19 @@ unpriced_months as (
 
 ),
 
-unpriced as (
+dimension_months as (
 
     select distinct
+        provider,
+        dimension,
+        month
+    from dimension_costs
+
+),
+
+without_cost as (
+
+    select
         months.budget_row,
         months.month
     from months
@@ -350,6 +326,32 @@ unpriced as (
         on months.month = unpriced_months.month
         and (months.provider is null or months.provider = unpriced_months.provider)
         and (months.account is null or months.account = unpriced_months.account)
+
+    union distinct
+
+    select
+        budget_row,
+        month
+    from costs
+    where currency is null
+
+    union distinct
+
+    -- Cost without a day, such as that of monthly Mathpix usage, is not allocated to the values of a dimension.
+    select
+        months.budget_row,
+        months.month
+    from months
+    inner join account_costs
+        on months.scope = 'dimension'
+        and months.month = account_costs.month
+        and months.provider = account_costs.provider
+        and account_costs.billed_cost <> 0
+    left join dimension_months
+        on months.provider = dimension_months.provider
+        and months.dimension = dimension_months.dimension
+        and months.month = dimension_months.month
+    where dimension_months.provider is null
 
 ),
 
@@ -364,22 +366,20 @@ measured as (
         case when months.cost_type = 'effective' then by_currency.effective_forecast else by_currency.forecast end as forecast,
         by_currency.without_forecast,
         other_currencies.currencies,
-        unpriced.month is not null as has_unpriced_usage,
+        without_cost.month is not null as has_missing_cost,
         {%- if reporting_currency() %}
         '{{ reporting_currency() }}' as reporting_currency,
         case
-            when reported.month is null then 0
-            when months.cost_type = 'effective' then reported.reporting_effective_cost
-            else reported.reporting_cost
+            when by_currency.month is null then 0
+            when months.cost_type = 'effective' then by_currency.reporting_effective_cost
+            else by_currency.reporting_cost
         end as reporting_cost,
-        reported.fx_rate,
-        reported.fx_date
         {%- else %}
-        null as reporting_currency,
-        null as reporting_cost,
-        null as fx_rate,
-        null as fx_date
+        by_currency.reporting_currency,
+        by_currency.reporting_cost,
         {%- endif %}
+        by_currency.fx_rate,
+        by_currency.fx_date
     from months
     left join by_currency
         on months.budget_row = by_currency.budget_row
@@ -388,14 +388,9 @@ measured as (
     left join other_currencies
         on months.budget_row = other_currencies.budget_row
         and months.month = other_currencies.month
-    left join unpriced
-        on months.budget_row = unpriced.budget_row
-        and months.month = unpriced.month
-    {%- if reporting_currency() %}
-    left join reported
-        on months.budget_row = reported.budget_row
-        and months.month = reported.month
-    {%- endif %}
+    left join without_cost
+        on months.budget_row = without_cost.budget_row
+        and months.month = without_cost.month
 
 ),
 
@@ -425,7 +420,7 @@ final as (
         actual > amount as is_over,
         cast(case when is_forecast then without_forecast end as integer) as accounts_without_forecast,
         cast(currencies as {{ dbt.type_string() }}) as other_currencies,
-        has_unpriced_usage,
+        has_missing_cost,
         cast(thresholds as {{ dbt.type_string() }}) as thresholds,
         cast(forecast_thresholds as {{ dbt.type_string() }}) as forecast_thresholds,
         cast(budget_file as {{ dbt.type_string() }}) as budget_file,

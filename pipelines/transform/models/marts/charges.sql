@@ -4,7 +4,7 @@
 -- Closing freezes quantities, not prices: a closed period has the quantities that it was billed with, at the current prices,
 -- credits and fees. A restatement of its quantities is a correction in a later month: the difference between two scenarios.
 -- The rates into the reporting currency are those of the day on which the charged period starts. A closed period keeps the
--- rates that were loaded when it closed; where there was none, it takes the first one that was loaded later.
+-- rates that were loaded when it closed. If there was none, it takes the first one that was loaded later.
 
 {%- set identity, measures = charge_identity(), charge_measures() %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}
@@ -118,7 +118,7 @@ days as (
 
 ),
 
--- `known_later` is the time of loading of a rate that was not known at closing, which the earlier ones precede.
+-- `known_later` is when a rate was loaded that was not loaded at closing. Rates that were loaded at closing take precedence.
 applicable as (
 
     select

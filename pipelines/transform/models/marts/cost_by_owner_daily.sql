@@ -260,7 +260,7 @@ kept as (
 ),
 {%- if reporting_currency() %}
 
--- At the rate of the day, or at the average rate of a day with several ones.
+-- At the rate of the day, or at the average rate if the day has several.
 converted as (
 
     select
@@ -285,7 +285,7 @@ converted as (
 
 ),
 
--- The largest part takes what rounding leaves over, so that the owners of a day add up exactly.
+-- The largest share takes the rounding difference, so that the owners of a day add up exactly.
 reported as (
 
     select

@@ -1,9 +1,9 @@
--- One row per change, dimension, value, unit and currency: what moved the cost of an account from one complete month to the
--- next, and from a day to an anomaly of the same weekday.
--- The dimension `sku` has all cost, with fees and credits; the others divide the usage of days. Each adds up to its change.
--- `volume_change` is the change of the quantity at the former average price of its unit, and `price_change` that of the value's
--- own price (list prices, contracts, tiers and credits) at the present quantity. `mix_change` is the rest: more or less usage of
--- values that cost more or less than the average.
+-- One row per change, dimension, value, unit and currency. A complete month is compared with the month before, and an anomaly
+-- with the last normal day of its weekday.
+-- The dimension `sku` has all cost, with fees and credits; the others have allocated cost. The rows of a dimension add up.
+-- `volume_change` is the change of the quantity, at the former average price of the unit. `price_change` is the change of the
+-- value's own price (list prices, contracts, tiers and credits), at the present quantity. `mix_change` is the rest: values that
+-- cost more or less than the average are used more or less.
 -- Longer than 200 lines: months and days are compared in the same way, by SKU and by dimension.
 
 {%- set costs = ['billed', 'effective'] %}
@@ -222,7 +222,7 @@ totalled as (
 
 ),
 
--- Costs without a quantity change by their price. A new value is priced against the average; of a new unit, all is volume.
+-- A cost without a quantity is all price. A new value is compared with the average price; a new unit has none, so it is all volume.
 divided_changes as (
 
     select

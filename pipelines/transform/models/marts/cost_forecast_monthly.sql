@@ -1,6 +1,6 @@
 -- One row per provider, billing account, account, billing month and currency.
--- For past months it is their cost. For the running month, `int_usage__forecasted` forecasts the usage of the remaining days,
--- and the models that rate loaded usage rate it, too. `int_cost__backtested` shows the error of such forecasts in the past.
+-- The forecast of a past month is its cost. For the running month, `int_usage__forecasted` forecasts the usage of the remaining
+-- days, which is rated like loaded usage. `int_cost__backtested` shows the error of such forecasts of past months.
 
 with
 
@@ -24,7 +24,7 @@ forecasted_usage as (
 
 {{ forecast_costs() }},
 
--- What the forecast of an account learned from. Known days have no `learned_days`.
+-- The days that the forecast of an account is based on. `learned_days` is null for known days.
 forecast_accounts as (
 
     select

@@ -1,4 +1,4 @@
--- One row per business metric, scope, month and currency, for each loaded month with cost of the scope or a value of the metric.
+-- One row per business metric, scope, month and currency: each loaded month in which the scope has cost or the metric a value.
 
 {%- set scope = ['metric', 'scope', 'scope_name', 'provider', 'account', 'team', 'cost_centre'] %}
 {%- set key = ['metric', 'scope_name', 'month'] %}

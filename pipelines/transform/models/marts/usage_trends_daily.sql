@@ -4,14 +4,14 @@
 -- average, comparison and baseline. Every window spans one meter of one account (`series_no`). Averages, fractions and scores are rounded
 -- to 6 decimals, so that all engines agree.
 -- The score of a day compares it with the same weekday of the 8 weeks before, by their median and their median absolute
--- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance,
--- so the deviation is at least the one usual for all days of the last 4 weeks, relative to the medians of their weekdays.
+-- deviation, so that one spike neither hides the next nor makes the days after it look low. Eight days may be alike by chance.
+-- The deviation is therefore at least the average relative deviation of the last 28 days from the medians of their weekdays.
 -- Longer than 200 lines: medians need two rankings, and the averages eight window functions.
 
-{%- set series = 'partition by series_no order by date' %}
+{%- set series = 'partition by provider, series_no order by date' %}
 {%- set last_7 = series ~ ' rows between 6 preceding and current row' %}
 {%- set last_28 = series ~ ' rows between 27 preceding and current row' %}
-{%- set month_to_date = 'partition by series_no, month order by date rows between unbounded preceding and current row' %}
+{%- set month_to_date = 'partition by provider, series_no, month order by date rows between unbounded preceding and current row' %}
 
 with
 
@@ -70,11 +70,11 @@ loaded as (
 
 ),
 
--- A number for each series: windows over texts take much longer.
+-- Each series of a provider has a number: windows that partition by three text columns are much slower.
 series as (
 
     select
-        row_number() over (order by meters.provider, meters.account, meters.meter) as series_no,
+        row_number() over (partition by meters.provider order by meters.account, meters.meter) as series_no,
         meters.provider,
         meters.account,
         meters.meter,
@@ -164,10 +164,11 @@ weeks as (
 
 ),
 
--- Each day, as one of the 8 that a later day of its weekday is compared with.
+-- One row per day and each of its 8 preceding days of the same weekday.
 baseline_days as (
 
     select
+        completed.provider,
         completed.series_no,
         cast({{ later('day', '7 * weeks.week', 'completed.date') }} as date) as date,
         weeks.week,
@@ -182,8 +183,8 @@ ranked_quantities as (
 
     select
         *,
-        row_number() over (partition by series_no, date order by quantity, week) as position,
-        count(*) over (partition by series_no, date) as days
+        row_number() over (partition by provider, series_no, date order by quantity, week) as position,
+        count(*) over (partition by provider, series_no, date) as days
     from baseline_days
 
 ),
@@ -192,12 +193,13 @@ ranked_quantities as (
 medians as (
 
     select
+        provider,
         series_no,
         date,
         cast(0.5 * (min(quantity) + max(quantity)) as numeric(28, 9)) as median
     from ranked_quantities
     where days >= {{ var('anomaly_min_weeks') }} and 2 * position between days and days + 2
-    group by series_no, date
+    group by provider, series_no, date
 
 ),
 
@@ -209,7 +211,8 @@ deviations as (
         abs(ranked_quantities.quantity - medians.median) as deviation
     from ranked_quantities
     inner join medians
-        on ranked_quantities.series_no = medians.series_no
+        on ranked_quantities.provider = medians.provider
+        and ranked_quantities.series_no = medians.series_no
         and ranked_quantities.date = medians.date
 
 ),
@@ -218,7 +221,7 @@ ranked_deviations as (
 
     select
         *,
-        row_number() over (partition by series_no, date order by deviation, week) as position_of_deviation
+        row_number() over (partition by provider, series_no, date order by deviation, week) as position_of_deviation
     from deviations
 
 ),
@@ -226,13 +229,14 @@ ranked_deviations as (
 baselines as (
 
     select
+        provider,
         series_no,
         date,
         max(median) as median,
         cast(0.5 * (min(deviation) + max(deviation)) as numeric(28, 9)) as median_deviation
     from ranked_deviations
     where 2 * position_of_deviation between days and days + 2
-    group by series_no, date
+    group by provider, series_no, date
 
 ),
 
@@ -242,7 +246,7 @@ measured as (
         windowed.*,
         baselines.median,
         baselines.median_deviation,
-        -- A day that is off by more than its median counts like one that is off by just as much.
+        -- At most 1: a day that is far off must not raise the average much.
         case
             when baselines.median > 0 and windowed.complete_quantity is not null then least(
                 {{ as_statistic('abs(windowed.complete_quantity - baselines.median)') }}
@@ -251,7 +255,8 @@ measured as (
         end as relative_deviation
     from windowed
     left join baselines
-        on windowed.series_no = baselines.series_no
+        on windowed.provider = baselines.provider
+        and windowed.series_no = baselines.series_no
         and windowed.date = baselines.date
 
 ),
@@ -265,7 +270,7 @@ compared as (
         greatest(
             1.4826 * measured.median_deviation,
             1.2533 * coalesce(avg(measured.relative_deviation) over (
-                partition by measured.series_no
+                partition by measured.provider, measured.series_no
                 order by measured.date
                 rows between 28 preceding and 1 preceding
             ), 0) * measured.median,
@@ -275,7 +280,8 @@ compared as (
         month_before.complete_quantity as quantity_a_month_before
     from measured
     left join completed as month_before
-        on measured.series_no = month_before.series_no
+        on measured.provider = month_before.provider
+        and measured.series_no = month_before.series_no
         and measured.date_a_month_before = month_before.date
 
 ),

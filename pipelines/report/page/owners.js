@@ -1,0 +1,48 @@
+// Section "Cost by owner", which is hidden if nobody owns any cost.
+const drawOwners = () => {
+  const hasOwners = ownerCosts.some((row) => row.team !== "unowned");
+  byId("owners").hidden = byId("to-owners").hidden = !hasOwners;
+  if (!hasOwners) return;
+  const month = formatMonthName(report.month);
+  byId("owners-note").textContent =
+    `${formatMonth(report.month)} so far, by team and cost centre. Charges of more than a day, such as fees, are not included.`;
+  const selected = ownerCosts.filter(isSelected);
+  const keyOf = (row) => JSON.stringify([row.team, row.cost_centre, row.currency]);
+  const rows = unique(selected.map(keyOf)).map((key) => {
+    const own = selected.filter((row) => keyOf(row) === key);
+    const sum = (name) => exact.sum(own.map((row) => row[name]));
+    return { ...own[0], cost: sum("cost"), previous_cost: sum("previous_cost") };
+  });
+  const moneyColumn = (title, name) =>
+    numberColumn(
+      title,
+      (row) => row[name],
+      (row) => formatMoney(row[name], row.currency),
+    );
+  const totals = currencies().flatMap((currency) => {
+    const own = rows.filter((row) => row.currency === currency);
+    if (own.length < 2) return [];
+    const sums = ["cost", "previous_cost"].map((name) => exact.sum(own.map((row) => row[name])));
+    return [
+      {
+        cells: [`All (${currency})`, "", ...sums.map((sum) => formatMoney(sum, currency))],
+        exact: [null, null, ...sums],
+      },
+    ];
+  });
+  setContent(
+    "owners-table",
+    table(
+      "owners",
+      "Cost by owner",
+      [
+        textColumn("Team", (row) => row.team),
+        textColumn("Cost centre", (row) => row.cost_centre || null),
+        moneyColumn(month, "cost"),
+        moneyColumn(formatMonthName(lastMonth), "previous_cost"),
+      ],
+      rows,
+      { empty: "No cost for this selection.", totals },
+    ),
+  );
+};
