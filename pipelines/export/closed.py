@@ -28,7 +28,7 @@ END = "end of export"
 """The first value of the last line; the second one is the number of rows above it."""
 
 TIMESPANS = ("hour", "day", "week", "month", "period")
-EVENTS = ("closed", "differs", "restated", "reopened")
+EVENTS = ("closed", "open", "differs", "restated", "reopened")
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,9})?", re.ASCII)
 

@@ -87,11 +87,16 @@ def pending_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -
     Raises:
         LoadError: the destination cannot be read.
     """
-    done = {(period.provider, period.invoice_id) for period in closed}
+    payers = {(row["provider"], row["account"]): row["billing_account"] for row in _billed_accounts(destination)}
+    done = {
+        (period.provider, payers.get((period.provider, period.account), period.account), period.invoice_id)
+        for period in closed
+    }
     first: dict[tuple[str, str, str], PendingInvoice] = {}
     for invoice in (PendingInvoice(*row) for row in _rows_if_built(destination, "pending_invoices")):
-        if (invoice.provider, invoice.invoice_id) not in done:
-            first.setdefault((invoice.provider, invoice.billing_account, invoice.invoice_id), invoice)
+        key = (invoice.provider, invoice.billing_account, invoice.invoice_id)
+        if key not in done:
+            first.setdefault(key, invoice)
     return list(first.values())
 
 
@@ -167,8 +172,7 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
 
 def _accounts(destination: Destination, provider: str, name: str, closed: Sequence[ClosedPeriod]) -> set[str]:
     """The account of this name, or the accounts of the billing account of this name."""
-    with destination.reader() as reader:
-        known = reader.rows_if_built(queries()["billed_accounts"], provider)
+    known = [row for row in _billed_accounts(destination) if row["provider"] == provider]
     accounts = {row["account"] for row in known} | {period.account for period in closed}
     named = {name} & accounts or {row["account"] for row in known if row["billing_account"] == name}
     if not named:
@@ -177,6 +181,11 @@ def _accounts(destination: Destination, provider: str, name: str, closed: Sequen
             hint=f"Known accounts: {', '.join(sorted(accounts))}." if accounts else f"No usage of {provider} is loaded.",
         )
     return named
+
+
+def _billed_accounts(destination: Destination) -> list[dict[str, Any]]:
+    with destination.reader() as reader:
+        return reader.rows_if_built(queries()["billed_accounts"])
 
 
 def _after_all_events(destination: Destination) -> datetime:

@@ -236,8 +236,7 @@ order by provider, billing_account, period_start, invoice_id, line_number;
 -- name: billed_accounts
 select provider, account, billing_account
 from usage_intermediate.int_accounts__completed
-where provider = %s
-order by account;
+order by provider, account;
 
 -- name: last_closing
 select max(closed_at) as closed_at

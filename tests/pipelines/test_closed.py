@@ -197,7 +197,8 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
     ]
     names = ("invoice_id", "line_number", "period_start", "period_end", "status", "line", "invoiced")
     lines = [invoice | dict(zip(names, status, strict=True)) | {"what_to_do": "Wait."} for status in statuses]
-    fill(cli.database, invoice_reconciliation=[*lines, invoice | {"status": "month still open"}])
+    other = lines[1] | {"billing_account": "other"}  # with the number of the invoice that closed `default`
+    fill(cli.database, invoice_reconciliation=[*lines, other, invoice | {"status": "month still open"}])
     with duckdb.connect(str(cli.database)) as connection:
         connection.execute("create schema usage_intermediate")
         connection.execute("""
@@ -213,7 +214,10 @@ def test_check_says_what_an_invoice_waits_for(cli: Cli) -> None:
     assert "pending  mathpix  default  invoice M-4 of 2026-04-01 to 2026-04-30: draft. Wait.\n" in printed
     later = "It closes the period a day after it was first seen, despite the difference."
     assert f"pending  mathpix  default  invoice M-2 of 2026-03-01 to 2026-03-31: under. Wait. {later}\n" in printed
-    assert printed.count("invoice M-") == 3
+    assert "pending  mathpix  other  invoice M-3 of 2026-03-01 to 2026-03-31: over. Wait.\n" in printed
+    assert printed.count("invoice M-") == 4
     checked = cli.json("check")
     assert [row["meter"] for row in checked["closed"]] == ["image", "pdf-page"]
-    assert [(row["invoice_id"], row["status"]) for row in checked["pending"]] == [("M-2", "under"), ("M-4", "draft")]
+    assert [(row["invoice_id"], row["status"]) for row in checked["pending"]] == [
+        ("M-2", "under"), ("M-4", "draft"), ("M-3", "over"),
+    ]  # fmt: skip

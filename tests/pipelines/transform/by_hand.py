@@ -851,14 +851,18 @@ class Calculator:
 class ClosedPeriods:
     """The charges after periods have closed. `frozen` has the uses at closing, and `present` the current ones.
 
-    `closed` has the closed periods of each account. Only the usage of closed periods is frozen. Prices, credits, fees and
-    accounts are the current ones.
+    `closed` has the closed periods of each account, and `open_` the periods whose usage is frozen because a closed period
+    depends on it. Prices, credits, fees and accounts are the current ones.
     """
 
     def __init__(
-        self, frozen: Scenario, present: Scenario, closed: Mapping[tuple[str, str], list[tuple[date, date]]]
+        self,
+        frozen: Scenario,
+        present: Scenario,
+        closed: Mapping[tuple[str, str], list[tuple[date, date]]],
+        open_: Mapping[tuple[str, str], list[tuple[date, date]]],
     ) -> None:
-        self.closed = closed
+        self.closed, self.open = closed, open_
         self.computed = Calculator(present)
         uses = [use for use in frozen.uses if self._is_frozen(use)]
         uses += [use for use in present.uses if not self._is_frozen(use)]
@@ -883,8 +887,8 @@ class ClosedPeriods:
         return {key: tuple(total) for key, total in sums.items() if any(total)}
 
     def _is_frozen(self, use: Use) -> bool:
-        day = self.computed._day(use)
-        return any(start <= day < end for start, end in self.closed.get((use.provider, use.account), []))
+        day, key = self.computed._day(use), (use.provider, use.account)
+        return any(start <= day < end for start, end in [*self.closed.get(key, []), *self.open.get(key, [])])
 
     def _is_closed(self, charge: Charge) -> bool:
         if charge.charge_category == "Purchase":

@@ -77,7 +77,8 @@ def owner(name: str, payer: str) -> str:
 
 HALF_YEAR = ("may", "sealed", "zero", "idle", "moved", "zone", "euro", "unpriced", "short", "counted", "annual", "middle",
              "early")  # fmt: skip
-ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two", "lines", "split")
+ACCOUNTS = (*HALF_YEAR, "repriced", "contract", "renamed", "tiers", "minimum", "gone", "two", "lines", "split",
+            "gift", "second_half")  # fmt: skip
 MONTHS = [f"2026-0{month}-10" for month in range(1, 7)]
 
 SCENARIO = Scenario(
@@ -107,6 +108,8 @@ SCENARIO = Scenario(
         pages("lines", "2026-01-10", 3_000),
         pages("split", "2026-01-10", 1_000), pages("split", "2026-02-10", 1_000),
         pages("split", "2026-02-10", 1_000, meter="image"),
+        pages("gift", "2026-01-20", 4_000), pages("gift", "2026-02-05", 6_000),
+        pages("second_half", "2026-01-05", 900_000), pages("second_half", "2026-01-20", 300_000),
         used("pack", "2026-01-10", "400"), used("pack", "2026-02-10", "600"), used("pack", "2026-03-10", "100"),
         used("cycle", "2026-01-20", "600"), used("cycle", "2026-02-05", "500"), used("cycle", "2026-02-20", "100"),
         used("off", "2026-01-10", "400"), used("off", "2026-02-10", "500"),
@@ -118,6 +121,7 @@ SCENARIO = Scenario(
     ],
     grants=[
         Grant("scopix", "pack", "pack", "purchased", "credit", d("1000"), JANUARY, cost=d("10"), currency="USD"),
+        Grant("mathpix", "gift", "gift", "promotional", "USD", d("30"), JANUARY),
         Grant("scopix", "cycle", "plan", "included", "credit", d("1000"), date(2026, 1, 15), renews="monthly"),
     ],
     fees=[
@@ -156,6 +160,8 @@ BILLED = [
     line("lines", "2026-01-01", "Usage", "mathpix/pdf-page", "3000", "15"),
     line("lines", "2026-01-01", "Adjustment", "mathpix/fee/least", "null", "5", 2),
     invoice("split", "2026-01-01", "2026-02-01", "5"),
+    invoice("gift", "2026-02-01", "2026-03-01", "20"),
+    invoice("second_half", "2026-01-16", "2026-02-01", "1200"),
     invoice("pack", "2026-01-01", "2026-02-01", "10", provider="scopix"),
     invoice("pack", "2026-02-01", "2026-03-01", "0", provider="scopix"),
     invoice("off", "2026-01-01", "2026-02-01", "40", provider="scopix"),
@@ -181,6 +187,8 @@ RESTATED = [
     restate("two", "2026-03-05", 13_000),
     restate("lines", "2026-01-10", 4_000),
     restate("split", "2026-01-10", 3_000),
+    restate("gift", "2026-01-20", 1_000),
+    restate("second_half", "2026-01-05", 1_000_000),
     "update scopix.usage_daily set total_credits = 500 where account = 'pack' and date = '2026-01-10'",
     "update scopix.usage_daily set total_credits = 700 where account = 'cycle' and date = '2026-01-20'",
 ]
@@ -207,13 +215,15 @@ CORRECTED = [
     invoice("sealed", "2026-03-01", "2026-04-01", "5000"),
     invoice("may", "2026-06-01", "2026-07-01", "15"),
     invoice("zero", "2026-03-01", "2026-04-01", "15"),
+    invoice("gift", "2026-01-01", "2026-02-01", "0"),
+    invoice("second_half", "2026-01-01", "2026-01-16", "5000"),
 ]
 REOPENED = """
     insert into usage_intermediate.int_usage__frozen
     select * replace ('reopened' as event, closed_at + interval '1 second' as closed_at)
     from usage_intermediate.int_usage__frozen where account = 'early' and timespan = 'period' and event = 'closed'
 """
-LATER = [restate("sealed", "2026-01-10", 1_003_000)]
+LATER = [restate("sealed", "2026-01-10", 1_003_000), restate("gift", "2026-01-20", 2_000)]
 
 
 @dataclass
@@ -408,6 +418,23 @@ def test_an_invoiced_correction_stays_in_a_cycle_from_the_15th(builds: Builds) -
     for step in ("restated", "re-rated", "corrected", "later", "on"):
         assert builds.costs[step]["cycle"] == expected, step
     assert None not in [row["discovered_at"] for row in builds.corrections("on", "cycle")]
+
+
+def test_a_closed_period_does_not_change_with_open_days_before_it(builds: Builds) -> None:
+    """Only February is closed, and January uses less of a gift of 30: February's 20 stay, and March gets -15.
+
+    The invoice of January then closes its present usage. 16 to 31 January keep the tiers that they were billed in.
+    """
+    march = {(MARCH, "Correction"): d("-15")}
+    assert builds.costs["billed"]["gift"] == {(JANUARY, None): d("0"), (FEBRUARY, None): d("20")}
+    for step in ("restated", "re-rated", "corrected"):
+        assert builds.costs[step]["gift"] == {**builds.costs["billed"]["gift"], **march}, step
+    assert builds.costs["later"]["gift"] == builds.costs["corrected"]["gift"] | {(MARCH, "Correction"): d("-10")}
+    discovered = {row["discovered_at"] for row in builds.corrections("restated", "gift")}
+    assert {row["discovered_at"] for row in builds.corrections("corrected", "gift")} == discovered
+    assert builds.costs["billed"]["second_half"] == {(JANUARY, None): d("5700")}
+    for step in ("restated", "re-rated", "corrected", "later"):
+        assert builds.costs[step]["second_half"] == {(JANUARY, None): d("6200"), (FEBRUARY, "Correction"): d("-150")}, step
 
 
 def test_a_disabled_provider_has_no_charges(builds: Builds) -> None:

@@ -184,18 +184,21 @@ def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: lis
         )  # fmt: skip
         assert outcome.success, outcome.having("error", "skipped")
     closed: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
-    for provider, account, start, end in warehouse.query(
-        "select provider, account, period_start, period_end from usage_intermediate.int_billing__closed_periods"
+    open_: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
+    for provider, account, event, start, end in warehouse.query(
+        "select provider, account, event, period_start, period_end from usage_intermediate.int_usage__frozen_before"
+        " where timespan = 'period' and event in ('closed', 'open')"
     ):
-        closed[provider, account].append((start, end))
+        (open_ if event == "open" else closed)[provider, account].append((start, end))
     assert closed
+    assert open_
     charges = rows_by_scenario(warehouse, f"{QUERIES['charges']} where charge_class is null")
     corrections = {
         name: [row for row in rows if any(row[-5:])] for name, rows in rows_by_scenario(warehouse, CORRECTIONS).items()
     }
     assert sum(map(len, corrections.values())) > SCENARIOS
     for number, (old, new) in enumerate(zip(before, after, strict=True)):
-        closed_periods = ClosedPeriods(old, new, closed)
+        closed_periods = ClosedPeriods(old, new, closed, open_)
         by_hand = {
             "charges": [tuple(naive(getattr(c, name)) for name in CHARGE_COLUMNS) for c in closed_periods.charges()],
             "corrections": [tuple(map(naive, (*key, *costs))) for key, costs in closed_periods.corrections().items()],

@@ -42,12 +42,14 @@ accounts as (
 
 steps as (
 
-    select distinct
+    select
         provider,
         billing_account,
         corrected_on,
+        min(closed_with_usage_at) as closed_with_usage_at,
         case when corrected_on is null then 2 else 1 end as position
     from restated
+    group by provider, billing_account, corrected_on
 
     union all
 
@@ -55,6 +57,7 @@ steps as (
         provider,
         billing_account,
         cast(null as date) as corrected_on,
+        cast(null as {{ type_utc() }}) as closed_with_usage_at,
         3 as position
     from restated
 
@@ -65,6 +68,9 @@ scenarios as (
     select
         steps.*,
         lag(corrected_on) over (partition by provider, billing_account order by position, corrected_on) as last_corrected_on,
+        lag(closed_with_usage_at) over (
+            partition by provider, billing_account order by position, corrected_on
+        ) as last_closed_with_usage_at,
         lag(position) over (partition by provider, billing_account order by position, corrected_on) as last_position
     from steps
 
@@ -105,13 +111,32 @@ restated_or_with_credits as (
 
 ),
 
+last_corrections as (
+
+    select
+        provider,
+        billing_account,
+        max(corrected_on) as corrected_on
+    from steps
+    group by provider, billing_account
+
+),
+
+-- A correction is billed after the month that it corrects, and after the corrections that are closed.
 affected as (
 
     select distinct
-        provider,
-        billing_account,
-        billing_month
-    from restated_or_with_credits
+        restated.provider,
+        restated.billing_account,
+        restated.billing_month,
+        greatest(
+            cast({{ later('month', 1, 'restated.billing_month') }} as date),
+            coalesce(cast({{ later('day', 1, 'last_corrections.corrected_on') }} as date), restated.billing_month)
+        ) as first_day
+    from restated_or_with_credits as restated
+    inner join last_corrections
+        on restated.provider = last_corrections.provider
+        and restated.billing_account = last_corrections.billing_account
 
 ),
 
@@ -149,7 +174,7 @@ days_to_land as (
         provider,
         billing_account,
         billing_month,
-        cast({{ later('month', 1, 'billing_month') }} as date) as day
+        first_day as day
     from affected
 
     union all
@@ -163,7 +188,7 @@ days_to_land as (
     inner join periods
         on affected.provider = periods.provider
         and affected.billing_account = periods.billing_account
-        and periods.period_end > cast({{ later('month', 1, 'affected.billing_month') }} as date)
+        and periods.period_end > affected.first_day
 
 ),
 
@@ -182,6 +207,17 @@ open_days as (
         and days_to_land.day < periods.period_end
     where periods.is_closed is null
     group by days_to_land.provider, days_to_land.billing_account, days_to_land.billing_month
+
+),
+
+closed_months as (
+
+    select distinct
+        provider,
+        billing_account,
+        cast({{ dbt.date_trunc('month', 'period_start') }} as date) as billing_month,
+        true as is_closed
+    from closed_periods
 
 ),
 
@@ -206,7 +242,10 @@ landed as (
         case
             when scenarios.last_position = 1 then scenarios.last_corrected_on
             when scenarios.last_position = 2 then open_days.day
-        end as adds_on
+        end as adds_on,
+        case when scenarios.position = 1 then scenarios.closed_with_usage_at end as subtracted_until,
+        case when scenarios.last_position = 1 then scenarios.last_closed_with_usage_at end as added_until,
+        closed_months.is_closed
     from affected
     inner join scenarios
         on affected.provider = scenarios.provider
@@ -215,6 +254,10 @@ landed as (
         on affected.provider = open_days.provider
         and affected.billing_account = open_days.billing_account
         and affected.billing_month = open_days.billing_month
+    left join closed_months
+        on affected.provider = closed_months.provider
+        and affected.billing_account = closed_months.billing_account
+        and affected.billing_month = closed_months.billing_month
 
 ),
 
@@ -295,7 +338,13 @@ final as (
         cast(case when subtracts_on >= next_month then subtracts_on end as date) as subtracts_on,
         cast(case when adds_on < next_month then adds_on end as date) as added_within_month_on,
         cast(case when subtracts_on < next_month then subtracts_on end as date) as subtracted_within_month_on,
-        (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month) as is_billed,
+        subtracted_until,
+        added_until,
+        case
+            when is_closed
+                then (adds_on is null or adds_on < next_month) and (position = 3 or subtracts_on >= next_month)
+            else position = 3
+        end as is_billed,
         cast(null as {{ dbt.type_string() }}) as forecast,
         cast(null as integer) as known_days
     from landed
@@ -312,6 +361,8 @@ final as (
         cast(null as date) as subtracts_on,
         cast(null as date) as added_within_month_on,
         cast(null as date) as subtracted_within_month_on,
+        cast(null as {{ type_utc() }}) as subtracted_until,
+        cast(null as {{ type_utc() }}) as added_until,
         false as is_billed,
         cast(forecast as {{ dbt.type_string() }}) as forecast,
         cast(known_days as integer) as known_days

@@ -5,7 +5,11 @@
 -- Events:
 -- `closed`, `timespan = 'period'`: an issued invoice line closed a period of an account; `meter` is empty for all meters.
 -- `closed`, other timespans: usage in a closed period, with its quantity at closing.
--- `closed`, with `corrected_on`: usage whose correction, billed on that day, is covered by an issued line.
+-- `closed`, with `corrected_on`: usage whose correction, billed on that day, is covered by an issued line, or whose own day
+--     closed later than a period that depends on it.
+-- `open`, `timespan = 'period'`: days of a month, of which the open ones are frozen, too, because a period that closed depends
+--     on them: credits are drawn down and tiers fill in the order of the days.
+-- `open`, other timespans: usage of these days that is not in a closed period, with its quantity at that closing.
 -- `differs`, `timespan = 'period'`: a build first saw an issued invoice that differs from the computed usage of the period.
 -- `restated`: a new quantity of closed usage, logged by the first build that saw it.
 -- `reopened`: a period that was opened again.
@@ -13,6 +17,7 @@
 -- Usage without a price is frozen, too.
 -- A build with the variable `as_of` keeps no log between builds: it copies the regular log up to the moment, and adds the
 -- events that it computes itself.
+-- Longer than 200 lines: usage of closed and of open days is frozen in the same way.
 
 {{ config(
     materialized='table' if as_of() else 'incremental',
@@ -50,6 +55,31 @@ periods as (
 
 ),
 
+frozen_before as (
+
+    select * from {{ ref('int_usage__frozen_before') }}
+    where timespan = 'period'
+
+),
+
+months as (
+
+    select * from {{ ref('int_billing__months') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+granted as (
+
+    select * from {{ ref('int_credits__granted') }}
+
+),
+
 restated as (
 
     select * from {{ ref('int_usage__restated') }}
@@ -64,7 +94,110 @@ scenarios as (
 
 ),
 
-closing_usage as (
+with_credits as (
+
+    select distinct
+        provider,
+        billing_account,
+        true as has_credits
+    from granted
+
+),
+
+-- Without credits, a period depends on its own month only: tiers and minimums start anew with each month. Days that are loaded
+-- later are not restated: they count as soon as they are loaded.
+depended_on as (
+
+    select
+        closing.provider,
+        accounts.account,
+        accounts.billing_timezone,
+        greatest(months.billing_month, accounts.complete_from_billing_date) as period_start,
+        max(least(closing.bucket_end, months.month_end)) as bucket_end,
+        max(least(closing.period_end, months.next_month)) as period_end,
+        min(closing.invoice_id) as invoice_id
+    from closing
+    inner join accounts
+        on closing.provider = accounts.provider
+        and closing.billing_account = accounts.billing_account
+    inner join months
+        on closing.provider = months.provider
+        and closing.billing_account = months.billing_account
+        and closing.period_end > months.billing_month
+        and accounts.complete_from_billing_date < months.next_month
+    left join with_credits
+        on closing.provider = with_credits.provider
+        and closing.billing_account = with_credits.billing_account
+    where with_credits.has_credits or closing.period_start < months.next_month
+    group by
+        closing.provider, accounts.account, accounts.billing_timezone, accounts.complete_from_billing_date, months.billing_month
+
+),
+
+whole as (
+
+    select
+        provider,
+        account,
+        period_start,
+        period_end
+    from closing
+    where meter = ''
+
+    union all
+
+    select
+        provider,
+        account,
+        period_start,
+        period_end
+    from frozen_before
+    where event = 'open' or (event = 'closed' and meter = '')
+
+),
+
+opened as (
+
+    select
+        depended_on.*,
+        {{ start_of_date('depended_on.period_start', 'depended_on.billing_timezone') }} as bucket_start
+    from depended_on
+    left join whole
+        on depended_on.provider = whole.provider
+        and depended_on.account = whole.account
+        and depended_on.period_start >= whole.period_start
+        and depended_on.period_end <= whole.period_end
+    where whole.account is null and depended_on.period_start < depended_on.period_end
+
+),
+
+freezing as (
+
+    select
+        provider,
+        account,
+        meter,
+        period_start,
+        period_end,
+        invoice_id,
+        0 as is_open
+    from closing
+
+    union all
+
+    select
+        provider,
+        account,
+        '' as meter,
+        period_start,
+        period_end,
+        invoice_id,
+        1 as is_open
+    from opened
+
+),
+
+freezing_usage as (
 
     select
         metered_usage.provider,
@@ -74,28 +207,51 @@ closing_usage as (
         metered_usage.bucket_start,
         metered_usage.bucket_end,
         max(metered_usage.quantity) as quantity,
-        min(closing.invoice_id) as invoice_id
+        min(freezing.is_open) as is_open,
+        min(freezing.invoice_id) as invoice_id
     from metered_usage
-    inner join closing
-        on metered_usage.provider = closing.provider
-        and metered_usage.account = closing.account
-        and closing.meter in ('', metered_usage.meter)
-        and metered_usage.billing_date >= closing.period_start
-        and metered_usage.billing_date < closing.period_end
+    inner join freezing
+        on metered_usage.provider = freezing.provider
+        and metered_usage.account = freezing.account
+        and freezing.meter in ('', metered_usage.meter)
+        and metered_usage.billing_date >= freezing.period_start
+        and metered_usage.billing_date < freezing.period_end
     where metered_usage.quantity <> 0
     group by {% for column in key %}metered_usage.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
 
 ),
 
-closed_usage as (
+frozen_periods as (
+
+    {% for relation in ['periods', 'frozen_before'] -%}
+    select
+        provider,
+        account,
+        meter,
+        bucket_start,
+        bucket_end,
+        period_start,
+        period_end
+    from {{ relation }}
+    {%- if not loop.last %}
+
+    union all
+
+    {% endif -%}
+    {%- endfor %}
+    where event = 'open'
+
+),
+
+frozen_usage as (
 
     select distinct
-        {% for column in key %}closing_usage.{{ column }},
+        {% for column in key %}freezing_usage.{{ column }},
         {% endfor -%}
-        true as is_closed
-    from closing_usage
-    inner join periods
-        on {{ is_in_period('closing_usage', 'periods') }}
+        true as is_frozen
+    from freezing_usage
+    inner join frozen_periods
+        on {{ is_in_period('freezing_usage', 'frozen_periods') }}
 
 ),
 
@@ -120,22 +276,39 @@ events as (
     union all
 
     select
-        {% for column in key %}closing_usage.{{ column }},
-        {% endfor -%}
-        cast(null as date) as period_start,
-        cast(null as date) as period_end,
-        closing_usage.quantity,
-        'closed' as event,
-        closing_usage.invoice_id,
+        provider,
+        account,
+        '' as meter,
+        'period' as timespan,
+        bucket_start,
+        bucket_end,
+        period_start,
+        period_end,
+        0 as quantity,
+        'open' as event,
+        invoice_id,
         cast(null as date) as corrected_on
-    from closing_usage
-    left join closed_usage
-        on {{ is_same_usage('closing_usage', 'closed_usage') }}
-    where closed_usage.is_closed is null
+    from opened
 
     union all
 
-    -- A correction closes together with the day on which it is billed.
+    select
+        {% for column in key %}freezing_usage.{{ column }},
+        {% endfor -%}
+        cast(null as date) as period_start,
+        cast(null as date) as period_end,
+        freezing_usage.quantity,
+        case when freezing_usage.is_open = 1 then 'open' else 'closed' end as event,
+        freezing_usage.invoice_id,
+        cast(null as date) as corrected_on
+    from freezing_usage
+    left join frozen_usage
+        on {{ is_same_usage('freezing_usage', 'frozen_usage') }}
+    where frozen_usage.is_frozen is null
+
+    union all
+
+    -- A correction closes together with the day on which it is billed, or with the restated usage if that was still open.
     select
         {% for column in key %}restated.{{ column }},
         {% endfor -%}
@@ -154,8 +327,14 @@ events as (
         on restated.provider = closing.provider
         and restated.billing_account = closing.billing_account
         and closing.meter in ('', restated.meter)
-        and scenarios.subtracts_on >= closing.period_start
-        and scenarios.subtracts_on < closing.period_end
+        and (
+            (scenarios.subtracts_on >= closing.period_start and scenarios.subtracts_on < closing.period_end)
+            or (
+                restated.account = closing.account
+                and restated.billing_date >= closing.period_start
+                and restated.billing_date < closing.period_end
+            )
+        )
     group by
         {% for column in key %}restated.{{ column }}, {% endfor %}restated.quantity_after, scenarios.subtracts_on
 

@@ -1,5 +1,6 @@
 -- One row per event of `int_usage__frozen` that earlier builds logged and no reopening has undone.
--- Reopening a period undoes what closed in it, and the corrections that closed with it.
+-- Reopening a period undoes what closed in it, and the corrections that closed with it. Other closed periods may depend on
+-- what was frozen of open days: it stays.
 
 {{ config(materialized='view') }}
 
@@ -35,6 +36,7 @@ undone as (
         on events.provider = reopened.provider
         and events.account = reopened.account
         and reopened.meter in ('', events.meter)
+        and events.event <> 'open'
         and events.closed_at < reopened.closed_at
     where
         (

@@ -1,4 +1,5 @@
--- One row per usage bucket of a closed period and restatement of its quantity by the vendor.
+-- One row per usage bucket of a closed period, or of an open day that one depends on, and restatement of its quantity by the
+-- vendor.
 -- `corrected_on` is the day on which the correction was billed; it is null while no issued invoice covers the correction.
 -- Longer than 200 lines: a bucket may be missing from the frozen quantities or from the current ones.
 
@@ -18,9 +19,15 @@ events as (
 
 ),
 
-periods as (
+closed_periods as (
 
     select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
+spans as (
+
+    select * from {{ ref('int_windows__merged') }}
 
 ),
 
@@ -33,6 +40,47 @@ billing_accounts as (
 skus as (
 
     select * from {{ ref('int_skus__mapped') }}
+
+),
+
+loaded as (
+
+    select distinct
+        provider,
+        account
+    from spans
+
+),
+
+open_days as (
+
+    select events.*
+    from events
+    inner join loaded
+        on events.provider = loaded.provider
+        and events.account = loaded.account
+    where events.timespan = 'period' and events.event = 'open'
+
+),
+
+periods as (
+
+    {% for relation in ['closed_periods', 'open_days'] -%}
+    select
+        provider,
+        account,
+        meter,
+        bucket_start,
+        bucket_end,
+        period_start,
+        period_end
+    from {{ relation }}
+    {%- if not loop.last %}
+
+    union all
+
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
@@ -69,7 +117,21 @@ present as (
 first_frozen as (
 
     select * from frozen
-    where event = 'closed' and corrected_on is null
+    where event in ('closed', 'open') and corrected_on is null
+
+),
+
+-- Corrections of usage can close on the same day one after the other: the last quantity counts.
+closed_corrections as (
+
+    select
+        *,
+        row_number() over (
+            partition by {{ usage | join(', ') }}, corrected_on
+            order by closed_at desc
+        ) = 1 as is_last_of_day
+    from frozen
+    where event = 'closed' and corrected_on is not null
 
 ),
 
@@ -78,6 +140,7 @@ corrected as (
 
     select
         frozen.*,
+        case when coalesce(first_frozen.event, 'open') = 'open' then frozen.closed_at end as closed_with_usage_at,
         coalesce(
             lag(frozen.quantity) over (
                 partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
@@ -90,10 +153,10 @@ corrected as (
             partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
             order by frozen.corrected_on desc
         ) = 1 as is_last
-    from frozen
+    from closed_corrections as frozen
     left join first_frozen
         on {{ is_same_usage('frozen', 'first_frozen') }}
-    where frozen.event = 'closed' and frozen.corrected_on is not null
+    where frozen.is_last_of_day
 
 ),
 
@@ -123,7 +186,7 @@ last_frozen as (
 
 ),
 
-differing as (
+unequal as (
 
     select
         {% for column in usage + ['timespan'] %}coalesce(present.{{ column }}, last_frozen.{{ column }}) as {{ column }},
@@ -136,6 +199,27 @@ differing as (
     full outer join last_frozen
         on {{ is_same_usage('present', 'last_frozen') }}
     where coalesce(present.quantity, 0) <> coalesce(last_frozen.quantity, 0)
+
+),
+
+-- If the timespan changed, such as from hours to days, the totals of days are compared.
+daily as (
+
+    select
+        unequal.*,
+        sum(quantity_after - quantity_before) over (
+            partition by provider, account, meter, cast(bucket_start as date)
+        ) as difference_of_day,
+        min(timespan) over (partition by provider, account, meter, cast(bucket_start as date)) as shortest,
+        max(timespan) over (partition by provider, account, meter, cast(bucket_start as date)) as longest
+    from unequal
+
+),
+
+differing as (
+
+    select * from daily
+    where difference_of_day <> 0 or shortest = longest
 
 ),
 
@@ -163,7 +247,8 @@ unioned as (
         cast(null as date) as corrected_on,
         differing.quantity_before,
         differing.quantity_after,
-        cast(null as {{ type_utc() }}) as corrected_at
+        cast(null as {{ type_utc() }}) as corrected_at,
+        cast(null as {{ type_utc() }}) as closed_with_usage_at
     from differing
     left join late
         on {{ is_same_usage('differing', 'late') }}
@@ -178,7 +263,8 @@ unioned as (
         corrected_on,
         cast(quantity_before as numeric(28, 9)) as quantity_before,
         cast(quantity as numeric(28, 9)) as quantity_after,
-        closed_at as corrected_at
+        closed_at as corrected_at,
+        closed_with_usage_at
     from corrected
 
 ),
@@ -211,7 +297,9 @@ restatements as (
 
 ),
 
-{{ metered('restatements', also=['corrected_on', 'quantity_before', 'quantity_after', 'discovered_at', 'is_logged']) }},
+{{ metered('restatements', also=[
+    'corrected_on', 'closed_with_usage_at', 'quantity_before', 'quantity_after', 'discovered_at', 'is_logged',
+]) }},
 
 final as (
 
