@@ -23,7 +23,8 @@ def test_every_charge_is_converted_at_the_rate_of_its_day(built: Warehouse) -> N
         assert (currency, reporting) == ("USD", "EUR")
         known = [date for date in RATES if date <= str(day) <= LAST_DAY]
         if not known:
-            assert converted == ([None] * 4 if billed or effective else [0, 0, None, None])
+            cost = None if billed or effective else 0
+            assert converted == [cost, cost, None, None]
             continue
         rate = RATES[known[-1]]
         costs = [(cost * rate).quantize(places, ROUND_HALF_UP) for cost in (billed, effective)]
