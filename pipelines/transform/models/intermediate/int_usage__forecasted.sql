@@ -239,9 +239,7 @@ recent as (
         and ranked.as_of_date = by_weekday.as_of_date
         and ranked.meter = by_weekday.meter
         and ranked.weekday = by_weekday.weekday
-    where
-        ranked.date >= cast({{ later('day', -14, 'ranked.as_of_date') }} as date)
-        and coalesce(by_weekday.average, overall.average) > 0
+    where ranked.date >= cast({{ later('day', -14, 'ranked.as_of_date') }} as date)
 
 ),
 
@@ -249,8 +247,11 @@ compared as (
 
     select
         *,
-        row_number() over (partition by {{ series }} order by {{ as_statistic('quantity') }} / {{ as_statistic('average') }}, date) as position,
-        count(*) over (partition by {{ series }}) as days
+        row_number() over (
+            partition by {{ series }}, average > 0
+            order by {{ as_statistic('quantity') }} / nullif({{ as_statistic('average') }}, 0), date
+        ) as position,
+        count(*) over (partition by {{ series }}, average > 0) as days
     from recent
 
 ),
@@ -261,14 +262,14 @@ levels as (
         {{ series }},
         case
             when max(quantity) = 0 then 0
-            else greatest(least({{ divided(
-                'sum(case when position > 1 and position < days then quantity end)',
-                'sum(case when position > 1 and position < days then average end)',
+            when max(case when average > 0 then days else 0 end) >= {{ days_needed }} then greatest(least({{ divided(
+                'sum(case when average > 0 and position > 1 and position < days then quantity end)',
+                'sum(case when average > 0 and position > 1 and position < days then average end)',
             ) }}, 2), 0.5)
         end as level
     from compared
-    where days >= {{ days_needed }}
     group by {{ series }}
+    having count(*) >= {{ days_needed }}
 
 ),
 
