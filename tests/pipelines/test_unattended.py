@@ -356,7 +356,7 @@ def test_alerts_of_anomalies_and_budgets_once(
     for day in ("2026-03-02", "2026-03-18"):
         usage.restate(f"{day}T05:00:00", f"{day}T06:00:00", count=500_000, usage_type="image", app_id="lyceum_notes")
     usage.withdraw("2026-03-20T10:00:00", "2026-03-20T11:00:00")  # the running hour grows by the minute
-    select_models(monkeypatch, "usage_trends_daily", "budget_status_monthly")
+    select_models(monkeypatch, "usage_trends_daily", "cost_drivers", "budget_status_monthly")
     cli(*LOAD)  # the runs below request the lookback only, so that the second has no news and builds nothing
     assert webhook.posted == []
     cli("run", "--tests", "none")
