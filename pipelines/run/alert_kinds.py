@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -17,6 +17,8 @@ from meterhouse.pipelines.warehouse.query import Query, Row, queries
 from meterhouse.sources._core.events import FetchFailed
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
+LASTING = timedelta(days=56)
+"""For how long a lasting change can be an anomaly: that many days are compared."""
 NEW_AFTER = timedelta(days=45)
 """Unpriced usage is new for this long, if the meter had none for this long before."""
 INVOICE_AGE = timedelta(days=92)
@@ -58,8 +60,15 @@ def failures(state: RunState, failed_models: Sequence[str]) -> Iterator[Alert]:
 
 
 def _anomalies(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
-    for row in query(queries()["recent_anomalies"], now.date() - RECENT):
+    """One alert for consecutive anomalies of a meter in one direction: a lasting change is an anomaly for weeks."""
+    since, last = now.date() - RECENT, dict[tuple[object, ...], date]()
+    for row in query(queries()["recent_anomalies"], since - LASTING):
         score = row["anomaly_score"]
+        direction = (row["provider"], row["account"], row["meter"], score > 0)
+        is_first = direction not in last or row["date"] - last[direction] > RECENT
+        last[direction] = row["date"]
+        if not is_first or row["date"] < since:
+            continue
         text = (
             f"ANOMALY {row['provider']} {row['account']} {row['meter']} on {row['date']}: {row['quantity']:,.0f}"
             f" {row['unit']}, {abs(score):.1f} deviations {'above' if score > 0 else 'below'} normal for {row['date']:%A}s"

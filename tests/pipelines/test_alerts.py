@@ -148,6 +148,27 @@ def test_failures_of_many_accounts_hold_back_no_other_alert(send: Sender) -> Non
 
 
 @time_machine.travel(NOW, tick=False)
+def test_a_lasting_change_is_alerted_of_once(send: Sender) -> None:
+    """On its first day; the next anomaly in the other direction, or a week later, is another one."""
+
+    def anomalies(*days: int, score: int = 9) -> list[dict[str, Any]]:
+        row = {
+            "provider": "scopix",
+            "account": "a",
+            "meter": "credits",
+            "unit": "credit",
+            "quantity": 500,
+            "is_anomaly": True,
+        }
+        return [row | {"date": date(2026, 5, day), "anomaly_score": Decimal(score)} for day in days]
+
+    lasting = anomalies(1, 2, 5, 9, 14, 15, 16)
+    assert send("anomalies", "usage_trends_daily", *lasting) == []
+    assert len(send("anomalies", "usage_trends_daily", *lasting, *anomalies(17, 18, score=-9))) == 1
+    assert len(send("anomalies", "usage_trends_daily", *anomalies(8, 16, 17))) == 1
+
+
+@time_machine.travel(NOW, tick=False)
 def test_a_month_before_is_alerted_of_in_the_first_week_only(send: Sender) -> None:
     """Its last hours are loaded in the next month."""
     april = budget("220", month=date(2026, 4, 1))

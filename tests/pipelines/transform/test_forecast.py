@@ -1,4 +1,4 @@
-"""Forecast, its error, and anomalies: raw rows in, marts out, with the worked examples and in ten made-up worlds."""
+"""Forecast, its error, and anomalies: raw rows in, marts out, with the worked examples and with ten made-up customers."""
 
 from collections.abc import Callable
 from datetime import date
@@ -13,7 +13,15 @@ from tests.pipelines.transform.random_scenarios import SCHEMA, inserts
 from tests.pipelines.transform.rows import dates
 from tests.pipelines.transform.test_credits_and_fees import account, credits_used, fee, flat_credit_price, images
 from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, duckdb_warehouse
-from tests.pipelines.transform.worlds import QUARTER, SPIKES, WORLDS, plans, spike_of, spiked_account, usage_inserts
+from tests.pipelines.transform.made_up_customers import (
+    CUSTOMERS,
+    QUARTER,
+    SPIKES,
+    plans,
+    spike_of,
+    spiked_account,
+    usage_inserts,
+)
 
 pytestmark = pytest.mark.thorough
 
@@ -73,10 +81,10 @@ WORKED_EXAMPLES = Scenario(
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, scratch: Any) -> Warehouse:
-    """The worked examples, the worlds, and the accounts with a spike, in one build."""
+    """The worked examples, the customers, and the accounts with a spike, in one build."""
     folder = tmp_path_factory.mktemp("forecast")
     warehouse = duckdb_warehouse(folder, scratch)
-    scenarios = [*map(plans, range(WORLDS)), *map(spiked_account, range(SPIKES)), WORKED_EXAMPLES]
+    scenarios = [*map(plans, range(CUSTOMERS)), *map(spiked_account, range(SPIKES)), WORKED_EXAMPLES]
     warehouse.execute([*inserts(scenarios), f"create table reducto.usage_by_api_key ({BY_KEY})", *usage_inserts(folder)])
     outcome = warehouse.dbt("build", "--select", *MODELS, *MODELS_ONLY)
     assert outcome.success, outcome.having("error", "skipped")
@@ -121,7 +129,7 @@ def test_a_sunday_like_a_weekday_is_an_anomaly(built: Warehouse) -> None:
     assert found == [(SUNDAY, d("900"))]
 
 
-def test_forecasts_of_ten_worlds_are_close_to_the_bill(built: Warehouse, record_property: Any) -> None:
+def test_forecasts_of_ten_customers_are_close_to_the_bill(built: Warehouse, record_property: Any) -> None:
     """Within 5 % after 10 days and 3 % after 20 (median over accounts and months); 80 % of bills are within the range."""
     for cost in ("", "effective_"):
         rows = built.query(f"""
@@ -158,7 +166,7 @@ def test_a_spike_of_an_api_key_is_found_with_its_driver_in_every_account(built: 
 
 
 def test_false_alarms_are_rare(built: Warehouse) -> None:
-    """At most one day of a quarter in any account, of 10 worlds and 20 accounts with a spike."""
+    """At most one day of a quarter in any account, of 10 customers and 20 accounts with a spike."""
     spikes = {(f"s{number}", spike_of(number)[0]) for number in range(SPIKES)}
     alarms = built.query(f"""
         select distinct provider, account, date from usage.usage_trends_daily

@@ -18,11 +18,11 @@ FIRST, TODAY = date(2025, 4, 1), date(2026, 6, 11)
 QUARTER = (date(2026, 3, 11), date(2026, 6, 10))
 """The last 92 loaded days, in which anomalies count."""
 
-WORLDS = 10
+CUSTOMERS = 10
 GROWTH = (-0.2, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.1, 0.15)
-"""Growth of each world in a year."""
+"""Growth of each customer in a year."""
 
-CUSTOMERS = (SCHOOL, OFFICE, NIGHTLY)
+PROFILES = (SCHOOL, OFFICE, NIGHTLY)
 MONTHLY = {"image": 500_000, "pdf-page": 40_000, "reducto": 100_000, "onepin": 30_000, "scopix": 8_000}
 """Units in an average month."""
 
@@ -47,9 +47,9 @@ def spike_of(number: int) -> tuple[date, str]:
     return QUARTER[0] + timedelta(int(chance[0] * 92)), list(KEYS)[number % len(KEYS)]
 
 
-def plans(world: int) -> Scenario:
-    """The four accounts of a world without their usage: free credits, minimums, tiers, packs and plans with overage."""
-    name, trace = f"w{world}", {"currency": "USD"}
+def plans(customer: int) -> Scenario:
+    """The four accounts of a customer without their usage: free credits, minimums, tiers, packs and plans with overage."""
+    name, trace = f"w{customer}", {"currency": "USD"}
     first = datetime.combine(FIRST, datetime.min.time(), UTC)
     last = datetime.combine(TODAY, datetime.min.time(), UTC)
     providers = ("mathpix", "reducto", "onepin", "scopix")
@@ -65,19 +65,19 @@ def plans(world: int) -> Scenario:
     def grant(provider: str, kind: str, unit: str, amount: int, start: date, **more: object) -> Grant:
         return Grant(provider, name, kind, kind, unit, Decimal(amount), start, **{**trace, **more})  # type: ignore[arg-type]
 
-    if world % 3 == 0:
+    if customer % 3 == 0:
         scenario.grants.append(grant("mathpix", "promotional", "USD", 9_000, date(2025, 9, 10)))
-    elif world % 3 == 1:
+    elif customer % 3 == 1:
         scenario.fees.append(fee("mathpix", "minimum", 1_000))
     else:
         tiers = (0, 400_000, "0.0018"), (400_000, 700_000, "0.0014"), (700_000, None, "0.001")
-        scenario.prices.append(price("mathpix", "mathpix/image", ("graduated", "volume")[world % 2], *tiers))
-    if world % 2 == 0:
+        scenario.prices.append(price("mathpix", "mathpix/image", ("graduated", "volume")[customer % 2], *tiers))
+    if customer % 2 == 0:
         scenario.prices.append(price("reducto", "", "credit", (0, None, "0.014")))
     else:
         scenario.grants.append(grant("reducto", "purchased", "credit", 1_500_000, date(2025, 6, 10), cost=Decimal(15_000)))
     scenario.grants += [
-        grant("onepin", "included", "credit", 10_000, date(2025, 1, 1 + world), renews="monthly"),
+        grant("onepin", "included", "credit", 10_000, date(2025, 1, 1 + customer), renews="monthly"),
         grant("scopix", "included", "credit", 3_000, date(2025, 1, 1), renews="monthly"),
     ]
     scenario.prices += [price("onepin", "", "credit", (0, None, "0.01")), price("scopix", "", "credit", (0, None, "0.02"))]
@@ -94,10 +94,10 @@ def spiked_account(number: int) -> Scenario:
 def usage_rows() -> Iterator[tuple[str, tuple[object, ...]]]:
     """The raw usage of all accounts: a table, and a row of it."""
     for day in dates(FIRST, TODAY - timedelta(1)):
-        for world in range(WORLDS):
-            name, chance = f"w{world}", draws("world", world, day)
+        for customer in range(CUSTOMERS):
+            name, chance = f"w{customer}", draws("world", customer, day)
             image, page, *credits_ = (
-                used(day, monthly, CUSTOMERS[(world + place) % 3], GROWTH[world], chance[place])
+                used(day, monthly, PROFILES[(customer + place) % 3], GROWTH[customer], chance[place])
                 for place, monthly in enumerate(MONTHLY.values())
             )
             for meter, count in (("image", image), ("pdf-page", page)):
@@ -111,7 +111,7 @@ def usage_rows() -> Iterator[tuple[str, tuple[object, ...]]]:
         for number in range(SPIKES if day >= SPIKES_FROM else 0):
             name, chance, total = f"s{number}", draws("spike", number, day), 0
             for place, (key, share) in enumerate(KEYS.items()):
-                count = used(day, 100_000 * share, CUSTOMERS[number % 3], GROWTH[number % WORLDS], chance[place])
+                count = used(day, 100_000 * share, PROFILES[number % 3], GROWTH[number % CUSTOMERS], chance[place])
                 count *= 10 if (day, key) == spike_of(number) else 1
                 total += count
                 yield "reducto.usage_by_api_key", (name, "org", day, key, count, 1, False, True, *STAMP)
