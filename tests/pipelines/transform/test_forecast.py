@@ -9,10 +9,6 @@ from typing import Any
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Grant, Scenario, Use
-from tests.pipelines.transform.random_scenarios import SCHEMA, inserts
-from tests.pipelines.transform.rows import dates
-from tests.pipelines.transform.test_credits_and_fees import account, credits_used, fee, flat_credit_price, images
-from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, duckdb_warehouse
 from tests.pipelines.transform.made_up_customers import (
     CUSTOMERS,
     QUARTER,
@@ -22,6 +18,10 @@ from tests.pipelines.transform.made_up_customers import (
     spiked_account,
     usage_inserts,
 )
+from tests.pipelines.transform.random_scenarios import SCHEMA, inserts
+from tests.pipelines.transform.rows import dates
+from tests.pipelines.transform.test_credits_and_fees import account, credits_used, fee, flat_credit_price, images
+from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
 
