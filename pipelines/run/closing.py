@@ -87,7 +87,7 @@ def pending_invoices(destination: Destination, closed: Sequence[ClosedPeriod]) -
     Raises:
         LoadError: the destination cannot be read.
     """
-    payers = {(row["provider"], row["account"]): row["billing_account"] for row in _billed_accounts(destination)}
+    payers = {(provider, account): payer for provider, account, payer in _rows_if_built(destination, "billed_accounts")}
     done = {
         (period.provider, payers.get((period.provider, period.account), period.account), period.invoice_id)
         for period in closed
@@ -172,20 +172,15 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
 
 def _accounts(destination: Destination, provider: str, name: str, closed: Sequence[ClosedPeriod]) -> set[str]:
     """The account of this name, or the accounts of the billing account of this name."""
-    known = [row for row in _billed_accounts(destination) if row["provider"] == provider]
-    accounts = {row["account"] for row in known} | {period.account for period in closed}
-    named = {name} & accounts or {row["account"] for row in known if row["billing_account"] == name}
+    billed = [row for vendor, *row in _rows_if_built(destination, "billed_accounts") if vendor == provider]
+    accounts = {account for account, _ in billed} | {period.account for period in closed}
+    named = {name} & accounts or {account for account, payer in billed if payer == name}
     if not named:
         raise ConfigurationError(
             f"{provider} has no account {name}",
             hint=f"Known accounts: {', '.join(sorted(accounts))}." if accounts else f"No usage of {provider} is loaded.",
         )
     return named
-
-
-def _billed_accounts(destination: Destination) -> list[dict[str, Any]]:
-    with destination.reader() as reader:
-        return reader.rows_if_built(queries()["billed_accounts"])
 
 
 def _after_all_events(destination: Destination) -> datetime:
