@@ -382,14 +382,25 @@ def test_builds_the_models(
     assert not [file for file in files if PASSWORD.encode() in file.read_bytes()]
 
 
+@pytest.fixture
+def empty_database(postgres: Warehouse) -> Iterator[None]:
+    """Without the rows of other tests; these get none of the test's."""
+
+    def drop_schemas() -> None:
+        schemas = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|public)'"
+        postgres.execute([f"drop schema {schema} cascade" for (schema,) in postgres.query(schemas)])
+
+    drop_schemas()
+    yield
+    drop_schemas()
+
+
 @pytest.mark.thorough
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("connected", "empty_database")
 @pytest.mark.parametrize("providers", [saved_builds.PROVIDERS])
 def test_builds_as_of_a_moment_equal_the_marts_of_that_moment(
     cli: Cli, postgres: Warehouse, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schemas = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|public)'"
-    postgres.execute([f"drop schema {schema} cascade" for (schema,) in postgres.query(schemas)])
     with time_machine.travel(saved_builds.FIRST, tick=False) as clock:
         options = ("--destination", "postgres")
         builds = SavedBuilds(cli, sandbox, clock, monkeypatch, postgres.query, Psycopg2SqlClient, options)
