@@ -102,9 +102,8 @@ class Alerts:
                             alerts += find(reader.rows_if_built, state.started_at, self.limits)
         news = list({alert.subject: alert for alert in alerts if alert.subject not in sent}.values())
         places = {kind: count() for kind in KINDS}
-        news.sort(
-            key=lambda alert: next(places[alert.kind])
-        )  # each kind in turn: failures recur daily and would fill a message
+        # Each kind in turn: failures recur daily, and could fill every message.
+        news.sort(key=lambda alert: next(places[alert.kind]))
         posted = news[:MAX_LINES]
         more = len(news) - len(posted)
         lines = [*(alert.text for alert in posted), *([f"… and {more} more with the next run"] if more else [])]

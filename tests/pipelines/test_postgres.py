@@ -410,23 +410,20 @@ def test_builds_as_of_a_moment_equal_the_marts_of_that_moment(
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("connected", "empty_database")
 def test_a_run_continues_after_a_rename(
-    cli: Cli, postgres: Warehouse, sandbox: Sandbox, connected: None, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, postgres: Warehouse, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a second history, and with its closed quantities."""
-    postgres.execute(["drop schema if exists mathpix cascade", "drop schema if exists usage_intermediate cascade"])
     execute: Callable[[str], None] = lambda sql: postgres.execute([sql])  # noqa: E731
     rename_and_continue(cli, sandbox, monkeypatch, postgres.query, execute, "--destination", "postgres")
-    postgres.execute(["drop schema usage_intermediate cascade", "drop schema mathpix cascade"])
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("connected")
-def test_a_file_of_closed_periods_comes_back_as_it_was_written(cli: Cli, postgres: Warehouse) -> None:
+@pytest.mark.usefixtures("connected", "empty_database")
+def test_a_file_of_closed_periods_comes_back_as_it_was_written(cli: Cli) -> None:
     """To the last digit and the microsecond; a second import adds nothing."""
-    postgres.execute(["drop schema if exists usage_intermediate cascade"])
     comes_back(cli, "--destination", "postgres")
-    postgres.execute(["drop schema usage_intermediate cascade"])
 
 
 DAY = ("run", "mathpix.ocr_usage_by_app_id", "--no-models", "--since", START, "--until", "2026-03-02")
