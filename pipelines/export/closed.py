@@ -98,9 +98,11 @@ COLUMNS: Mapping[str, Column] = {
     "event": Column("text", _one_of(*EVENTS)),
     "closed_at": Column("timestamp", _time),
     "invoice_id": Column("text", _optional(str)),
-    "corrected_on": Column("date", _optional(_date)),
 }
 """The columns of the table; the macro `frozen_columns` has the same ones."""
+
+FORMER_COLUMNS = frozenset({"corrected_on"})
+"""Columns that only files of earlier versions have. An import ignores them."""
 
 EVENT = list(COLUMNS).index("event")
 """The position of the event in a row."""
@@ -179,7 +181,7 @@ def _read(file: Path) -> dict[Row, int]:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             header = next(reader, [])
-            if sorted(header) != sorted(COLUMNS):
+            if sorted(set(header) - FORMER_COLUMNS) != sorted(COLUMNS) or len(set(header)) < len(header):
                 raise ConfigurationError(
                     f"{file} does not have the columns {', '.join(COLUMNS)}", hint="Import what `export closed` has written."
                 )

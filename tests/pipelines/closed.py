@@ -18,7 +18,7 @@ def write(rows: list[dict[str, str]]) -> None:
 PERIOD = {
     "provider": "mathpix", "account": "default", "meter": "", "timespan": "period", "bucket_start": "2026-01-01T00:00:00Z",
     "bucket_end": "2026-02-01T00:00:00Z", "period_start": "2026-01-01", "period_end": "2026-02-01", "quantity": "0",
-    "event": "closed", "closed_at": "2026-02-03T06:00:00.123456Z", "invoice_id": "MP-1", "corrected_on": "",
+    "event": "closed", "closed_at": "2026-02-03T06:00:00.123456Z", "invoice_id": "MP-1",
 }  # fmt: skip
 USAGE = PERIOD | {
     "meter": "image", "timespan": "hour", "bucket_end": "2026-01-01T01:00:00Z", "period_start": "", "period_end": "",

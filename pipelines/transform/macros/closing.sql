@@ -27,7 +27,6 @@
         'event': dbt.type_string(),
         'closed_at': type_utc(),
         'invoice_id': dbt.type_string(),
-        'corrected_on': 'date',
     }) -}}
 {% endmacro %}
 
@@ -254,10 +253,11 @@
     select
         {%- for column, type in frozen_columns().items() %}
         {%- if column == 'closed_at' %}
-        {{ build_time() }} as closed_at
+        {#- This build is the first one after the closing. #}
+        {{ later('second', -1, build_time()) }} as closed_at
         {%- elif column == 'event' %}
         cast('closed' as {{ type }}) as event
-        {%- elif column in ['invoice_id', 'corrected_on'] %}
+        {%- elif column == 'invoice_id' %}
         cast(null as {{ type }}) as {{ column }}
         {%- else %}
         cast({{ column }} as {{ type }}) as {{ column }}

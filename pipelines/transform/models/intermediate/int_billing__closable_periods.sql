@@ -31,6 +31,7 @@ skus as (
 periods as (
 
     select * from {{ ref('int_billing__closed_periods') }}
+    where reopened_at is null
 
 ),
 

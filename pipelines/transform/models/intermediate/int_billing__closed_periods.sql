@@ -1,5 +1,6 @@
--- One row per period within a month, account and meter that earlier builds closed. The meter is empty if the period is
--- closed for all meters. A period belongs to the current billing account of its account.
+-- One row per period within a month, account, meter and time at which an earlier build closed it. The meter is empty if the
+-- period is closed for all meters. A period belongs to the current billing account of its account.
+-- Periods that were opened again have `reopened_at`.
 
 with
 
@@ -45,7 +46,8 @@ final as (
         owned.period_start,
         owned.period_end,
         owned.invoice_id,
-        owned.closed_at
+        owned.closed_at,
+        owned.reopened_at
     from owned
     inner join loaded
         on owned.provider = loaded.provider

@@ -11,13 +11,6 @@ restatable as (
 
 ),
 
-scenarios as (
-
-    select * from {{ ref('int_billing__scenarios') }}
-    where forecast is null
-
-),
-
 restated as (
 
     select * from {{ ref('int_usage__restated') }}
@@ -26,7 +19,9 @@ restated as (
 
 sides as (
 
-    {% for side, sign in [('adds_on', 1), ('subtracts_on', -1)] -%}
+    {% for side, sign, first_no, end_no in [
+        ('adds_on', 1, 'last_interval_no', 'interval_no'), ('subtracts_on', -1, 'interval_no', 'next_interval_no'),
+    ] -%}
     select
         charge_id,
         {{ identity | join(',\n        ') }},
@@ -39,7 +34,9 @@ sides as (
         {{ 'quantity' if sign == 1 else '0' }} as quantity_after,
         unit,
         currency,
-        is_complete
+        is_complete,
+        {{ first_no }} as first_no,
+        {{ end_no }} as end_no
     from restatable
     where {{ side }} is not null
     {%- if not loop.last %}
@@ -65,7 +62,9 @@ differences as (
         {%- endfor %}
         max(unit) as unit,
         currency,
-        min(case when is_complete then 1 else 0 end) = 1 as is_complete
+        min(case when is_complete then 1 else 0 end) = 1 as is_complete,
+        max(first_no) as first_no,
+        max(end_no) as end_no
     from sides
     group by charge_id, billed_on, currency
     having
@@ -75,51 +74,52 @@ differences as (
 
 ),
 
--- The restatements that a day's corrections are for. Usage that was not restated can change in cost, too, because the
--- restated usage draws other credits or fills other tiers.
-landed as (
+discovered as (
 
     select
-        restated.*,
-        coalesce(restated.corrected_on, scenarios.subtracts_on) as billed_on
-    from restated
-    inner join scenarios
-        on restated.provider = scenarios.provider
-        and restated.billing_account = scenarios.billing_account
-        and restated.billing_month = scenarios.billing_month
-        and scenarios.scenario <> 'computed'
-        and (
-            restated.corrected_on = scenarios.corrected_on
-            or (restated.corrected_on is null and scenarios.corrected_on is null)
-        )
+        differences.charge_id,
+        differences.billed_on,
+        differences.currency,
+        max(restated.discovered_at) as discovered_at
+    from differences
+    inner join restated
+        on differences.provider = restated.provider
+        and differences.account = restated.account
+        and differences.meter = restated.meter
+        and differences.charge_period_start = restated.bucket_start
+        and differences.charge_period_end = restated.bucket_end
+        and restated.interval_no >= differences.first_no
+        and restated.interval_no < differences.end_no
+    group by differences.charge_id, differences.billed_on, differences.currency
 
 ),
 
-discovered as (
+last_of_interval as (
 
     select
         provider,
         billing_account,
-        billed_on,
+        interval_no,
         max(discovered_at) as discovered_at
-    from landed
-    group by provider, billing_account, billed_on
+    from restated
+    group by provider, billing_account, interval_no
 
 ),
 
--- Credits may carry a restatement to a later month, whose corrections are billed later.
+-- Usage that was not restated can change in cost, too, because the restated usage draws other credits or fills other tiers.
 last_discovered as (
 
     select
         differences.charge_id,
         differences.billed_on,
         differences.currency,
-        max(discovered.discovered_at) as discovered_at
+        max(last_of_interval.discovered_at) as discovered_at
     from differences
-    inner join discovered
-        on differences.provider = discovered.provider
-        and differences.billing_account = discovered.billing_account
-        and differences.billed_on >= discovered.billed_on
+    inner join last_of_interval
+        on differences.provider = last_of_interval.provider
+        and differences.billing_account = last_of_interval.billing_account
+        and last_of_interval.interval_no >= differences.first_no
+        and last_of_interval.interval_no < differences.end_no
     group by differences.charge_id, differences.billed_on, differences.currency
 
 ),
@@ -143,16 +143,13 @@ final as (
         differences.currency,
         differences.is_complete,
         differences.corrects_month,
-        coalesce(landed.discovered_at, last_discovered.discovered_at) as discovered_at,
+        coalesce(discovered.discovered_at, last_discovered.discovered_at) as discovered_at,
         {{ without_price() }}
     from differences
-    left join landed
-        on differences.provider = landed.provider
-        and differences.account = landed.account
-        and differences.meter = landed.meter
-        and differences.charge_period_start = landed.bucket_start
-        and differences.charge_period_end = landed.bucket_end
-        and differences.billed_on = landed.billed_on
+    left join discovered
+        on differences.charge_id = discovered.charge_id
+        and differences.billed_on = discovered.billed_on
+        and differences.currency = discovered.currency
     left join last_discovered
         on differences.charge_id = last_discovered.charge_id
         and differences.billed_on = last_discovered.billed_on

@@ -1,8 +1,12 @@
 -- One row per scenario and charge of a closed period that a restatement may change.
+-- A charge is billed in the scenario of the time when its period closed (`is_billed`). Later restatements are corrected on the
+-- first open day after the month. If an invoice covers that day, the correction closes with it, and the next one follows on
+-- the first day that is still open. A correction adds the scenario that has its day in `adds_on`, and subtracts the scenario
+-- that has it in `subtracts_on`.
 -- A purchase does not depend on usage.
--- A correction can be billed within a month, for example on the 15th if invoices run from the 15th. The charges from that day on
--- include it. The charges before it are on an earlier invoice, so their change is billed in the next month.
--- If usage was corrected before its own period closed, that period has the corrected quantities, without a correction.
+-- Longer than 200 lines: the day of a correction depends on the corrections before it.
+
+{%- set key = ['provider', 'billing_account', 'account', 'meter', 'billing_month', 'closed_at'] %}
 
 with
 
@@ -19,9 +23,21 @@ scenarios as (
 
 ),
 
-periods as (
+closings as (
 
     select * from {{ ref('int_billing__closed_periods') }}
+
+),
+
+affected_months as (
+
+    select
+        provider,
+        billing_account,
+        billing_month,
+        max(interval_no) as last_no
+    from scenarios
+    group by provider, billing_account, billing_month
 
 ),
 
@@ -31,58 +47,217 @@ closed as (
     select
         computed.charge_id,
         computed.scenario,
-        min(periods.closed_at) as closed_at
+        min(closings.closed_at) as closed_at
     from computed
-    inner join scenarios
-        on computed.scenario = scenarios.scenario
-        and computed.provider = scenarios.provider
-        and computed.billing_account = scenarios.billing_account
-        and computed.billing_month = scenarios.billing_month
-    inner join periods
-        on computed.provider = periods.provider
-        and computed.billing_account = periods.billing_account
-        and computed.account in ('', periods.account)
-        and (periods.meter in ('', computed.meter) or computed.meter = '')
-        and computed.billed_on >= periods.period_start
-        and computed.billed_on < periods.period_end
+    inner join affected_months
+        on computed.provider = affected_months.provider
+        and computed.billing_account = affected_months.billing_account
+        and computed.billing_month = affected_months.billing_month
+    inner join closings
+        on computed.provider = closings.provider
+        and computed.billing_account = closings.billing_account
+        and computed.account in ('', closings.account)
+        and (closings.meter in ('', computed.meter) or computed.meter = '')
+        and computed.billed_on >= closings.period_start
+        and computed.billed_on < closings.period_end
+        and closings.reopened_at is null
     where computed.charge_category <> 'Purchase'
     group by computed.charge_id, computed.scenario
 
 ),
 
-dated as (
+closed_charges as (
 
     select
-        computed.*
-        {%- for side, until, within_month in [
-            ('adds_on', 'added_until', 'added_within_month_on'),
-            ('subtracts_on', 'subtracted_until', 'subtracted_within_month_on'),
-        ] %},
-        case
-            when closed.closed_at >= scenarios.{{ until }} then cast(null as date)
-            when scenarios.{{ side }} is not null then scenarios.{{ side }}
-            when computed.billed_on < scenarios.{{ within_month }}
-                then cast({{ later('month', 1, 'computed.billing_month') }} as date)
-        end as {{ side }}
-        {%- endfor %}
+        computed.*,
+        closed.closed_at
     from computed
     inner join closed
         on computed.charge_id = closed.charge_id
         and computed.scenario = closed.scenario
-    inner join scenarios
-        on computed.scenario = scenarios.scenario
-        and computed.provider = scenarios.provider
-        and computed.billing_account = scenarios.billing_account
-        and computed.billing_month = scenarios.billing_month
+
+),
+
+-- What was billed together, and is corrected together.
+parts as (
+
+    select distinct
+        {% for column in key %}closed_charges.{{ column }},
+        {% endfor -%}
+        cast({{ later('month', 1, 'closed_charges.billing_month') }} as date) as next_month,
+        affected_months.last_no
+    from closed_charges
+    inner join affected_months
+        on closed_charges.provider = affected_months.provider
+        and closed_charges.billing_account = affected_months.billing_account
+        and closed_charges.billing_month = affected_months.billing_month
+
+),
+
+later_closings as (
+
+    select
+        {% for column in key %}parts.{{ column }},
+        {% endfor -%}
+        parts.next_month,
+        closings.period_start,
+        closings.period_end,
+        closings.closed_at as later_closed_at,
+        closings.reopened_at
+    from parts
+    inner join closings
+        on parts.provider = closings.provider
+        and parts.billing_account = closings.billing_account
+        and parts.account in ('', closings.account)
+        and (closings.meter in ('', parts.meter) or parts.meter = '')
+        and closings.period_end > parts.next_month
+
+),
+
+moments as (
+
+    select distinct
+        {{ key | join(',\n        ') }},
+        next_month,
+        later_closed_at as moment
+    from later_closings
+    where reopened_at is null and later_closed_at > closed_at
+
+    union all
+
+    select
+        {{ key | join(',\n        ') }},
+        next_month,
+        {{ build_time() }} as moment
+    from parts
+
+),
+
+-- `reached` is the end of the closed days that follow the month without a gap.
+closed_before as (
+
+    select
+        {% for column in key + ['next_month', 'moment'] %}moments.{{ column }},
+        {% endfor -%}
+        later_closings.period_start,
+        later_closings.period_end,
+        greatest(moments.next_month, coalesce(
+            max(later_closings.period_end) over (
+                partition by {% for column in key + ['moment'] %}moments.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+                order by later_closings.period_start, later_closings.period_end
+                rows between unbounded preceding and 1 preceding
+            ),
+            moments.next_month
+        )) as reached
+    from moments
+    left join later_closings
+        on {% for column in key %}moments.{{ column }} = later_closings.{{ column }}
+        and {% endfor -%}
+        later_closings.later_closed_at < moments.moment
+        and (later_closings.reopened_at is null or later_closings.reopened_at >= moments.moment)
+
+),
+
+open_days as (
+
+    select
+        {{ key | join(',\n        ') }},
+        moment,
+        coalesce(
+            min(case when period_start > reached then reached end),
+            greatest(max(period_end), next_month),
+            next_month
+        ) as billed_on
+    from closed_before
+    group by {{ key | join(', ') }}, next_month, moment
+
+),
+
+-- A closing settles the correction whose day it covers. The correction of this build is not settled.
+billings as (
+
+    select distinct
+        {% for column in key %}open_days.{{ column }},
+        {% endfor -%}
+        open_days.moment,
+        open_days.billed_on
+    from open_days
+    left join later_closings
+        on {% for column in key %}open_days.{{ column }} = later_closings.{{ column }}
+        and {% endfor -%}
+        open_days.moment = later_closings.later_closed_at
+        and open_days.billed_on >= later_closings.period_start
+        and open_days.billed_on < later_closings.period_end
+    where later_closings.later_closed_at is not null or open_days.moment = {{ build_time() }}
+
+    union all
+
+    select
+        {{ key | join(',\n        ') }},
+        closed_at as moment,
+        cast(null as date) as billed_on
+    from parts
+
+),
+
+with_scenario as (
+
+    select
+        {% for column in key %}billings.{{ column }},
+        {% endfor -%}
+        billings.moment,
+        billings.billed_on,
+        coalesce(scenarios.scenario, 'computed') as scenario,
+        coalesce(scenarios.interval_no, affected_months.last_no + 1) as interval_no,
+        lag(coalesce(scenarios.interval_no, affected_months.last_no + 1)) over (
+            partition by {% for column in key %}billings.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+            order by billings.moment
+        ) as last_interval_no
+    from billings
+    inner join affected_months
+        on billings.provider = affected_months.provider
+        and billings.billing_account = affected_months.billing_account
+        and billings.billing_month = affected_months.billing_month
+    left join scenarios
+        on billings.provider = scenarios.provider
+        and billings.billing_account = scenarios.billing_account
+        and billings.billing_month = scenarios.billing_month
+        and billings.moment >= coalesce(scenarios.last_closing_at, billings.moment)
+        and billings.moment < coalesce(scenarios.closing_at, {{ build_time() }})
+
+),
+
+billed as (
+
+    select
+        {{ key | join(',\n        ') }},
+        scenario,
+        billed_on is null as is_billed,
+        billed_on as adds_on,
+        lead(billed_on) over (partition by {{ key | join(', ') }} order by interval_no) as subtracts_on,
+        last_interval_no,
+        interval_no,
+        lead(interval_no) over (partition by {{ key | join(', ') }} order by interval_no) as next_interval_no
+    from with_scenario
+    where last_interval_no is null or last_interval_no <> interval_no
 
 ),
 
 final as (
 
     select
-        *,
-        adds_on is null and (scenario = 'computed' or subtracts_on is not null) as is_billed
-    from dated
+        closed_charges.*,
+        billed.is_billed,
+        billed.adds_on,
+        billed.subtracts_on,
+        billed.last_interval_no,
+        billed.interval_no,
+        billed.next_interval_no
+    from closed_charges
+    inner join billed
+        on {% for column in key %}closed_charges.{{ column }} = billed.{{ column }}
+        and {% endfor -%}
+        closed_charges.scenario = billed.scenario
 
 )
 

@@ -149,7 +149,7 @@ expired_in_scenarios as (
     inner join scenarios
         on expired.provider = scenarios.provider
         and expired.billing_account = scenarios.billing_account
-    where scenarios.scenario <> 'computed' and scenarios.forecast is null
+    where scenarios.forecast is null
 
     union all
 

@@ -25,6 +25,7 @@ months as (
 closed_periods as (
 
     select * from {{ ref('int_billing__closed_periods') }}
+    where reopened_at is null
 
 ),
 
@@ -37,7 +38,6 @@ accounts as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where scenario <> 'computed'
 
 ),
 

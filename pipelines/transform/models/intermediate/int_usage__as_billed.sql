@@ -23,7 +23,7 @@ restated as (
 scenarios as (
 
     select * from {{ ref('int_billing__scenarios') }}
-    where scenario <> 'computed' and forecast is null
+    where forecast is null
 
 ),
 
@@ -54,7 +54,7 @@ quantities as (
         on restated.provider = scenarios.provider
         and restated.billing_account = scenarios.billing_account
         and restated.billing_month = scenarios.billing_month
-        and (restated.corrected_on is null or restated.corrected_on >= scenarios.corrected_on)
+        and restated.interval_no >= scenarios.interval_no
 
 ),
 

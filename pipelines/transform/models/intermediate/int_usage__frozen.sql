@@ -5,13 +5,12 @@
 -- Events:
 -- `closed`, `timespan = 'period'`: an issued invoice line closed a period of an account; `meter` is empty for all meters.
 -- `closed`, other timespans: usage in a closed period, with its quantity at closing.
--- `closed`, with `corrected_on`: usage whose correction, billed on that day, is covered by an issued line, or whose own day
---     closed later than a period that depends on it.
 -- `open`, `timespan = 'period'`: days of a month, of which the open ones are frozen, too, because a period that closed depends
 --     on them: credits are drawn down and tiers fill in the order of the days.
 -- `open`, other timespans: usage of these days that is not in a closed period, with its quantity at that closing.
 -- `differs`, `timespan = 'period'`: a build first saw an issued invoice that differs from the computed usage of the period.
--- `restated`: a new quantity of closed usage, logged by the first build that saw it.
+-- `restated`: a new quantity of frozen usage, logged by the first build that saw it. So the log has the quantity of the usage
+--     at each later closing, too.
 -- `reopened`: a period that was opened again.
 --
 -- Usage without a price is frozen, too.
@@ -49,16 +48,10 @@ closing as (
 
 ),
 
-periods as (
-
-    select * from {{ ref('int_billing__closed_periods') }}
-
-),
-
 frozen_before as (
 
     select * from {{ ref('int_usage__frozen_before') }}
-    where timespan = 'period'
+    where timespan = 'period' and event in ('closed', 'open')
 
 ),
 
@@ -83,14 +76,7 @@ granted as (
 restated as (
 
     select * from {{ ref('int_usage__restated') }}
-    where corrected_on is null
-
-),
-
-scenarios as (
-
-    select * from {{ ref('int_billing__scenarios') }}
-    where corrected_on is null and scenario <> 'computed' and forecast is null
+    where not is_logged
 
 ),
 
@@ -152,7 +138,7 @@ whole as (
         period_start,
         period_end
     from frozen_before
-    where event = 'open' or (event = 'closed' and meter = '')
+    where meter = ''
 
 ),
 
@@ -221,28 +207,6 @@ freezing_usage as (
 
 ),
 
-frozen_periods as (
-
-    {% for relation in ['periods', 'frozen_before'] -%}
-    select
-        provider,
-        account,
-        meter,
-        bucket_start,
-        bucket_end,
-        period_start,
-        period_end
-    from {{ relation }}
-    {%- if not loop.last %}
-
-    union all
-
-    {% endif -%}
-    {%- endfor %}
-    where event = 'open'
-
-),
-
 frozen_usage as (
 
     select distinct
@@ -250,8 +214,8 @@ frozen_usage as (
         {% endfor -%}
         true as is_frozen
     from freezing_usage
-    inner join frozen_periods
-        on {{ is_in_period('freezing_usage', 'frozen_periods') }}
+    inner join frozen_before
+        on {{ is_in_period('freezing_usage', 'frozen_before') }}
 
 ),
 
@@ -268,8 +232,7 @@ events as (
         period_end,
         0 as quantity,
         event,
-        min(invoice_id) as invoice_id,
-        cast(null as date) as corrected_on
+        min(invoice_id) as invoice_id
     from looked_at
     group by provider, account, meter, bucket_start, bucket_end, period_start, period_end, event
 
@@ -286,8 +249,7 @@ events as (
         period_end,
         0 as quantity,
         'open' as event,
-        invoice_id,
-        cast(null as date) as corrected_on
+        invoice_id
     from opened
 
     union all
@@ -299,44 +261,11 @@ events as (
         cast(null as date) as period_end,
         freezing_usage.quantity,
         case when freezing_usage.is_open = 1 then 'open' else 'closed' end as event,
-        freezing_usage.invoice_id,
-        cast(null as date) as corrected_on
+        freezing_usage.invoice_id
     from freezing_usage
     left join frozen_usage
         on {{ is_same_usage('freezing_usage', 'frozen_usage') }}
     where frozen_usage.is_frozen is null
-
-    union all
-
-    -- A correction closes together with the day on which it is billed, or with the restated usage if that was still open.
-    select
-        {% for column in key %}restated.{{ column }},
-        {% endfor -%}
-        cast(null as date) as period_start,
-        cast(null as date) as period_end,
-        restated.quantity_after as quantity,
-        'closed' as event,
-        min(closing.invoice_id) as invoice_id,
-        scenarios.subtracts_on as corrected_on
-    from restated
-    inner join scenarios
-        on restated.provider = scenarios.provider
-        and restated.billing_account = scenarios.billing_account
-        and restated.billing_month = scenarios.billing_month
-    inner join closing
-        on restated.provider = closing.provider
-        and restated.billing_account = closing.billing_account
-        and closing.meter in ('', restated.meter)
-        and (
-            (scenarios.subtracts_on >= closing.period_start and scenarios.subtracts_on < closing.period_end)
-            or (
-                restated.account = closing.account
-                and restated.billing_date >= closing.period_start
-                and restated.billing_date < closing.period_end
-            )
-        )
-    group by
-        {% for column in key %}restated.{{ column }}, {% endfor %}restated.quantity_after, scenarios.subtracts_on
 
     union all
 
@@ -346,10 +275,8 @@ events as (
         cast(null as date) as period_end,
         quantity_after as quantity,
         'restated' as event,
-        cast(null as {{ dbt.type_string() }}) as invoice_id,
-        cast(null as date) as corrected_on
+        cast(null as {{ dbt.type_string() }}) as invoice_id
     from restated
-    where not is_logged
 
 ),
 

@@ -1,6 +1,7 @@
--- One row per event of `int_usage__frozen` that earlier builds logged and no reopening has undone.
--- Reopening a period undoes what closed in it, and the corrections that closed with it. Other closed periods may depend on
--- what was frozen of open days: it stays.
+-- One row per event of `int_usage__frozen` that earlier builds logged, except for reopenings. `reopened_at` is set for closed
+-- periods that were opened again.
+-- Reopening a period changes no frozen quantity. Other periods may depend on it, and each is billed with the quantities of the
+-- time when it closed.
 
 {{ config(materialized='view') }}
 
@@ -12,58 +13,59 @@ events as (
 
 ),
 
-reopened as (
+reopenings as (
 
-    select * from events
+    select
+        provider,
+        account,
+        meter,
+        period_start,
+        period_end,
+        closed_at
+    from events
     where event = 'reopened'
 
 ),
 
-undone as (
+reopened as (
 
-    select distinct
+    select
         events.provider,
         events.account,
         events.meter,
-        events.timespan,
-        events.bucket_start,
-        events.bucket_end,
-        events.event,
+        events.period_start,
+        events.period_end,
         events.closed_at,
-        true as is_undone
+        min(reopenings.closed_at) as reopened_at
     from events
-    inner join reopened
-        on events.provider = reopened.provider
-        and events.account = reopened.account
-        and reopened.meter in ('', events.meter)
-        and events.event <> 'open'
-        and events.closed_at < reopened.closed_at
-    where
-        (
-            events.timespan = 'period'
-            and events.event <> 'differs' -- the next build closes the period again
-            and events.period_start >= reopened.period_start
-            and events.period_end <= reopened.period_end
-        )
-        or (events.corrected_on >= reopened.period_start and events.corrected_on < reopened.period_end)
-        or (events.timespan <> 'period' and {{ is_in_period('events', 'reopened') }})
+    inner join reopenings
+        on events.provider = reopenings.provider
+        and events.account = reopenings.account
+        and reopenings.meter in ('', events.meter)
+        and events.period_start >= reopenings.period_start
+        and events.period_end <= reopenings.period_end
+        and events.closed_at < reopenings.closed_at
+    where events.event = 'closed'
+    group by
+        events.provider, events.account, events.meter, events.period_start, events.period_end, events.closed_at
 
 ),
 
 final as (
 
-    select events.*
+    select
+        events.*,
+        reopened.reopened_at
     from events
-    left join undone
-        on events.provider = undone.provider
-        and events.account = undone.account
-        and events.meter = undone.meter
-        and events.timespan = undone.timespan
-        and events.bucket_start = undone.bucket_start
-        and events.bucket_end = undone.bucket_end
-        and events.event = undone.event
-        and events.closed_at = undone.closed_at
-    where events.event <> 'reopened' and undone.is_undone is null
+    left join reopened
+        on events.provider = reopened.provider
+        and events.account = reopened.account
+        and events.meter = reopened.meter
+        and events.period_start = reopened.period_start
+        and events.period_end = reopened.period_end
+        and events.closed_at = reopened.closed_at
+        and events.event = 'closed'
+    where events.event <> 'reopened'
 
 )
 

@@ -1,6 +1,7 @@
--- One row per usage bucket of a closed period, or of an open day that one depends on, and restatement of its quantity by the
--- vendor.
--- `corrected_on` is the day on which the correction was billed; it is null while no issued invoice covers the correction.
+-- One row per usage bucket of a closed period, or of an open day that one depends on, and interval between two closings of its
+-- billing account in which the vendor changed the quantity.
+-- `interval_no` numbers the intervals that have changes. The last one may not have ended. Periods that close at the end of an
+-- interval or later are billed with `quantity_after`.
 -- Longer than 200 lines: a bucket may be missing from the frozen quantities or from the current ones.
 
 {%- set usage = usage_columns() %}
@@ -52,39 +53,52 @@ loaded as (
 
 ),
 
-open_days as (
+frozen as (
 
     select events.*
     from events
     inner join loaded
         on events.provider = loaded.provider
         and events.account = loaded.account
-    where events.timespan = 'period' and events.event = 'open'
 
 ),
 
 periods as (
 
-    {% for relation in ['closed_periods', 'open_days'] -%}
-    select
-        provider,
-        account,
-        meter,
-        bucket_start,
-        bucket_end,
-        period_start,
-        period_end
-    from {{ relation }}
-    {%- if not loop.last %}
-
-    union all
-
-    {% endif -%}
-    {%- endfor %}
+    select * from frozen
+    where timespan = 'period' and event in ('closed', 'open')
 
 ),
 
-closed_accounts as (
+versions as (
+
+    select
+        {{ usage | join(',\n        ') }},
+        timespan,
+        quantity,
+        closed_at,
+        lag(quantity) over (
+            partition by {{ usage | join(', ') }}
+            order by closed_at, case when event = 'restated' then 0 else 1 end
+        ) as quantity_before,
+        row_number() over (
+            partition by {{ usage | join(', ') }}
+            order by closed_at desc, case when event = 'restated' then 1 else 0 end
+        ) = 1 as is_last,
+        event = 'restated' as is_restated
+    from frozen
+    where timespan <> 'period'
+
+),
+
+last_frozen as (
+
+    select * from versions
+    where is_last
+
+),
+
+frozen_accounts as (
 
     select distinct
         provider,
@@ -93,96 +107,13 @@ closed_accounts as (
 
 ),
 
-frozen as (
-
-    select events.*
-    from events
-    inner join closed_accounts
-        on events.provider = closed_accounts.provider
-        and events.account = closed_accounts.account
-    where events.timespan <> 'period'
-
-),
-
 present as (
 
     select metered_usage.*
     from metered_usage
-    inner join closed_accounts
-        on metered_usage.provider = closed_accounts.provider
-        and metered_usage.account = closed_accounts.account
-
-),
-
-first_frozen as (
-
-    select * from frozen
-    where event in ('closed', 'open') and corrected_on is null
-
-),
-
--- Corrections of usage can close on the same day one after the other: the last quantity counts.
-closed_corrections as (
-
-    select
-        *,
-        row_number() over (
-            partition by {{ usage | join(', ') }}, corrected_on
-            order by closed_at desc
-        ) = 1 as is_last_of_day
-    from frozen
-    where event = 'closed' and corrected_on is not null
-
-),
-
--- Usage that was absent when its period closed counts as frozen at 0.
-corrected as (
-
-    select
-        frozen.*,
-        case when coalesce(first_frozen.event, 'open') = 'open' then frozen.closed_at end as closed_with_usage_at,
-        coalesce(
-            lag(frozen.quantity) over (
-                partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
-                order by frozen.corrected_on
-            ),
-            first_frozen.quantity,
-            0
-        ) as quantity_before,
-        row_number() over (
-            partition by {% for column in usage %}frozen.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
-            order by frozen.corrected_on desc
-        ) = 1 as is_last
-    from closed_corrections as frozen
-    left join first_frozen
-        on {{ is_same_usage('frozen', 'first_frozen') }}
-    where frozen.is_last_of_day
-
-),
-
-last_frozen as (
-
-    select
-        {% for column in usage %}first_frozen.{{ column }},
-        {% endfor -%}
-        first_frozen.timespan,
-        coalesce(corrected.quantity, first_frozen.quantity) as quantity
-    from first_frozen
-    left join corrected
-        on {{ is_same_usage('first_frozen', 'corrected') }}
-        and corrected.is_last
-
-    union all
-
-    select
-        {% for column in usage %}corrected.{{ column }},
-        {% endfor -%}
-        corrected.timespan,
-        corrected.quantity
-    from corrected
-    left join first_frozen
-        on {{ is_same_usage('corrected', 'first_frozen') }}
-    where corrected.is_last and first_frozen.quantity is null
+    inner join frozen_accounts
+        on metered_usage.provider = frozen_accounts.provider
+        and metered_usage.account = frozen_accounts.account
 
 ),
 
@@ -192,8 +123,8 @@ unequal as (
         {% for column in usage + ['timespan'] %}coalesce(present.{{ column }}, last_frozen.{{ column }}) as {{ column }},
         {% endfor -%}
         coalesce(present.is_complete, true) as is_complete,
-        cast(coalesce(last_frozen.quantity, 0) as numeric(28, 9)) as quantity_before,
-        cast(coalesce(present.quantity, 0) as numeric(28, 9)) as quantity_after,
+        coalesce(last_frozen.quantity, 0) as quantity_before,
+        coalesce(present.quantity, 0) as quantity_after,
         last_frozen.quantity is not null as was_frozen
     from present
     full outer join last_frozen
@@ -237,73 +168,133 @@ late as (
 
 ),
 
-unioned as (
+-- Usage that was absent when its period closed counts as frozen at 0.
+changes as (
+
+    select
+        {{ usage | join(',\n        ') }},
+        timespan,
+        true as is_complete,
+        coalesce(quantity_before, 0) as quantity_before,
+        quantity as quantity_after,
+        closed_at as discovered_at,
+        true as is_logged
+    from versions
+    where quantity <> quantity_before or (quantity_before is null and is_restated)
+
+    union all
 
     select
         {% for column in usage %}differing.{{ column }},
         {% endfor -%}
         differing.timespan,
         differing.is_complete,
-        cast(null as date) as corrected_on,
         differing.quantity_before,
         differing.quantity_after,
-        cast(null as {{ type_utc() }}) as corrected_at,
-        cast(null as {{ type_utc() }}) as closed_with_usage_at
+        {{ build_time() }} as discovered_at,
+        false as is_logged
     from differing
     left join late
         on {{ is_same_usage('differing', 'late') }}
     where differing.was_frozen or late.is_late
 
-    union all
+),
+
+changed as (
 
     select
-        {{ usage | join(',\n        ') }},
-        timespan,
-        true as is_complete,
-        corrected_on,
-        cast(quantity_before as numeric(28, 9)) as quantity_before,
-        cast(quantity as numeric(28, 9)) as quantity_after,
-        closed_at as corrected_at,
-        closed_with_usage_at
-    from corrected
+        *,
+        quantity_after as quantity,
+        cast(null as bigint) as request_count
+    from changes
 
 ),
 
--- The first build that saw the quantity logged it.
-discovered as (
+{{ metered('changed', also=['quantity_before', 'quantity_after', 'discovered_at', 'is_logged']) }},
 
-    select
-        {{ usage | join(',\n        ') }},
-        quantity,
-        min(closed_at) as discovered_at
-    from frozen
-    where event = 'restated'
-    group by {{ usage | join(', ') }}, quantity
+closings as (
 
-),
-
-restatements as (
-
-    select
-        unioned.*,
-        unioned.quantity_after as quantity,
-        cast(null as bigint) as request_count,
-        coalesce(discovered.discovered_at, unioned.corrected_at, {{ build_time() }}) as discovered_at,
-        discovered.discovered_at is not null as is_logged
-    from unioned
-    left join discovered
-        on {{ is_same_usage('unioned', 'discovered') }}
-        and unioned.quantity_after = discovered.quantity
+    select distinct
+        provider,
+        billing_account,
+        closed_at
+    from closed_periods
+    where reopened_at is null
 
 ),
 
-{{ metered('restatements', also=[
-    'corrected_on', 'closed_with_usage_at', 'quantity_before', 'quantity_after', 'discovered_at', 'is_logged',
-]) }},
+intervals as (
+
+    select
+        {% for column in usage + ['billing_account', 'discovered_at'] %}metered.{{ column }},
+        {% endfor -%}
+        min(closings.closed_at) as closing_at
+    from metered
+    left join closings
+        on metered.provider = closings.provider
+        and metered.billing_account = closings.billing_account
+        and metered.discovered_at <= closings.closed_at
+    group by {% for column in usage + ['billing_account', 'discovered_at'] %}metered.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+
+),
+
+numbered as (
+
+    select
+        *,
+        dense_rank() over (
+            partition by provider, billing_account
+            order by case when closing_at is null then 1 else 0 end, closing_at
+        ) as interval_no
+    from intervals
+
+),
+
+{%- set interval = 'metered.provider, metered.account, metered.meter, metered.bucket_start, metered.bucket_end, numbered.interval_no' %}
+
+added_up as (
+
+    select
+        metered.*,
+        numbered.interval_no,
+        numbered.closing_at,
+        sum(metered.quantity_after - metered.quantity_before) over (partition by {{ interval }}) as difference,
+        row_number() over (partition by {{ interval }} order by metered.discovered_at desc) = 1 as is_last
+    from metered
+    inner join numbered
+        on {{ is_same_usage('metered', 'numbered') }}
+        and metered.discovered_at = numbered.discovered_at
+
+),
 
 final as (
 
-    select * from metered
+    select
+        provider,
+        billing_account,
+        account,
+        billing_timezone,
+        meter,
+        timespan,
+        bucket_start,
+        bucket_end,
+        billing_date,
+        billing_month,
+        sku_id,
+        highest_priced_sku_id,
+        unit,
+        quantity,
+        request_count,
+        is_billed,
+        is_complete,
+        cast(interval_no as integer) as interval_no,
+        closing_at,
+        cast(quantity_after - difference as numeric(28, 9)) as quantity_before,
+        cast(quantity_after as numeric(28, 9)) as quantity_after,
+        discovered_at,
+        is_logged
+    from added_up
+    where is_last and (difference <> 0 or not is_logged)
 
 )
 

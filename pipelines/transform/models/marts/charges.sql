@@ -39,6 +39,7 @@ fx_rates as (
 closed_periods as (
 
     select * from {{ ref('int_billing__closed_periods') }}
+    where reopened_at is null
 
 ),
 
