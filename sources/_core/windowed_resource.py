@@ -51,6 +51,9 @@ Cursors = dict[str, dict[str, str]]
 """The cursors of a table's partitions in dlt's state, by `Partition.cursor_key`."""
 
 
+_Keys = dict[str, set[tuple[Any, ...]]]
+"""By account, the keys that a run has read. Empty if the fixed columns are part of the key: then no two partitions share one."""
+
 KEEP_COMPLETE = HistorySettings()
 
 
@@ -77,11 +80,13 @@ def windowed_resource(
     """
     observe = observer or fail_fast
     progress: dict[int, _Progress] = {}
+    keys: _Keys = {}
 
     def windows() -> Iterator[Any]:
         package = current_package()
         if package is None:
             progress.clear()
+            keys.clear()
         strategy = merge_strategy(table.name)
         cursors: Cursors = dlt.current.resource_state().setdefault(CURSORS, {})
         if not progress and any(partition.estimate for partition in partitions):
@@ -90,7 +95,7 @@ def windowed_resource(
         accounts = {partition.account for partition in partitions}
         resources = dlt.current.source().selected_resources.keys()
         identities = Identities(table, accounts, resources, dlt.current.source_state().setdefault(IDENTITIES, {}))
-        read = _TableRead(table, observe, cursors, identities, current_run_id(), package)
+        read = _TableRead(table, observe, cursors, identities, current_run_id(), package, keys)
         # Accounts that were loaded before come first: a new account cannot take away what identifies them.
         loaded = {key.partition(SEPARATOR)[0] for key in cursors}
         order = sorted(range(len(partitions)), key=lambda number: partitions[number].account not in loaded)
@@ -117,6 +122,9 @@ class _Progress:
     windows: list[Window] | None = None
     """The windows that are not requested yet; None before they are planned."""
     read_until: DateTime | None = None
+    stored: dict[str, str] | None = None
+    """The cursor of earlier runs; None if there was none."""
+    has_rows: bool = False
 
 
 @dataclass
@@ -129,13 +137,12 @@ class _TableRead:
     identities: Identities
     run_id: str | None
     package: Package | None
+    keys: _Keys
     schemas: list[pa.Schema] = field(default_factory=list)
     """The distinct schemas of the Arrow tables yielded so far."""
     replaced: list[ReplacedWindow] = field(default_factory=list)
     unanswered: list[Partition] = field(default_factory=list)
     """The partitions that were requested and returned no window."""
-    keys: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
-    """By account, the keys read so far; empty if the fixed columns are part of the key, so that partitions share no key."""
 
     def partitions(self, partitions: Sequence[tuple[Partition, _Progress]]) -> Generator[pa.Table, None, None]:
         """Reads the partitions one after the other; one that fails keeps the windows it has read, and their cursor."""
@@ -160,10 +167,10 @@ class _TableRead:
     def partition(self, partition: Partition, place: Place, known: Claimed, progress: _Progress) -> Iterator[pa.Table]:
         """Reads the windows of a partition, oldest first, and moves its cursor with each, until the package is full."""
         plan = partition.plan
-        stored = self.cursors.get(partition.cursor_key)
         cursor = _cursor(self.cursors, partition)
         loaded = cursor or self._cursor_of_other_time_zone(partition)
         if progress.windows is None:
+            progress.stored = self.cursors.get(partition.cursor_key)
             progress.windows = list(plan.windows(cursor, utc_now()))
             if progress.windows:
                 progress.planned = Window(progress.windows[0].start, progress.windows[-1].end)
@@ -171,7 +178,7 @@ class _TableRead:
         for requested, rows, window, fetched_at in self._results(partition, place, progress):
             rows = self._checked(rows, partition)
             _require_inside(rows, self.table, window, plan.unit)
-            self._claim(partition, known, rows, stored)
+            self._claim(partition, known, rows, progress)
             result = stamped(rows, self.table, partition, fetched_at, self.run_id)
             if result.schema not in self.schemas:
                 self.schemas.append(result.schema)
@@ -185,6 +192,7 @@ class _TableRead:
                 self.cursors[partition.cursor_key] = cursor.to_state()
                 loaded = cursor
             progress.read_until = window.end
+            progress.has_rows = progress.has_rows or rows.num_rows > 0
             if self.package is not None:
                 self.package.add_window(rows.num_rows)
         if not progress.windows and progress.read_until is None:
@@ -249,20 +257,19 @@ class _TableRead:
                 seen.add(key)
         return rows
 
-    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table, stored: dict[str, str] | None) -> None:
-        """Refuses the rows of another account. If the run has read no other rows, it leaves no trace of the partition.
+    def _claim(self, partition: Partition, known: Claimed, rows: pa.Table, progress: _Progress) -> None:
+        """Refuses the rows of another account. If the run has read no other rows, the cursor of earlier runs is back.
 
-        `stored` is the cursor of earlier runs. A cursor that was moved over empty windows would make the account a loaded
-        one.
+        A cursor that was moved over empty windows would make the account a loaded one.
         """
         try:
             self.identities.claim(partition, known, rows)
         except AccountConflict:
-            if not any(done.rows for done in self.replaced if done.partition is partition):
+            if not progress.has_rows:
                 self.replaced = [done for done in self.replaced if done.partition is not partition]
                 self.cursors.pop(partition.cursor_key, None)
-                if stored is not None:
-                    self.cursors[partition.cursor_key] = stored
+                if progress.stored is not None:
+                    self.cursors[partition.cursor_key] = progress.stored
             raise
 
     def _cursor_of_other_time_zone(self, partition: Partition) -> Cursor | None:

@@ -18,7 +18,14 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from pendulum import DateTime
 
 from meterhouse.sources._core import package
-from meterhouse.sources._core.errors import IncompleteResponse, ServiceUnavailable, SourceError, UnexpectedValue, Unsupported
+from meterhouse.sources._core.errors import (
+    AccountConflict,
+    IncompleteResponse,
+    ServiceUnavailable,
+    SourceError,
+    UnexpectedValue,
+    Unsupported,
+)
 from meterhouse.sources._core.events import Event as ObservedEvent
 from meterhouse.sources._core.events import (
     FetchFailed,
@@ -82,6 +89,16 @@ class Database:
     def run(self, *partitions: Partition, table: Table = TABLE) -> Observed:
         observed = Observed()
         self.pipeline().run(windowed_resource(table, partitions, observer=observed))
+        return observed
+
+    def run_in_packages(self, *partitions: Partition, table: Table = TABLE) -> Observed:
+        observed = Observed()
+        resource = windowed_resource(table, partitions, observer=observed)
+        has_more = True
+        while has_more:
+            with bounded_package() as current:
+                self.pipeline().run(resource)
+            has_more = current.has_more
         return observed
 
     def pipeline(self) -> dlt.Pipeline:
@@ -317,6 +334,26 @@ def test_rejects_a_key_in_two_partitions(database: Database) -> None:
     observed = database.run(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
     assert "a row with the same key ('1',)" in str(observed.errors[0])
     assert database.rows("select id, kind from vendor.events") == [("1", "x")]
+
+
+def test_a_later_package_knows_what_the_run_has_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rejects a key of an earlier package, and an account whose first rows are another's starts anew in the next run."""
+    monkeypatch.setattr(package, "MAX_ROWS", 0)
+    observed = database.run_in_packages(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
+    assert "a row with the same key ('1',)" in str(observed.errors[0])
+
+    def of_team(team: str, first: str) -> Partition:
+        def fetch(window: Window) -> FetchResult:
+            return FetchResult(usage(window, team=team) if window.start >= at(first) else TABLE.rows([]), window)
+
+        return Partition(team, plan("03-10"), fetch)
+
+    table = replace(TABLE, identity=("team",))
+    database.run_in_packages(of_team("a", "03-10"), table=table)
+    observed = database.run_in_packages(of_team("a", "03-10"), replace(of_team("a", "03-14"), account="b"), table=table)
+    assert [type(error) for error in observed.errors] == [AccountConflict]
+    other = database.run(replace(of_team("c", "03-10"), account="b"), table=table)
+    assert (other.errors, other.windows[0].start) == ([], at("03-10"))
 
 
 def test_rejects_a_key_twice_in_one_response(database: Database) -> None:
