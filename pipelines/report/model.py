@@ -204,7 +204,6 @@ class TableFreshness(msgspec.Struct, array_like=True):
     loaded_from: datetime | None
     complete_until: datetime | None
     last_fetched_at: datetime | None
-    row_count: int
     status: str
 
 

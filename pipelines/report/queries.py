@@ -238,7 +238,7 @@ INVOICE_LINES = """
 INVOICE_LINES_BEFORE = "select count(*) as value from usage.invoice_reconciliation where period_end <= date '{since}'"
 
 FRESHNESS = """
-    select provider, account, resource, loaded_from, complete_until, last_fetched_at, row_count, status
+    select provider, account, resource, loaded_from, complete_until, last_fetched_at, status
     from usage.data_freshness
     order by provider, account, resource
 """

@@ -16,8 +16,8 @@ LATE = timedelta(days=31)
 """How long after its end a period is closed in the usual course: invoices arrive in the month after."""
 
 
-CLOSE_LATER = frozenset({"under", "currency mismatch"})
-"""The statuses with which an invoice closes its period a day later: it differs, but no usage is missing."""
+CLOSES_LATER = "under"
+"""The status with which an invoice closes its period a day later: it differs, but no usage is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class PendingInvoice:
         last = self.period_end - timedelta(days=1)
         invoice = f"invoice {self.invoice_id} of {self.period_start} to {last}"
         later = " It closes the period a day after it was first seen, despite the difference."
-        closes = later if self.status in CLOSE_LATER else ""
+        closes = later if self.status == CLOSES_LATER else ""
         return f"{self.provider}  {self.billing_account}  {invoice}: {self.status}. {self.what_to_do}{closes}"
 
 

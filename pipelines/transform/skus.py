@@ -13,16 +13,16 @@ VERIFIED_FOR = timedelta(days=180)
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedPrice:
-    """The list price of a SKU that was last compared with the vendor's page too long ago."""
+    """An amount that was last compared with the vendor's page too long ago: a list price, or a fee or credit at signup."""
 
-    sku_id: str
+    name: str
     verified_on: date
     source_url: str
 
     def __str__(self) -> str:
         return (
-            f"the list price of {self.sku_id} was last verified on {self.verified_on}, more than {VERIFIED_FOR.days} days"
-            f" ago: compare it with {self.source_url}"
+            f"the {self.name} was last verified on {self.verified_on}, more than {VERIFIED_FOR.days} days ago: compare it"
+            f" with {self.source_url}"
         )
 
 
@@ -33,13 +33,21 @@ def known_skus() -> dict[str, str]:
 
 
 def unverified_prices(providers: Collection[str], today: date) -> list[UnverifiedPrice]:
-    """The list prices of these providers that are valid today and were last verified too long ago, the oldest per SKU."""
+    """The shipped amounts of these providers that are valid today, but were verified too long ago; the oldest per SKU."""
+    amounts = [
+        (row["sku_id"].split("/")[0], f"list price of {row['sku_id']}", row)
+        for row in _seed("price_list")
+        if not row["valid_to"] or date.fromisoformat(row["valid_to"]) > today
+    ]
+    amounts += [
+        (row["provider"], f"{row['kind']} {row['term_id']} at the signup of {row['provider']}", row)
+        for row in _seed("signup_terms")
+    ]
     oldest: dict[str, UnverifiedPrice] = {}
-    for row in _seed("price_list"):
-        has_ended = row["valid_to"] and date.fromisoformat(row["valid_to"]) <= today
-        price = UnverifiedPrice(row["sku_id"], date.fromisoformat(row["verified_on"]), row["source_url"])
-        if row["sku_id"].split("/")[0] in providers and not has_ended and price.verified_on + VERIFIED_FOR < today:
-            oldest[price.sku_id] = min(price, oldest.get(price.sku_id, price), key=lambda price: price.verified_on)
+    for provider, name, row in amounts:
+        price = UnverifiedPrice(name, date.fromisoformat(row["verified_on"]), row["source_url"])
+        if provider in providers and price.verified_on + VERIFIED_FOR < today:
+            oldest[name] = min(price, oldest.get(name, price), key=lambda price: price.verified_on)
     return list(oldest.values())
 
 

@@ -52,7 +52,7 @@ Cursors = dict[str, dict[str, str]]
 
 
 _Keys = dict[str, set[tuple[Any, ...]]]
-"""By account, the keys that a run has read. Empty if the fixed columns are part of the key: no two partitions share it then."""
+"""By account, the keys that a run has read. Empty if the fixed columns are part of the key: partitions share none then."""
 
 KEEP_COMPLETE = HistorySettings()
 

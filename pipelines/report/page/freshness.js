@@ -28,11 +28,6 @@ const drawFreshness = () => {
         timeColumn("Complete until", "complete_until"),
         timeColumn("Last fetched", "last_fetched_at"),
         timeColumn("Loaded from", "loaded_from"),
-        numberColumn(
-          "Rows",
-          (row) => String(row.row_count),
-          (row) => formatNumber(String(row.row_count)),
-        ),
       ],
       [...rows].sort((a, b) => FRESHNESS_ORDER[a.status] - FRESHNESS_ORDER[b.status]),
       { empty: "No table loaded." },

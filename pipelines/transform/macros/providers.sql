@@ -121,24 +121,3 @@
     {%- endfor -%}
     ({{ conditions | join(' or ') or 'false' }})
 {%- endmacro %}
-
-
-{#
-    The raw tables of all providers by the staging model that reads them: `provider`, `model`, the table's `name` as an SQL
-    expression, and `is_grouped` for a model that several tables share.
-#}
-{% macro staged_tables() %}
-    {%- set tables = [] -%}
-    {%- for provider in provider_names() -%}
-        {%- set grouped = provider_setting(provider, 'grouped_tables') -%}
-        {%- if grouped -%}
-            {%- set name = dbt.concat(["'" ~ grouped.prefix ~ "'", 'grouped_by']) -%}
-            {%- do tables.append({'provider': provider, 'model': grouped.model, 'name': name, 'is_grouped': true}) -%}
-        {%- endif -%}
-        {%- for table in provider_setting(provider, 'tables', []) -%}
-            {%- set model = 'stg_' ~ provider ~ '__' ~ table -%}
-            {%- do tables.append({'provider': provider, 'model': model, 'name': "'" ~ table ~ "'", 'is_grouped': false}) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {{- return(tables) -}}
-{% endmacro %}

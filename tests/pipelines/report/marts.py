@@ -292,7 +292,6 @@ def _account(
             "loaded_from": NOW - timedelta(days=days),
             "complete_until": NOW - timedelta(hours=1),
             "last_fetched_at": NOW,
-            "row_count": days * meters,
             "hours_behind": 0,
             "account_hours_behind": 0,
             "status": "late" if number == 1 else "fresh",

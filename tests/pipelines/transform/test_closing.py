@@ -134,6 +134,7 @@ BILLED = [
     # UTC is the default. It is set here because the variables of the step `off` name another time zone.
     "update billing.accounts set billing_timezone = 'UTC' where billing_timezone is null",
     invoice("may", "2026-05-01", "2026-06-01", "5"),
+    price("sealed", "mathpix/pdf-page", "0.005"),
     invoice("sealed", "2026-01-01", "2026-02-01", "5000"),
     invoice("zero", "2026-02-01", "2026-03-01", "0"),
     invoice("idle", "2026-02-01", "2026-03-01", "0"),
@@ -211,7 +212,7 @@ CORRECTED = [
     invoice("cycle", "2026-02-15", "2026-03-15", "10", provider="scopix"),
     invoice("split", "2026-02-01", "2026-03-01", None, "pages"),
     line("split", "2026-02-01", "Usage", "mathpix/pdf-page", "3000", "15", invoice="pages"),
-    invoice("sealed", "2026-02-01", "2026-03-01", "5007"),
+    invoice("sealed", "2026-02-01", "2026-03-01", "5010"),
     invoice("sealed", "2026-03-01", "2026-04-01", "5000"),
     invoice("may", "2026-06-01", "2026-07-01", "15"),
     invoice("zero", "2026-03-01", "2026-04-01", "15"),
@@ -234,13 +235,17 @@ class Builds:
     costs: dict[str, dict[str, Costs]] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     frozen: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, dict[tuple[str, date], str]] = field(default_factory=dict)
+    """Those of the reconciliation, by billing account and month of the invoice."""
+    advice: dict[str, str] = field(default_factory=dict)
+    """By billing account, after the first build."""
 
     def step(self, name: str, *statements: str, tests: bool = False, variables: Mapping[str, object] | None = None) -> None:
         """Executes the statements, then builds the models, with data tests if `tests`: as in the last step of a history."""
         self.warehouse.execute(statements)
         kinds = ("--exclude-resource-type", "unit_test") if tests else MODELS_ONLY
         outcome = replace(self.warehouse, variables=variables or {}).dbt(
-            "build", "--select", "+int_usage__frozen", *kinds, "--indirect-selection", "cautious"
+            "build", "--select", "+int_usage__frozen", "+invoice_reconciliation", *kinds, "--indirect-selection", "cautious"
         )
         assert outcome.having("error", "fail", "skipped") == [], name
         costs: dict[str, Costs] = {}
@@ -256,6 +261,12 @@ class Builds:
         ]  # fmt: skip
         found = self.warehouse.query(f"select {', '.join(columns)} from usage.charges order by charge_id")
         self.rows[name] = [dict(zip(columns, row, strict=True)) for row in found]
+        reconciled = self.warehouse.query(
+            "select billing_account, billing_month, status, what_to_do from usage.invoice_reconciliation"
+            " where invoice_id is not null order by line_number desc"
+        )
+        self.statuses[name] = {(owner, month): status for owner, month, status, _ in reconciled}
+        self.advice = self.advice or {owner: advice for owner, _, _, advice in reconciled}
         ((self.frozen[name],),) = self.warehouse.query("select count(*) from usage_intermediate.int_usage__frozen")
 
     def corrections(self, step: str, billing_account: str) -> list[dict[str, Any]]:
@@ -293,14 +304,16 @@ def test_a_restatement_is_corrected_in_the_next_open_month(builds: Builds) -> No
 
 def test_an_invoiced_correction_stays_in_its_month(builds: Builds) -> None:
     """February's invoice covers a correction of January: later restatements of January do not change February."""
-    first = {(JANUARY, None): d("5000"), (FEBRUARY, None): d("5000"), (FEBRUARY, "Correction"): d("7")}
+    first = {(JANUARY, None): d("5000"), (FEBRUARY, None): d("5000"), (FEBRUARY, "Correction"): d("10")}
     for step in ("restated", "re-rated", "corrected", "later", "off", "on"):
         assert first.items() <= builds.costs[step]["sealed"].items(), step
     assert builds.costs["corrected"]["sealed"] == builds.costs["restated"]["sealed"]
+    for step in ("corrected", "later", "on"):
+        assert builds.statuses[step]["sealed", FEBRUARY] == "matched"
     for step in ("later", "off", "on"):
         again = [row for row in builds.corrections(step, "sealed") if row["billing_month"] != FEBRUARY]
         (row,) = again
-        assert (row["billing_month"], row["corrects_month"], row["billed_cost"]) == (APRIL, JANUARY, d("3.5"))
+        assert (row["billing_month"], row["corrects_month"], row["billed_cost"]) == (APRIL, JANUARY, d("5"))
         assert (row["quantity_before"], row["quantity_after"]) == (d("2000"), d("3000"))
 
 
@@ -317,6 +330,10 @@ def test_re_rating_makes_no_correction(builds: Builds) -> None:
         assert builds.costs["billed"][name] == {(MARCH, None): d("1500")}
         for step in ("re-rated", "corrected", "later", "off", "on"):
             assert builds.costs[step][name] == {(MARCH, None): d("1560")}
+    assert (builds.statuses["billed"]["contract", MARCH], builds.statuses["re-rated"]["contract", MARCH]) == (
+        "over",
+        "matched",
+    )
     assert builds.corrections("on", "unpriced") == []
     assert builds.costs["billed"]["unpriced"][JANUARY, None] == d("5")
     assert builds.costs["on"]["unpriced"][JANUARY, None] == d("55")
@@ -340,6 +357,7 @@ def test_a_month_with_usage_below_the_invoice_stays_open(builds: Builds) -> None
     """The comparison is by quantity if the line states one, else by amount. Usage loaded later is not a correction."""
     for name in ("short", "counted"):
         assert builds.costs["billed"][name] == {(JANUARY, None): d("4.5")}
+        assert builds.advice[name].startswith("Not loaded whole? ")
         assert builds.costs["restated"][name] == builds.costs["on"][name] == {(JANUARY, None): d("5")}
     assert builds.costs["restated"]["annual"] == {(JANUARY, None): d("15")}  # an invoice for a plan closes no usage
 

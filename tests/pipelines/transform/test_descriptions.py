@@ -2,6 +2,7 @@
 
 import pytest
 
+from meterhouse.pipelines.transform import PROJECT
 from tests.pipelines.transform.warehouse import MARTS, Warehouse
 
 PREFIXES = {"staging": "stg_", "intermediate": "int_"}
@@ -48,3 +49,10 @@ def test_project_follows_the_rules_of_dbt_project_evaluator(warehouse: Warehouse
     watched = {source["source_name"] for source in project["sources"].values() if source["freshness"]["warn_after"]["count"]}
     # Files that the user maintains by hand need no freshness check.
     assert watched == {source["source_name"] for source in project["sources"].values()} - {"billing"}
+
+
+def test_a_long_model_says_why() -> None:
+    """More than 200 lines need a reason in the head of the model."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (PROJECT / "models").rglob("*.sql")}
+    long_ = {name for name, text in texts.items() if text.count("\n") > 200}
+    assert long_ == {name for name, text in texts.items() if "\n-- Longer than 200 lines: " in text}

@@ -35,17 +35,7 @@ periods as (
 
 ),
 
-loaded as (
-
-    select
-        provider,
-        billing_account,
-        max(complete_from_billing_date) as complete_from,
-        min(complete_before_billing_date) as complete_before
-    from accounts
-    group by provider, billing_account
-
-),
+{{ loaded_billing_accounts() }},
 
 usage_lines as (
 

@@ -1,5 +1,5 @@
 -- One row per provider, billing account and billing month, from the first month with any data to the last loaded one.
--- A month is closed once its invoice is issued. A later restatement does not change what was billed.
+-- It is invoiced if issued invoices for usage cover it from its first to its last day.
 
 with
 
@@ -51,20 +51,7 @@ numbers as (
 
 ),
 
--- The slowest and the latest of the accounts behind a billing account: a month is complete when all of them are.
-loaded as (
-
-    select
-        provider,
-        billing_account,
-        max(billing_timezone) as billing_timezone,
-        max(complete_from_billing_date) as complete_from,
-        min(complete_before_billing_date) as complete_before,
-        max(complete_before_billing_date) as last_date
-    from accounts
-    group by provider, billing_account
-
-),
+{{ loaded_billing_accounts() }},
 
 known_dates as (
 
@@ -139,17 +126,25 @@ bounded as (
 
 issued as (
 
-    select distinct
+    select
         bounded.provider,
         bounded.billing_account,
-        bounded.billing_month
+        bounded.billing_month,
+        min(invoice_lines.period_start) <= bounded.billing_month
+        and max(invoice_lines.period_end) >= bounded.next_month as is_invoiced,
+        max(coalesce(invoices.issued_on, invoices.period_end)) as last_invoiced_on
     from bounded
     inner join invoice_lines
         on bounded.provider = invoice_lines.provider
         and bounded.billing_account = invoice_lines.billing_account
         and invoice_lines.period_start < bounded.next_month
         and invoice_lines.period_end > bounded.billing_month
+    inner join invoices
+        on invoice_lines.provider = invoices.provider
+        and invoice_lines.billing_account = invoices.billing_account
+        and invoice_lines.invoice_id = invoices.invoice_id
     where invoice_lines.status = 'issued' and invoice_lines.covers_usage
+    group by bounded.provider, bounded.billing_account, bounded.billing_month, bounded.next_month
 
 ),
 
@@ -163,7 +158,8 @@ final as (
         bounded.billing_timezone,
         {{ start_of_date('bounded.billing_month', 'bounded.billing_timezone') }} as month_start,
         {{ start_of_date('bounded.next_month', 'bounded.billing_timezone') }} as month_end,
-        issued.billing_month is not null as is_invoiced,
+        coalesce(issued.is_invoiced, false) as is_invoiced,
+        issued.last_invoiced_on,
         coalesce(
             bounded.billing_month >= bounded.complete_from and bounded.next_month <= bounded.complete_before, false
         ) as is_complete

@@ -5,6 +5,7 @@
 -- the difference between two scenarios.
 -- A forecast rates a month three times: with the expected, a low and a high quantity. Past months are forecast as of their 11th
 -- and 21st day, to measure the error.
+-- Longer than 200 lines: it lists the scenarios of closing and of forecasts.
 
 with
 

@@ -79,17 +79,7 @@ drawn_in_all as (
 ),
 
 -- First condition: every account of the billing account is loaded up to the day of expiry.
-loaded as (
-
-    select
-        provider,
-        billing_account,
-        max(billing_timezone) as billing_timezone,
-        min(complete_before_billing_date) as complete_before
-    from accounts
-    group by provider, billing_account
-
-),
+{{ loaded_billing_accounts() }},
 
 expiring as (
 

@@ -1,4 +1,7 @@
 -- One row per invoice line: the invoiced amount and quantity beside those computed for the charges that it covers.
+-- A line exceeds the computed usage (`is_short`), or is below it, if the difference is larger than the tolerance. Quantities decide
+-- if the line names a SKU, the line and its parts all state a quantity, and the units agree; otherwise amounts.
+-- Longer than 200 lines: amounts and quantities are compared in two ways, for the reconciliation and for closing.
 
 with
 
@@ -17,6 +20,12 @@ computed as (
 claims as (
 
     select * from {{ ref('int_invoices__claims') }}
+
+),
+
+priced_usage as (
+
+    select * from {{ ref('int_usage__priced') }}
 
 ),
 
@@ -84,6 +93,64 @@ invoiced as (
 
 ),
 
+-- `computed_quantity` excludes usage without a price and usage that a grant covers. An invoice may state both.
+omitted_usage as (
+
+    select
+        lines.provider,
+        lines.billing_account,
+        lines.invoice_id,
+        lines.line_number,
+        sum(priced_usage.quantity) as quantity,
+        max(priced_usage.unit) as unit
+    from lines
+    inner join priced_usage
+        on lines.provider = priced_usage.provider
+        and lines.billing_account = priced_usage.billing_account
+        and lines.sku_id = priced_usage.sku_id
+        and priced_usage.billing_date >= lines.period_start
+        and priced_usage.billing_date < lines.period_end
+    where
+        lines.quantity is not null
+        and priced_usage.scenario = 'computed'
+        and (not priced_usage.is_priced or priced_usage.grant_id is not null)
+    group by lines.provider, lines.billing_account, lines.invoice_id, lines.line_number
+
+),
+
+with_omitted_usage as (
+
+    select
+        invoiced.*,
+        coalesce(invoiced.computed_quantity, 0) + coalesce(omitted_usage.quantity, 0) as used_quantity,
+        invoiced.sku_id <> ''
+        and invoiced.is_quantity_stated
+        and {{ is_same_unit('invoiced.unit', 'coalesce(invoiced.computed_unit, omitted_usage.unit)') }}
+            as is_compared_by_quantity
+    from invoiced
+    left join omitted_usage
+        on invoiced.provider = omitted_usage.provider
+        and invoiced.billing_account = omitted_usage.billing_account
+        and invoiced.invoice_id = omitted_usage.invoice_id
+        and invoiced.line_number = omitted_usage.line_number
+
+),
+
+excesses as (
+
+    select
+        *,
+        case when is_compared_by_quantity then invoiced_quantity - used_quantity else net - coalesce(billed_cost, 0) end
+            as excess,
+        case
+            when is_compared_by_quantity
+                then cast({{ var('reconciliation_tolerance_fraction') }} as numeric(28, 9)) * abs(used_quantity)
+            else {{ reconciliation_tolerance('billed_cost') }}
+        end as tolerance
+    from with_omitted_usage
+
+),
+
 -- Invoices round each line to the decimal places of the currency. Amounts are rounded here, and nowhere earlier.
 rounded as (
 
@@ -95,7 +162,7 @@ rounded as (
         is_quantity_stated
         and computed_quantity is not null
         and {{ is_same_unit('unit', 'computed_unit') }} as are_quantities_comparable
-    from invoiced
+    from excesses
 
 ),
 
@@ -139,7 +206,6 @@ final as (
         cast(computed_high as numeric(28, 9)) as computed_high,
         cast(invoiced_quantity as numeric(28, 9)) as invoiced_quantity,
         nullif(unit, '') as unit,
-        is_quantity_stated,
         computed_quantity,
         computed_unit,
         cast(net - computed_at_invoiced_price as numeric(28, 9)) as quantity_variance,
@@ -147,7 +213,9 @@ final as (
         currency,
         covers_charges,
         depends_on_usage,
-        is_mismatched
+        is_mismatched,
+        excess > tolerance as is_short,
+        excess < -tolerance as is_below
     from varied
 
 )

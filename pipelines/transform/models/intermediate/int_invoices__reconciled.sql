@@ -28,18 +28,7 @@ priced_usage as (
 
 ),
 
--- A billing account is loaded up to the day that all of its accounts are loaded to.
-loaded as (
-
-    select
-        provider,
-        billing_account,
-        max(complete_from_billing_date) as complete_from,
-        min(complete_before_billing_date) as complete_before
-    from accounts
-    group by provider, billing_account
-
-),
+{{ loaded_billing_accounts() }},
 
 -- The models do not read the clock: a period is over if any vendor is loaded beyond it.
 newest as (
@@ -49,8 +38,8 @@ newest as (
 
 ),
 
-{%- set amounts = [
-    'invoiced', 'net', 'amount', 'tax', 'billed_cost', 'invoiced_quantity', 'quantity_variance', 'price_variance',
+{%- set invoiced = [
+    'invoiced', 'net', 'amount', 'tax', 'billed_cost', 'invoiced_quantity', 'quantity_variance', 'price_variance', 'is_short',
 ] %}
 {%- set common = [
     'provider', 'billing_account', 'line', 'invoice_status', 'billing_month', 'period_start', 'period_end', 'computed',
@@ -61,7 +50,7 @@ unioned as (
 
     select
         {{ common | join(', ') }},
-        {{ amounts | join(', ') }},
+        {{ invoiced | join(', ') }},
         false as is_passed_over,
         invoice_id,
         line_number,
@@ -74,8 +63,8 @@ unioned as (
 
     select
         {{ common | join(', ') }},
-        {%- for amount in amounts %}
-        null as {{ amount }},
+        {%- for column in invoiced %}
+        null as {{ column }},
         {%- endfor %}
         is_passed_over,
         null as invoice_id,
@@ -196,7 +185,7 @@ final as (
 )
 
 select
-    {{ (common + amounts) | join(', ') }},
+    {{ (common + invoiced) | join(', ') }},
     invoice_id,
     line_number,
     main_invoice_id,

@@ -60,16 +60,7 @@ payable_daily as (
 
 ),
 
-last_days as (
-
-    select
-        provider,
-        billing_account,
-        max(complete_before_billing_date) as last_date
-    from accounts
-    group by provider, billing_account
-
-),
+{{ loaded_billing_accounts() }},
 
 spans as (
 
@@ -78,16 +69,16 @@ spans as (
         changes.billing_account,
         changes.unit,
         coalesce(changes.currency, '') as currency,
-        last_days.last_date,
+        loaded.last_date,
         min(min(changes.date)) over (
             partition by changes.provider, changes.billing_account, changes.unit
         ) as first_date
     from changes
-    inner join last_days
-        on changes.provider = last_days.provider
-        and changes.billing_account = last_days.billing_account
+    inner join loaded
+        on changes.provider = loaded.provider
+        and changes.billing_account = loaded.billing_account
     group by
-        changes.provider, changes.billing_account, changes.unit, coalesce(changes.currency, ''), last_days.last_date
+        changes.provider, changes.billing_account, changes.unit, coalesce(changes.currency, ''), loaded.last_date
 
 ),
 

@@ -9,23 +9,6 @@ windows as (
 
 ),
 
-row_counts as (
-
-    {% for table in staged_tables() -%}
-    select
-        '{{ table.provider }}' as provider,
-        account,
-        {{ table.name }} as resource,
-        count(*) as row_count
-    from {{ ref(table.model) }}
-    group by account{{ ', grouped_by' if table.is_grouped }}
-    {%- if not loop.last %}
-    union all
-    {% endif -%}
-    {%- endfor %}
-
-),
-
 -- A regular run requests the running bucket too, and its data is known up to the time of the request. A backfill ends in the
 -- past and makes nothing fresh.
 parts as (
@@ -107,7 +90,6 @@ final as (
         measured.loaded_from,
         measured.complete_until,
         measured.last_fetched_at,
-        cast(coalesce(row_counts.row_count, 0) as bigint) as row_count,
         cast(measured.hours_behind as integer) as hours_behind,
         cast(measured.account_hours_behind as integer) as account_hours_behind,
         case
@@ -117,10 +99,6 @@ final as (
             else 'fresh'
         end as status
     from measured
-    left join row_counts
-        on measured.provider = row_counts.provider
-        and measured.account = row_counts.account
-        and measured.resource = row_counts.resource
 
 )
 

@@ -9,12 +9,6 @@ months as (
 
 ),
 
-invoices as (
-
-    select * from {{ ref('stg_billing__invoices') }}
-
-),
-
 services as (
 
     select * from {{ ref('focus_services') }}
@@ -25,18 +19,13 @@ services as (
 periods as (
 
     select
-        months.provider,
-        months.month_start,
-        months.month_end,
-        min(case when months.is_invoiced then 1 else 0 end) = 1 as is_invoiced,
-        max(coalesce(invoices.issued_on, invoices.period_end)) as last_invoiced_on
+        provider,
+        month_start,
+        month_end,
+        min(case when is_invoiced then 1 else 0 end) = 1 as is_invoiced,
+        max(last_invoiced_on) as last_invoiced_on
     from months
-    left join invoices
-        on months.provider = invoices.provider
-        and months.billing_account = invoices.billing_account
-        and months.next_month > invoices.period_start
-        and months.billing_month < invoices.period_end
-    group by months.provider, months.month_start, months.month_end
+    group by provider, month_start, month_end
 
 ),
 

@@ -52,7 +52,7 @@ restated as (
 
 {#- A total does not say what it is for. -#}
 {%- set missing_in_total -%}
-'Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, or an account to accounts.csv.'
+'Not loaded whole? Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, an account to accounts.csv.'
 {%- endset %}
 
 corrections as (
@@ -86,14 +86,14 @@ corrections as (
             when abs(reconciled.price_variance) >= abs(reconciled.quantity_variance)
                 then 'Add the unit price of the invoice to prices.csv, or the discount as a credit to credit_grants.csv.'
             when reconciled.quantity_variance > 0
-                then 'Configure the key or organisation whose usage is not loaded, and add it to accounts.csv.'
+                then 'Not loaded whole? Configure the key or organisation whose usage is not loaded, and add it to accounts.csv.'
             when reconciled.quantity_variance < 0
                 then {{ dbt.concat([
                     "'The invoiced quantity is below the loaded quantity: '", reload, "', and ask the vendor.'",
                 ]) }}
             when reconciled.status = 'over' and reconciled.line = 'total' then {{ missing_in_total }}
             when reconciled.status = 'over'
-                then 'Add the missing price to prices.csv, or the key or organisation that is not loaded to accounts.csv.'
+                then 'Not loaded whole? Add the missing price to prices.csv, or the missing key or organisation to accounts.csv.'
             else 'Add the contract price to prices.csv, or the discount or credit to credit_grants.csv.'
         end as correction
     from reconciled
@@ -138,6 +138,10 @@ final as (
             when is_part and status in ('matched', 'within tolerance')
                 then {{ dbt.concat(["'Nothing to do: this line is part of '", 'main_line', "'.'"]) }}
             when is_part then {{ dbt.concat(["'This line is part of '", 'main_line', "': see there.'"]) }}
+            when status in ('matched', 'within tolerance') and is_short and depends_on_usage
+                then {{ dbt.concat([
+                    "'Not loaded whole? The invoiced quantity exceeds the loaded quantity: '", 'reload', "', or ask the vendor.'",
+                ]) }}
             when status in ('matched', 'within tolerance') then 'Nothing to do.'
             when status = 'not computed' then 'Nothing to do: taxes are not computed.'
             when status = 'month still open' then 'Wait until the month is over and loaded.'
