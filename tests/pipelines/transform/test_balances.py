@@ -37,7 +37,12 @@ def rows() -> list[str]:
     day = {"account": "default", "api_key_id": "", "total_requests": 1, "is_complete": True}
     window = {"resource": "usage_daily", "account": "default", "part": "", "row_count": 2}
     snapshot = {"account": "default", "snapshot_date": "2026-05-10", "is_complete": False}
-    month = {"period": "month", "billing_start": "2026-05-01", "billing_end": "2026-05-31", "plan_name": "professional"}
+    month = {
+        "period": "month",
+        "billing_start": "2026-05-01 00:00+00",
+        "billing_end": "2026-05-31 00:00+00",
+        "plan_name": "professional",
+    }
     fetched = {"fetched_at": "2026-05-10 12:00:00+00"}
     start, end = "2026-05-01 00:00:00+00", "2026-05-11 00:00:00+00"
     complete = "2026-05-10 00:00:00+00"
@@ -61,12 +66,14 @@ def rows() -> list[str]:
     ]  # fmt: skip
 
 
-def test_the_vendors_balance_stands_beside_ours(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("engine", ["warehouse", "postgres"])
+def test_the_vendors_balance_stands_beside_ours(request: pytest.FixtureRequest, engine: str) -> None:
     """A snapshot taken on the tenth matches: it lies between the 250 credits before that day and the 330 including it.
 
     Onepin's quota is that of the key's owner, in an unknown period: it is listed and compared with nothing. Reducto and
     Mathpix state no balance and have no row.
     """
+    warehouse: Warehouse = request.getfixturevalue(engine)
     warehouse.execute([f"create schema {schema}" for schema in TABLES])
     warehouse.execute([raw_table(schema, table) for schema, tables in TABLES.items() for table in tables])
     warehouse.execute(rows())

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.pipelines.transform.by_hand import Account, Fee, Grant, Price, Scenario, Use
-from tests.pipelines.transform.random_scenarios import build
+from tests.pipelines.transform.random_scenarios import build, inserts
+from tests.pipelines.transform.test_completeness import plan, side_table
 from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, duckdb_warehouse
 
 pytestmark = pytest.mark.thorough
@@ -369,3 +370,16 @@ def test_a_database_of_an_earlier_version_costs_the_same(built: Warehouse, tmp_p
             ("closed", "period", 6, d("0")),  # with two months of the yearly fee
             ("restated", "day", 1, d("600")),
         ]
+
+
+def test_postgresql_gives_the_same_costs(built: Warehouse, postgres: Warehouse) -> None:
+    """All plans, fees and packs of this file, to the last decimal; a silent side table takes nothing away either."""
+    postgres.execute([*inserts([PLANS, FEES, PREPAID, plan("silent")]), side_table("tokens_daily", "silent", "", None)])
+    marts = ("charges", "cost_daily", "cost_monthly", "credit_balance_daily")
+    outcome = postgres.dbt("build", "--select", *(f"+{mart}" for mart in marts), *MODELS_ONLY)
+    assert outcome.success, outcome.having("error", "skipped")
+    silent = "select sum(billed_cost) from usage.cost_monthly where billing_account = 'silent'"
+    assert postgres.query(silent) == [(d("147"),)]
+    for mart in marts:
+        columns = ", ".join(name for (name,) in built.query(f"select column_name from (describe usage.{mart})"))
+        assert postgres.table(mart, columns, "billing_account <> 'silent'") == built.table(mart, columns)
