@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -202,8 +202,13 @@ class Cli:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query in the database."""
+        (rows,) = self.rows_of_each([query])
+        return rows
+
+    def rows_of_each(self, queries: Iterable[str]) -> list[list[tuple[Any, ...]]]:
+        """The rows of each query. The file is opened once, which takes longer than most queries."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
-            return connection.sql(query).fetchall()
+            return [connection.sql(query).fetchall() for query in queries]
 
 
 @pytest.fixture

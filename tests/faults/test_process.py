@@ -81,7 +81,8 @@ def require_each_once(cli: Cli, known: Versions) -> None:
 
 
 def marts(cli: Cli, schema: str = "usage") -> dict[str, list[tuple[object, ...]]]:
-    return {mart: cli.rows(f"select * from {schema}.{mart} order by all") for mart in MARTS}
+    rows = cli.rows_of_each(f"select * from {schema}.{mart} order by all" for mart in MARTS)
+    return dict(zip(MARTS, rows, strict=True))
 
 
 def outcomes(cli: Cli) -> list[str]:
