@@ -11,7 +11,7 @@ from pathlib import Path
 from dbt.adapters.databricks.impl import DatabricksAdapter
 from dbt.cli.main import dbtRunner
 from dbt_common.dataclass_schema import dbtClassMixin
-from templates import compile_templates_once
+from templates import compile_templates_once  # type: ignore[import-not-found]  # it is beside this file
 
 compile_templates_once()  # those of the project and of dbt's own macros, for all targets
 # A SQL warehouse of Databricks has every capability, but the adapter needs a connection to find out.
