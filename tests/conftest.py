@@ -5,20 +5,19 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import duckdb
 import jinja2
 import pytest
-from dbt_common.tests import enable_test_caching
 from typer.testing import CliRunner
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
+from tests.pipelines.transform.warehouses.templates import compile_templates_once
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
@@ -126,21 +125,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cached_templates() -> Iterator[None]:
-    """dbt parses and compiles each template once in this process. Otherwise, every build compiles all models and macros."""
-    enable_test_caching()  # what dbt itself keeps for tests: parsed templates
-    compile_template = jinja2.Environment.compile
-    compiled: dict[tuple[type, str], CodeType] = {}
-
-    def compile_once(environment: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
-        if arguments or options or not isinstance(source, str) or not type(environment).__module__.startswith("dbt"):
-            return compile_template(environment, source, *arguments, **options)
-        key = type(environment), source
-        if key not in compiled:
-            compiled[key] = compile_template(environment, source)
-        return compiled[key]
-
+    """dbt parses and compiles each template once in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jinja2.Environment, "compile", compile_once)
+        patch.setattr(jinja2.Environment, "compile", jinja2.Environment.compile)  # undone after the tests
+        compile_templates_once()
         yield
 
 
@@ -202,8 +190,13 @@ class Cli:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query in the database."""
+        (rows,) = self.rows_of_each([query])
+        return rows
+
+    def rows_of_each(self, queries: Iterable[str]) -> list[list[tuple[Any, ...]]]:
+        """The rows of each query. The file is opened once, which takes longer than most queries."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
-            return connection.sql(query).fetchall()
+            return [connection.sql(query).fetchall() for query in queries]
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ EXAMPLE = TOP / "tests" / "example_provider"
 LAST_LINE_OF_REGISTRY = '            Provider("scopix", "Scopix"),\n'
 FIRST_LINE_OF_PROVIDERS = "\n  providers:\n"
 SCRIPT = """
-import os, sys
+import gc, os, sys
 from meterhouse.pipelines.cli import app
 from meterhouse.pipelines.sandbox import Sandbox
 
+gc.set_threshold(100_000, 50, 50)  # as the command does
 with Sandbox(seed=7) as sandbox:
     os.environ |= {name: value for name, value in sandbox.variables().items() if name.startswith("SOURCES__ACME__")}
     for arguments in sys.argv[1:]:

@@ -162,22 +162,28 @@ def configure(text: str) -> None:
 def require_complete(cli: Cli, sandbox: Sandbox, providers: Iterable[str]) -> None:
     """Every day until today has the vendor's sum, no row is there twice, and no column changed its type."""
     start, today = START.date().isoformat(), TODAY.date().isoformat()
-    for provider in providers:
-        for daily in DESCRIPTIONS[provider].daily_sums:
-            expected = daily.expected(sandbox, start, today)
-            assert expected > 0
-            days = f"{daily.day} >= '{start}' and {daily.day} < '{today}'"
-            assert cli.rows(f"select {daily.value} from {provider}.{daily.table} where {days}") == [(expected,)], daily.table
-        tables = cli.rows(
-            f"select table_name from information_schema.tables where table_schema = '{provider}'"
-            " and not starts_with(table_name, '_dlt') and table_name <> 'fetched_windows'"
-        )
-        for (name,) in tables:
-            rows = cli.rows(f"select * exclude (fetched_at, run_id) from {provider}.{name}")
-            assert len(rows) == len(set(rows)), name
-        assert not cli.rows(
-            "select table_name, column_name from information_schema.columns where contains(column_name, '__v_')"
-        )
+    names = ", ".join(f"'{provider}'" for provider in providers)
+    tables, split = cli.rows_of_each(
+        [
+            f"select table_schema || '.' || table_name from information_schema.tables where table_schema in ({names})"
+            " and not starts_with(table_name, '_dlt') and table_name <> 'fetched_windows'",
+            "select table_name, column_name from information_schema.columns where contains(column_name, '__v_')",
+        ]
+    )
+    assert not split
+    for (table,), rows in zip(
+        tables, cli.rows_of_each(f"select * exclude (fetched_at, run_id) from {table}" for (table,) in tables), strict=True
+    ):
+        assert len(rows) == len(set(rows)), table
+    sums = [(f"{provider}.{daily.table}", daily) for provider in providers for daily in DESCRIPTIONS[provider].daily_sums]
+    loaded = cli.rows_of_each(
+        f"select {daily.value} from {table} where {daily.day} >= '{start}' and {daily.day} < '{today}'"
+        for table, daily in sums
+    )
+    for (table, daily), value in zip(sums, loaded, strict=True):
+        expected = daily.expected(sandbox, start, today)
+        assert expected > 0
+        assert value == [(expected,)], table
 
 
 @pytest.fixture

@@ -56,20 +56,19 @@ Versions = dict[str, Counter[tuple[object, ...]]]
 
 def versions(cli: Cli, providers: tuple[str, ...]) -> Versions:
     """By table, every version of each row of an ended bucket, from the table and from its history."""
-    found = {}
-    for provider in providers:
-        for (name,) in cli.rows(
-            "select replace(table_name, '__history', '') from information_schema.tables"
-            f" where table_schema = '{provider}' and ends_with(table_name, '__history')"
-        ):
-            table, kept = f"{provider}.{name}", "superseded_at, superseded_by, is_withdrawn"
-            found[table] = Counter(
-                cli.rows(
-                    f"select * from {table} where is_complete"
-                    f" union all by name select * exclude ({kept}) from {table}__history"
-                )
-            )
-    return found
+    names, kept = ", ".join(f"'{provider}'" for provider in providers), "superseded_at, superseded_by, is_withdrawn"
+    tables = [
+        table
+        for (table,) in cli.rows(
+            "select table_schema || '.' || replace(table_name, '__history', '') from information_schema.tables"
+            f" where table_schema in ({names}) and ends_with(table_name, '__history')"
+        )
+    ]
+    rows = cli.rows_of_each(
+        f"select * from {table} where is_complete union all by name select * exclude ({kept}) from {table}__history"
+        for table in tables
+    )
+    return dict(zip(tables, map(Counter, rows), strict=True))
 
 
 def require_each_once(cli: Cli, known: Versions) -> None:
@@ -81,7 +80,8 @@ def require_each_once(cli: Cli, known: Versions) -> None:
 
 
 def marts(cli: Cli, schema: str = "usage") -> dict[str, list[tuple[object, ...]]]:
-    return {mart: cli.rows(f"select * from {schema}.{mart} order by all") for mart in MARTS}
+    rows = cli.rows_of_each(f"select * from {schema}.{mart} order by all" for mart in MARTS)
+    return dict(zip(MARTS, rows, strict=True))
 
 
 def outcomes(cli: Cli) -> list[str]:

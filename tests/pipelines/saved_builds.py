@@ -1,6 +1,6 @@
 """Runs of vendors that restate usage, and the marts after each run: what the as-of tests of DuckDB and PostgreSQL share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ class SavedBuilds:
     sandbox: Sandbox
     clock: time_machine.Traveller
     monkeypatch: pytest.MonkeyPatch
-    rows: Callable[[str], list[tuple[Any, ...]]]
+    rows_of_each: Callable[[Iterable[str]], list[list[tuple[Any, ...]]]]
     sql_client: Any
     options: tuple[str, ...] = ()
     after: dict[datetime, Marts] = field(default_factory=dict)
@@ -99,7 +99,8 @@ class SavedBuilds:
         self.clock.shift(DAY)
 
     def marts(self, schema: str = "usage") -> Marts:
-        return {mart: sorted(self.rows(f"select * from {schema}.{mart}"), key=repr) for mart in MARTS}
+        found = self.rows_of_each(f"select * from {schema}.{mart}" for mart in MARTS)
+        return {mart: sorted(rows, key=repr) for mart, rows in zip(MARTS, found, strict=True)}
 
     def require_equal_builds(self) -> None:
         """A build as of each moment, the latest first, has the marts of that moment, row for row.

@@ -55,7 +55,7 @@ def test_a_build_as_of_a_moment_equals_the_marts_of_that_moment(
     cli: Cli, sandbox: Sandbox, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The regular marts, the build cache and the closing log stay as they are."""
-    builds = SavedBuilds(cli, sandbox, clock, monkeypatch, cli.rows, DuckDbSqlClient)
+    builds = SavedBuilds(cli, sandbox, clock, monkeypatch, cli.rows_of_each, DuckDbSqlClient)
     builds.make()
     cli("run", "--tests", "none")
     first, second, third = builds.after

