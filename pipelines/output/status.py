@@ -199,12 +199,12 @@ def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
 def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
     if not owners:
         return
-    yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"
+    yield "by owner".ljust(NAME_WIDTH) + _columns("so far", "forecast", ""), "dim"
     for row in owners[:MAX_OWNERS]:
-        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH)
-        yield f"{name:<{NAME_WIDTH}}{rounded_to_currency(row['cost'], row['currency']):>12,} {row['currency']}", ""
+        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH)
+        yield name + _amounts(row["cost"], row["forecast"], row["currency"]), ""
     if len(owners) > MAX_OWNERS:
-        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_by_owner_daily", ""
+        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
     yield "", ""
 
 

@@ -251,7 +251,10 @@ class Budget(msgspec.Struct, array_like=True):
 
 
 class OwnerCost(msgspec.Struct, array_like=True):
-    """Sums of `cost_by_owner_daily` in the month and in the one before it."""
+    """Sums of `cost_forecast_by_owner_monthly` in the month and in the one before it.
+
+    As in `Forecast`, charges to a billing account as a whole count for the account of the same name.
+    """
 
     provider: str
     account: str
@@ -260,6 +263,7 @@ class OwnerCost(msgspec.Struct, array_like=True):
     currency: str
     previous_cost: Decimal
     cost: Decimal
+    forecast: Decimal | None
 
 
 class Converted(msgspec.Struct, array_like=True):

@@ -85,10 +85,18 @@ CONVERTED = """
 
 OWNER_COSTS = """
     select provider, account, team, cost_centre, currency,
-        sum(case when date < date '{month}' then {cost} else 0 end) as previous_cost,
-        sum(case when date >= date '{month}' then {cost} else 0 end) as cost
-    from usage.cost_by_owner_daily
-    where date >= date '{since}'
+        sum(case when billing_month < date '{month}' then cost else 0 end) as previous_cost,
+        sum(case when billing_month = date '{month}' then cost else 0 end) as cost,
+        case
+            when min(case when billing_month = date '{month}' and forecast is null then 0 else 1 end) = 1
+                then sum(case when billing_month = date '{month}' then forecast else 0 end)
+        end as forecast
+    from (
+        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, team, cost_centre, currency,
+            {cost_to_date} as cost, {forecast} as forecast
+        from usage.cost_forecast_by_owner_monthly
+        where billing_month >= date '{since}' and billing_month <= date '{month}'
+    ) o
     group by provider, account, team, cost_centre, currency
     order by currency, team, cost_centre, provider, account
 """

@@ -110,12 +110,13 @@ group by reporting_currency;
 
 -- name: status_owners
 -- Only if an owner has cost.
-select team, cost_centre, currency, cost
+select team, cost_centre, currency, cost, forecast
 from (
-    select team, cost_centre, currency, sum({cost}) as cost,
+    select team, cost_centre, currency, sum({cost_to_date}) as cost,
+        case when count(*) = count({forecast}) then sum({forecast}) end as forecast,
         max(max(case when team <> 'unowned' then 1 else 0 end)) over () as has_owners
-    from usage.cost_by_owner_daily
-    where date >= %s
+    from usage.cost_forecast_by_owner_monthly
+    where billing_month = %s
     group by team, cost_centre, currency
 ) o
 where has_owners = 1

@@ -117,7 +117,7 @@ def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> No
     jump = found("220", name="mathpix/europe", other_currencies="CHF, EUR", has_missing_cost=True, cost_type="effective")
     assert jump == [
         "BUDGET mathpix/europe: 220.00 of 200.00 USD used in 2026-05, 110 %, effective cost"
-        "; cost in CHF, EUR does not count; some usage has no cost yet"
+        "; cost in CHF, EUR does not count; some cost is not known yet"
     ]
     assert found("500", "600", name="silent", thresholds="none", forecast_thresholds="none") == []
     assert len(found("150", "600", name="other", thresholds="75;90", forecast_thresholds="250;400")) == 2

@@ -312,15 +312,15 @@ def test_costs_are_effective_where_anything_is_prepaid(cli: Cli) -> None:
     month = {"provider": "onepin", "account": "default", "billing_month": date(2026, 5, 1), "currency": "USD"}
     forecast = {"cost_to_date": 50, "effective_cost_to_date": 8, "forecast": 60, "effective_forecast": 12}
     cost = {"billed_cost": 50, "effective_cost": 8}
-    owner = cost | {"team": "search", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD"}
+    owner = month | forecast | {"team": "search", "cost_centre": ""}
     marts = {
         "data_freshness": [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
         "cost_monthly": [month | cost],
         "cost_forecast_monthly": [month | forecast],
-        "cost_by_owner_daily": [owner],
+        "cost_forecast_by_owner_monthly": [owner],
     }
     fill(cli.database, **marts)
-    for options, amounts in (((), ["8.00", "12.00", "8.00"]), (("--cost", "billed"), ["50.00", "60.00", "50.00"])):
+    for options, amounts in (((), ["8.00", "12.00"] * 2), (("--cost", "billed"), ["50.00", "60.00"] * 2)):
         printed = cli("status", *options)
         assert re.findall(r"\d+\.\d\d", printed) == amounts
         assert ("effective cost: prepaid credits count when used" in printed) == (not options)
@@ -336,26 +336,29 @@ def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> No
     """It lacks the marts that were added since, until the next build."""
     fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
     with duckdb.connect(str(cli.database)) as connection:
-        connection.execute("drop table if exists usage.usage_restated; drop table if exists usage.cost_by_owner_daily")
+        connection.execute(
+            "drop table if exists usage.usage_restated; drop table if exists usage.cost_forecast_by_owner_monthly"
+        )
     assert "fresh" in cli("status")
     assert "written to" in cli("report")
 
 
 def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:
-    """The month's billed cost of each team and cost centre, `unowned` included; nothing if all cost is unowned."""
+    """The cost and forecast of each team and cost centre, `unowned` included; nothing if all cost is unowned."""
     fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
-    unowned = {"team": "unowned", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD", "billed_cost": Decimal(3)}
-    search = unowned | {"team": "search", "cost_centre": "4711", "billed_cost": Decimal("1000.5")}
-    april = search | {"date": date(2026, 4, 30)}
-    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, april])
+    month = {"billing_month": date(2026, 5, 1), "currency": "USD"}
+    unowned = month | {"team": "unowned", "cost_centre": "", "cost_to_date": 3}
+    search = unowned | {"team": "search", "cost_centre": "4711", "cost_to_date": Decimal("1000.5"), "forecast": 1500}
+    april = search | {"billing_month": date(2026, 4, 1)}
+    fill(cli.database, data_freshness=fresh, cost_forecast_by_owner_monthly=[unowned, april])
     assert "by owner" not in cli("status")
     assert cli.json("status")["owners"] == []
     teams = [search | {"team": f"team {number}"} for number in range(7)]
-    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, search, search, april, *teams])
+    fill(cli.database, data_freshness=fresh, cost_forecast_by_owner_monthly=[unowned, search, search, april, *teams])
     lines = cli("status").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("by owner"))
-    assert lines[start + 1] == "search 4711             2,001.00 USD"
-    assert lines[start + 9] == "and 1 more: usage.cost_by_owner_daily"
+    assert lines[start + 1] == "search 4711             2,001.00     3,000.00 USD"
+    assert lines[start + 9] == "and 1 more: usage.cost_forecast_by_owner_monthly"
     owners = cli.json("status")["owners"]
     assert [owners[0]["team"], owners[0]["cost"], owners[-1]["team"]] == ["search", "2001.000000000", "unowned"]
 

@@ -179,8 +179,6 @@ def _account(
                     "is_complete": is_complete,
                 }
             )
-            owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
-            marts["cost_by_owner_daily"].append({**key, **owner, "date": day, "currency": "USD", "billed_cost": cost})
             for position, value in enumerate(values):
                 share = round(Decimal(position + 1) / sum(range(1, len(values) + 1)), 6)
                 marts["usage_by_dimension"].append(
@@ -225,6 +223,10 @@ def _account(
                 "basis": "averages of weekdays" if running else "final",
             }
         )
+        owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
+        forecast = marts["cost_forecast_monthly"][-1]
+        names = (*key, "billing_account", "billing_month", "currency", "cost_to_date", "forecast")
+        marts["cost_forecast_by_owner_monthly"].append({**owner, **{name: forecast[name] for name in names}})
         budget = round(cost * 6 / 5, 2) if number else round(cost / 2, 2)  # the first account is over budget
         marts["budget_status_monthly"].append(
             {

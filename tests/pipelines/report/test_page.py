@@ -287,26 +287,28 @@ def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
 def test_shows_the_cost_by_owner(browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str) -> None:
-    """Of this month and the last one, under every filter. If nobody owns any cost, there is no such section."""
+    """Of this month, with its forecast, and of the last one. If nobody owns any cost, the section is hidden."""
 
     def owned(where: str) -> list[list[str]]:
         rows = query(
             reports["small"],
             f"""
-            select team, cost_centre, sum(billed_cost) filter (date >= '{MONTH}'), sum(billed_cost) filter (date < '{MONTH}')
-            from usage.cost_by_owner_daily where date >= '2026-04-01' and {where} group by all order by team
+            select team, cost_centre, sum(cost_to_date) filter (billing_month = '{MONTH}'),
+                sum(forecast) filter (billing_month = '{MONTH}'), sum(cost_to_date) filter (billing_month = '2026-04-01')
+            from usage.cost_forecast_by_owner_monthly where {where} group by all order by team
             """,
         )
-        return [[team, centre or "–", usd(cost), usd(before)] for team, centre, cost, before in rows]
+        return [[team, centre or "–", *map(usd, costs)] for team, centre, *costs in rows]
 
     with browser.open(reports["small"].file, width=width, theme=theme) as page:
         *rows, total = cells(page, "#owners-table")
         assert rows == owned("true")
         assert [row[0] for row in rows] == ["search", "unowned"]
-        ((cost,),) = query(
-            reports["small"], f"select sum(billed_cost) from usage.cost_by_owner_daily where date >= '{MONTH}'"
+        ((cost, forecast),) = query(
+            reports["small"],
+            f"select sum(cost_to_date), sum(forecast) from usage.cost_forecast_monthly where billing_month = '{MONTH}'",
         )
-        assert total[:3] == ["All (USD)", "", usd(cost)]
+        assert total[:4] == ["All (USD)", "", usd(cost), usd(forecast)]
         page.select_option("#provider", "mathpix")
         assert cells(page, "#owners-table") == owned("provider = 'mathpix'")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
