@@ -92,8 +92,8 @@ OWNER_COSTS = """
                 then sum(case when billing_month = date '{month}' then forecast else 0 end)
         end as forecast
     from (
-        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, team, cost_centre, currency,
-            {cost_to_date} as cost, {forecast} as forecast
+        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, team, cost_centre,
+            currency, {cost_to_date} as cost, {forecast} as forecast
         from usage.cost_forecast_by_owner_monthly
         where billing_month >= date '{since}' and billing_month <= date '{month}'
     ) o
