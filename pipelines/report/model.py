@@ -266,6 +266,25 @@ class OwnerCost(msgspec.Struct, array_like=True):
     forecast: Decimal | None
 
 
+class CostChange(msgspec.Struct, array_like=True):
+    """Rows of `cost_drivers`: of the last complete month (`month`) and of recent anomalies (`day`)."""
+
+    period: str
+    provider: str
+    account: str
+    date: date
+    compared_with: date
+    currency: str
+    dimension: str
+    value: str
+    previous_cost: Decimal
+    cost: Decimal
+    change: Decimal
+    volume_change: Decimal
+    price_change: Decimal
+    mix_change: Decimal
+
+
 class Converted(msgspec.Struct, array_like=True):
     """Sums of `cost_monthly` in the original and in the reporting currency, which is null if a rate is missing.
 
@@ -316,6 +335,7 @@ class ReportData(msgspec.Struct):
     budgets: list[Budget]
     converted: list[Converted]
     owner_costs: list[OwnerCost]
+    cost_changes: list[CostChange]
     missing_rates: list[str]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
@@ -335,5 +355,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "budgets": Budget,
     "converted": Converted,
     "owner_costs": OwnerCost,
+    "cost_changes": CostChange,
 }
 """The tables whose rows are written without names."""

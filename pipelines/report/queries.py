@@ -101,6 +101,23 @@ OWNER_COSTS = """
     order by currency, team, cost_centre, provider, account
 """
 
+COST_CHANGES = """
+    select period, provider, account, date, compared_with, currency, dimension,
+        case when position <= {limit} then value else '(other)' end as value,
+        sum({cost}_before) as previous_cost, sum({cost}) as cost, sum({change}) as change,
+        sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
+    from usage.cost_drivers
+    where currency is not null and (
+        period = 'day' and date >= date '{since}'
+        or period = 'month' and date = (
+            select max(date) from usage.cost_drivers where period = 'month' and date < date '{month}'
+        )
+    )
+    group by period, provider, account, date, compared_with, currency, dimension,
+        case when position <= {limit} then value else '(other)' end
+    order by period desc, date desc, provider, account, currency, dimension, min(position), value
+"""
+
 DAILY_COSTS = """
     select provider, account, currency, date, sum({cost}) as cost
     from usage.cost_daily

@@ -122,6 +122,35 @@ from (
 where has_owners = 1
 order by currency, cost desc, team, cost_centre;
 
+-- name: status_changes
+-- The last complete month against the month before, and anomalies: the change of an account's cost, without a value, and the
+-- value that changed it most. A usage type tells no more than its SKU.
+select period, provider, account, date, compared_with, currency, dimension, value, change, volume_change, price_change,
+    mix_change
+from (
+    select *,
+        row_number() over (
+            partition by period, provider, account, date, currency
+            order by case when value is null then 0 when dimension in ('sku', 'usage_type') then 3
+                when value in ('', '(unattributed)', '(other)') then 2 else 1 end, abs(change) desc, dimension, value
+        ) as place
+    from (
+        select period, provider, account, date, compared_with, currency, dimension, value, sum({change}) as change,
+            sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
+        from usage.cost_drivers
+        group by grouping sets (
+            (period, provider, account, date, compared_with, currency, dimension, value),
+            (period, provider, account, date, compared_with, currency, dimension)
+        )
+    ) d
+    where currency is not null and (value is not null or dimension = 'sku') and (
+        period = 'month' and date = (select max(date) from usage.cost_drivers where period = 'month' and date < %s)
+        or period = 'day' and date >= %s
+    )
+) r
+where place <= 2
+order by period desc, date desc, provider, account, currency, place;
+
 -- name: status_unpriced
 select provider, account, meter, unit, sum(quantity) as quantity, min(date) as first_date
 from usage.unpriced_usage

@@ -363,6 +363,50 @@ def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:
     assert [owners[0]["team"], owners[0]["cost"], owners[-1]["team"]] == ["search", "2001.000000000", "unowned"]
 
 
+def test_status_shows_what_changed_the_cost(cli: Cli) -> None:
+    """Of the last complete month and of recent anomalies: parts for volume, price and mix, and the value that moved most."""
+    names = ("period", "account", "date", "compared_with", "dimension", "value", "unit", "change", "volume_change")
+    april, march, sunday = date(2026, 4, 1), date(2026, 3, 1), date(2026, 5, 17)
+    rows = [
+        ("month", "a", april, march, "sku", "p/page", "page", 1250, 1000),
+        ("month", "a", april, march, "sku", "p/image", "image", 5, 5),
+        ("month", "a", april, march, "app_id", "search", "page", 700, 700),
+        ("month", "a", april, march, "app_id", "search", "image", 5, 5),
+        ("month", "a", april, march, "app_id", "(unattributed)", "page", 900, 650),
+        ("month", "a", april, march, "usage_type", "page", "page", 1250, 1000),
+        ("month", "b", april, march, "sku", "p/page", "page", -2000, -2000),
+        ("month", "b", april, march, "usage_type", "page", "page", -2000, -2000),
+        ("month", "b", march, date(2026, 2, 1), "sku", "p/page", "page", 1, 1),
+        ("month", "idle", april, march, "sku", "p/page", "page", 0, 0),
+        ("day", "a", sunday, date(2026, 5, 10), "sku", "p/page", "page", "0.5", "0.5"),
+        ("day", "a", date(2026, 5, 3), date(2026, 4, 26), "sku", "p/page", "page", 9, 9),
+    ]
+    drivers = [{"provider": "p", "currency": "USD", "price_change": 0} | dict(zip(names, row, strict=True)) for row in rows]
+    drivers = [
+        {
+            **row,
+            **{name: Decimal(row[name]) for name in names[-2:]},
+            "mix_change": Decimal(row["change"]) - Decimal(row["volume_change"]),
+        }
+        for row in drivers
+    ]
+    fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
+    fill(cli.database, data_freshness=fresh, cost_drivers=drivers)
+    lines = cli("status").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("Apr 2026 against Mar"))
+    assert [line.split() for line in lines[start + 1 : start + 8]] == [
+        ["p", "b", "-2,000.00", "-2,000.00", "0.00", "0.00", "USD"],
+        ["p/page", "-2,000.00", "-2,000.00", "0.00", "0.00", "USD"],
+        ["p", "a", "+1,255.00", "+1,005.00", "0.00", "+250.00", "USD"],
+        ["search", "+705.00", "+705.00", "0.00", "0.00", "USD"],
+        ["17", "May", "against", "10", "May", "change", "volume", "price", "mix"],
+        ["p", "a", "+0.50", "+0.50", "0.00", "0.00", "USD"],
+        ["p/page", "+0.50", "+0.50", "0.00", "0.00", "USD"],
+    ]
+    assert max(map(len, lines)) <= 80
+    assert cli.json("status")["changes"][1]["driver"]["value"] == "search"
+
+
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:
     """It reads the newest balance, and warns if nothing is left or the rest lasts for at most 30 days."""
     balances = [
