@@ -86,15 +86,15 @@ def _costs(query: Query, month: date, today: date, cost_type: CostType) -> list[
 def _changes(query: Query, month: date, today: date, cost_type: CostType) -> list[dict[str, Any]]:
     """The changes of the last complete month, the largest first, and of recent anomalies, each with its main driver."""
     rows = if_built(query)(queries()["status_changes"].format(**cost_type.columns), month, today - RECENT)
-    found: list[dict[str, Any]] = []
-    for row in rows:
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:  # the driver of a change follows it
+        key = tuple(row[name] for name in ("period", "provider", "account", "date", "currency"))
+        names = ("dimension", "value")
         if row["value"] is None:
-            found.append(
-                {name: value for name, value in row.items() if name not in {"dimension", "value"}} | {"driver": None}
-            )
-        elif found and row["change"]:
-            found[-1]["driver"] = {name: row[name] for name in ("dimension", "value", *PARTS)}
-    return sorted((row for row in found if row["change"]), key=_place_of_change)
+            found[key] = {**{name: value for name, value in row.items() if name not in names}, "driver": None}
+        elif key in found and row["change"]:
+            found[key]["driver"] = {name: row[name] for name in (*names, *PARTS)}
+    return sorted((row for row in found.values() if row["change"]), key=_place_of_change)
 
 
 def _place_of_change(row: Row) -> Any:

@@ -49,8 +49,10 @@ ACCOUNTS = """
 FORECASTS = """
     select provider, account, billing_month, currency, sum(cost_to_date) as cost_to_date,
         case when count(*) = count(forecast) then sum(forecast) end as forecast,
-        case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast_high)) end as forecast_low,
-        case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast_high)) end as forecast_high,
+        case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+            as forecast_low,
+        case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+            as forecast_high,
         min(case when is_final then 1 else 0 end) = 1 as is_final, max(case when is_cut then 1 else 0 end) = 1 as is_cut,
         coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
     from (

@@ -73,8 +73,10 @@ select provider, account, currency,
         ) then sum(cost_to_date)
     end as cost_to_date,
     case when count(*) = count(forecast) then sum(forecast) end as forecast,
-    case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast_high)) end as forecast_low,
-    case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast_high)) end as forecast_high,
+    case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+        as forecast_low,
+    case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+        as forecast_high,
     coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
 from (
     select provider, coalesce(nullif(account, ''), billing_account) as account, currency, billing_month,
