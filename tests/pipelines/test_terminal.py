@@ -30,7 +30,9 @@ from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult
 from meterhouse.pipelines.transform.data_tests import DataTests
+from meterhouse.pipelines.transform.exchange import missing_rates
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import CredentialsRejected
 from meterhouse.sources._core.events import (
@@ -333,14 +335,29 @@ def test_costs_are_effective_where_anything_is_prepaid(cli: Cli) -> None:
 
 
 def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> None:
-    """It lacks the marts that were added since, until the next build."""
+    """It lacks the marts and the columns that were added since, until the next build."""
     fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
     with duckdb.connect(str(cli.database)) as connection:
-        connection.execute(
-            "drop table if exists usage.usage_restated; drop table if exists usage.cost_forecast_by_owner_monthly"
-        )
+        for mart in ("usage_restated", "cost_forecast_by_owner_monthly", "cost_drivers"):
+            connection.execute(f"drop table usage.{mart}")
+        for mart in ("charges", "cost_monthly"):
+            for column in ("reporting_currency", "reporting_cost", "reporting_effective_cost"):
+                connection.execute(f"alter table usage.{mart} drop column {column}")
     assert "fresh" in cli("status")
     assert "written to" in cli("report")
+
+
+@pytest.mark.parametrize("fails_at", ["usage.charges", "usage."])
+def test_status_does_not_hide_an_error_of_the_database(fails_at: str) -> None:
+    """It is not a missing column: the reporting columns exist, or nothing can be read."""
+
+    def query(sql: str, *_: object) -> list[dict[str, Any]]:
+        if fails_at in sql:
+            raise LoadError("the connection is lost")
+        return []
+
+    with pytest.raises(LoadError, match="the connection is lost"):
+        missing_rates(query)
 
 
 def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:

@@ -194,7 +194,8 @@ compared as (
 totalled as (
 
     select
-        *
+        *,
+        min(currency) over (partition by {{ change | join(', ') }}, dimension) as lowest_currency
         {%- for measure in measures %},
         sum({{ measure }}_before) over (partition by {{ group | join(', ') }}) as total_{{ measure }}_before
         {%- endfor %}
@@ -227,12 +228,13 @@ divided_changes as (
 
 ),
 
+-- Usage without cost has no currency, and a place among that with cost.
 ranked as (
 
     select
         *,
         row_number() over (
-            partition by {{ change | join(', ') }}, dimension, currency
+            partition by {{ change | join(', ') }}, dimension, coalesce(currency, lowest_currency)
             order by
                 abs(effective_cost - effective_cost_before) desc, abs(billed_cost - billed_cost_before) desc,
                 abs(quantity - quantity_before) desc, value, unit
