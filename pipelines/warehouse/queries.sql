@@ -55,6 +55,12 @@ where date >= %s
 group by provider, account, meter, unit, date
 order by provider, account, meter, unit, date;
 
+-- name: last_models_before
+-- The newest run before a time whose models were built.
+select max(started_at) as started_at
+from meterhouse.runs
+where started_at < %s and resource = 'models' and outcome = 'ok';
+
 -- name: differing_invoices
 select provider, billing_account, invoice_id, line, status, difference, currency
 from usage.invoice_reconciliation
