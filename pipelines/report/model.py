@@ -272,8 +272,8 @@ class CostChange(msgspec.Struct, array_like=True):
     period: str
     provider: str
     account: str
-    date: date
     compared_with: date
+    date: date
     currency: str
     dimension: str
     value: str
