@@ -202,6 +202,7 @@ summed as (
         sum(costs.remaining_cost) as remaining_cost,
         sum(costs.effective_remaining_cost) as effective_remaining_cost,
         min(costs.has_forecast) as has_forecast,
+        count(costs.has_forecast) < count(*) as has_cost,
         min(costs.is_complete) = 1 as is_complete,
         {{- aggregate_reporting('case when has_forecast is null then 1 end') }}
     from scopes

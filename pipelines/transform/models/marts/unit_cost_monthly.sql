@@ -14,7 +14,7 @@ business_metrics as (
 costs as (
 
     select * from {{ ref('int_cost__by_scope') }}
-    where billed_cost <> 0 or effective_cost <> 0 or remaining_cost = 0
+    where has_cost
 
 ),
 
