@@ -29,6 +29,9 @@ BARS = "▁▂▃▄▅▆▇█"
 MAX_WARNINGS = 12
 MAX_OWNERS = 8
 MAX_BUDGETS = 8
+MAX_CHANGES = 8
+
+PARTS = ("change", "volume_change", "price_change", "mix_change")
 
 Status = dict[str, Any]
 
@@ -60,6 +63,7 @@ def status_from(query: Query, cost_type: CostType | None = None) -> Status:
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"].format(**cost_type.columns), month) if month else [],
         "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
+        "changes": _changes(query, month, as_of.date(), cost_type) if as_of and month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
@@ -77,6 +81,24 @@ def _costs(query: Query, month: date, today: date, cost_type: CostType) -> list[
         if row["cost_to_date"] is None and not row["forecast"]:  # usage without a price has no forecast either
             row |= dict.fromkeys(("forecast", "forecast_low", "forecast_high"))
     return costs
+
+
+def _changes(query: Query, month: date, today: date, cost_type: CostType) -> list[dict[str, Any]]:
+    """The changes of the last complete month, the largest first, and of recent anomalies, each with its main driver."""
+    rows = if_built(query)(queries()["status_changes"].format(**cost_type.columns), month, today - RECENT)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:  # the driver of a change follows it
+        key = tuple(row[name] for name in ("period", "provider", "account", "date", "currency"))
+        names = ("dimension", "value")
+        if row["value"] is None:
+            found[key] = {**{name: value for name, value in row.items() if name not in names}, "driver": None}
+        elif key in found and row["change"]:
+            found[key]["driver"] = {name: row[name] for name in (*names, *PARTS)}
+    return sorted((row for row in found.values() if row["change"]), key=_place_of_change)
+
+
+def _place_of_change(row: Row) -> Any:
+    return row["period"] == "day", -row["date"].toordinal(), row["currency"], -abs(row["change"])
 
 
 def _restated(query: Query, as_of: datetime | None) -> list[dict[str, Any]]:
@@ -177,6 +199,7 @@ def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
     yield "", ""
     yield from _budget_lines(status["budgets"])
     yield from _owner_lines(status["owners"])
+    yield from _change_lines(status["changes"])
 
 
 def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
@@ -199,13 +222,37 @@ def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
 def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
     if not owners:
         return
-    yield "by owner".ljust(NAME_WIDTH) + f"{'so far':>12}, without charges of more than a day", "dim"
+    yield "by owner".ljust(NAME_WIDTH) + _columns("so far", "forecast", ""), "dim"
     for row in owners[:MAX_OWNERS]:
-        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH)
-        yield f"{name:<{NAME_WIDTH}}{rounded_to_currency(row['cost'], row['currency']):>12,} {row['currency']}", ""
+        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH)
+        yield name + _amounts(row["cost"], row["forecast"], row["currency"]), ""
     if len(owners) > MAX_OWNERS:
-        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_by_owner_daily", ""
+        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
     yield "", ""
+
+
+def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """For each month or day a heading; below it, the change of each account, and of the value that changed it most."""
+    heading = ""
+    for row in changes[:MAX_CHANGES]:
+        day, before = row["date"], row["compared_with"]
+        of_month = f"{day:%b %Y} against {before:%b}" if row["period"] == "month" else ""
+        if (title := of_month or f"{day:%d %b} against {before:%d %b}") != heading:
+            yield title.ljust(NAME_WIDTH + 1) + f"{'change':>11}{'volume':>12}{'price':>12}{'mix':>12}", "dim"
+            heading = title
+        yield _changed_by(f"{row['provider']} {row['account']}", row, row["currency"]), ""
+        if driver := row["driver"]:
+            yield _changed_by(f"  {driver['value']}", driver, row["currency"]), "dim"
+    if len(changes) > MAX_CHANGES:
+        yield f"and {len(changes) - MAX_CHANGES} more: usage.cost_drivers", ""
+    if changes:
+        yield "", ""
+
+
+def _changed_by(name: str, row: Row, currency: str) -> str:
+    rounded = [rounded_to_currency(row[part], currency) for part in PARTS]
+    amounts = "".join(f"{amount:>+12,}" if amount else f"{amount:>12,}" for amount in rounded)
+    return f"{_fit(name, NAME_WIDTH):<{NAME_WIDTH}}{amounts} {currency}"
 
 
 def sparkline(values: Sequence[Decimal] | None) -> str:

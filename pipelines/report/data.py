@@ -9,6 +9,7 @@ from meterhouse.pipelines.report.model import (
     Account,
     Budget,
     Converted,
+    CostChange,
     Forecast,
     OwnerCost,
     Period,
@@ -79,6 +80,14 @@ def read_report_data(query: Query, database: str, cost_type: CostType | None = N
         owner_costs=structs(
             OwnerCost,
             if_built(query)(queries.OWNER_COSTS.format(since=_month_before(month), month=month, **cost_type.columns)),
+        ),
+        cost_changes=structs(
+            CostChange,
+            if_built(query)(
+                queries.COST_CHANGES.format(
+                    limit=sections.MAX_DRIVERS, since=today - timedelta(days=7), month=month, **cost_type.columns
+                )
+            ),
         ),
         missing_rates=list(map(str, missing_rates(query))),
         decimal_places=DECIMAL_PLACES,

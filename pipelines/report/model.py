@@ -250,7 +250,10 @@ class Budget(msgspec.Struct, array_like=True):
 
 
 class OwnerCost(msgspec.Struct, array_like=True):
-    """Sums of `cost_by_owner_daily` in the month and in the one before it."""
+    """Sums of `cost_forecast_by_owner_monthly` in the month and in the one before it.
+
+    As in `Forecast`, charges to a billing account as a whole count for the account of the same name.
+    """
 
     provider: str
     account: str
@@ -259,6 +262,26 @@ class OwnerCost(msgspec.Struct, array_like=True):
     currency: str
     previous_cost: Decimal
     cost: Decimal
+    forecast: Decimal | None
+
+
+class CostChange(msgspec.Struct, array_like=True):
+    """Rows of `cost_drivers`: of the last complete month (`month`) and of recent anomalies (`day`)."""
+
+    period: str
+    provider: str
+    account: str
+    compared_with: date
+    date: date
+    currency: str
+    dimension: str
+    value: str
+    previous_cost: Decimal
+    cost: Decimal
+    change: Decimal
+    volume_change: Decimal
+    price_change: Decimal
+    mix_change: Decimal
 
 
 class Converted(msgspec.Struct, array_like=True):
@@ -311,6 +334,7 @@ class ReportData(msgspec.Struct):
     budgets: list[Budget]
     converted: list[Converted]
     owner_costs: list[OwnerCost]
+    cost_changes: list[CostChange]
     missing_rates: list[str]
     decimal_places: dict[str, int]
     fields: dict[str, list[str]]
@@ -330,5 +354,6 @@ ROW_TABLES: dict[str, type[msgspec.Struct]] = {
     "budgets": Budget,
     "converted": Converted,
     "owner_costs": OwnerCost,
+    "cost_changes": CostChange,
 }
 """The tables whose rows are written without names."""

@@ -49,8 +49,10 @@ ACCOUNTS = """
 FORECASTS = """
     select provider, account, billing_month, currency, sum(cost_to_date) as cost_to_date,
         case when count(*) = count(forecast) then sum(forecast) end as forecast,
-        case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast_high)) end as forecast_low,
-        case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast_high)) end as forecast_high,
+        case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+            as forecast_low,
+        case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+            as forecast_high,
         min(case when is_final then 1 else 0 end) = 1 as is_final, max(case when is_cut then 1 else 0 end) = 1 as is_cut,
         coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
     from (
@@ -85,12 +87,37 @@ CONVERTED = """
 
 OWNER_COSTS = """
     select provider, account, team, cost_centre, currency,
-        sum(case when date < date '{month}' then {cost} else 0 end) as previous_cost,
-        sum(case when date >= date '{month}' then {cost} else 0 end) as cost
-    from usage.cost_by_owner_daily
-    where date >= date '{since}'
+        sum(case when billing_month < date '{month}' then cost else 0 end) as previous_cost,
+        sum(case when billing_month = date '{month}' then cost else 0 end) as cost,
+        case
+            when min(case when billing_month = date '{month}' and forecast is null then 0 else 1 end) = 1
+                then sum(case when billing_month = date '{month}' then forecast else 0 end)
+        end as forecast
+    from (
+        select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, team, cost_centre,
+            currency, {cost_to_date} as cost, {forecast} as forecast
+        from usage.cost_forecast_by_owner_monthly
+        where billing_month >= date '{since}' and billing_month <= date '{month}'
+    ) o
     group by provider, account, team, cost_centre, currency
     order by currency, team, cost_centre, provider, account
+"""
+
+COST_CHANGES = """
+    select period, provider, account, date, compared_with, currency, dimension,
+        case when position <= {limit} then value else '(other)' end as value,
+        sum({cost}_before) as previous_cost, sum({cost}) as cost, sum({change}) as change,
+        sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
+    from usage.cost_drivers
+    where currency is not null and (
+        period = 'day' and date >= date '{since}'
+        or period = 'month' and date = (
+            select max(date) from usage.cost_drivers where period = 'month' and date < date '{month}'
+        )
+    )
+    group by period, provider, account, date, compared_with, currency, dimension,
+        case when position <= {limit} then value else '(other)' end
+    order by period desc, date desc, provider, account, currency, dimension, min(position), value
 """
 
 DAILY_COSTS = """

@@ -37,6 +37,7 @@ SCRIPTS = (
     "usage.js",
     "overview.js",
     "week_changes.js",
+    "cost_changes.js",
     "breakdown.js",
     "credits.js",
     "invoices.js",

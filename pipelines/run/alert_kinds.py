@@ -144,15 +144,20 @@ def credits_left(row: Row) -> str:
 
 
 def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
-    """One alert per meter and unit whose unpriced usage is new, with the quantity since its first day."""
-    today = now.date()
-    rows = query(queries()["unpriced_usage_by_date"], today - 2 * NEW_AFTER)
+    """One alert per meter and unit whose unpriced usage is new, with the quantity since its first day.
+
+    If no run built the models in the last weeks, it is also new if it began after the run before them.
+    """
+    since = now - NEW_AFTER
+    known = [row["started_at"] for row in query(queries()["last_models_before"], since) if row["started_at"]]
+    new_since = min([since.date(), *(moment.date() for moment in known)])
+    rows = query(queries()["unpriced_usage_by_date"], new_since - NEW_AFTER)
     for (provider, account, meter, unit), days in groupby(rows, itemgetter("provider", "account", "meter", "unit")):
         recent: list[Row] = []
         for day in days:
             recent = [*recent, day] if recent and day["date"] - recent[-1]["date"] <= NEW_AFTER else [day]
         first = recent[0]["date"]
-        if first >= today - NEW_AFTER:
+        if first >= new_since:
             text = (
                 f"UNPRICED {provider} {account} {meter}: {sum(day['quantity'] for day in recent):,.0f} {unit or 'uses'}"
                 f" since {first}, in no cost yet ({max(day['reason'] for day in recent)})"

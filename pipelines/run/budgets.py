@@ -34,7 +34,7 @@ class BudgetStatus:
         actual, amount = (f"{rounded_to_currency(value, self.currency):,}" for value in (self.actual, self.amount))
         cost = "" if self.cost_type == "billed" else ", effective cost"
         others = f"; cost in {self.other_currencies} does not count" if self.other_currencies else ""
-        missing = "; some usage has no cost yet" if self.has_missing_cost else ""
+        missing = "; some cost is not known yet" if self.has_missing_cost else ""
         used = f"{actual} of {amount} {self.currency} used in {self.month:%Y-%m}, {self.percent} %"
         return f"{self.budget}: {used}{cost}{others}{missing}"
 

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from meterhouse.pipelines.warehouse.cost_type import CostType
-from meterhouse.pipelines.warehouse.errors import LoadError
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt
 from meterhouse.pipelines.warehouse.query import Query, Row, queries
 from meterhouse.sources.billing.currencies import rounded_to_currency
 
@@ -38,12 +38,33 @@ def reporting_total(query: Query, month: date, cost_type: CostType) -> Row | Non
 
 
 def if_converted(query: Query) -> Query:
-    """The same query, without rows if the marts lack the reporting columns, because an earlier version built them."""
+    """The same query; it has no rows if the marts or their reporting columns do not exist.
+
+    An earlier version built such a database.
+    """
 
     def rows(sql: str, *parameters: object) -> list[Row]:
         try:
             return query(sql, *parameters)
-        except LoadError:  # engines have no common error for a missing column
+        except NotBuilt:
+            return []
+        except LoadError:
+            if _has_reporting_columns(query):
+                raise
             return []
 
     return rows
+
+
+def _has_reporting_columns(query: Query) -> bool:
+    """Whether `cost_monthly` has them. Engines have no common error for a missing column, so other columns are read first.
+
+    Raises:
+        LoadError: the mart cannot be read at all.
+    """
+    query("select billing_month from usage.cost_monthly where billing_month is null")
+    try:
+        query("select reporting_cost from usage.cost_monthly where billing_month is null")
+    except LoadError:
+        return False
+    return True

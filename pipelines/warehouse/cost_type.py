@@ -14,7 +14,8 @@ class CostType(StrEnum):
     @property
     def columns(self) -> Mapping[str, str]:
         """The column of the marts, by the name that stands for it in a query."""
-        names = ("cost_to_date", "forecast", "forecast_low", "forecast_high")
+        forecasts = ("cost_to_date", "forecast", "forecast_low", "forecast_high")
+        names = (*forecasts, "change", "volume_change", "price_change", "mix_change")
         if self is CostType.BILLED:
             same = {name: name for name in (*names, "allocated_cost", "reporting_cost")}
             return {"cost": "billed_cost", **same}

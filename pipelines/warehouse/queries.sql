@@ -55,6 +55,12 @@ where date >= %s
 group by provider, account, meter, unit, date
 order by provider, account, meter, unit, date;
 
+-- name: last_models_before
+-- The newest run before a time whose models were built.
+select max(started_at) as started_at
+from meterhouse.runs
+where started_at < %s and resource = 'models' and outcome = 'ok';
+
 -- name: differing_invoices
 select provider, billing_account, invoice_id, line, status, difference, currency
 from usage.invoice_reconciliation
@@ -73,8 +79,10 @@ select provider, account, currency,
         ) then sum(cost_to_date)
     end as cost_to_date,
     case when count(*) = count(forecast) then sum(forecast) end as forecast,
-    case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast_high)) end as forecast_low,
-    case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast_high)) end as forecast_high,
+    case when count(*) = count(forecast) then least(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+        as forecast_low,
+    case when count(*) = count(forecast) then greatest(sum(forecast_low), sum(forecast), sum(forecast_high)) end
+        as forecast_high,
     coalesce(max(nullif(basis, 'charged as a whole')), 'charged as a whole') as basis
 from (
     select provider, coalesce(nullif(account, ''), billing_account) as account, currency, billing_month,
@@ -110,16 +118,46 @@ group by reporting_currency;
 
 -- name: status_owners
 -- Only if an owner has cost.
-select team, cost_centre, currency, cost
+select team, cost_centre, currency, cost, forecast
 from (
-    select team, cost_centre, currency, sum({cost}) as cost,
+    select team, cost_centre, currency, sum({cost_to_date}) as cost,
+        case when count(*) = count({forecast}) then sum({forecast}) end as forecast,
         max(max(case when team <> 'unowned' then 1 else 0 end)) over () as has_owners
-    from usage.cost_by_owner_daily
-    where date >= %s
+    from usage.cost_forecast_by_owner_monthly
+    where billing_month = %s
     group by team, cost_centre, currency
 ) o
 where has_owners = 1
 order by currency, cost desc, team, cost_centre;
+
+-- name: status_changes
+-- The last complete month against the month before, and anomalies: the change of an account's cost, without a value, and the
+-- value that changed it most. A usage type tells no more than its SKU.
+select period, provider, account, date, compared_with, currency, dimension, value, change, volume_change, price_change,
+    mix_change
+from (
+    select *,
+        row_number() over (
+            partition by period, provider, account, date, currency
+            order by case when value is null then 0 when dimension in ('sku', 'usage_type') then 3
+                when value in ('', '(unattributed)', '(other)') then 2 else 1 end, abs(change) desc, dimension, value
+        ) as place
+    from (
+        select period, provider, account, date, compared_with, currency, dimension, value, sum({change}) as change,
+            sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
+        from usage.cost_drivers
+        group by grouping sets (
+            (period, provider, account, date, compared_with, currency, dimension, value),
+            (period, provider, account, date, compared_with, currency, dimension)
+        )
+    ) d
+    where currency is not null and (value is not null or dimension = 'sku') and (
+        period = 'month' and date = (select max(date) from usage.cost_drivers where period = 'month' and date < %s)
+        or period = 'day' and date >= %s
+    )
+) r
+where place <= 2
+order by period desc, date desc, provider, account, currency, place;
 
 -- name: status_unpriced
 select provider, account, meter, unit, sum(quantity) as quantity, min(date) as first_date

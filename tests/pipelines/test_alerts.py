@@ -62,6 +62,11 @@ class Sender:
         assert len(state.warnings) == self.warnings
         return list(self._posted)
 
+    def ran(self, *, days_ago: int, outcome: str = "ok") -> None:
+        """Records an earlier run."""
+        self._execute("create table if not exists meterhouse.runs (started_at timestamptz, resource text, outcome text)")
+        self._execute("insert into meterhouse.runs values (?, 'models', ?)", NOW - timedelta(days=days_ago), outcome)
+
     def _post(self, lines: Sequence[str], _: RunState) -> bool:
         self._posted += lines
         return True
@@ -117,7 +122,7 @@ def test_a_budget_is_alerted_once_a_month_for_each_threshold(send: Sender) -> No
     jump = found("220", name="mathpix/europe", other_currencies="CHF, EUR", has_missing_cost=True, cost_type="effective")
     assert jump == [
         "BUDGET mathpix/europe: 220.00 of 200.00 USD used in 2026-05, 110 %, effective cost"
-        "; cost in CHF, EUR does not count; some usage has no cost yet"
+        "; cost in CHF, EUR does not count; some cost is not known yet"
     ]
     assert found("500", "600", name="silent", thresholds="none", forecast_thresholds="none") == []
     assert len(found("150", "600", name="other", thresholds="75;90", forecast_thresholds="250;400")) == 2
@@ -227,6 +232,13 @@ def test_new_usage_without_a_price_is_alerted_of_once(send: Sender) -> None:
         "UNPRICED mathpix a past: 1,500 uses since 2026-05-11, in no cost yet (unknown meter)",
     ]
     assert send("unpriced", "unpriced_usage", *rows) == []
+    send.ran(days_ago=200)
+    send.ran(days_ago=70)
+    send.ran(days_ago=50, outcome="failed")
+    outage = [*usage("old", *range(120)), *usage("outage", *range(60)), *usage("before", *range(75))]
+    assert send("unpriced", "unpriced_usage", *outage) == [
+        "UNPRICED mathpix a outage: 90,000 uses since 2026-03-22, in no cost yet (unknown meter)"
+    ]
 
 
 @time_machine.travel(NOW, tick=False)

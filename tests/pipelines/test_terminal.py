@@ -30,7 +30,9 @@ from meterhouse.pipelines.run.result import RunResult
 from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.build import BuildResult
 from meterhouse.pipelines.transform.data_tests import DataTests
+from meterhouse.pipelines.transform.exchange import missing_rates
 from meterhouse.pipelines.warehouse.destination import Destination
+from meterhouse.pipelines.warehouse.errors import LoadError
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core.errors import CredentialsRejected
 from meterhouse.sources._core.events import (
@@ -312,15 +314,15 @@ def test_costs_are_effective_where_anything_is_prepaid(cli: Cli) -> None:
     month = {"provider": "onepin", "account": "default", "billing_month": date(2026, 5, 1), "currency": "USD"}
     forecast = {"cost_to_date": 50, "effective_cost_to_date": 8, "forecast": 60, "effective_forecast": 12}
     cost = {"billed_cost": 50, "effective_cost": 8}
-    owner = cost | {"team": "search", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD"}
+    owner = month | forecast | {"team": "search", "cost_centre": ""}
     marts = {
         "data_freshness": [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}],
         "cost_monthly": [month | cost],
         "cost_forecast_monthly": [month | forecast],
-        "cost_by_owner_daily": [owner],
+        "cost_forecast_by_owner_monthly": [owner],
     }
     fill(cli.database, **marts)
-    for options, amounts in (((), ["8.00", "12.00", "8.00"]), (("--cost", "billed"), ["50.00", "60.00", "50.00"])):
+    for options, amounts in (((), ["8.00", "12.00"] * 2), (("--cost", "billed"), ["50.00", "60.00"] * 2)):
         printed = cli("status", *options)
         assert re.findall(r"\d+\.\d\d", printed) == amounts
         assert ("effective cost: prepaid credits count when used" in printed) == (not options)
@@ -333,31 +335,93 @@ def test_costs_are_effective_where_anything_is_prepaid(cli: Cli) -> None:
 
 
 def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> None:
-    """It lacks the marts that were added since, until the next build."""
+    """It lacks the marts and the columns that were added since, until the next build."""
     fill(cli.database, **mart_rows({"mathpix": HOSTILE}, days=2))
     with duckdb.connect(str(cli.database)) as connection:
-        connection.execute("drop table if exists usage.usage_restated; drop table if exists usage.cost_by_owner_daily")
+        for mart in ("usage_restated", "cost_forecast_by_owner_monthly", "cost_drivers"):
+            connection.execute(f"drop table usage.{mart}")
+        for mart in ("charges", "cost_monthly"):
+            for column in ("reporting_currency", "reporting_cost", "reporting_effective_cost"):
+                connection.execute(f"alter table usage.{mart} drop column {column}")
     assert "fresh" in cli("status")
     assert "written to" in cli("report")
 
 
+@pytest.mark.parametrize("fails_at", ["usage.charges", "usage."])
+def test_status_does_not_hide_an_error_of_the_database(fails_at: str) -> None:
+    """It is not a missing column: the reporting columns exist, or nothing can be read."""
+
+    def query(sql: str, *_: object) -> list[dict[str, Any]]:
+        if fails_at in sql:
+            raise LoadError("the connection is lost")
+        return []
+
+    with pytest.raises(LoadError, match="the connection is lost"):
+        missing_rates(query)
+
+
 def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:
-    """The month's billed cost of each team and cost centre, `unowned` included; nothing if all cost is unowned."""
+    """The cost and forecast of each team and cost centre, `unowned` included; nothing if all cost is unowned."""
     fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
-    unowned = {"team": "unowned", "cost_centre": "", "date": date(2026, 5, 2), "currency": "USD", "billed_cost": Decimal(3)}
-    search = unowned | {"team": "search", "cost_centre": "4711", "billed_cost": Decimal("1000.5")}
-    april = search | {"date": date(2026, 4, 30)}
-    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, april])
+    month = {"billing_month": date(2026, 5, 1), "currency": "USD"}
+    unowned = month | {"team": "unowned", "cost_centre": "", "cost_to_date": 3}
+    search = unowned | {"team": "search", "cost_centre": "4711", "cost_to_date": Decimal("1000.5"), "forecast": 1500}
+    april = search | {"billing_month": date(2026, 4, 1)}
+    fill(cli.database, data_freshness=fresh, cost_forecast_by_owner_monthly=[unowned, april])
     assert "by owner" not in cli("status")
     assert cli.json("status")["owners"] == []
     teams = [search | {"team": f"team {number}"} for number in range(7)]
-    fill(cli.database, data_freshness=fresh, cost_by_owner_daily=[unowned, search, search, april, *teams])
+    fill(cli.database, data_freshness=fresh, cost_forecast_by_owner_monthly=[unowned, search, search, april, *teams])
     lines = cli("status").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("by owner"))
-    assert lines[start + 1] == "search 4711             2,001.00 USD"
-    assert lines[start + 9] == "and 1 more: usage.cost_by_owner_daily"
+    assert lines[start + 1] == "search 4711             2,001.00     3,000.00 USD"
+    assert lines[start + 9] == "and 1 more: usage.cost_forecast_by_owner_monthly"
     owners = cli.json("status")["owners"]
     assert [owners[0]["team"], owners[0]["cost"], owners[-1]["team"]] == ["search", "2001.000000000", "unowned"]
+
+
+def test_status_shows_what_changed_the_cost(cli: Cli) -> None:
+    """Of the last complete month and of recent anomalies: parts for volume, price and mix, and the value that moved most."""
+    names = ("period", "account", "date", "compared_with", "dimension", "value", "unit")
+    april, march, sunday = date(2026, 4, 1), date(2026, 3, 1), date(2026, 5, 17)
+    rows: list[tuple[Any, ...]] = [
+        ("month", "a", april, march, "sku", "p/page", "page", 1250, 1000),
+        ("month", "a", april, march, "sku", "p/image", "image", 5, 5),
+        ("month", "a", april, march, "app_id", "search", "page", 700, 700),
+        ("month", "a", april, march, "app_id", "search", "image", 5, 5),
+        ("month", "a", april, march, "app_id", "(unattributed)", "page", 900, 650),
+        ("month", "a", april, march, "usage_type", "page", "page", 1250, 1000),
+        ("month", "b", april, march, "sku", "p/page", "page", -2000, -2000),
+        ("month", "b", april, march, "usage_type", "page", "page", -2000, -2000),
+        ("month", "b", march, date(2026, 2, 1), "sku", "p/page", "page", 1, 1),
+        ("month", "idle", april, march, "sku", "p/page", "page", 0, 0),
+        ("day", "a", sunday, date(2026, 5, 10), "sku", "p/page", "page", "0.5", "0.5"),
+        ("day", "a", date(2026, 5, 3), date(2026, 4, 26), "sku", "p/page", "page", 9, 9),
+    ]
+    drivers = []
+    for *given, change, volume in rows:
+        parts = {
+            "change": Decimal(change),
+            "volume_change": Decimal(volume),
+            "mix_change": Decimal(change) - Decimal(volume),
+        }
+        named = dict(zip(names, given, strict=True))
+        drivers.append({"provider": "p", "currency": "USD", "price_change": 0, **named, **parts})
+    fresh = [{"last_fetched_at": datetime(2026, 5, 20, 10, tzinfo=UTC), "status": "fresh"}]
+    fill(cli.database, data_freshness=fresh, cost_drivers=drivers)
+    lines = cli("status").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("Apr 2026 against Mar"))
+    assert [line.split() for line in lines[start + 1 : start + 8]] == [
+        ["p", "b", "-2,000.00", "-2,000.00", "0.00", "0.00", "USD"],
+        ["p/page", "-2,000.00", "-2,000.00", "0.00", "0.00", "USD"],
+        ["p", "a", "+1,255.00", "+1,005.00", "0.00", "+250.00", "USD"],
+        ["search", "+705.00", "+705.00", "0.00", "0.00", "USD"],
+        ["17", "May", "against", "10", "May", "change", "volume", "price", "mix"],
+        ["p", "a", "+0.50", "+0.50", "0.00", "0.00", "USD"],
+        ["p/page", "+0.50", "+0.50", "0.00", "0.00", "USD"],
+    ]
+    assert max(map(len, lines)) <= 80
+    assert cli.json("status")["changes"][1]["driver"]["value"] == "search"
 
 
 def test_status_warns_of_credits_that_run_out(cli: Cli) -> None:

@@ -19,6 +19,7 @@ const restated = rowsOf("restated");
 const budgets = rowsOf("budgets");
 const converted = rowsOf("converted");
 const ownerCosts = rowsOf("owner_costs");
+const costChanges = rowsOf("cost_changes");
 
 const unique = (list) => [...new Set(list)];
 

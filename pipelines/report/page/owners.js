@@ -5,13 +5,14 @@ const drawOwners = () => {
   if (!hasOwners) return;
   const month = formatMonthName(report.month);
   byId("owners-note").textContent =
-    `${formatMonth(report.month)} so far, by team and cost centre. Charges of more than a day, such as fees, are not included.`;
+    `${formatMonth(report.month)}, by team and cost centre. Charges of more than a day, such as monthly fees, are unowned.`;
   const selected = ownerCosts.filter(isSelected);
   const keyOf = (row) => JSON.stringify([row.team, row.cost_centre, row.currency]);
   const rows = unique(selected.map(keyOf)).map((key) => {
     const own = selected.filter((row) => keyOf(row) === key);
     const sum = (name) => exact.sum(own.map((row) => row[name]));
-    return { ...own[0], cost: sum("cost"), previous_cost: sum("previous_cost") };
+    const forecast = own.some((row) => row.forecast === null) ? null : sum("forecast");
+    return { ...own[0], cost: sum("cost"), forecast, previous_cost: sum("previous_cost") };
   });
   const moneyColumn = (title, name) =>
     numberColumn(
@@ -22,7 +23,9 @@ const drawOwners = () => {
   const totals = currencies().flatMap((currency) => {
     const own = rows.filter((row) => row.currency === currency);
     if (own.length < 2) return [];
-    const sums = ["cost", "previous_cost"].map((name) => exact.sum(own.map((row) => row[name])));
+    const sums = ["cost", "forecast", "previous_cost"].map((name) =>
+      own.some((row) => row[name] === null) ? null : exact.sum(own.map((row) => row[name])),
+    );
     return [
       {
         cells: [`All (${currency})`, "", ...sums.map((sum) => formatMoney(sum, currency))],
@@ -38,7 +41,8 @@ const drawOwners = () => {
       [
         textColumn("Team", (row) => row.team),
         textColumn("Cost centre", (row) => row.cost_centre || null),
-        moneyColumn(month, "cost"),
+        moneyColumn(`${month} so far`, "cost"),
+        moneyColumn("Forecast", "forecast"),
         moneyColumn(formatMonthName(lastMonth), "previous_cost"),
       ],
       rows,

@@ -10,6 +10,7 @@ const draw = () => {
   drawDailyCosts();
   drawUsage();
   drawWeekChanges();
+  drawCostChanges();
   drawBreakdown();
   drawCredits();
   drawInvoices();
@@ -106,6 +107,11 @@ onChange("meter", (meter) => {
 onChange("driver-group", (driverGroup) => {
   selection.driverGroup = driverGroup;
   drawDrivers(driverGroups());
+});
+
+onChange("cost-change", (costChange) => {
+  selection.costChange = costChange;
+  drawCostChanges();
 });
 
 byId("theme").addEventListener("click", () => {

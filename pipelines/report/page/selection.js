@@ -1,5 +1,5 @@
 // What the reader selected: a part of the address, so that a link opens the same view.
-const selection = { provider: "", account: "", period: "90d", meter: "", driverGroup: "", dimensions: {} };
+const selection = { provider: "", account: "", period: "90d", meter: "", driverGroup: "", costChange: "", dimensions: {} };
 
 const accountKey = ({ provider, account }) => `${provider}/${account}`;
 

@@ -1,7 +1,8 @@
 {#
     CTEs that end in `forecast_costs`: one row per provider, billing account, account, billing month, number of known days
-    (0 for the running month) and currency, with the forecast billed and effective cost of the whole month in the scenarios
-    `expected`, `low` and `high`. Fees, purchases and corrections do not depend on usage: they are the same in all three.
+    (0 for the running month) and currency, with the forecast billed and effective cost of the whole month: expected, low and
+    high. Low is the scenario of the cheapest bill, and high that of the dearest: with volume prices, more usage may cost less.
+    Fees, purchases and corrections do not depend on usage: they are the same in all three.
 #}
 {% macro forecast_costs() %}
     scenarios as (
@@ -69,7 +70,7 @@
 
     ),
 
-    forecast_costs as (
+    in_scenarios as (
 
         select
             provider,
@@ -85,6 +86,47 @@
             {%- endfor %}
         from forecast_parts
         group by provider, billing_account, account, billing_month, known_days, currency
+
+    ),
+
+    with_bills as (
+
+        select
+            *
+            {%- for cost in ['billed', 'effective'] -%}
+            {%- for forecast in ['expected', 'low', 'high'] %},
+            sum({{ cost }}_{{ forecast }}) over (
+                partition by provider, billing_account, billing_month, known_days, currency
+            ) as {{ cost }}_{{ forecast }}_bill
+            {%- endfor -%}
+            {%- endfor %}
+        from in_scenarios
+
+    ),
+
+    forecast_costs as (
+
+        select
+            provider,
+            billing_account,
+            account,
+            billing_month,
+            known_days,
+            currency
+            {%- for cost in ['billed', 'effective'] %},
+            {{ cost }}_expected,
+            case
+                when {{ cost }}_low_bill <= least({{ cost }}_expected_bill, {{ cost }}_high_bill) then {{ cost }}_low
+                when {{ cost }}_high_bill <= {{ cost }}_expected_bill then {{ cost }}_high
+                else {{ cost }}_expected
+            end as {{ cost }}_low,
+            case
+                when {{ cost }}_high_bill >= greatest({{ cost }}_expected_bill, {{ cost }}_low_bill) then {{ cost }}_high
+                when {{ cost }}_low_bill >= {{ cost }}_expected_bill then {{ cost }}_low
+                else {{ cost }}_expected
+            end as {{ cost }}_high
+            {%- endfor %}
+        from with_bills
 
     )
 {%- endmacro %}

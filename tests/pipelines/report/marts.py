@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -144,6 +144,7 @@ def _account(
 ) -> None:
     key = {"provider": provider, "account": account}
     spent: dict[date, Decimal] = {}
+    by_date: dict[date, Decimal] = {}
     for back in reversed(range(days)):
         day = TODAY - timedelta(days=back)
         level = Decimal(3 if day.weekday() > 4 else 10) + Decimal(days - back) / 50 + number % 7
@@ -153,6 +154,7 @@ def _account(
             quantity = round(level * 100 * (meter + 1) * (4 if is_anomaly else 1), 3)
             cost = round(quantity * (Decimal(price) if price is not None else 1 / Decimal(300)), 9)
             spent[day.replace(day=1)] = spent.get(day.replace(day=1), Decimal(0)) + cost
+            by_date[day] = by_date.get(day, Decimal(0)) + cost
             unit = {"unit": ("page", "credit", "image")[meter % 3]}
             usage = {**key, "meter": f"meter-{meter}", "date": day, **unit, "quantity": quantity, "is_complete": is_complete}
             marts["usage_daily"].append(usage)
@@ -179,8 +181,6 @@ def _account(
                     "is_complete": is_complete,
                 }
             )
-            owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
-            marts["cost_by_owner_daily"].append({**key, **owner, "date": day, "currency": "USD", "billed_cost": cost})
             for position, value in enumerate(values):
                 share = round(Decimal(position + 1) / sum(range(1, len(values) + 1)), 6)
                 marts["usage_by_dimension"].append(
@@ -195,6 +195,7 @@ def _account(
                         "currency": "USD",
                     }
                 )
+    marts["cost_drivers"] += _drivers(key, spent, by_date, values)
     for month, cost in spent.items():
         running = month == MONTH
         marts["cost_monthly"].append(
@@ -225,6 +226,10 @@ def _account(
                 "basis": "averages of weekdays" if running else "final",
             }
         )
+        owner = {"team": "unowned", "cost_centre": ""} if number else {"team": "search", "cost_centre": "4711"}
+        forecast = marts["cost_forecast_monthly"][-1]
+        names = (*key, "billing_account", "billing_month", "currency", "cost_to_date", "forecast")
+        marts["cost_forecast_by_owner_monthly"].append({**owner, **{name: forecast[name] for name in names}})
         budget = round(cost * 6 / 5, 2) if number else round(cost / 2, 2)  # the first account is over budget
         marts["budget_status_monthly"].append(
             {
@@ -300,3 +305,39 @@ def _account(
     marts["usage_gaps"] += [
         {**key, "resource": "usage", "date": TODAY - timedelta(days=back), "kind": "never fetched"} for back in (30, 29, 20)
     ]
+
+
+def _drivers(
+    key: Mapping[str, str], by_month: Mapping[date, Decimal], by_date: Mapping[date, Decimal], values: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """What drove April, and the anomaly of TODAY - 4 days; all of it, and by app."""
+    april, anomaly = date(2026, 4, 1), TODAY - timedelta(days=4)
+    for period, costs, day, before in (
+        ("month", by_month, april, date(2026, 3, 1)),
+        ("day", by_date, anomaly, anomaly - timedelta(days=7)),
+    ):
+        if day not in costs or before not in costs:
+            continue
+        for dimension, names in (("sku", [f"{key['provider']}/sku-0"]), ("app_id", values)):
+            for position, name in enumerate(names, 1):
+                cost, cost_before = (
+                    round(costs[side] * position / sum(range(1, len(names) + 1)), 9) for side in (day, before)
+                )
+                change = cost - cost_before
+                volume, price = round(change * 3 / 4, 9), round(change / 2, 9)
+                yield {
+                    **key,
+                    "period": period,
+                    "date": day,
+                    "compared_with": before,
+                    "dimension": dimension,
+                    "value": name,
+                    "position": len(names) + 1 - position,
+                    "currency": "USD",
+                    "billed_cost_before": cost_before,
+                    "billed_cost": cost,
+                    "change": change,
+                    "volume_change": volume,
+                    "price_change": price,
+                    "mix_change": change - volume - price,
+                }

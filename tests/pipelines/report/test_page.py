@@ -55,6 +55,12 @@ def usd(amount: Decimal) -> str:
     return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
 
 
+def signed_usd(amount: Decimal) -> str:
+    """As a change, with a sign unless it is zero."""
+    rounded = amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"{'+' if rounded > 0 else '-' if rounded < 0 else ''}{usd(abs(amount))}"
+
+
 def cells(page: Page, holder: str) -> list[list[str]]:
     """The texts of a table's rows, including its totals."""
     texts: list[list[str]] = page.eval_on_selector_all(
@@ -287,32 +293,64 @@ def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
 def test_shows_the_cost_by_owner(browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str) -> None:
-    """Of this month and the last one, under every filter. If nobody owns any cost, there is no such section."""
+    """Of this month, with its forecast, and of the last one. If nobody owns any cost, the section is hidden."""
 
     def owned(where: str) -> list[list[str]]:
         rows = query(
             reports["small"],
             f"""
-            select team, cost_centre, sum(billed_cost) filter (date >= '{MONTH}'), sum(billed_cost) filter (date < '{MONTH}')
-            from usage.cost_by_owner_daily where date >= '2026-04-01' and {where} group by all order by team
+            select team, cost_centre, sum(cost_to_date) filter (billing_month = '{MONTH}'),
+                sum(forecast) filter (billing_month = '{MONTH}'), sum(cost_to_date) filter (billing_month = '2026-04-01')
+            from usage.cost_forecast_by_owner_monthly where {where} group by all order by team
             """,
         )
-        return [[team, centre or "–", usd(cost), usd(before)] for team, centre, cost, before in rows]
+        return [[team, centre or "–", *map(usd, costs)] for team, centre, *costs in rows]
 
     with browser.open(reports["small"].file, width=width, theme=theme) as page:
         *rows, total = cells(page, "#owners-table")
         assert rows == owned("true")
         assert [row[0] for row in rows] == ["search", "unowned"]
-        ((cost,),) = query(
-            reports["small"], f"select sum(billed_cost) from usage.cost_by_owner_daily where date >= '{MONTH}'"
+        ((cost, forecast),) = query(
+            reports["small"],
+            f"select sum(cost_to_date), sum(forecast) from usage.cost_forecast_monthly where billing_month = '{MONTH}'",
         )
-        assert total[:3] == ["All (USD)", "", usd(cost)]
+        assert total[:4] == ["All (USD)", "", usd(cost), usd(forecast)]
         page.select_option("#provider", "mathpix")
         assert cells(page, "#owners-table") == owned("provider = 'mathpix'")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     with browser.open(reports["empty"].file) as page:
         assert page.is_hidden("#owners")
         assert page.is_hidden("#to-owners")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_shows_what_changed(browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str) -> None:
+    """The last complete month and recent anomalies by volume, price and mix, and the values that drove a change."""
+    amounts = (
+        "sum(change), sum(volume_change), sum(price_change), sum(mix_change), sum(billed_cost_before), sum(billed_cost)"
+    )
+
+    def changed(where: str, *names: str) -> list[list[str]]:
+        rows = query(
+            reports["small"],
+            f"select {', '.join((*names, amounts))} from usage.cost_drivers where {where} group by all"
+            " order by min(period) desc, min(provider), min(account), min(position)",
+        )
+        return [[*row[: len(names)], *map(signed_usd, row[len(names) : -2]), *map(usd, row[-2:])] for row in rows]
+
+    with browser.open(reports["small"].file, width=width, theme=theme) as page:
+        rows = cells(page, "#cost-change-table")
+        found = changed("dimension = 'sku'", "provider", "account", "period")
+        assert [row[0].split() + row[2:] for row in rows] == [[provider, name, *row] for provider, name, _, *row in found]
+        assert [row[1] for row in rows] == ["April 2026"] * 3 + ["16 May 2026"] * 3
+        page.select_option("#provider", "mathpix")
+        april = "period = 'month' and dimension = 'app_id' and provider = 'mathpix'"
+        assert cells(page, "#cost-change-drivers") == [*changed(april, "value"), ["All (USD)", *changed(april)[0]]]
+        page.select_option("#cost-change", label="16 May 2026 by app ID · mathpix (USD)")
+        assert cells(page, "#cost-change-drivers")[:-1] == changed(april.replace("month", "day"), "value")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with browser.open(reports["empty"].file) as page:
+        assert page.is_hidden("#what-changed")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])

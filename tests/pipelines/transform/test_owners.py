@@ -27,6 +27,21 @@ def test_owners_divide_each_day_exactly(built: Warehouse) -> None:
     ]
 
 
+def test_owners_divide_each_forecast_exactly(built: Warehouse) -> None:
+    """The cost to date and the forecast of each account and month, billed and effective."""
+    amounts = "sum(cost_to_date), sum(forecast), sum(effective_cost_to_date), sum(effective_forecast)"
+    of_marts = [
+        built.query(
+            f"select provider, billing_account, account, billing_month, currency, {amounts} from usage.{mart}"
+            " where cost_to_date <> 0 or forecast <> 0 or effective_cost_to_date <> 0 or effective_forecast <> 0"
+            " group by all order by all"
+        )
+        for mart in ("cost_forecast_by_owner_monthly", "cost_forecast_monthly")
+    ]
+    assert of_marts[0] == of_marts[1] != []
+    assert built.query("select count(*) from usage.cost_forecast_by_owner_monthly where team <> 'unowned'")[0][0] > 0
+
+
 def test_cost_without_an_owner_is_unowned(built: Warehouse) -> None:
     """Accounts and days that no row names keep their whole cost, in one row a day."""
     where = "provider = 'mathpix' and account = 'images'"

@@ -36,6 +36,12 @@ trends as (
 
 ),
 
+calendar as (
+
+    {{ calendar() }}
+
+),
+
 -- Charges to a billing account as a whole count for the account of the same name, which is often the only one.
 months as (
 
@@ -99,34 +105,39 @@ changes as (
 
 ),
 
--- The two sides of each change.
+-- The days of the two sides of each change.
 sides as (
 
+    {% for day, is_after in [('date', 1), ('compared_with', 0)] -%}
     select
-        *,
-        date as side_date,
-        1 as is_after
+        changes.*,
+        calendar.date as day,
+        changes.{{ day }} as first_day,
+        {{ is_after }} as is_after
     from changes
+    inner join calendar
+        on cast({{ dbt.date_trunc('month', 'changes.' ~ day) }} as date) = calendar.month
+        and (changes.period = 'month' or changes.{{ day }} = calendar.date)
+    {%- if not loop.last %}
 
     union all
 
-    select
-        *,
-        compared_with as side_date,
-        0 as is_after
-    from changes
+    {% endif -%}
+    {%- endfor %}
 
 ),
 
 {%- set measures = ['quantity', 'billed_cost', 'effective_cost'] %}
 
+-- Without a `period`, an amount counts in both.
 amounts as (
 
+    {% for period, relation, date in [('month', 'cost_monthly', 'billing_month'), ('day', 'cost_daily', 'date')] -%}
     select
-        'month' as period,
+        '{{ period }}' as period,
         provider,
         coalesce(nullif(account, ''), billing_account) as account,
-        billing_month as date,
+        {{ date }} as day,
         'sku' as dimension,
         sku_id as value,
         unit,
@@ -134,47 +145,16 @@ amounts as (
         quantity,
         billed_cost,
         effective_cost
-    from cost_monthly
+    from {{ relation }}
 
     union all
 
+    {% endfor -%}
     select
-        'day' as period,
-        provider,
-        coalesce(nullif(account, ''), billing_account) as account,
-        date,
-        'sku' as dimension,
-        sku_id as value,
-        unit,
-        currency,
-        quantity,
-        billed_cost,
-        effective_cost
-    from cost_daily
-
-    union all
-
-    select
-        'month' as period,
+        cast(null as {{ dbt.type_string() }}) as period,
         provider,
         account,
-        cast({{ dbt.date_trunc('month', 'date') }} as date) as date,
-        dimension,
-        value,
-        unit,
-        currency,
-        quantity,
-        allocated_cost as billed_cost,
-        allocated_effective_cost as effective_cost
-    from usage_by_dimension
-
-    union all
-
-    select
-        'day' as period,
-        provider,
-        account,
-        date,
+        date as day,
         dimension,
         value,
         unit,
@@ -201,10 +181,10 @@ compared as (
         {%- endfor %}
     from amounts
     inner join sides
-        on amounts.period = sides.period
-        and amounts.provider = sides.provider
+        on amounts.provider = sides.provider
         and amounts.account = sides.account
-        and amounts.date = sides.side_date
+        and amounts.day = sides.day
+        and (amounts.period is null or (amounts.period = sides.period and sides.day = sides.first_day))
     group by
         {% for column in change %}sides.{{ column }}, {% endfor %}
         amounts.dimension, amounts.value, amounts.unit, amounts.currency
@@ -214,7 +194,8 @@ compared as (
 totalled as (
 
     select
-        *
+        *,
+        min(currency) over (partition by {{ change | join(', ') }}, dimension) as lowest_currency
         {%- for measure in measures %},
         sum({{ measure }}_before) over (partition by {{ group | join(', ') }}) as total_{{ measure }}_before
         {%- endfor %}
@@ -247,15 +228,16 @@ divided_changes as (
 
 ),
 
+-- Usage without cost has no currency, and a place among that with cost.
 ranked as (
 
     select
         *,
         row_number() over (
-            partition by {{ change | join(', ') }}, dimension
+            partition by {{ change | join(', ') }}, dimension, coalesce(currency, lowest_currency)
             order by
                 abs(effective_cost - effective_cost_before) desc, abs(billed_cost - billed_cost_before) desc,
-                abs(quantity - quantity_before) desc, value, unit, currency
+                abs(quantity - quantity_before) desc, value, unit
         ) as position
     from divided_changes
     where

@@ -11,15 +11,10 @@ business_metrics as (
 
 ),
 
-cost_monthly as (
+costs as (
 
-    select * from {{ ref('cost_monthly') }}
-
-),
-
-cost_by_owner_daily as (
-
-    select * from {{ ref('cost_by_owner_daily') }}
+    select * from {{ ref('int_cost__by_scope') }}
+    where has_cost
 
 ),
 
@@ -49,59 +44,20 @@ metric_months as (
 
 ),
 
--- Charges to a billing account as a whole count for the account of the same name, as in `budget_status_monthly`.
-costs as (
-
-    select
-        scopes.metric,
-        scopes.scope_name,
-        costs.billing_month as month,
-        costs.currency,
-        costs.effective_cost,
-        costs.reporting_currency,
-        costs.reporting_cost,
-        costs.reporting_effective_cost,
-        costs.fx_rate,
-        costs.fx_date,
-        costs.is_complete
-    from scopes
-    inner join cost_monthly as costs
-        on scopes.scope in ('total', 'provider', 'account')
-        and (scopes.provider is null or scopes.provider = costs.provider)
-        and (scopes.account is null or scopes.account = coalesce(nullif(costs.account, ''), costs.billing_account))
-
-    union all
-
-    select
-        scopes.metric,
-        scopes.scope_name,
-        cast({{ dbt.date_trunc('month', 'costs.date') }} as date) as month,
-        costs.currency,
-        costs.effective_cost,
-        costs.reporting_currency,
-        costs.reporting_cost,
-        costs.reporting_effective_cost,
-        costs.fx_rate,
-        costs.fx_date,
-        costs.is_complete
-    from scopes
-    inner join cost_by_owner_daily as costs
-        on scopes.scope = 'owner'
-        and (scopes.team is null or scopes.team = costs.team)
-        and (scopes.cost_centre is null or scopes.cost_centre = costs.cost_centre)
-
-),
-
 cost_months as (
 
     select
-        {{ key | join(', ') }},
-        currency,
-        cast(sum(effective_cost) as numeric(28, 9)) as effective_cost,
+        scopes.metric,
+        scopes.scope_name,
+        costs.month,
+        costs.currency,
+        cast(sum(costs.effective_cost) as numeric(28, 9)) as effective_cost,
         {{- aggregate_reporting() }},
-        min(case when is_complete then 1 else 0 end) = 1 as is_complete
-    from costs
-    group by {{ key | join(', ') }}, currency
+        min(case when costs.is_complete then 1 else 0 end) = 1 as is_complete
+    from scopes
+    inner join costs
+        on scopes.scope_name = costs.scope_name
+    group by scopes.metric, scopes.scope_name, costs.month, costs.currency
 
 ),
 

@@ -129,6 +129,23 @@ metered_parts as (
 
 ),
 
+-- The parts of a meter add up to its share, so that the remainder needs no part.
+metered_sums as (
+
+    select
+        {{ day }},
+        meter,
+        max(unit) as unit,
+        sum(quantity) as quantity,
+        max(total_quantity) as total_quantity,
+        max(billed_cost) as billed_cost,
+        max(effective_cost) as effective_cost,
+        max(currency) as currency
+    from metered
+    group by {{ day }}, meter
+
+),
+
 signed as (
 
     select
@@ -148,10 +165,14 @@ signed as (
         meter,
         unit,
         -quantity as quantity,
-        -billed_cost as billed_cost,
-        -effective_cost as effective_cost,
+        {% for cost in ['billed_cost', 'effective_cost'] -%}
+        case
+            when total_quantity <> 0 then -{{ allocated(cost, 'quantity', 'total_quantity') }}
+            when {{ cost }} is not null then 0
+        end as {{ cost }},
+        {% endfor -%}
         currency
-    from metered_parts
+    from metered_sums
 
 ),
 
@@ -333,15 +354,34 @@ by_value as (
 
 ),
 
--- Here the values of a unit add up to its daily total.
+-- Here the values of a unit add up to its daily total. A join takes much less time than a window of five text columns.
+totals as (
+
+    select
+        {{ day }},
+        unit,
+        cast(sum(quantity) as numeric(28, 9)) as total_quantity,
+        min(currency) as lowest_currency,
+        max(other_currency) as highest_currency
+    from by_value
+    group by {{ day }}, unit
+
+),
+
 totalled as (
 
     select
-        *,
-        cast(sum(quantity) over (partition by {{ day }}, unit) as numeric(28, 9)) as total_quantity,
-        min(currency) over (partition by {{ day }}, unit) as lowest_currency,
-        max(other_currency) over (partition by {{ day }}, unit) as highest_currency
+        by_value.*,
+        totals.total_quantity,
+        totals.lowest_currency,
+        totals.highest_currency
     from by_value
+    inner join totals
+        on by_value.provider = totals.provider
+        and by_value.account = totals.account
+        and by_value.dimension = totals.dimension
+        and by_value.date = totals.date
+        and (by_value.unit = totals.unit or (by_value.unit is null and totals.unit is null))
 
 ),
 

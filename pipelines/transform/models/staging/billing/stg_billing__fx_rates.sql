@@ -30,7 +30,7 @@ final as (
         cast(source as {{ dbt.type_string() }}) as rate_file,
         cast(row_number as bigint) as rate_row
     from versions
-    where {{ "reporting_currency = '" ~ reporting_currency() ~ "' or " if reporting_currency() }}reporting_currency is null
+    where {{ "reporting_currency = '" ~ reporting_currency() ~ "'" if reporting_currency() else '1 = 0' }}
 
 )
 

@@ -1,0 +1,154 @@
+-- One row per provider, billing account, account, billing month, currency and owner: the owner's part of `cost_forecast_monthly`.
+-- The owners of an account add up to its cost to date and to its forecast, to the last decimal.
+-- The cost to date is that of the days in `cost_by_owner_daily`. What the forecast adds to it is shared like the cost of the last
+-- 28 complete days: four of each weekday. If owners changed in these days, it is shared like the cost since the last change.
+-- A change that lies ahead is not forecast.
+-- `unowned` also has cost without a day, such as monthly fees, and what no recent cost can share.
+-- A mart of its own, because a row of `cost_forecast_monthly` is an account, and sums over it would count owners twice.
+
+{%- set month = ['provider', 'billing_account', 'account', 'billing_month', 'currency'] %}
+{%- set amounts = ['cost_to_date', 'forecast', 'effective_cost_to_date', 'effective_forecast'] %}
+
+with
+
+forecasts as (
+
+    select * from {{ ref('cost_forecast_monthly') }}
+
+),
+
+cost_by_owner_daily as (
+
+    select * from {{ ref('cost_by_owner_daily') }}
+
+),
+
+owners as (
+
+    select * from {{ ref('stg_billing__owners') }}
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts__completed') }}
+
+),
+
+changes as (
+
+    select provider, account, valid_from as date from owners
+    union all
+    select provider, account, valid_to as date from owners where valid_to is not null
+
+),
+
+windows as (
+
+    select
+        accounts.provider,
+        accounts.account,
+        accounts.complete_before_date as window_end,
+        greatest(
+            cast({{ later('day', -28, 'accounts.complete_before_date') }} as date),
+            coalesce(max(changes.date), cast({{ later('day', -28, 'accounts.complete_before_date') }} as date))
+        ) as window_start
+    from accounts
+    left join changes
+        on (changes.provider is null or changes.provider = accounts.provider)
+        and (changes.account is null or changes.account = accounts.account)
+        and changes.date < accounts.complete_before_date
+    group by accounts.provider, accounts.account, accounts.complete_before_date
+
+),
+
+{{ shared_forecasts('cost_by_owner_daily', ['team', 'cost_centre']) }},
+
+owned as (
+
+    select
+        {% for column in month %}forecasts.{{ column }},
+        {% endfor -%}
+        days.team,
+        days.cost_centre,
+        days.billed_cost as cost_to_date,
+        days.billed_cost as forecast,
+        days.effective_cost as effective_cost_to_date,
+        days.effective_cost as effective_forecast
+    from cost_by_owner_daily as days
+    inner join forecasts
+        on days.provider = forecasts.provider
+        and days.billing_account = forecasts.billing_account
+        and days.account = forecasts.account
+        and cast({{ dbt.date_trunc('month', 'days.date') }} as date) = forecasts.billing_month
+        and days.currency = forecasts.currency
+
+    union all
+
+    select
+        {{ (month + ['team', 'cost_centre'] + amounts) | join(',\n        ') }}
+    from shared_forecasts
+
+),
+
+unioned as (
+
+    select
+        {{ (month + ['team', 'cost_centre'] + amounts) | join(',\n        ') }}
+    from owned
+
+    union all
+
+    select
+        {{ month | join(',\n        ') }},
+        'unowned' as team,
+        '' as cost_centre,
+        {% for amount in amounts %}-{{ amount }} as {{ amount }}{{ ',\n        ' if not loop.last }}{% endfor %}
+    from owned
+
+    union all
+
+    select
+        {{ month | join(',\n        ') }},
+        'unowned' as team,
+        '' as cost_centre,
+        cost_to_date,
+        coalesce(forecast, cost_to_date) as forecast,
+        effective_cost_to_date,
+        coalesce(effective_forecast, effective_cost_to_date) as effective_forecast
+    from forecasts
+
+),
+
+summed as (
+
+    select
+        {{ month | join(', ') }},
+        team,
+        cost_centre,
+        {% for amount in amounts %}sum({{ amount }}) as {{ amount }}{{ ',\n        ' if not loop.last }}{% endfor %}
+    from unioned
+    group by {{ month | join(', ') }}, team, cost_centre
+
+),
+
+final as (
+
+    select
+        {% for column in month %}summed.{{ column }},
+        {% endfor -%}
+        cast(summed.team as {{ dbt.type_string() }}) as team,
+        cast(summed.cost_centre as {{ dbt.type_string() }}) as cost_centre,
+        {% for amount in amounts -%}
+        cast({{ 'case when forecasts.forecast is not null then ' if 'forecast' in amount }}summed.{{ amount }}
+        {{- ' end' if 'forecast' in amount }} as numeric(28, 9)) as {{ amount }},
+        {% endfor -%}
+        forecasts.is_final
+    from summed
+    inner join forecasts
+        on {% for column in month %}summed.{{ column }} = forecasts.{{ column }}{{ '\n        and ' if not loop.last }}{% endfor %}
+    where {% for amount in amounts %}summed.{{ amount }} <> 0{{ ' or ' if not loop.last }}{% endfor %}
+
+)
+
+select * from final

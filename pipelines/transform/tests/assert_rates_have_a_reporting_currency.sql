@@ -1,0 +1,26 @@
+-- One row per exchange rate that was loaded without the setting `reporting_currency`, if the marts have one.
+-- Nobody knows into which currency it converts, so it does not count.
+
+{{ config(severity='warn') }}
+
+with
+
+fx_rates as (
+
+    select * from {{ raw_table('billing', 'fx_rates') }}
+
+),
+
+final as (
+
+    select
+        currency,
+        date,
+        source,
+        row_number
+    from fx_rates
+    where reporting_currency is null and {{ '1 = 1' if reporting_currency() else '1 = 0' }}
+
+)
+
+select * from final
