@@ -114,6 +114,7 @@ later_closings as (
 
 ),
 
+-- Reopened closings count, too: later closings settled only what came after them.
 moments as (
 
     select distinct
@@ -121,7 +122,7 @@ moments as (
         next_month,
         later_closed_at as moment
     from later_closings
-    where reopened_at is null and later_closed_at > closed_at
+    where later_closed_at > closed_at
 
     union all
 
