@@ -94,9 +94,10 @@ parts as (
 
 ),
 
+-- Meters and accounts that close together are one closing for charges of all meters or accounts.
 later_closings as (
 
-    select
+    select distinct
         {% for column in key %}parts.{{ column }},
         {% endfor -%}
         parts.next_month,
