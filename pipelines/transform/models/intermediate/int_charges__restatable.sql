@@ -94,9 +94,10 @@ parts as (
 
 ),
 
+-- Meters and accounts that close together are one closing for charges of all meters or accounts.
 later_closings as (
 
-    select
+    select distinct
         {% for column in key %}parts.{{ column }},
         {% endfor -%}
         parts.next_month,
@@ -114,6 +115,7 @@ later_closings as (
 
 ),
 
+-- Reopened closings count, too: later closings settled only what came after them.
 moments as (
 
     select distinct
@@ -121,7 +123,7 @@ moments as (
         next_month,
         later_closed_at as moment
     from later_closings
-    where reopened_at is null and later_closed_at > closed_at
+    where later_closed_at > closed_at
 
     union all
 

@@ -1,7 +1,7 @@
 -- One row per usage bucket of a closed period, or of an open day that one depends on, and interval between two closings of its
 -- billing account in which the vendor changed the quantity.
 -- `interval_no` numbers the intervals that have changes. The last one may not have ended. Periods that close at the end of an
--- interval or later are billed with `quantity_after`.
+-- interval or later are billed with `quantity_after`. Closings of periods that were opened again end intervals, too.
 -- Longer than 200 lines: a bucket may be missing from the frozen quantities or from the current ones.
 
 {%- set usage = usage_columns() %}
@@ -219,7 +219,6 @@ closings as (
         billing_account,
         closed_at
     from closed_periods
-    where reopened_at is null
 
 ),
 
