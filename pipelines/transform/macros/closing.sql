@@ -90,6 +90,25 @@
 
 
 {#
+    The time of the events that this build logs, in UTC: that of the build, or just after the last event if the clock of an
+    earlier build was ahead. The quantities at each closing follow from the order of the events.
+#}
+{% macro event_time() -%}
+    {%- set built = as_of() or run_started_at.replace(tzinfo=none) -%}
+    {%- set relation = none if as_of() else built_before('int_usage__frozen') -%}
+    {%- if relation -%}
+        {%- set query = 'select cast(max(closed_at) as ' ~ dbt.type_string() ~ ') as last from ' ~ relation -%}
+        {%- set last = run_query(query).columns[0].values()[0] -%}
+        {%- if last and modules.datetime.datetime.fromisoformat(last | string) >= built -%}
+            {%- set built = modules.datetime.datetime.fromisoformat(last | string) + modules.datetime.timedelta(microseconds=1) -%}
+            {{- return("cast('" ~ built.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "' as " ~ type_utc() ~ ')') -}}
+        {%- endif -%}
+    {%- endif -%}
+    {{- return(build_time()) -}}
+{%- endmacro %}
+
+
+{#
     A statement, for the first build with `int_usage__frozen`, that creates the table from `int_charges__closed`, the frozen
     charges of an earlier version. So no month closes again, and no correction changes. That version did not freeze usage
     without a price. The statement takes the current quantities of such usage from the tables of the last build.

@@ -116,7 +116,7 @@ billed as (
         intervals.closing_at,
         intervals.last_closing_at,
         month_ends.closed_at >= coalesce(intervals.last_closing_at, month_ends.closed_at)
-            and month_ends.closed_at < coalesce(intervals.closing_at, {{ build_time() }}) as is_billed
+            and month_ends.closed_at < coalesce(intervals.closing_at, {{ event_time() }}) as is_billed
     from affected_months
     inner join intervals
         on affected_months.provider = intervals.provider

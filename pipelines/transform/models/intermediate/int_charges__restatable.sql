@@ -130,7 +130,7 @@ moments as (
     select
         {{ key | join(',\n        ') }},
         next_month,
-        {{ build_time() }} as moment
+        {{ event_time() }} as moment
     from parts
 
 ),
@@ -190,7 +190,7 @@ billings as (
         open_days.moment = later_closings.later_closed_at
         and open_days.billed_on >= later_closings.period_start
         and open_days.billed_on < later_closings.period_end
-    where later_closings.later_closed_at is not null or open_days.moment = {{ build_time() }}
+    where later_closings.later_closed_at is not null or open_days.moment = {{ event_time() }}
 
     union all
 
@@ -225,7 +225,7 @@ with_scenario as (
         and billings.billing_account = scenarios.billing_account
         and billings.billing_month = scenarios.billing_month
         and billings.moment >= coalesce(scenarios.last_closing_at, billings.moment)
-        and billings.moment < coalesce(scenarios.closing_at, {{ build_time() }})
+        and billings.moment < coalesce(scenarios.closing_at, {{ event_time() }})
 
 ),
 

@@ -285,7 +285,7 @@ final as (
     select
         {%- for column, type in frozen_columns().items() %}
         {%- if column == 'closed_at' %}
-        {{ build_time() }} as closed_at
+        {{ event_time() }} as closed_at
         {%- else %}
         cast({{ column }} as {{ type }}) as {{ column }}
         {%- endif %}{{ ',' if not loop.last }}

@@ -191,7 +191,7 @@ changes as (
         differing.is_complete,
         differing.quantity_before,
         differing.quantity_after,
-        {{ build_time() }} as discovered_at,
+        {{ event_time() }} as discovered_at,
         false as is_logged
     from differing
     left join late
