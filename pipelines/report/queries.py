@@ -104,7 +104,7 @@ OWNER_COSTS = """
 """
 
 COST_CHANGES = """
-    select period, provider, account, date, compared_with, currency, dimension,
+    select period, provider, coalesce(nullif(account, ''), billing_account) as account, date, compared_with, currency, dimension,
         case when position <= {limit} then value else '(other)' end as value,
         sum({cost}_before) as previous_cost, sum({cost}) as cost, sum({change}) as change,
         sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
@@ -115,9 +115,9 @@ COST_CHANGES = """
             select max(date) from usage.cost_drivers where period = 'month' and date < date '{month}'
         )
     )
-    group by period, provider, account, date, compared_with, currency, dimension,
+    group by period, provider, coalesce(nullif(account, ''), billing_account), date, compared_with, currency, dimension,
         case when position <= {limit} then value else '(other)' end
-    order by period desc, date desc, provider, account, currency, dimension, min(position), value
+    order by period desc, date desc, provider, 3, currency, dimension, min(position), value
 """
 
 DAILY_COSTS = """

@@ -143,9 +143,14 @@ from (
                 when value in ('', '(unattributed)', '(other)') then 2 else 1 end, abs(change) desc, dimension, value
         ) as place
     from (
-        select period, provider, account, date, compared_with, currency, dimension, value, sum({change}) as change,
-            sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
-        from usage.cost_drivers
+        select period, provider, account, date, compared_with, currency, dimension, value, sum(change) as change,
+            sum(volume_change) as volume_change, sum(price_change) as price_change, sum(mix_change) as mix_change
+        from (
+            select period, provider, coalesce(nullif(account, ''), billing_account) as account, date, compared_with, currency,
+                dimension, value, {change} as change, {volume_change} as volume_change, {price_change} as price_change,
+                {mix_change} as mix_change
+            from usage.cost_drivers
+        ) c
         group by grouping sets (
             (period, provider, account, date, compared_with, currency, dimension, value),
             (period, provider, account, date, compared_with, currency, dimension)

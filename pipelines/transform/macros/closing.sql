@@ -60,7 +60,7 @@
     the regular build.
 #}
 {% macro built_before(name) %}
-    {%- if not execute or not flags.INTROSPECT -%}{{ return(none) }}{%- endif -%}
+    {%- if not execute or not flags.INTROSPECT or graph.nodes is not defined -%}{{ return(none) }}{%- endif -%}
     {%- set node = graph.nodes.values() | selectattr('name', 'equalto', 'int_usage__frozen') | first -%}
     {{- return(adapter.get_relation(node.database, var('closing_log_schema') if as_of() else node.schema, name)) -}}
 {% endmacro %}

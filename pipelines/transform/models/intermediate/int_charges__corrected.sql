@@ -63,7 +63,7 @@ differences as (
         max(unit) as unit,
         currency,
         min(case when is_complete then 1 else 0 end) = 1 as is_complete,
-        max(first_no) as first_no,
+        min(first_no) as first_no,
         max(end_no) as end_no
     from sides
     group by charge_id, billed_on, currency

@@ -4,6 +4,7 @@
 -- `remaining_cost` is what the forecast of the month adds to the cost so far, at the rate that applies to the month's last day.
 -- Values of a dimension share it like their cost of the last 28 complete days.
 -- Usage whose cost is unknown has no currency.
+-- Longer than 200 lines: each kind of scope takes its cost and its forecast from another mart.
 
 {%- set month_of_date = 'cast(' ~ dbt.date_trunc('month', 'date') ~ ' as date)' %}
 {%- set names_of = {'account': [], 'owner': ['team', 'cost_centre'], 'dimension': ['dimension', 'value']} %}

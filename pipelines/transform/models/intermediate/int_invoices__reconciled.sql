@@ -1,6 +1,5 @@
 -- One row per invoice line, and per provider, billing account, month, SKU and currency of charges that no line covers, with the
 -- result of the comparison. A provider without any invoice has one row instead.
--- Longer than 200 lines: there are thirteen statuses to decide.
 
 with
 

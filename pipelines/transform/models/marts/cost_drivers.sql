@@ -1,13 +1,14 @@
 -- One row per change, dimension, value, unit and currency. A complete month is compared with the month before, and an anomaly
 -- with the last normal day of its weekday.
--- The dimension `sku` has all cost, with fees and credits; the others have allocated cost. The rows of a dimension add up.
+-- The dimension `sku` has all cost; fees and credits of a billing account have rows without an account. The other dimensions have
+-- allocated cost. The rows of a dimension add up.
 -- `volume_change` is the change of the quantity, at the former average price of the unit. `price_change` is the change of the
 -- value's own price (list prices, contracts, tiers and credits), at the present quantity. `mix_change` is the rest: values that
 -- cost more or less than the average are used more or less.
 -- Longer than 200 lines: months and days are compared in the same way, by SKU and by dimension.
 
 {%- set costs = ['billed', 'effective'] %}
-{%- set change = ['period', 'provider', 'account', 'date', 'compared_with'] %}
+{%- set change = ['period', 'provider', 'billing_account', 'account', 'date', 'compared_with'] %}
 {%- set group = change + ['dimension', 'unit', 'currency'] %}
 
 with
@@ -36,21 +37,27 @@ trends as (
 
 ),
 
+accounts as (
+
+    select * from {{ ref('accounts') }}
+
+),
+
 calendar as (
 
     {{ calendar() }}
 
 ),
 
--- Charges to a billing account as a whole count for the account of the same name, which is often the only one.
 months as (
 
     select
         provider,
-        coalesce(nullif(account, ''), billing_account) as account,
+        billing_account,
+        account,
         billing_month as date
     from cost_monthly
-    group by provider, coalesce(nullif(account, ''), billing_account), billing_month
+    group by provider, billing_account, account, billing_month
     having min(case when is_complete then 1 else 0 end) = 1
 
 ),
@@ -58,13 +65,17 @@ months as (
 days as (
 
     select
-        provider,
-        account,
-        date,
-        max(case when is_anomaly then 1 else 0 end) as is_anomaly,
-        min(case when is_complete then 1 else 0 end) as is_complete
+        trends.provider,
+        accounts.billing_account,
+        trends.account,
+        trends.date,
+        max(case when trends.is_anomaly then 1 else 0 end) as is_anomaly,
+        min(case when trends.is_complete then 1 else 0 end) as is_complete
     from trends
-    group by provider, account, date
+    inner join accounts
+        on trends.provider = accounts.provider
+        and trends.account = accounts.account
+    group by trends.provider, accounts.billing_account, trends.account, trends.date
 
 ),
 
@@ -74,12 +85,14 @@ changes as (
     select
         'month' as period,
         months.provider,
+        months.billing_account,
         months.account,
         months.date,
         months_before.date as compared_with
     from months
     inner join months as months_before
         on months.provider = months_before.provider
+        and months.billing_account = months_before.billing_account
         and months.account = months_before.account
         and months_before.date = cast({{ later('month', -1, 'months.date') }} as date)
 
@@ -88,6 +101,7 @@ changes as (
     select
         'day' as period,
         anomalies.provider,
+        anomalies.billing_account,
         anomalies.account,
         anomalies.date,
         max(days_before.date) as compared_with
@@ -101,7 +115,7 @@ changes as (
         and days_before.is_anomaly = 0
         and mod({{ dbt.datediff('days_before.date', 'anomalies.date', 'day') }}, 7) = 0
     where anomalies.is_anomaly = 1
-    group by anomalies.provider, anomalies.account, anomalies.date
+    group by anomalies.provider, anomalies.billing_account, anomalies.account, anomalies.date
 
 ),
 
@@ -136,7 +150,8 @@ amounts as (
     select
         '{{ period }}' as period,
         provider,
-        coalesce(nullif(account, ''), billing_account) as account,
+        billing_account,
+        account,
         {{ date }} as day,
         'sku' as dimension,
         sku_id as value,
@@ -152,17 +167,21 @@ amounts as (
     {% endfor -%}
     select
         cast(null as {{ dbt.type_string() }}) as period,
-        provider,
-        account,
-        date as day,
-        dimension,
-        value,
-        unit,
-        currency,
-        quantity,
-        allocated_cost as billed_cost,
-        allocated_effective_cost as effective_cost
+        usage_by_dimension.provider,
+        accounts.billing_account,
+        usage_by_dimension.account,
+        usage_by_dimension.date as day,
+        usage_by_dimension.dimension,
+        usage_by_dimension.value,
+        usage_by_dimension.unit,
+        usage_by_dimension.currency,
+        usage_by_dimension.quantity,
+        usage_by_dimension.allocated_cost as billed_cost,
+        usage_by_dimension.allocated_effective_cost as effective_cost
     from usage_by_dimension
+    inner join accounts
+        on usage_by_dimension.provider = accounts.provider
+        and usage_by_dimension.account = accounts.account
 
 ),
 
@@ -182,6 +201,7 @@ compared as (
     from amounts
     inner join sides
         on amounts.provider = sides.provider
+        and amounts.billing_account = sides.billing_account
         and amounts.account = sides.account
         and amounts.day = sides.day
         and (amounts.period is null or (amounts.period = sides.period and sides.day = sides.first_day))
@@ -283,6 +303,7 @@ final as (
     select
         cast(period as {{ dbt.type_string() }}) as period,
         provider,
+        cast(billing_account as {{ dbt.type_string() }}) as billing_account,
         cast(account as {{ dbt.type_string() }}) as account,
         date,
         compared_with,
