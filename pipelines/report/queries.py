@@ -104,8 +104,8 @@ OWNER_COSTS = """
 """
 
 COST_CHANGES = """
-    select period, provider, coalesce(nullif(account, ''), billing_account) as account, date, compared_with, currency, dimension,
-        case when position <= {limit} then value else '(other)' end as value,
+    select period, provider, coalesce(nullif(account, ''), billing_account) as account, date, compared_with, currency,
+        dimension, case when position <= {limit} then value else '(other)' end as value,
         sum({cost}_before) as previous_cost, sum({cost}) as cost, sum({change}) as change,
         sum({volume_change}) as volume_change, sum({price_change}) as price_change, sum({mix_change}) as mix_change
     from usage.cost_drivers
