@@ -87,7 +87,7 @@ def _changes(query: Query, month: date, today: date, cost_type: CostType) -> lis
     """The changes of the last complete month, the largest first, and of recent anomalies, each with its main driver."""
     rows = if_built(query)(queries()["status_changes"].format(**cost_type.columns), month, today - RECENT)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:  # the driver of a change follows it
+    for row in rows:  # the driver of a change is in the row after it
         key = tuple(row[name] for name in ("period", "provider", "account", "date", "currency"))
         names = ("dimension", "value")
         if row["value"] is None:
@@ -232,7 +232,7 @@ def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
 
 
 def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:
-    """For each month or day a heading; below it, the change of each account, and of the value that changed it most."""
+    """A heading for each month or day; below it, the change of each account and of the value that changed it most."""
     heading = ""
     for row in changes[:MAX_CHANGES]:
         day, before = row["date"], row["compared_with"]
