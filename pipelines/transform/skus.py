@@ -40,8 +40,7 @@ def unverified_prices(providers: Collection[str], today: date) -> list[Unverifie
         if not row["valid_to"] or date.fromisoformat(row["valid_to"]) > today
     ]
     amounts += [
-        (row["provider"], f"signup {row['kind']} {row['provider']}/{row['term_id']}", row)
-        for row in _seed("signup_terms")
+        (row["provider"], f"signup {row['kind']} {row['provider']}/{row['term_id']}", row) for row in _seed("signup_terms")
     ]
     oldest: dict[str, UnverifiedPrice] = {}
     for provider, name, row in amounts:
