@@ -55,7 +55,7 @@ where date >= %s
 group by provider, account, meter, unit, date
 order by provider, account, meter, unit, date;
 
--- name: last_models_before
+-- name: last_build_before
 -- The start of the newest run before a time that built the models.
 select max(started_at) as started_at
 from meterhouse.runs
