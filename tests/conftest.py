@@ -194,7 +194,7 @@ class Cli:
         return rows
 
     def rows_of_each(self, queries: Iterable[str]) -> list[list[tuple[Any, ...]]]:
-        """The rows of each query. The file is opened once, which takes longer than most queries."""
+        """The rows of each query. It opens the file once, because opening takes longer than most queries."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
             return [connection.sql(query).fetchall() for query in queries]
 

@@ -31,7 +31,7 @@ MAX_OWNERS = 8
 MAX_BUDGETS = 8
 MAX_CHANGES = 8
 
-PARTS = ("change", "volume_change", "price_change", "mix_change")
+CHANGE_COLUMNS = ("change", "volume_change", "price_change", "mix_change")
 
 Status = dict[str, Any]
 
@@ -87,17 +87,17 @@ def _changes(query: Query, month: date, today: date, cost_type: CostType) -> lis
     """The changes of the last complete month, the largest first, and of recent anomalies, each with its main driver."""
     rows = if_built(query)(queries()["status_changes"].format(**cost_type.columns), month, today - RECENT)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:  # the driver of a change follows it
+    for row in rows:  # the driver of a change is in the row after it
         key = tuple(row[name] for name in ("period", "provider", "account", "date", "currency"))
         names = ("dimension", "value")
         if row["value"] is None:
             found[key] = {**{name: value for name, value in row.items() if name not in names}, "driver": None}
         elif key in found and row["change"]:
-            found[key]["driver"] = {name: row[name] for name in (*names, *PARTS)}
-    return sorted((row for row in found.values() if row["change"]), key=_place_of_change)
+            found[key]["driver"] = {name: row[name] for name in (*names, *CHANGE_COLUMNS)}
+    return sorted((row for row in found.values() if row["change"]), key=_order_of_change)
 
 
-def _place_of_change(row: Row) -> Any:
+def _order_of_change(row: Row) -> Any:
     return row["period"] == "day", -row["date"].toordinal(), row["currency"], -abs(row["change"])
 
 
@@ -232,7 +232,7 @@ def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
 
 
 def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:
-    """For each month or day a heading; below it, the change of each account, and of the value that changed it most."""
+    """A heading for each month or day; below it, the change of each account and of the value that changed it most."""
     heading = ""
     for row in changes[:MAX_CHANGES]:
         day, before = row["date"], row["compared_with"]
@@ -250,7 +250,7 @@ def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:
 
 
 def _changed_by(name: str, row: Row, currency: str) -> str:
-    rounded = [rounded_to_currency(row[part], currency) for part in PARTS]
+    rounded = [rounded_to_currency(row[column], currency) for column in CHANGE_COLUMNS]
     amounts = "".join(f"{amount:>+12,}" if amount else f"{amount:>12,}" for amount in rounded)
     return f"{_fit(name, NAME_WIDTH):<{NAME_WIDTH}}{amounts} {currency}"
 

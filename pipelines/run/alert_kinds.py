@@ -146,11 +146,11 @@ def credits_left(row: Row) -> str:
 def _unpriced(query: Query, now: datetime, _: AlertLimits) -> Iterator[Alert]:
     """One alert per meter and unit whose unpriced usage is new, with the quantity since its first day.
 
-    If no run built the models in the last weeks, it is also new if it began after the run before them.
+    Usage is new if it began in the last `NEW_AFTER` or, after a longer time without runs, since the last run.
     """
     since = now - NEW_AFTER
-    known = [row["started_at"] for row in query(queries()["last_models_before"], since) if row["started_at"]]
-    new_since = min([since.date(), *(moment.date() for moment in known)])
+    last_build = [row["started_at"] for row in query(queries()["last_build_before"], since) if row["started_at"]]
+    new_since = min([since.date(), *(moment.date() for moment in last_build)])
     rows = query(queries()["unpriced_usage_by_date"], new_since - NEW_AFTER)
     for (provider, account, meter, unit), days in groupby(rows, itemgetter("provider", "account", "meter", "unit")):
         recent: list[Row] = []

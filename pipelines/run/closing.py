@@ -17,7 +17,7 @@ LATE = timedelta(days=31)
 
 
 CLOSES_LATER = "under"
-"""The status with which an invoice closes its period a day later: it differs, but no usage is missing."""
+"""The status of an invoice that closes its period a day later: it differs, but no usage is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,9 @@ def reporting_total(query: Query, month: date, cost_type: CostType) -> Row | Non
 
 
 def if_converted(query: Query) -> Query:
-    """The same query; it has no rows if the marts or their reporting columns do not exist.
+    """The same query, without rows if the marts or their reporting columns do not exist.
 
-    An earlier version built such a database.
+    The marts of an earlier version lack these columns.
     """
 
     def rows(sql: str, *parameters: object) -> list[Row]:
@@ -57,7 +57,7 @@ def if_converted(query: Query) -> Query:
 
 
 def _has_reporting_columns(query: Query) -> bool:
-    """Whether `cost_monthly` has them. Engines have no common error for a missing column, so other columns are read first.
+    """Whether `cost_monthly` has them. Engines have no common error for a missing column, so another column is read first.
 
     Raises:
         LoadError: the mart cannot be read at all.

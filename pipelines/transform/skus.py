@@ -33,15 +33,14 @@ def known_skus() -> dict[str, str]:
 
 
 def unverified_prices(providers: Collection[str], today: date) -> list[UnverifiedPrice]:
-    """The shipped amounts of these providers that are valid today, but were verified too long ago; the oldest per SKU."""
+    """The shipped amounts of these providers that are valid today and were verified too long ago; the oldest per name."""
     amounts = [
         (row["sku_id"].split("/")[0], f"list price of {row['sku_id']}", row)
         for row in _seed("price_list")
         if not row["valid_to"] or date.fromisoformat(row["valid_to"]) > today
     ]
     amounts += [
-        (row["provider"], f"{row['kind']} {row['term_id']} at the signup of {row['provider']}", row)
-        for row in _seed("signup_terms")
+        (row["provider"], f"signup {row['kind']} {row['provider']}/{row['term_id']}", row) for row in _seed("signup_terms")
     ]
     oldest: dict[str, UnverifiedPrice] = {}
     for provider, name, row in amounts:

@@ -55,8 +55,8 @@ where date >= %s
 group by provider, account, meter, unit, date
 order by provider, account, meter, unit, date;
 
--- name: last_models_before
--- The newest run before a time whose models were built.
+-- name: last_build_before
+-- The start of the newest run before a time that built the models.
 select max(started_at) as started_at
 from meterhouse.runs
 where started_at < %s and resource = 'models' and outcome = 'ok';
@@ -131,8 +131,9 @@ where has_owners = 1
 order by currency, cost desc, team, cost_centre;
 
 -- name: status_changes
--- The last complete month against the month before, and anomalies: the change of an account's cost, without a value, and the
--- value that changed it most. A usage type tells no more than its SKU.
+-- Two rows for each change: the change of the account, without a value, and the value that changed it most. The changes are
+-- those of the last complete month and of recent anomalies. SKUs come last, and so do usage types, which tell no more than
+-- their SKU.
 select period, provider, account, date, compared_with, currency, dimension, value, change, volume_change, price_change,
     mix_change
 from (

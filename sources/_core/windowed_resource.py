@@ -52,7 +52,7 @@ Cursors = dict[str, dict[str, str]]
 
 
 _Keys = dict[str, set[tuple[Any, ...]]]
-"""By account, the keys that a run has read. Empty if the fixed columns are part of the key: partitions share none then."""
+"""By account, the keys that a run has read. Empty if the fixed columns are part of the key: partitions then share no key."""
 
 KEEP_COMPLETE = HistorySettings()
 
@@ -258,9 +258,9 @@ class _TableRead:
         return rows
 
     def _claim(self, partition: Partition, known: Claimed, rows: pa.Table, progress: _Progress) -> None:
-        """Refuses the rows of another account. If the run has read no other rows, the cursor of earlier runs is back.
+        """Refuses the rows of another account. Restores the cursor of earlier runs if the run has read no other rows.
 
-        A cursor that was moved over empty windows would make the account a loaded one.
+        Otherwise, a cursor that moved over empty windows would mark the account as loaded.
         """
         try:
             self.identities.claim(partition, known, rows)

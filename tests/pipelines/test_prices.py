@@ -118,7 +118,7 @@ def test_check_warns_of_list_prices_that_were_not_verified(
     names = [warning.removeprefix("the ").partition(" was last")[0] for warning in cli.json("check")["warnings"]]
     assert names == [
         *(f"list price of mathpix/{sku}" for sku in ("image", "pdf-page", "strokes-session", "files-page")),
-        "fee setup at the signup of mathpix", "credit testing at the signup of mathpix",
+        "signup fee mathpix/setup", "signup credit mathpix/testing",
     ]  # fmt: skip
 
 

@@ -3,8 +3,9 @@ const drawCostChanges = () => {
   byId("what-changed").hidden = byId("to-what-changed").hidden = costChanges.length === 0;
   if (costChanges.length === 0) return;
   byId("what-changed-note").textContent =
-    "The last complete month compared with the month before, and each anomaly of the last 7 days with a normal day. " +
-    "Volume: more or less usage. Price: other prices, tiers and credits. Mix: a shift to cheaper or dearer usage.";
+    "The last complete month against the month before, and each anomaly of the last 7 days against the last normal day of " +
+    "its weekday. Volume: more or less usage. Price: other prices, tiers and credits. " +
+    "Mix: a shift to cheaper or more expensive usage.";
   const rows = costChanges.filter(isSelected);
   const keyOf = ({ period, provider, account, date, currency, dimension }) =>
     JSON.stringify([period, provider, account, date, currency, dimension]);
@@ -17,7 +18,7 @@ const drawCostChanges = () => {
     "cost-change-table",
     table(
       "cost-change",
-      "Changes of the cost",
+      "Cost changes",
       [accountColumn(), textColumn("When", (row) => row.date, (row) => changeName(row)), ...changeColumns()],
       changes,
       { empty: "No change for this selection." },
@@ -45,7 +46,7 @@ const changeColumns = () =>
     );
   });
 
-// The drivers of one change by one dimension. At first, those of the largest change that a dimension explains.
+// The drivers of one change by one dimension. Initially, those of the largest change by a dimension other than the SKU.
 const drawChangeDrivers = (groups) => {
   const size = (group) => Math.abs(toFloat(group.change));
   const sorted = [...groups].sort(

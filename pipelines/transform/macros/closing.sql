@@ -272,7 +272,7 @@
     select
         {%- for column, type in frozen_columns().items() %}
         {%- if column == 'closed_at' %}
-        {#- This build is the first one after the closing. #}
+        {#- One second before this build, so that the restatements that it finds follow the closing. #}
         {{ later('second', -1, build_time()) }} as closed_at
         {%- elif column == 'event' %}
         cast('closed' as {{ type }}) as event

@@ -1,8 +1,8 @@
 {#
     CTEs that end in `forecast_costs`: one row per provider, billing account, account, billing month, number of known days
     (0 for the running month) and currency, with the forecast billed and effective cost of the whole month: expected, low and
-    high. Low is the scenario of the cheapest bill, and high that of the dearest: with volume prices, more usage may cost less.
-    Fees, purchases and corrections do not depend on usage: they are the same in all three.
+    high. Low comes from the scenario with the cheapest bill, high from the one with the most expensive bill: with volume
+    prices, more usage may cost less. Fees, purchases and corrections do not depend on usage: they are the same in all three.
 #}
 {% macro forecast_costs() %}
     scenarios as (

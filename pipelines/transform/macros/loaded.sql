@@ -1,6 +1,6 @@
 {#
-    The CTE `loaded`: the billing accounts of the CTE `accounts` (`int_accounts__completed`). A billing account is completely
-    loaded from `complete_from` to `complete_before`, where all its accounts are. `last_date` is the end of its latest account.
+    The CTE `loaded`: one row per billing account of the CTE `accounts` (`int_accounts__completed`). From `complete_from`
+    until before `complete_before`, all its accounts are completely loaded. `last_date` is the latest end among them.
 #}
 {% macro loaded_billing_accounts() %}
     loaded as (

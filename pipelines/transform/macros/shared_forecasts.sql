@@ -1,11 +1,12 @@
 {#
-    CTEs that end in `shared_forecasts`: what the forecast of a running month adds to its cost to date, shared among `names` like
-    their cost of the recent days. The parts add up to it, to the last decimal, in each group of the columns `within`. Without
-    recent cost, there are none. If all recent cost of one type is 0, such as billed cost that credits pay, the other type
-    tells the shares.
+    CTEs that end in `shared_forecasts`: what the forecast of a running month adds to its cost to date, divided among the
+    values of the columns `names` in proportion to their recent cost. The parts add up to it, to the last decimal, in each
+    group of the columns `within`. An account without recent cost has no parts. If all recent cost of one type is 0, for
+    example because credits pay the billed cost, the proportions are those of the other type.
 
-    The model defines three CTEs: `forecasts`, like `cost_forecast_monthly`; `windows`, the recent days of an account from
-    `window_start` until before `window_end`; and `days`, the cost of the names by day. Ordered by a hash, because collations differ.
+    The model defines three CTEs: `forecasts`, with the columns of `cost_forecast_monthly`; `windows`, with the recent days
+    of each account, from `window_start` until before `window_end`; and the one that the argument `days` names, with the cost
+    by day. Rows are ordered by a hash, because collations differ.
 #}
 {% macro shared_forecasts(days, names, within=[]) %}
     {%- set group = ['provider', 'account', 'currency'] + within %}

@@ -1,5 +1,5 @@
--- One row per exchange rate that was loaded without the setting `reporting_currency`, if the marts have one.
--- Nobody knows into which currency it converts, so it does not count.
+-- One row per exchange rate that was loaded without the setting `reporting_currency`, if the build has a reporting currency.
+-- It is unknown into which currency such a rate converts, so it does not count.
 
 {{ config(severity='warn') }}
 

@@ -310,7 +310,7 @@ def _account(
 def _drivers(
     key: Mapping[str, str], by_month: Mapping[date, Decimal], by_date: Mapping[date, Decimal], values: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """What drove April, and the anomaly of TODAY - 4 days; all of it, and by app."""
+    """The drivers of April and of the anomaly of TODAY - 4 days, by SKU and by app."""
     april, anomaly = date(2026, 4, 1), TODAY - timedelta(days=4)
     for period, costs, day, before in (
         ("month", by_month, april, date(2026, 3, 1)),

@@ -1,4 +1,4 @@
-"""Closing in any order: random invoices and restatements, over several builds, and what must hold after each one."""
+"""Closing in any order: random invoices and restatements over several builds, and what holds after each build."""
 
 import calendar
 import random
@@ -128,7 +128,7 @@ def state(warehouse: Warehouse) -> State:
 
 @pytest.fixture(scope="module")
 def states(scratch: Path) -> list[State]:
-    """The state after each build. Before each but the first, each customer has an invoice or restatements."""
+    """The state after each build. Before each later one, each customer has an invoice or restatements."""
     (scratch / "meterhouse.duckdb").unlink(missing_ok=True)
     warehouse = duckdb_warehouse(scratch, scratch)
     customers = []

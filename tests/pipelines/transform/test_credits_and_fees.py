@@ -373,7 +373,7 @@ def test_a_database_of_an_earlier_version_costs_the_same(built: Warehouse, tmp_p
 
 
 def test_postgresql_gives_the_same_costs(built: Warehouse, postgres: Warehouse) -> None:
-    """All plans, fees and packs of this file, to the last decimal; a silent side table takes nothing away either."""
+    """All plans, fees and packs of this file, to the last decimal. A silent side table does not change the cost, either."""
     postgres.execute([*inserts([PLANS, FEES, PREPAID, plan("silent")]), side_table("tokens_daily", "silent", "", None)])
     marts = ("charges", "cost_daily", "cost_monthly", "credit_balance_daily")
     outcome = postgres.dbt("build", "--select", *(f"+{mart}" for mart in marts), *MODELS_ONLY)

@@ -150,10 +150,10 @@ def restated(scenario: Scenario) -> Scenario:
 
 
 def rerated(scenario: Scenario) -> Scenario:
-    """The scenario after edits of its files: some prices are dearer, fees are higher, and grants are larger."""
+    """The scenario after edits of its files: some prices and all fees are higher, and grants are larger."""
     return replace(
         scenario,
-        # Scenarios share some prices: each of them edits these alike.
+        # Scenarios share some prices, so each scenario edits them in the same way.
         prices=[
             replace(price, tiers=tuple((start, end, amount + Decimal("0.01")) for start, end, amount in price.tiers))
             if price.valid_from.day % 2
@@ -176,7 +176,7 @@ CORRECTIONS = """
 @examples(1)
 @given(drawn=st.lists(scenarios(), min_size=SCENARIOS, max_size=SCENARIOS), shared=prices_of_all())
 def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: list[Scenario], shared: list[Price]) -> None:
-    """Closed periods keep the quantities that they closed with, at edited prices, fees and credits too.
+    """Closed periods keep the quantities that they closed with, even if prices, fees and credits are edited.
 
     Corrections, in a later month, are the difference.
     """
@@ -204,7 +204,7 @@ def test_restatements_agree_with_a_calculation_by_hand(scratch: Path, drawn: lis
         assert outcome.success, outcome.having("error", "skipped")
     closed: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
     open_: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
-    # Edited prices can make an invoice agree that did not. The last build closes its period with the present quantities.
+    # An invoice that differed can agree at edited prices. Then the last build closes its period with the present quantities.
     for provider, account, event, start, end in warehouse.query("""
         select provider, account, event, period_start, period_end from usage_intermediate.int_usage__frozen_before
         where timespan = 'period' and event in ('closed', 'open')

@@ -337,7 +337,7 @@ def test_rejects_a_key_in_two_partitions(database: Database) -> None:
 
 
 def test_a_later_package_knows_what_the_run_has_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It rejects a key of an earlier package, and an account whose first rows are another's starts anew in the next run."""
+    """It rejects a key of an earlier package. An account that returned rows of another one starts anew in the next run."""
     monkeypatch.setattr(package, "MAX_ROWS", 0)
     observed = database.run_in_packages(of("x", events(("1", "x"))), of("y", events(("1", "y"))), table=EVENTS)
     assert "a row with the same key ('1',)" in str(observed.errors[0])

@@ -1,6 +1,6 @@
 -- One row per period within a month, account, meter and time at which an earlier build closed it. The meter is empty if the
 -- period is closed for all meters. A period belongs to the current billing account of its account.
--- Periods that were opened again have `reopened_at`.
+-- `reopened_at` is null unless the period was reopened.
 
 with
 

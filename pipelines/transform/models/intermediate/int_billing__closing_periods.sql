@@ -1,8 +1,9 @@
 -- One row per period and invoice line that this build closes (`event = 'closed'`) or looks at for the first time although the
 -- invoice differs from the computed usage (`event = 'differs'`).
 -- An invoice that agrees within the tolerance closes all its periods in `int_billing__closable_periods`. One that exceeds the
--- computed usage closes nothing, because usage may be missing. Nor does one in another currency: it covers no charge. Any other
--- invoice that differs closes its periods a day later: the vendor may have left rows out when the invoice was first seen.
+-- computed usage closes nothing, because usage may be missing. One in another currency closes nothing either: it covers no
+-- charge. Any other invoice that differs closes its periods a day later, because the vendor may have left rows out when a
+-- build first saw the invoice.
 
 with
 
@@ -51,8 +52,8 @@ compared_invoices as (
         compared.provider,
         compared.billing_account,
         compared.invoice_id,
-        max(case when compared.is_short or compared.is_mismatched then 1 else 0 end) as is_open,
-        max(case when compared.is_below then 1 else 0 end) as is_different
+        max(case when compared.is_short or compared.is_mismatched then 1 else 0 end) as stays_open,
+        max(case when compared.is_below then 1 else 0 end) as is_below
     from compared
     inner join closable_lines
         on compared.provider = closable_lines.provider
@@ -69,7 +70,7 @@ decided as (
         closable.*,
         differed.first_seen_at,
         case
-            when coalesce(compared_invoices.is_different, 0) = 0 then 'closed'
+            when coalesce(compared_invoices.is_below, 0) = 0 then 'closed'
             when differed.first_seen_at <= {{ later('day', -1, build_time()) }} then 'closed'
             else 'differs'
         end as event
@@ -85,7 +86,7 @@ decided as (
         and closable.period_start = differed.period_start
         and closable.period_end = differed.period_end
         and closable.invoice_id = differed.invoice_id
-    where coalesce(compared_invoices.is_open, 0) = 0
+    where coalesce(compared_invoices.stays_open, 0) = 0
 
 ),
 

@@ -1,10 +1,9 @@
--- One row per provider, billing account, billing month and scenario that rates the month, besides `computed`, which rates all
--- months with the current quantities. Only months that a restatement may change, and months that are forecast, have rows.
--- `billed 1` has the quantities as they were billed before the first restatements, `billed 2` those after them, and before the
--- next ones after a closing. The charges of a closed period are those of the scenario in which it was billed. A correction is
--- the difference between two scenarios.
--- A forecast rates a month three times: with the expected, a low and a high quantity. Past months are forecast as of their 11th
--- and 21st day, to measure the error.
+-- One row per provider, billing account, billing month and scenario that rates the month. The scenario `computed`, which
+-- rates all months with the current quantities, has no rows. Only months that a restatement may change, and months that are
+-- forecast, have rows. `billed <n>` has the quantities before the restatements of interval `n` of `int_usage__restated`. The
+-- charges of a closed period are those of the scenario of the time when it closed. A correction is the difference between
+-- two scenarios. A forecast rates a month three times: with the expected, a low and a high quantity. Past months are
+-- forecast as of their 11th and 21st day, to measure the error.
 -- Longer than 200 lines: it lists the scenarios of closing and of forecasts.
 
 with

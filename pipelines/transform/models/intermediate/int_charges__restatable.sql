@@ -1,9 +1,9 @@
 -- One row per scenario and charge of a closed period that a restatement may change.
 -- A charge is billed in the scenario of the time when its period closed (`is_billed`). Later restatements are corrected on the
--- first open day after the month. If an invoice covers that day, the correction closes with it, and the next one follows on
--- the first day that is still open. A correction adds the scenario that has its day in `adds_on`, and subtracts the scenario
--- that has it in `subtracts_on`.
--- A purchase does not depend on usage.
+-- first open day after the month. When the period of that day closes, the correction closes with it, and the next one is
+-- billed on the first day that is still open. The correction of a day adds the charges that have it in `adds_on`, and
+-- subtracts those that have it in `subtracts_on`.
+-- Purchases have no rows, because they do not depend on usage.
 -- Longer than 200 lines: the day of a correction depends on the corrections before it.
 
 {%- set key = ['provider', 'billing_account', 'account', 'meter', 'billing_month', 'closed_at'] %}
@@ -78,7 +78,7 @@ closed_charges as (
 
 ),
 
--- What was billed together, and is corrected together.
+-- Charges that closed together are corrected together.
 parts as (
 
     select distinct
@@ -94,7 +94,7 @@ parts as (
 
 ),
 
--- Meters and accounts that close together are one closing for charges of all meters or accounts.
+-- For a charge of all meters or accounts, meters and accounts that closed at the same time count as one closing.
 later_closings as (
 
     select distinct
@@ -115,7 +115,7 @@ later_closings as (
 
 ),
 
--- Reopened closings count, too: later closings settled only what came after them.
+-- Closings that were reopened count, too: the next closing settled only the restatements after them.
 moments as (
 
     select distinct
@@ -135,7 +135,7 @@ moments as (
 
 ),
 
--- `reached` is the end of the closed days that follow the month without a gap.
+-- `reached` is the end of the month, or of the closed periods before this one. The days from there to this one are open.
 closed_before as (
 
     select
@@ -175,7 +175,7 @@ open_days as (
 
 ),
 
--- A closing settles the correction whose day it covers. The correction of this build is not settled.
+-- A closing settles the correction whose day it covers. The correction of this build is not settled yet.
 billings as (
 
     select distinct

@@ -1,10 +1,10 @@
 -- One row per scope of a budget or business metric, month, provider, account and currency: the cost that counts for the scope.
 -- The month of a total, a provider and an account is the billing month; that of an owner and of values of a dimension, the
 -- calendar month in UTC. Charges to a billing account as a whole count for the account of the same name.
--- `remaining_cost` is what the forecast of the month adds to the cost so far, at the rate that applies to the month's last day.
--- Values of a dimension share it like their cost of the last 28 complete days.
--- Usage whose cost is unknown has no currency.
--- Longer than 200 lines: each kind of scope takes its cost and its forecast from another mart.
+-- `remaining_cost` is what the forecast of the month adds to the cost so far. It is converted at the rate that applies to
+-- the last day of the month. Values of a dimension share it in proportion to their cost of the last 28 complete days. Usage
+-- whose cost is unknown has no currency.
+-- Longer than 200 lines: each kind of scope takes its cost and its forecast from a different mart.
 
 {%- set month_of_date = 'cast(' ~ dbt.date_trunc('month', 'date') ~ ' as date)' %}
 {%- set names_of = {'account': [], 'owner': ['team', 'cost_centre'], 'dimension': ['dimension', 'value']} %}

@@ -1,7 +1,8 @@
 -- One row per invoice line: the invoiced amount and quantity beside those computed for the charges that it covers.
--- A line exceeds the computed usage (`is_short`), or is below it, if the difference is larger than the tolerance. Quantities decide
--- if the line names a SKU, the line and its parts all state a quantity, and the units agree; otherwise amounts.
--- Longer than 200 lines: amounts and quantities are compared in two ways, for the reconciliation and for closing.
+-- A line exceeds the computed usage (`is_short`), or is below it (`is_below`), if the difference is larger than the
+-- tolerance. Quantities are compared if the line names a SKU, the line and its parts all state a quantity, and the units
+-- agree; otherwise amounts are.
+-- Longer than 200 lines: the reconciliation and closing compare amounts and quantities in two different ways.
 
 with
 

@@ -9,9 +9,9 @@
 --     on them: credits are drawn down and tiers fill in the order of the days.
 -- `open`, other timespans: usage of these days that is not in a closed period, with its quantity at that closing.
 -- `differs`, `timespan = 'period'`: a build first saw an issued invoice that differs from the computed usage of the period.
--- `restated`: a new quantity of frozen usage, logged by the first build that saw it. So the log has the quantity of the usage
---     at each later closing, too.
--- `reopened`: a period that was opened again.
+-- `restated`: a new quantity of frozen usage, logged by the first build that saw it. So the log also has the quantity at
+--     each later closing.
+-- `reopened`: the command `reopen` reopened a period.
 --
 -- Usage without a price is frozen, too.
 -- A build with the variable `as_of` keeps no log between builds: it copies the regular log up to the moment, and adds the

@@ -1,7 +1,7 @@
--- One row per event of `int_usage__frozen` that earlier builds logged, except for reopenings. `reopened_at` is set for closed
--- periods that were opened again.
--- Reopening a period changes no frozen quantity. Other periods may depend on it, and each is billed with the quantities of the
--- time when it closed.
+-- One row per event of `int_usage__frozen` that earlier builds logged, except for reopenings. The closing of a period that
+-- was reopened has `reopened_at`.
+-- Reopening a period does not undo the freezing of its quantities: other periods may depend on them, and each is billed with
+-- the quantities at its closing.
 
 {{ config(materialized='view') }}
 

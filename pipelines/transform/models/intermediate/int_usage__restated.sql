@@ -1,7 +1,7 @@
--- One row per usage bucket of a closed period, or of an open day that one depends on, and interval between two closings of its
--- billing account in which the vendor changed the quantity.
--- `interval_no` numbers the intervals that have changes. The last one may not have ended. Periods that close at the end of an
--- interval or later are billed with `quantity_after`. Closings of periods that were opened again end intervals, too.
+-- One row per usage bucket and interval in which the vendor changed its quantity. An interval lies between two closings of
+-- the billing account. The buckets are those of closed periods, and of open days that a closed period depends on.
+-- `interval_no` numbers the intervals that have changes. The last one may not have ended. Periods that close at the end of
+-- an interval or later are billed with `quantity_after`. Closings of periods that were reopened later end intervals, too.
 -- Longer than 200 lines: a bucket may be missing from the frozen quantities or from the current ones.
 
 {%- set usage = usage_columns() %}

@@ -1,6 +1,6 @@
 -- One row per budget and loaded month of its validity, from the first month with data of its provider on.
 -- A budget counts the cost in its currency. In the reporting currency, it also counts the converted cost of other currencies.
--- Longer than 200 lines: usage without cost is looked for in each kind of scope.
+-- Longer than 200 lines: each kind of scope has its own usage without cost.
 
 with
 
@@ -84,7 +84,8 @@ months as (
 
 ),
 
--- A row counts if it is in the currency of the budget or if that is the reporting currency. Then its rate may be missing.
+-- A cost counts if it is in the currency of the budget, or if that is the reporting currency. In the second case, its rate
+-- may be missing.
 {%- set is_own = 'months.currency = costs.currency' %}
 {%- set counts = "months.currency in (costs.currency, '" ~ reporting_currency() ~ "')" %}
 

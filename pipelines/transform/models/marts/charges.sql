@@ -6,7 +6,7 @@
 -- The rates into the reporting currency are those of the day on which the charged period starts. A closed period keeps the
 -- rates that were loaded when it closed. If there was none, it takes the first one that was loaded later. Free usage
 -- needs no rate.
--- Longer than 200 lines: only charges know the day whose exchange rate they take.
+-- Longer than 200 lines: charges are also converted here, where the day that decides their rate is known.
 
 {%- set identity, measures = charge_identity(), charge_measures() %}
 {%- set price = ['price_source', 'price_basis', 'price_valid_from', 'price_file', 'price_row'] %}

@@ -143,7 +143,7 @@ sides as (
 
 {%- set measures = ['quantity', 'billed_cost', 'effective_cost'] %}
 
--- Without a `period`, an amount counts in both.
+-- An amount without a `period` counts for months and for days.
 amounts as (
 
     {% for period, relation, date in [('month', 'cost_monthly', 'billing_month'), ('day', 'cost_daily', 'date')] -%}
@@ -248,7 +248,7 @@ divided_changes as (
 
 ),
 
--- Usage without cost has no currency, and a place among that with cost.
+-- Usage without cost has no currency. It is ranked in the alphabetically first currency of its dimension.
 ranked as (
 
     select

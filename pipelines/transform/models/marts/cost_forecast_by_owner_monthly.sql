@@ -1,10 +1,10 @@
 -- One row per provider, billing account, account, billing month, currency and owner: the owner's part of `cost_forecast_monthly`.
 -- The owners of an account add up to its cost to date and to its forecast, to the last decimal.
--- The cost to date is that of the days in `cost_by_owner_daily`. What the forecast adds to it is shared like the cost of the last
--- 28 complete days: four of each weekday. If owners changed in these days, it is shared like the cost since the last change.
--- A change that lies ahead is not forecast.
--- `unowned` also has cost without a day, such as monthly fees, and what no recent cost can share.
--- A mart of its own, because a row of `cost_forecast_monthly` is an account, and sums over it would count owners twice.
+-- The cost to date is that of the days in `cost_by_owner_daily`. The owners share what the forecast adds to it, in
+-- proportion to their cost of the last 28 complete days: four of each weekday. If owners changed in these days, only the
+-- cost since the last change counts. A future change of owners has no effect.
+-- `unowned` also has cost without a day, such as monthly fees, and what the forecast of an account without recent cost adds.
+-- A mart of its own, because `cost_forecast_monthly` has one row per account: rows of owners would count its cost twice.
 
 {%- set month = ['provider', 'billing_account', 'account', 'billing_month', 'currency'] %}
 {%- set amounts = ['cost_to_date', 'forecast', 'effective_cost_to_date', 'effective_forecast'] %}

@@ -52,7 +52,7 @@ restated as (
 
 {#- A total does not say what it is for. -#}
 {%- set missing_in_total -%}
-'Not loaded whole? Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, an account to accounts.csv.'
+'Not loaded whole? Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, or an account to accounts.csv.'
 {%- endset %}
 
 corrections as (

@@ -129,7 +129,7 @@ metered_parts as (
 
 ),
 
--- The parts of a meter add up to its share, so that the remainder needs no part.
+-- The parts of a meter add up to what is allocated to it, so the remainder is computed from the sums of meters.
 metered_sums as (
 
     select
@@ -354,7 +354,7 @@ by_value as (
 
 ),
 
--- Here the values of a unit add up to its daily total. A join takes much less time than a window of five text columns.
+-- Here the values of a unit add up to its daily total. A join is much faster than a window over five text columns.
 totals as (
 
     select

@@ -1,4 +1,4 @@
-"""Templates of dbt, compiled once in a process. It runs in the environments of single tests, too."""
+"""Compiles the templates of dbt once in each process. Also runs in the environments of single tests."""
 
 from types import CodeType
 from typing import Any
