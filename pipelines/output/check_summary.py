@@ -29,7 +29,7 @@ def finish_check(result: CheckResult, out: CommandOutput) -> NoReturn:
     budgets = ["no budget is valid this month, or nothing of this month is loaded yet"] if result.budgets == [] else []
     has_no_effect = "fx_rates" in result.billing and configured_reporting_currency() is None
     rates = ["fx_rates has no effect without sources.billing.reporting_currency"] if has_no_effect else []
-    for warning in (*map(str, result.unverified_prices), *late, *examples, *budgets, *rates):
+    for warning in (*map(str, result.unverified_amounts), *late, *examples, *budgets, *rates):
         out.warn(warning)
     out.print_object({**check_as_dict(result), "warnings": out.warnings})
     out.print(f"destination  {result.destination.name}  {result.destination.location}")

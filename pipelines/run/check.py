@@ -23,7 +23,7 @@ from meterhouse.pipelines.run.history import HistorySize, history_sizes
 from meterhouse.pipelines.run.open import open_sources
 from meterhouse.pipelines.run.restatements import Lateness, lateness
 from meterhouse.pipelines.run.state import RunState
-from meterhouse.pipelines.transform.skus import UnverifiedPrice, unverified_prices
+from meterhouse.pipelines.transform.skus import UnverifiedAmount, unverified_amounts
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.resolve import resolve_destination
 from meterhouse.sources._core import credentials_check
@@ -44,7 +44,7 @@ class CheckResult:
     billing_errors: Sequence[RowError]
     stale: Sequence[StaleTable] | None
     budgets: Sequence[BudgetStatus] | None
-    unverified_prices: Sequence[UnverifiedPrice]
+    unverified_amounts: Sequence[UnverifiedAmount]
     closed: Sequence[ClosedPeriod]
     pending: Sequence[PendingInvoice]
     history: Sequence[HistorySize]
@@ -97,7 +97,7 @@ def check_all(
         errors,
         stale,
         statuses,
-        unverified_prices(sources, utc_now().date()),
+        unverified_amounts(sources, utc_now().date()),
         closed,
         pending_invoices(destination, closed),
         history_sizes(destination),

@@ -12,7 +12,7 @@ VERIFIED_FOR = timedelta(days=180)
 
 
 @dataclass(frozen=True, slots=True)
-class UnverifiedPrice:
+class UnverifiedAmount:
     """An amount that was last compared with the vendor's page too long ago: a list price, or a fee or credit at signup."""
 
     name: str
@@ -32,7 +32,7 @@ def known_skus() -> dict[str, str]:
     return {row["sku_id"]: row["unit"] for row in rows if row["sku_id"]}
 
 
-def unverified_prices(providers: Collection[str], today: date) -> list[UnverifiedPrice]:
+def unverified_amounts(providers: Collection[str], today: date) -> list[UnverifiedAmount]:
     """The shipped amounts of these providers that are valid today and were verified too long ago; the oldest per name."""
     amounts = [
         (row["sku_id"].split("/")[0], f"list price of {row['sku_id']}", row)
@@ -42,9 +42,9 @@ def unverified_prices(providers: Collection[str], today: date) -> list[Unverifie
     amounts += [
         (row["provider"], f"signup {row['kind']} {row['provider']}/{row['term_id']}", row) for row in _seed("signup_terms")
     ]
-    oldest: dict[str, UnverifiedPrice] = {}
+    oldest: dict[str, UnverifiedAmount] = {}
     for provider, name, row in amounts:
-        price = UnverifiedPrice(name, date.fromisoformat(row["verified_on"]), row["source_url"])
+        price = UnverifiedAmount(name, date.fromisoformat(row["verified_on"]), row["source_url"])
         if provider in providers and price.verified_on + VERIFIED_FOR < today:
             oldest[name] = min(price, oldest.get(name, price), key=lambda price: price.verified_on)
     return list(oldest.values())

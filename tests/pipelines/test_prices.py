@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from meterhouse.pipelines.sandbox import Sandbox
-from meterhouse.pipelines.transform.skus import unverified_prices
+from meterhouse.pipelines.transform.skus import unverified_amounts
 from tests.conftest import Cli
 from tests.pipelines.transform.warehouse import build_selected, select_models
 
@@ -124,5 +124,5 @@ def test_check_warns_of_list_prices_that_were_not_verified(
 
 def test_list_prices_that_have_ended_need_no_verification() -> None:
     """The price of a Reducto credit ended on 2026-09-01."""
-    assert unverified_prices(["reducto"], date(2029, 1, 1)) == []
-    assert "list price of mathpix/image" in {price.name for price in unverified_prices(["mathpix"], date(2029, 1, 1))}
+    assert unverified_amounts(["reducto"], date(2029, 1, 1)) == []
+    assert "list price of mathpix/image" in {price.name for price in unverified_amounts(["mathpix"], date(2029, 1, 1))}

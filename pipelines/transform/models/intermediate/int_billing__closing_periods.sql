@@ -52,7 +52,7 @@ compared_invoices as (
         compared.provider,
         compared.billing_account,
         compared.invoice_id,
-        max(case when compared.is_short or compared.is_mismatched then 1 else 0 end) as stays_open,
+        max(case when compared.exceeds_usage or compared.is_mismatched then 1 else 0 end) as stays_open,
         max(case when compared.is_below then 1 else 0 end) as is_below
     from compared
     inner join closable_lines

@@ -124,26 +124,43 @@ bounded as (
 
 ),
 
+-- Lines for several SKUs can have one period.
+issued_periods as (
+
+    select
+        invoice_lines.provider,
+        invoice_lines.billing_account,
+        invoice_lines.period_start,
+        invoice_lines.period_end,
+        max(coalesce(invoices.issued_on, invoices.period_end)) as issued_on
+    from invoice_lines
+    inner join invoices
+        on invoice_lines.provider = invoices.provider
+        and invoice_lines.billing_account = invoices.billing_account
+        and invoice_lines.invoice_id = invoices.invoice_id
+    where invoice_lines.status = 'issued' and invoice_lines.covers_usage
+    group by
+        invoice_lines.provider, invoice_lines.billing_account, invoice_lines.period_start, invoice_lines.period_end
+
+),
+
 issued as (
 
     select
         bounded.provider,
         bounded.billing_account,
         bounded.billing_month,
-        min(invoice_lines.period_start) <= bounded.billing_month
-        and max(invoice_lines.period_end) >= bounded.next_month as is_invoiced,
-        max(coalesce(invoices.issued_on, invoices.period_end)) as last_invoiced_on
+        sum({{ dbt.datediff(
+            'greatest(issued_periods.period_start, bounded.billing_month)',
+            'least(issued_periods.period_end, bounded.next_month)', 'day',
+        ) }}) >= {{ dbt.datediff('bounded.billing_month', 'bounded.next_month', 'day') }} as is_invoiced,
+        max(issued_periods.issued_on) as last_invoiced_on
     from bounded
-    inner join invoice_lines
-        on bounded.provider = invoice_lines.provider
-        and bounded.billing_account = invoice_lines.billing_account
-        and invoice_lines.period_start < bounded.next_month
-        and invoice_lines.period_end > bounded.billing_month
-    inner join invoices
-        on invoice_lines.provider = invoices.provider
-        and invoice_lines.billing_account = invoices.billing_account
-        and invoice_lines.invoice_id = invoices.invoice_id
-    where invoice_lines.status = 'issued' and invoice_lines.covers_usage
+    inner join issued_periods
+        on bounded.provider = issued_periods.provider
+        and bounded.billing_account = issued_periods.billing_account
+        and issued_periods.period_start < bounded.next_month
+        and issued_periods.period_end > bounded.billing_month
     group by bounded.provider, bounded.billing_account, bounded.billing_month, bounded.next_month
 
 ),

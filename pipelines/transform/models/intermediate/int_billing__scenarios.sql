@@ -46,7 +46,7 @@ intervals as (
         billing_account,
         interval_no,
         closing_at,
-        lag(closing_at) over (partition by provider, billing_account order by interval_no) as last_closing_at
+        lag(closing_at) over (partition by provider, billing_account order by interval_no) as previous_closing_at
     from restated
     group by provider, billing_account, interval_no, closing_at
 
@@ -113,8 +113,8 @@ billed as (
         {{ dbt.concat(["'billed '", 'cast(intervals.interval_no as ' ~ dbt.type_string() ~ ')']) }} as scenario,
         intervals.interval_no,
         intervals.closing_at,
-        intervals.last_closing_at,
-        month_ends.closed_at >= coalesce(intervals.last_closing_at, month_ends.closed_at)
+        intervals.previous_closing_at,
+        month_ends.closed_at >= coalesce(intervals.previous_closing_at, month_ends.closed_at)
             and month_ends.closed_at < coalesce(intervals.closing_at, {{ event_time() }}) as is_billed
     from affected_months
     inner join intervals
@@ -200,7 +200,7 @@ final as (
         billing_month,
         cast(interval_no as integer) as interval_no,
         closing_at,
-        last_closing_at,
+        previous_closing_at,
         coalesce(is_billed, false) as is_billed,
         cast(null as {{ dbt.type_string() }}) as forecast,
         cast(null as integer) as known_days
@@ -215,7 +215,7 @@ final as (
         billing_month,
         cast(null as integer) as interval_no,
         cast(null as {{ type_utc() }}) as closing_at,
-        cast(null as {{ type_utc() }}) as last_closing_at,
+        cast(null as {{ type_utc() }}) as previous_closing_at,
         false as is_billed,
         cast(forecast as {{ dbt.type_string() }}) as forecast,
         cast(known_days as integer) as known_days

@@ -20,7 +20,7 @@ restated as (
 sides as (
 
     {% for side, sign, first_no, end_no in [
-        ('adds_on', 1, 'last_interval_no', 'interval_no'), ('subtracts_on', -1, 'interval_no', 'next_interval_no'),
+        ('adds_on', 1, 'previous_interval_no', 'interval_no'), ('subtracts_on', -1, 'interval_no', 'next_interval_no'),
     ] -%}
     select
         charge_id,

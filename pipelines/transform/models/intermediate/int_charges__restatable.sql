@@ -214,7 +214,7 @@ with_scenario as (
         lag(coalesce(scenarios.interval_no, affected_months.last_no + 1)) over (
             partition by {% for column in key %}billings.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
             order by billings.moment
-        ) as last_interval_no
+        ) as previous_interval_no
     from billings
     inner join affected_months
         on billings.provider = affected_months.provider
@@ -224,7 +224,7 @@ with_scenario as (
         on billings.provider = scenarios.provider
         and billings.billing_account = scenarios.billing_account
         and billings.billing_month = scenarios.billing_month
-        and billings.moment >= coalesce(scenarios.last_closing_at, billings.moment)
+        and billings.moment >= coalesce(scenarios.previous_closing_at, billings.moment)
         and billings.moment < coalesce(scenarios.closing_at, {{ event_time() }})
 
 ),
@@ -237,11 +237,11 @@ billed as (
         billed_on is null as is_billed,
         billed_on as adds_on,
         lead(billed_on) over (partition by {{ key | join(', ') }} order by interval_no) as subtracts_on,
-        last_interval_no,
+        previous_interval_no,
         interval_no,
         lead(interval_no) over (partition by {{ key | join(', ') }} order by interval_no) as next_interval_no
     from with_scenario
-    where last_interval_no is null or last_interval_no <> interval_no
+    where previous_interval_no is null or previous_interval_no <> interval_no
 
 ),
 
@@ -252,7 +252,7 @@ final as (
         billed.is_billed,
         billed.adds_on,
         billed.subtracts_on,
-        billed.last_interval_no,
+        billed.previous_interval_no,
         billed.interval_no,
         billed.next_interval_no
     from closed_charges

@@ -1,5 +1,5 @@
 -- One row per invoice line: the invoiced amount and quantity beside those computed for the charges that it covers.
--- A line exceeds the computed usage (`is_short`), or is below it (`is_below`), if the difference is larger than the
+-- A line exceeds the computed usage (`exceeds_usage`), or is below it (`is_below`), if the difference is larger than the
 -- tolerance. Quantities are compared if the line names a SKU, the line and its parts all state a quantity, and the units
 -- agree; otherwise amounts are.
 -- Longer than 200 lines: the reconciliation and closing compare amounts and quantities in two different ways.
@@ -215,7 +215,7 @@ final as (
         covers_charges,
         depends_on_usage,
         is_mismatched,
-        excess > tolerance as is_short,
+        excess > tolerance as exceeds_usage,
         excess < -tolerance as is_below
     from varied
 

@@ -38,7 +38,7 @@ newest as (
 ),
 
 {%- set invoiced = [
-    'invoiced', 'net', 'amount', 'tax', 'billed_cost', 'invoiced_quantity', 'quantity_variance', 'price_variance', 'is_short',
+    'invoiced', 'net', 'amount', 'tax', 'billed_cost', 'invoiced_quantity', 'quantity_variance', 'price_variance', 'exceeds_usage',
 ] %}
 {%- set common = [
     'provider', 'billing_account', 'line', 'invoice_status', 'billing_month', 'period_start', 'period_end', 'computed',

@@ -138,7 +138,7 @@ final as (
             when is_part and status in ('matched', 'within tolerance')
                 then {{ dbt.concat(["'Nothing to do: this line is part of '", 'main_line', "'.'"]) }}
             when is_part then {{ dbt.concat(["'This line is part of '", 'main_line', "': see there.'"]) }}
-            when status in ('matched', 'within tolerance') and is_short and depends_on_usage
+            when status in ('matched', 'within tolerance') and exceeds_usage and depends_on_usage
                 then {{ dbt.concat([
                     "'Not loaded whole? The invoiced quantity exceeds the loaded quantity: '", 'reload', "', or ask the vendor.'",
                 ]) }}
