@@ -14,7 +14,7 @@ from meterhouse.pipelines.run.alert_kinds import credits_left
 from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
 from meterhouse.pipelines.run.restatements import RECENT
 from meterhouse.pipelines.transform.as_of import moment_of
-from meterhouse.pipelines.transform.exchange import missing_rates, reporting_total
+from meterhouse.pipelines.transform.exchange import if_converted, missing_rates, reporting_total
 from meterhouse.pipelines.warehouse.cost_type import CostType, default_cost_type
 from meterhouse.pipelines.warehouse.destination import Destination
 from meterhouse.pipelines.warehouse.query import Query, Row, if_built, queries
@@ -62,11 +62,16 @@ def status_from(query: Query, cost_type: CostType | None = None) -> Status:
         "reporting": reporting_total(query, month, cost_type) if month else None,
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"].format(**cost_type.columns), month) if month else [],
+        "owners_converted": _owners_converted(query, month, cost_type) if month else [],
         "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
         "changes": _changes(query, month, as_of.date(), cost_type) if as_of and month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
+
+
+def _owners_converted(query: Query, month: date, cost_type: CostType) -> list[Row]:
+    return if_converted(query)(queries()["status_owners_converted"].format(**cost_type.columns), month)
 
 
 def _costs(query: Query, month: date, today: date, cost_type: CostType) -> list[dict[str, Any]]:
@@ -198,7 +203,7 @@ def _lines_below_costs(status: Status) -> Iterable[tuple[str, str]]:
         yield "nothing billed in this month yet", ""
     yield "", ""
     yield from _budget_lines(status["budgets"])
-    yield from _owner_lines(status["owners"])
+    yield from _owner_lines(status["owners"], status["owners_converted"])
     yield from _change_lines(status["changes"])
 
 
@@ -219,16 +224,22 @@ def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
     yield "", ""
 
 
-def _owner_lines(owners: Sequence[Row]) -> Iterable[tuple[str, str]]:
-    if not owners:
-        return
-    yield "by owner".ljust(NAME_WIDTH) + _columns("so far", "forecast", ""), "dim"
-    for row in owners[:MAX_OWNERS]:
-        name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH)
-        yield name + _amounts(row["cost"], row["forecast"], row["currency"]), ""
-    if len(owners) > MAX_OWNERS:
-        yield f"and {len(owners) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
-    yield "", ""
+def _owner_lines(owners: Sequence[Row], converted: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """The owners in the original currencies, with their forecasts, and then all of their cost in the reporting currency."""
+    for heading, rows in ((_columns("so far", "forecast", ""), owners), (_columns("all so far", "", ""), converted)):
+        if not rows:
+            continue
+        yield "by owner".ljust(NAME_WIDTH) + heading, "dim"
+        for row in rows[:MAX_OWNERS]:
+            name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH)
+            if rows is owners:
+                yield name + _amounts(row["cost"], row["forecast"], row["currency"]), ""
+            else:
+                cost = "no rate" if row["cost"] is None else f"{rounded_to_currency(row['cost'], row['currency']):,}"
+                yield name + _columns(cost, "", row["currency"]), ""
+        if len(rows) > MAX_OWNERS:
+            yield f"and {len(rows) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
+        yield "", ""
 
 
 def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:

@@ -263,6 +263,8 @@ class OwnerCost(msgspec.Struct, array_like=True):
     previous_cost: Decimal
     cost: Decimal
     forecast: Decimal | None
+    reporting_cost: Decimal | None
+    """`cost` in the reporting currency; None without one, and if a rate is missing."""
 
 
 class CostChange(msgspec.Struct, array_like=True):

@@ -92,10 +92,14 @@ OWNER_COSTS = """
         case
             when min(case when billing_month = date '{month}' and forecast is null then 0 else 1 end) = 1
                 then sum(case when billing_month = date '{month}' then forecast else 0 end)
-        end as forecast
+        end as forecast,
+        case
+            when min(case when billing_month = date '{month}' and reporting_cost is null then 0 else 1 end) = 1
+                then sum(case when billing_month = date '{month}' then reporting_cost else 0 end)
+        end as reporting_cost
     from (
         select provider, coalesce(nullif(account, ''), billing_account) as account, billing_month, team, cost_centre,
-            currency, {cost_to_date} as cost, {forecast} as forecast
+            currency, {cost_to_date} as cost, {forecast} as forecast, {reporting_cost_to_date} as reporting_cost
         from usage.cost_forecast_by_owner_monthly
         where billing_month >= date '{since}' and billing_month <= date '{month}'
     ) o

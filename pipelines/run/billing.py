@@ -1,6 +1,8 @@
 """Loads the user's own billing data."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from threading import Lock
 from typing import Any
 
@@ -82,9 +84,20 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
         known_accounts=accounts,
         known_dimensions=known_dimensions() if {"owners", "budgets"} & configured.keys() else None,
         reporting_currency=configured_reporting_currency(),
+        loaded_rates=_loaded_rates(destination) if "fx_rates" in configured and configured_reporting_currency() else None,
         read_table=read_table,
     )
     return source
+
+
+def _loaded_rates(destination: Destination) -> dict[tuple[str, date, Decimal], str]:
+    """The exchange rates in the destination, each with the reporting currency that it was loaded for."""
+    if not destination.exists() or not destination.tables_with_rows(BILLING, ["fx_rates"]):
+        return {}
+    with destination.reader(BILLING) as reader:
+        columns = "currency, date, rate, reporting_currency"
+        rows = reader.tuples(f"select {columns} from {reader.table_name(BILLING, 'fx_rates')}")[1]  # noqa: S608
+    return {(currency, day, rate): reporting for currency, day, rate, reporting in rows if reporting}
 
 
 def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[RowError, ...]:

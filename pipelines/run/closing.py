@@ -162,7 +162,9 @@ def reopen(destination: Destination, provider: str, account: str, month: str) ->
             months = sorted({f"{period.period_start:%Y-%m}" for period in closed if period.account in accounts})
             raise ConfigurationError(
                 f"{first:%Y-%m} of {provider} {account} is not closed",
-                hint=f"Closed months: {', '.join(months)}." if months else "No month is closed; see `meterhouse check`.",
+                hint=f"Closed months: {', '.join(months)}."
+                if months
+                else f"No month of {provider} {account} is closed; see `meterhouse check`.",
             )
         now = _after_all_events(destination)
         for name in sorted({period.account for period in opened}):

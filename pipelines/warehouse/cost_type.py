@@ -17,12 +17,13 @@ class CostType(StrEnum):
         forecasts = ("cost_to_date", "forecast", "forecast_low", "forecast_high")
         names = (*forecasts, "change", "volume_change", "price_change", "mix_change")
         if self is CostType.BILLED:
-            same = {name: name for name in (*names, "allocated_cost", "reporting_cost")}
+            same = {name: name for name in (*names, "allocated_cost", "reporting_cost", "reporting_cost_to_date")}
             return {"cost": "billed_cost", **same}
         return {
             "cost": "effective_cost",
             "allocated_cost": "allocated_effective_cost",
             "reporting_cost": "reporting_effective_cost",
+            "reporting_cost_to_date": "reporting_effective_cost_to_date",
             **{name: f"effective_{name}" for name in names},
         }
 

@@ -130,6 +130,21 @@ from (
 where has_owners = 1
 order by currency, cost desc, team, cost_centre;
 
+-- name: status_owners_converted
+-- The cost so far in the reporting currency, if an owner has cost, and any cost is in another currency.
+select team, cost_centre, reporting_currency as currency, cost
+from (
+    select team, cost_centre, reporting_currency,
+        case when count(*) = count({reporting_cost_to_date}) then sum({reporting_cost_to_date}) end as cost,
+        max(max(case when team <> 'unowned' then 1 else 0 end)) over () as has_owners,
+        max(max(case when currency <> reporting_currency then 1 else 0 end)) over () as is_converted
+    from usage.cost_forecast_by_owner_monthly
+    where billing_month = %s and reporting_currency is not null
+    group by team, cost_centre, reporting_currency
+) o
+where has_owners = 1 and is_converted = 1
+order by case when cost is null then 1 else 0 end, cost desc, team, cost_centre;
+
 -- name: status_changes
 -- Two rows for each change: the change of the account, without a value, and the value that changed it most. The changes are
 -- those of the last complete month and of recent anomalies. SKUs come last, and so do usage types, which tell no more than

@@ -13,7 +13,7 @@ from .errors import InvalidBillingFiles, RowError
 from .metrics import check_metrics
 from .names import KnownAccounts, KnownDimensions, check_names
 from .owners import check_owners
-from .rates import check_rates, configured_reporting_currency, require_currency
+from .rates import LoadedRates, check_rates, configured_reporting_currency, require_currency
 from .reader import ReadTable, is_path_or_table, read_tables, table_reader
 from .resource import billing_resource
 from .rows import Row
@@ -54,6 +54,7 @@ def billing_source(
     known_skus: Mapping[str, str] | None = None,
     known_accounts: KnownAccounts | None = None,
     known_dimensions: KnownDimensions | None = None,
+    loaded_rates: LoadedRates | None = None,
     read_table: ReadTable | None = None,
 ) -> Iterator[DltResource]:
     """One table per setting, with exactly the rows of its file. Every table is read and checked before any is loaded.
@@ -80,6 +81,7 @@ def billing_source(
         known_skus: the unit of each built-in SKU; None checks only that a SKU begins with its provider.
         known_accounts: by provider, the accounts that are configured or were loaded before; None checks no account.
         known_dimensions: by provider, the dimensions of `usage_by_dimension`; None checks no dimension.
+        loaded_rates: the rates that were loaded before, with their reporting currency; None checks no rate against them.
         read_table: reads an existing table (`table_reader(pipeline)`); required if a setting names one.
 
     Raises:
@@ -110,7 +112,7 @@ def billing_source(
     errors += check_owners(tables.get("owners", ()), known_accounts or {}, known_dimensions or {})
     owner_rows = None if "owners" in unreadable else tables.get("owners", ())
     errors += check_budgets(tables.get("budgets", ()), owner_rows, known_accounts or {}, known_dimensions or {})
-    errors += check_rates(tables.get("fx_rates", ()), currency)
+    errors += check_rates(tables.get("fx_rates", ()), currency, loaded_rates or {})
     errors += check_metrics(tables.get("business_metrics", ()), owner_rows, known_accounts or {})
     if errors:
         order = list(TABLES)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from .checks import check_validity
 from .columns import TABLES
-from .currencies import DECIMAL_PLACES, rounded_to_currency
+from .currencies import excess_decimals
 from .errors import RowError
 from .names import KnownAccounts, KnownDimensions
 from .rows import Row
@@ -34,9 +34,8 @@ def _check_amount(row: Row) -> Iterator[RowError]:
         return
     if not amount:
         yield row.error("amount", "is 0; a budget must be above 0")
-    elif amount != rounded_to_currency(amount, currency):
-        places = DECIMAL_PLACES.get(currency, 2)
-        yield row.error("amount", f"{row.texts['amount']} has too many decimal places; {currency} has {places or 'none'}")
+    elif problem := excess_decimals(row.texts["amount"], amount, currency):
+        yield row.error("amount", problem)
 
 
 def _check_months(row: Row) -> Iterator[RowError]:

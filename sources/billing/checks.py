@@ -12,6 +12,7 @@ from typing import Any
 from meterhouse.sources.registry import PROVIDERS
 
 from .columns import TABLES
+from .currencies import excess_decimals
 from .errors import RowError
 from .rows import Row
 
@@ -132,6 +133,10 @@ def _check_invoice(invoice: Row) -> Iterator[RowError]:
         yield invoice.error("total", "is blank, but the invoice has a tax; write the total, including the tax")
     elif tax and (tax * total <= 0 or abs(tax) > abs(total)):
         yield invoice.error("tax", f"{invoice.texts['tax']} is not a part of the total {invoice.texts['total']}")
+    for column in ("total", "tax"):
+        amount = value[column]
+        if amount is not None and (problem := excess_decimals(invoice.texts[column], amount, value["currency"])):
+            yield invoice.error(column, problem)
 
 
 def price_of_one_unit(price: Row) -> tuple[Decimal, bool]:

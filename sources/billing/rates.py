@@ -1,6 +1,8 @@
 """The reporting currency, and the check of the exchange rates into it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 
 import dlt
 
@@ -11,6 +13,9 @@ from .errors import RowError
 from .rows import Row
 
 SETTING = "reporting_currency"
+
+LoadedRates = Mapping[tuple[str, date, Decimal], str]
+"""The reporting currency of each loaded rate, by its currency, date and value."""
 
 
 def configured_reporting_currency() -> str | None:
@@ -37,9 +42,18 @@ def require_currency(setting: object) -> str | None:
     return str(setting)
 
 
-def check_rates(rates: Sequence[Row], reporting_currency: str | None) -> Iterator[RowError]:
-    """All errors beyond single cells and keys: rates of the reporting currency itself that are not 1."""
+def check_rates(rates: Sequence[Row], reporting_currency: str | None, loaded: LoadedRates) -> Iterator[RowError]:
+    """All errors beyond single cells and keys.
+
+    A rate of the reporting currency itself is 1. The file does not say which currency it converts into, so the rates of an
+    earlier reporting currency are refused.
+    """
     for row in rates:
         if reporting_currency and row.values.get("currency") == reporting_currency and row.values.get("rate") != 1:
             reason = f"{row.texts['rate']} is not 1, the only rate of the reporting currency {reporting_currency}"
             yield row.error("rate", f"{reason}; delete the row, or correct the currency or {SETTING}")
+    others = {loaded.get((row.values.get("currency"), row.values.get("date"), row.values.get("rate"))) for row in rates}
+    if reporting_currency and len(others) == 1 and not others & {None, reporting_currency}:
+        yield rates[0].error(
+            "rate", f"the rates are still those into {others.pop()}; write the rates into {reporting_currency}"
+        )

@@ -378,6 +378,17 @@ def test_status_shows_the_cost_of_owners_if_there_are_any(cli: Cli) -> None:
     assert lines[start + 9] == "and 1 more: usage.cost_forecast_by_owner_monthly"
     owners = cli.json("status")["owners"]
     assert [owners[0]["team"], owners[0]["cost"], owners[-1]["team"]] == ["search", "2001.000000000", "unowned"]
+    assert cli.json("status")["owners_converted"] == []
+    converted = [
+        row | {"reporting_currency": "EUR", "reporting_cost_to_date": 900} for row in (search, search | {"currency": "EUR"})
+    ]
+    unknown = unowned | {"reporting_currency": "EUR"}
+    fill(cli.database, data_freshness=fresh, cost_forecast_by_owner_monthly=[unknown, *converted])
+    lines = cli("status").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("by owner") and "all so far" in line)
+    assert [line.split() for line in lines[start + 1 : start + 3]] == [
+        ["search", "4711", "1,800.00", "EUR"], ["unowned", "no", "rate", "EUR"],
+    ]  # fmt: skip
 
 
 def test_status_shows_what_changed_the_cost(cli: Cli) -> None:

@@ -25,8 +25,11 @@ const formatMonth = dateFormat({ month: "long", year: "numeric" });
 const formatAxisMonth = dateFormat({ month: "short", year: "2-digit" });
 const formatMonthName = dateFormat({ month: "long" });
 const formatDay = (day) => (day ? formatDate(day) : "–");
-const formatDays = (first, last) =>
-  first === last ? formatDay(first) : `${formatDayOfMonth(first)} – ${formatDay(last)}`;
+const formatDays = (first, last) => {
+  if (first === last) return formatDay(first);
+  const isOneYear = first && last && first.slice(0, 4) === last.slice(0, 4);
+  return `${isOneYear ? formatDayOfMonth(first) : formatDay(first)} – ${formatDay(last)}`;
+};
 const formatTime = (time) => (time ? `${formatDay(time.slice(0, 10))}, ${time.slice(11, 16)}` : "never");
 
 const numberFormats = new Map();

@@ -12,7 +12,8 @@ const drawOwners = () => {
     const own = selected.filter((row) => keyOf(row) === key);
     const sum = (name) => exact.sum(own.map((row) => row[name]));
     const forecast = own.some((row) => row.forecast === null) ? null : sum("forecast");
-    return { ...own[0], cost: sum("cost"), forecast, previous_cost: sum("previous_cost") };
+    const converted = own.some((row) => row.reporting_cost === null) ? null : sum("reporting_cost");
+    return { ...own[0], cost: sum("cost"), forecast, previous_cost: sum("previous_cost"), reporting_cost: converted };
   });
   const moneyColumn = (title, name) =>
     numberColumn(
@@ -20,6 +21,16 @@ const drawOwners = () => {
       (row) => row[name],
       (row) => formatMoney(row[name], row.currency),
     );
+  const convertedColumns =
+    reportingCurrency === null
+      ? []
+      : [
+          numberColumn(
+            `In ${reportingCurrency}`,
+            (row) => row.reporting_cost,
+            (row) => (row.reporting_cost === null ? "no rate" : formatMoney(row.reporting_cost, reportingCurrency)),
+          ),
+        ];
   const totals = currencies().flatMap((currency) => {
     const own = rows.filter((row) => row.currency === currency);
     if (own.length < 2) return [];
@@ -28,8 +39,8 @@ const drawOwners = () => {
     );
     return [
       {
-        cells: [`All (${currency})`, "", ...sums.map((sum) => formatMoney(sum, currency))],
-        exact: [null, null, ...sums],
+        cells: [`All (${currency})`, "", ...sums.map((sum) => formatMoney(sum, currency)), ...convertedColumns.map(() => "")],
+        exact: [null, null, ...sums, ...convertedColumns.map(() => null)],
       },
     ];
   });
@@ -44,6 +55,7 @@ const drawOwners = () => {
         moneyColumn(`${month} so far`, "cost"),
         moneyColumn("Forecast", "forecast"),
         moneyColumn(formatMonthName(lastMonth), "previous_cost"),
+        ...convertedColumns,
       ],
       rows,
       { empty: "No cost for this selection.", totals },

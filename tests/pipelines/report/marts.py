@@ -118,7 +118,7 @@ def currency_rows() -> dict[str, list[dict[str, Any]]]:
         ("reducto", MONTH, "CHF", 30, None),
         ("reducto", april, "EUR", 40, 40),
     )
-    months, charges, forecasts = [], [], []
+    months, charges, forecasts, owners = [], [], [], []
     for provider, month, currency, cost, reporting_cost in costs:
         key = {"provider": provider, "account": "default", "billing_account": "default", "billing_month": month}
         cents, converted = Decimal(cost), None if reporting_cost is None else Decimal(reporting_cost)
@@ -126,8 +126,16 @@ def currency_rows() -> dict[str, list[dict[str, Any]]]:
         months.append({**costed, "reporting_cost": converted})
         rate = None if converted is None else round(converted / cents, 9)
         charges.append({**costed, "charge_period_start": datetime(2026, month.month, 4), "fx_rate": rate})  # noqa: DTZ001
-        forecasts.append({**key, "currency": currency, "cost_to_date": cents, "forecast": cents, "basis": "final"})
-    return {"cost_monthly": months, "charges": charges, "cost_forecast_monthly": forecasts}
+        forecast = {**key, "currency": currency, "cost_to_date": cents, "forecast": cents}
+        forecasts.append(forecast | {"basis": "final"})
+        reporting = {"reporting_currency": "EUR", "reporting_cost_to_date": converted}
+        owners.append(forecast | reporting | {"team": "search", "cost_centre": "4711"})
+    return {
+        "cost_monthly": months,
+        "charges": charges,
+        "cost_forecast_monthly": forecasts,
+        "cost_forecast_by_owner_monthly": owners,
+    }
 
 
 def _account(

@@ -357,7 +357,7 @@ def test_shows_what_changed(browser: ReportBrowser, reports: dict[str, WrittenRe
 def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
     browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str
 ) -> None:
-    """Its sum is in the cards and under every filter; a missing rate is a warning, and makes the sum unknown.
+    """Its sum is in the cards and under every filter, and by owner; a missing rate is a warning, and makes the sum unknown.
 
     Without a reporting currency there is no such section.
     """
@@ -369,6 +369,7 @@ def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
             ["reducto\ndefault", "–", "–", "CHF\u00a030.00", "CHF", "–"],
             ["All (EUR)", "–", "€310.00", "", "", ""],
         ]
+        assert [row[-1] for row in cells(page, "#owners-table")] == ["no rate", "€1,000.00", "€3,600.00"]
         assert "all in EUR: no rate" in page.locator(".card").first.inner_text()
         assert "No exchange rate CHF to EUR: 30.00 CHF, on 2026-05-04" in page.locator("#attention").inner_text()
         page.select_option("#provider", "mathpix")

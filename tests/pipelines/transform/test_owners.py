@@ -42,6 +42,24 @@ def test_owners_divide_each_forecast_exactly(built: Warehouse) -> None:
     assert built.query("select count(*) from usage.cost_forecast_by_owner_monthly where team <> 'unowned'")[0][0] > 0
 
 
+def test_owners_divide_the_converted_cost(built: Warehouse) -> None:
+    """In the reporting currency, the owners of a month add up to its cost; null if a rate is missing."""
+    key = "provider, billing_account, account, billing_month, currency"
+    sums = [
+        f"select {key}, case when count(*) = count({cost}) then sum({cost}) end as cost from usage.{mart} group by all"
+        for cost, mart in (
+            ("reporting_cost_to_date", "cost_forecast_by_owner_monthly"), ("reporting_cost", "cost_monthly"),
+        )
+    ]  # fmt: skip
+    both = f"from ({sums[0]}) owners inner join ({sums[1]}) months using ({key})"
+    assert built.query(f"select count(*) {both} where (owners.cost is null) <> (months.cost is null)") == [(0,)]
+    # Without an `unowned` row, a rounding difference of its share is in no row.
+    assert built.query(f"select count(*) {both} where abs(owners.cost - months.cost) > 0.0000001") == [(0,)]
+    ((known, missing),) = built.query(f"select count(owners.cost), count(*) - count(owners.cost) {both}")
+    assert known > 100
+    assert missing > 0
+
+
 def test_cost_without_an_owner_is_unowned(built: Warehouse) -> None:
     """Accounts and days that no row names keep their whole cost, in one row a day."""
     where = "provider = 'mathpix' and account = 'images'"

@@ -363,6 +363,13 @@ SINGLE: Sequence[tuple[str, str, int | None, str, str]] = [
     ("invoices", INVOICES + INVOICE + "\n" + INVOICE, 3, "", "has the same provider, billing_account, invoice_id as row 2"),
     ("invoices", TAXED_INVOICES + INVOICE + ",11", 2, "tax", "11 is not a part of the total 10"),
     ("invoices", TAXED_INVOICES + INVOICE + ",-1", 2, "tax", "-1 is not a part of the total 10"),
+    (
+        "invoices",
+        INVOICES + INVOICE.replace("USD,10", "USD,2.400"),
+        2,
+        "total",
+        "2.400 has too many decimal places; USD has 2",
+    ),
     ("invoices", TAXED_INVOICES + INVOICE.replace("USD,10", "USD,,1"), 2, "total", "is blank, but the invoice has a tax"),
     ("invoices", INVOICES + INVOICE.replace("USD,10", "USD,"), 2, "total", "is blank, and the invoice has no lines"),
     ("invoice_lines", LINES + LINE, 2, "invoice_id", "there is no invoice 'I1' of mathpix acme"),

@@ -55,6 +55,7 @@ def errors_of(*lines: str, owners: str | None = "owners.csv") -> list[tuple[int 
         ("total,,,,,,,10,USD,net,,2026-04-01,", "cost_type", "'net' is not one of billed, effective"),
         ("total,,,,,,,10.001,USD,,,2026-04-01,", "amount", "10.001 has too many decimal places; USD has 2"),
         ("total,,,,,,,10.5,JPY,,,2026-04-01,", "amount", "10.5 has too many decimal places; JPY has none"),
+        ("total,,,,,,,7.000,EUR,,,2026-04-01,", "amount", "7.000 has too many decimal places; EUR has 2"),
         ("total,,,,,,,0,USD,,,2026-04-01,", "amount", "is 0; a budget must be above 0"),
         ("total,,,,,,,-1,USD,,,2026-04-01,", "amount", "'-1' is negative"),
         ("total,,,,,,,10,DOLLAR,,,2026-04-01,", "currency", "'DOLLAR' is not an ISO 4217 currency code"),

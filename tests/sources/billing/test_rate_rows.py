@@ -1,7 +1,9 @@
 """The checks of the exchange rates and the business metrics, and how they are loaded."""
 
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("owners.csv").write_text(OWNERS)
 
 
-def errors_of(table: str, header: str, *lines: str, **settings: str) -> list[str]:
+def errors_of(table: str, header: str, *lines: str, **settings: Any) -> list[str]:
     """The errors in a file with these lines, as `check` prints them."""
     Path(f"{table}.csv").write_text(header + "".join(f"{line}\n" for line in lines))
     try:
-        billing_source(**{table: f"{table}.csv"}, **settings, known_accounts=ACCOUNTS)  # type: ignore[arg-type]
+        billing_source(**{table: f"{table}.csv"}, **settings, known_accounts=ACCOUNTS)
     except InvalidBillingFiles as invalid:
         return [str(error) for error in invalid.errors]
     return []
@@ -65,6 +67,17 @@ def test_rates_are_loaded_with_their_reporting_currency() -> None:
         ("EUR", Decimal(1), "ECB", "EUR", "fx_rates.csv", 4),
     ]
     assert errors_of("fx_rates", "currency,date,rate\n", "USD,2026-04-01,0.85") == []
+
+
+def test_the_rates_of_another_reporting_currency_are_refused() -> None:
+    """The file does not say what it converts into. After a change of the setting, at least one rate must change, too."""
+    loaded = {("USD", date(2026, 4, day), Decimal("0.850")): "EUR" for day in (1, 2)}
+    settings = {"reporting_currency": "GBP", "loaded_rates": loaded}
+    reason = "row 2, rate: the rates are still those into EUR; write the rates into GBP"
+    assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", **settings) == [f"fx_rates.csv {reason}"]
+    assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", "USD,2026-04-02,0.75,", **settings) == []
+    assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", **settings | {"reporting_currency": "EUR"}) == []
+    assert errors_of("fx_rates", RATES, **settings) == []
 
 
 @pytest.mark.parametrize("setting", ["EURO", "eur", "hunter2"])

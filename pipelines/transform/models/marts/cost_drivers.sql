@@ -49,6 +49,7 @@ calendar as (
 
 ),
 
+-- Fees and credits of a billing account are compared if all its cost of both months is complete, also if one month has none.
 months as (
 
     select
@@ -57,7 +58,19 @@ months as (
         account,
         billing_month as date
     from cost_monthly
+    where account <> ''
     group by provider, billing_account, account, billing_month
+    having min(case when is_complete then 1 else 0 end) = 1
+
+    union all
+
+    select
+        provider,
+        billing_account,
+        '' as account,
+        billing_month as date
+    from cost_monthly
+    group by provider, billing_account, billing_month
     having min(case when is_complete then 1 else 0 end) = 1
 
 ),

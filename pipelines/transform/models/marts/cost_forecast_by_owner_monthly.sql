@@ -4,10 +4,13 @@
 -- proportion to their cost of the last 28 complete days: four of each weekday. If owners changed in these days, only the
 -- cost since the last change counts. A future change of owners has no effect.
 -- `unowned` also has cost without a day, such as monthly fees, and what the forecast of an account without recent cost adds.
+-- Longer than 200 lines: costs, forecasts and converted costs are divided alike.
 -- A mart of its own, because `cost_forecast_monthly` has one row per account: rows of owners would count its cost twice.
 
 {%- set month = ['provider', 'billing_account', 'account', 'billing_month', 'currency'] %}
 {%- set amounts = ['cost_to_date', 'forecast', 'effective_cost_to_date', 'effective_forecast'] %}
+{%- set converted = ['reporting_cost_to_date', 'reporting_effective_cost_to_date'] %}
+{%- set all_amounts = amounts + (converted if reporting_currency() else []) %}
 
 with
 
@@ -20,6 +23,12 @@ forecasts as (
 cost_by_owner_daily as (
 
     select * from {{ ref('cost_by_owner_daily') }}
+
+),
+
+cost_monthly as (
+
+    select * from {{ ref('cost_monthly') }}
 
 ),
 
@@ -75,6 +84,10 @@ owned as (
         days.billed_cost as forecast,
         days.effective_cost as effective_cost_to_date,
         days.effective_cost as effective_forecast
+        {%- if reporting_currency() %},
+        days.reporting_cost as reporting_cost_to_date,
+        days.reporting_effective_cost as reporting_effective_cost_to_date
+        {%- endif %}
     from cost_by_owner_daily as days
     inner join forecasts
         on days.provider = forecasts.provider
@@ -87,14 +100,34 @@ owned as (
 
     select
         {{ (month + ['team', 'cost_centre'] + amounts) | join(',\n        ') }}
+        {%- if reporting_currency() %},
+        0 as reporting_cost_to_date,
+        0 as reporting_effective_cost_to_date
+        {%- endif %}
     from shared_forecasts
 
 ),
 
+{%- if reporting_currency() %}
+
+-- The cost of the month in the reporting currency; null if the rate of any part is missing.
+converted_months as (
+
+    select
+        {{ month | join(', ') }}
+        {%- for cost in ['reporting_cost', 'reporting_effective_cost'] %},
+        case when count(*) = count({{ cost }}) then sum({{ cost }}) end as {{ cost }}_to_date
+        {%- endfor %}
+    from cost_monthly
+    group by {{ month | join(', ') }}
+
+),
+{%- endif %}
+
 unioned as (
 
     select
-        {{ (month + ['team', 'cost_centre'] + amounts) | join(',\n        ') }}
+        {{ (month + ['team', 'cost_centre'] + all_amounts) | join(',\n        ') }}
     from owned
 
     union all
@@ -103,20 +136,29 @@ unioned as (
         {{ month | join(',\n        ') }},
         'unowned' as team,
         '' as cost_centre,
-        {% for amount in amounts %}-{{ amount }} as {{ amount }}{{ ',\n        ' if not loop.last }}{% endfor %}
+        {% for amount in all_amounts %}-{{ amount }} as {{ amount }}{{ ',\n        ' if not loop.last }}{% endfor %}
     from owned
 
     union all
 
     select
-        {{ month | join(',\n        ') }},
+        {% for column in month %}forecasts.{{ column }},
+        {% endfor -%}
         'unowned' as team,
         '' as cost_centre,
-        cost_to_date,
-        coalesce(forecast, cost_to_date) as forecast,
-        effective_cost_to_date,
-        coalesce(effective_forecast, effective_cost_to_date) as effective_forecast
+        forecasts.cost_to_date,
+        coalesce(forecasts.forecast, forecasts.cost_to_date) as forecast,
+        forecasts.effective_cost_to_date,
+        coalesce(forecasts.effective_forecast, forecasts.effective_cost_to_date) as effective_forecast
+        {%- if reporting_currency() %},
+        converted_months.reporting_cost_to_date,
+        converted_months.reporting_effective_cost_to_date
+        {%- endif %}
     from forecasts
+    {%- if reporting_currency() %}
+    left join converted_months
+        on {% for column in month %}forecasts.{{ column }} = converted_months.{{ column }}{{ '\n        and ' if not loop.last }}{% endfor %}
+    {%- endif %}
 
 ),
 
@@ -126,7 +168,9 @@ summed as (
         {{ month | join(', ') }},
         team,
         cost_centre,
-        {% for amount in amounts %}sum({{ amount }}) as {{ amount }}{{ ',\n        ' if not loop.last }}{% endfor %}
+        {% for amount in all_amounts -%}
+        case when count(*) = count({{ amount }}) then sum({{ amount }}) end as {{ amount }}{{ ',\n        ' if not loop.last }}
+        {%- endfor %}
     from unioned
     group by {{ month | join(', ') }}, team, cost_centre
 
@@ -142,6 +186,11 @@ final as (
         {% for amount in amounts -%}
         cast({{ 'case when forecasts.forecast is not null then ' if 'forecast' in amount }}summed.{{ amount }}
         {{- ' end' if 'forecast' in amount }} as numeric(28, 9)) as {{ amount }},
+        {% endfor -%}
+        cast({{ "'" ~ reporting_currency() ~ "'" if reporting_currency() else 'null' }} as {{ dbt.type_string() }})
+            as reporting_currency,
+        {% for amount in converted -%}
+        cast({{ 'summed.' ~ amount if reporting_currency() else 'null' }} as numeric(28, 9)) as {{ amount }},
         {% endfor -%}
         forecasts.is_final
     from summed

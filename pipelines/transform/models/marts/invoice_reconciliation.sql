@@ -50,6 +50,10 @@ restated as (
     "'run `meterhouse run '", 'reconciled.provider', "' --since DATE` with the date of period_start'",
 ]) %}
 
+{%- set ends_before_last_of_month -%}
+extract(month from period_end) <> extract(month from {{ later('day', 1, 'period_end') }})
+{%- endset %}
+
 {#- A total does not say what it is for. -#}
 {%- set missing_in_total -%}
 'Not loaded whole? Add what is missing: a fee to fees.csv, a price to prices.csv, credits to credit_grants.csv, or an account to accounts.csv.'
@@ -173,8 +177,14 @@ final as (
             when is_explained
                 then {{ dbt.concat(['comparison', "' This explains both differences: ask the vendor for the quantity.'"]) }}
             when comparison is not null then {{ dbt.concat(['comparison', "' The rest: '", 'correction']) }}
+            -- Printed invoices name their last day. It is a frequent mistake to copy it.
+            when status = 'over' and depends_on_usage and {{ ends_before_last_of_month }}
+                then {{ dbt.concat([
+                    "'If the invoice includes '", date_text('period_end'), "', write the day after it as period_end. If not: '",
+                    'correction',
+                ]) }}
             when status = 'over' and net <= computed_high
-                then 'A part may be billed as a more expensive SKU, at most computed_high: ask the vendor for its quantity.'
+                then 'A part may be billed as a more expensive SKU: all of it would cost computed_high. Ask the vendor for the quantity.'
             else correction
         end as {{ dbt.type_string() }}) as what_to_do,
         has_unpriced_usage
