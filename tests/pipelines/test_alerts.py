@@ -235,9 +235,9 @@ def test_new_usage_without_a_price_is_alerted_of_once(send: Sender) -> None:
     send.ran(days_ago=200)
     send.ran(days_ago=70)
     send.ran(days_ago=50, outcome="failed")
-    outage = [*usage("old", *range(120)), *usage("outage", *range(60)), *usage("before", *range(75))]
+    outage = [*usage("old", 0, 40, 80, 119), *usage("outage", 0, 30, 59), *usage("before", 0, 37, 74)]
     assert send("unpriced", "unpriced_usage", *outage) == [
-        "UNPRICED mathpix a outage: 90,000 uses since 2026-03-22, in no cost yet (unknown meter)"
+        "UNPRICED mathpix a outage: 4,500 uses since 2026-03-22, in no cost yet (unknown meter)"
     ]
 
 

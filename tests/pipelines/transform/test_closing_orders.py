@@ -20,7 +20,7 @@ from tests.pipelines.transform.warehouse import MODELS_ONLY, Warehouse, d, duckd
 
 pytestmark = pytest.mark.thorough
 
-BUILDS, CUSTOMERS = 7, 60
+BUILDS, CUSTOMERS = 6, 70
 MONTHS = [date(2026, month, 1) for month in range(1, 6)]
 COUNTS = (0, 1_000, 2_000, 3_000, 5_000, 400_000, 900_000, 1_500_000)
 

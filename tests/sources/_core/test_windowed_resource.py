@@ -346,14 +346,14 @@ def test_a_later_package_knows_what_the_run_has_read(database: Database, monkeyp
         def fetch(window: Window) -> FetchResult:
             return FetchResult(usage(window, team=team) if window.start >= at(first) else TABLE.rows([]), window)
 
-        return Partition(team, plan("03-10"), fetch)
+        return Partition(team, plan("03-15"), fetch)
 
     table = replace(TABLE, identity=("team",))
-    database.run_in_packages(of_team("a", "03-10"), table=table)
-    observed = database.run_in_packages(of_team("a", "03-10"), replace(of_team("a", "03-14"), account="b"), table=table)
+    database.run_in_packages(of_team("a", "03-15"), table=table)
+    observed = database.run_in_packages(of_team("a", "03-15"), replace(of_team("a", "03-17"), account="b"), table=table)
     assert [type(error) for error in observed.errors] == [AccountConflict]
-    other = database.run(replace(of_team("c", "03-10"), account="b"), table=table)
-    assert (other.errors, other.windows[0].start) == ([], at("03-10"))
+    other = database.run(replace(of_team("c", "03-15"), account="b"), table=table)
+    assert (other.errors, other.windows[0].start) == ([], at("03-15"))
 
 
 def test_rejects_a_key_twice_in_one_response(database: Database) -> None:
