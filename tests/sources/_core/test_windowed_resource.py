@@ -349,7 +349,7 @@ def test_a_later_package_knows_what_the_run_has_read(database: Database, monkeyp
         return Partition(team, plan("03-15"), fetch)
 
     table = replace(TABLE, identity=("team",))
-    database.run_in_packages(of_team("a", "03-15"), table=table)
+    database.run(of_team("a", "03-15"), table=table)
     observed = database.run_in_packages(of_team("a", "03-15"), replace(of_team("a", "03-17"), account="b"), table=table)
     assert [type(error) for error in observed.errors] == [AccountConflict]
     other = database.run(replace(of_team("c", "03-15"), account="b"), table=table)
