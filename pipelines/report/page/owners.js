@@ -28,7 +28,7 @@ const drawOwners = () => {
           numberColumn(
             `In ${reportingCurrency}`,
             (row) => row.reporting_cost,
-            (row) => (row.reporting_cost === null ? "no rate" : formatMoney(row.reporting_cost, reportingCurrency)),
+            (row) => formatMoney(row.reporting_cost, reportingCurrency),
           ),
         ];
   const totals = currencies().flatMap((currency) => {

@@ -369,7 +369,7 @@ def test_shows_the_cost_of_all_currencies_in_the_reporting_currency(
             ["reducto\ndefault", "–", "–", "CHF\u00a030.00", "CHF", "–"],
             ["All (EUR)", "–", "€310.00", "", "", ""],
         ]
-        assert [row[-1] for row in cells(page, "#owners-table")] == ["no rate", "€1,000.00", "€3,600.00"]
+        assert [row[-1] for row in cells(page, "#owners-table")] == ["–", "€1,000.00", "€3,600.00"]
         assert "all in EUR: no rate" in page.locator(".card").first.inner_text()
         assert "No exchange rate CHF to EUR: 30.00 CHF, on 2026-05-04" in page.locator("#attention").inner_text()
         page.select_option("#provider", "mathpix")

@@ -23,7 +23,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Warehouse:
     warehouse.execute(list(raw_rows()))
     outcome = warehouse.dbt("build --exclude-resource-type unit_test")
     assert outcome.having("error", "fail", "skipped") == []
-    assert outcome.having("warn") == ["assert_mathpix_groupings_agree"]  # the apps of `dimension_rows`
+    # The apps of `dimension_rows`, and owners and budgets of values that no usage has.
+    assert outcome.having("warn") == ["assert_mathpix_groupings_agree", "assert_named_values_are_used"]
     assert outcome.success
     return warehouse
 

@@ -56,7 +56,7 @@ def test_owners_divide_the_converted_cost(built: Warehouse) -> None:
     # Without an `unowned` row, a rounding difference of its share is in no row.
     assert built.query(f"select count(*) {both} where abs(owners.cost - months.cost) > 0.0000001") == [(0,)]
     ((known, missing),) = built.query(f"select count(owners.cost), count(*) - count(owners.cost) {both}")
-    assert known > 100
+    assert known > 20
     assert missing > 0
 
 
