@@ -1,8 +1,7 @@
 """The reporting currency, and the check of the exchange rates into it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
+from typing import Any
 
 import dlt
 
@@ -14,8 +13,8 @@ from .rows import Row
 
 SETTING = "reporting_currency"
 
-LoadedRates = Mapping[tuple[str, date, Decimal], str]
-"""The reporting currency of each loaded rate, by its currency, date and value."""
+LoadedRates = Mapping[tuple[Any, Any, Any], str]
+"""The reporting currency of each loaded rate, by its currency (str), date and value (Decimal)."""
 
 
 def configured_reporting_currency() -> str | None:

@@ -29,7 +29,7 @@ def errors_of(table: str, header: str, *lines: str, **settings: Any) -> list[str
     """The errors in a file with these lines, as `check` prints them."""
     Path(f"{table}.csv").write_text(header + "".join(f"{line}\n" for line in lines))
     try:
-        billing_source(**{table: f"{table}.csv"}, **settings, known_accounts=ACCOUNTS)
+        billing_source(**settings | {table: f"{table}.csv"}, known_accounts=ACCOUNTS)
     except InvalidBillingFiles as invalid:
         return [str(error) for error in invalid.errors]
     return []
