@@ -90,14 +90,14 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
     return source
 
 
-def _loaded_rates(destination: Destination) -> dict[tuple[str, date, Decimal], str]:
+def _loaded_rates(destination: Destination) -> dict[tuple[str, date], tuple[Decimal, str]]:
     """The exchange rates in the destination, each with the reporting currency that it was loaded for."""
     if not destination.exists() or not destination.tables_with_rows(BILLING, ["fx_rates"]):
         return {}
     with destination.reader(BILLING) as reader:
         columns = "currency, date, rate, reporting_currency"
         rows = reader.tuples(f"select {columns} from {reader.table_name(BILLING, 'fx_rates')}")[1]  # noqa: S608
-    return {(currency, day, rate): reporting for currency, day, rate, reporting in rows if reporting}
+    return {(currency, day): (rate, reporting) for currency, day, rate, reporting in rows if reporting}
 
 
 def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[RowError, ...]:

@@ -34,7 +34,7 @@ def _check_amount(row: Row) -> Iterator[RowError]:
         return
     if not amount:
         yield row.error("amount", "is 0; a budget must be above 0")
-    elif problem := excess_decimals(row.texts["amount"], amount, currency):
+    elif problem := excess_decimals(row.texts["amount"], amount, currency, row.source):
         yield row.error("amount", problem)
 
 

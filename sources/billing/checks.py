@@ -135,7 +135,9 @@ def _check_invoice(invoice: Row) -> Iterator[RowError]:
         yield invoice.error("tax", f"{invoice.texts['tax']} is not a part of the total {invoice.texts['total']}")
     for column in ("total", "tax"):
         amount = value[column]
-        if amount is not None and (problem := excess_decimals(invoice.texts[column], amount, value["currency"])):
+        if amount is not None and (
+            problem := excess_decimals(invoice.texts[column], amount, value["currency"], invoice.source)
+        ):
             yield invoice.error(column, problem)
 
 

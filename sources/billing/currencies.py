@@ -20,7 +20,7 @@ _WITH_THREE = "BHD IQD JOD KWD LYD OMR TND"
 DECIMAL_PLACES = dict.fromkeys(_WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(_WITH_THREE.split(), 3)
 """The decimal places of the currencies that do not have two. The macro `rounded_to_currency` has the same."""
 
-_THOUSANDS = re.compile(r"-?[0-9]{1,3}\.[0-9]{3}", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 
 
 def rounded_to_currency(amount: Decimal, currency: str | None) -> Decimal:
@@ -28,9 +28,13 @@ def rounded_to_currency(amount: Decimal, currency: str | None) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-DECIMAL_PLACES.get(currency or "", 2)), ROUND_HALF_UP)
 
 
-def excess_decimals(text: str, amount: Decimal, currency: str | None) -> str | None:
-    """What is wrong if an amount has more decimals than its currency. 7.000 may mean seven thousand, so it is refused."""
+def excess_decimals(text: str, amount: Decimal, currency: str | None, source: str) -> str | None:
+    """What is wrong if an amount has more decimals than its currency.
+
+    In a file, 7.000 may mean seven thousand, so it is refused. A table has numbers, and no separator of thousands.
+    """
     places = DECIMAL_PLACES.get(currency or "", 2)
-    if amount == rounded_to_currency(amount, currency) and (places == 3 or not _THOUSANDS.fullmatch(text.strip())):
+    is_ambiguous = places != 3 and source.endswith(".csv") and _THOUSANDS.fullmatch(text.strip())
+    if amount == rounded_to_currency(amount, currency) and not is_ambiguous:
         return None
     return f"{text} has too many decimal places; {currency} has {places or 'none'}, and no separator of thousands is allowed"

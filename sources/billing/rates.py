@@ -13,8 +13,8 @@ from .rows import Row
 
 SETTING = "reporting_currency"
 
-LoadedRates = Mapping[tuple[Any, Any, Any], str]
-"""The reporting currency of each loaded rate, by its currency (str), date and value (Decimal)."""
+LoadedRates = Mapping[tuple[Any, Any], tuple[Any, str]]
+"""Each loaded rate (Decimal) and its reporting currency, by its currency (str) and date."""
 
 
 def configured_reporting_currency() -> str | None:
@@ -51,8 +51,12 @@ def check_rates(rates: Sequence[Row], reporting_currency: str | None, loaded: Lo
         if reporting_currency and row.values.get("currency") == reporting_currency and row.values.get("rate") != 1:
             reason = f"{row.texts['rate']} is not 1, the only rate of the reporting currency {reporting_currency}"
             yield row.error("rate", f"{reason}; delete the row, or correct the currency or {SETTING}")
-    others = {loaded.get((row.values.get("currency"), row.values.get("date"), row.values.get("rate"))) for row in rates}
-    if reporting_currency and len(others) == 1 and not others & {None, reporting_currency}:
-        yield rates[0].error(
-            "rate", f"the rates are still those into {others.pop()}; write the rates into {reporting_currency}"
-        )
+    again = [(row, *loaded[key]) for row in rates if (key := (row.values.get("currency"), row.values.get("date"))) in loaded]
+    # A file that has the same dates, perhaps with new ones below, and no other rate.
+    if (
+        reporting_currency
+        and again
+        and all(row.values.get("rate") == rate and other != reporting_currency for row, rate, other in again)
+    ):
+        row, _, other = again[0]
+        yield row.error("rate", f"the rates are still those into {other}; write the rates into {reporting_currency}")

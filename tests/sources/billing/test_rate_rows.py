@@ -70,11 +70,13 @@ def test_rates_are_loaded_with_their_reporting_currency() -> None:
 
 
 def test_the_rates_of_another_reporting_currency_are_refused() -> None:
-    """The file does not say what it converts into. After a change of the setting, at least one rate must change, too."""
-    loaded = {("USD", date(2026, 4, day), Decimal("0.850")): "EUR" for day in (1, 2)}
+    """The file does not say what it converts into. After a change of the setting, a loaded rate must change, too."""
+    loaded = {("USD", date(2026, 4, day)): (Decimal("0.850"), "EUR") for day in (1, 2)}
     settings = {"reporting_currency": "GBP", "loaded_rates": loaded}
     reason = "row 2, rate: the rates are still those into EUR; write the rates into GBP"
     assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", **settings) == [f"fx_rates.csv {reason}"]
+    appended = ("USD,2026-04-01,0.85,", "USD,2026-05-01,0.75,")
+    assert errors_of("fx_rates", RATES, *appended, **settings) == [f"fx_rates.csv {reason}"]
     assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", "USD,2026-04-02,0.75,", **settings) == []
     assert errors_of("fx_rates", RATES, "USD,2026-04-01,0.85,", **settings | {"reporting_currency": "EUR"}) == []
     assert errors_of("fx_rates", RATES, **settings) == []

@@ -118,8 +118,14 @@ dimension_costs as (
         days.allocated_effective_cost as effective_cost,
         true as is_complete,
         daily_rates.reporting_currency,
-        cast(days.allocated_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_cost,
-        cast(days.allocated_effective_cost * daily_rates.fx_rate as numeric(28, 9)) as reporting_effective_cost,
+        -- Without cost, no rate is needed.
+        {%- for cost, column in [
+            ('allocated_cost', 'reporting_cost'), ('allocated_effective_cost', 'reporting_effective_cost'),
+        ] %}
+        cast(
+            case when days.{{ cost }} = 0 then 0 else days.{{ cost }} * daily_rates.fx_rate end as numeric(28, 9)
+        ) as {{ column }},
+        {%- endfor %}
         daily_rates.fx_rate,
         daily_rates.fx_date
     from usage_by_dimension as days

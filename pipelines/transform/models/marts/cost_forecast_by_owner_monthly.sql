@@ -151,8 +151,10 @@ unioned as (
         forecasts.effective_cost_to_date,
         coalesce(forecasts.effective_forecast, forecasts.effective_cost_to_date) as effective_forecast
         {%- if reporting_currency() %},
-        converted_months.reporting_cost_to_date,
-        converted_months.reporting_effective_cost_to_date
+        {%- for amount in converted %}
+        -- A month that is only forecast has no cost yet.
+        case when converted_months.provider is null then 0 else converted_months.{{ amount }} end as {{ amount }}{{ ',' if not loop.last }}
+        {%- endfor %}
         {%- endif %}
     from forecasts
     {%- if reporting_currency() %}
