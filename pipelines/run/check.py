@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from dlt.sources import DltSource
 
-from meterhouse.pipelines.run.billing import billing_errors, configured_billing, require_billing_configured
+from meterhouse.pipelines.run.billing import billing_errors, configured_billing
 from meterhouse.pipelines.run.budgets import BudgetStatus, budgets_of_month
 from meterhouse.pipelines.run.closing import ClosedPeriod, PendingInvoice, closed_periods, pending_invoices
 from meterhouse.pipelines.run.events import (
@@ -71,8 +71,7 @@ def check_all(
     With `budgets`, it also reads the budgets of this month, as the last build computed them.
 
     Raises:
-        ConfigurationError: a setting is wrong, neither a provider nor billing is configured, a run would empty a billing
-            table, or there are no `budgets`.
+        ConfigurationError: a setting is wrong, neither a provider nor billing is configured, or there are no `budgets`.
         LoadError: the destination cannot be read.
     """
     try:
@@ -84,7 +83,6 @@ def check_all(
     destination = resolve_destination(destination_name)
     destination.on_wait = lambda: observer(Waiting(destination.location))
     destination.require_available()
-    require_billing_configured(destination, configured_billing())
     errors = billing_errors(destination, sources)
     stale = stale_tables(destination, sources, max_age) if max_age is not None else None
     statuses = _budgets(destination) if budgets else None
