@@ -62,16 +62,14 @@ def status_from(query: Query, cost_type: CostType | None = None) -> Status:
         "reporting": reporting_total(query, month, cost_type) if month else None,
         "restated": _restated(query, as_of),
         "owners": if_built(query)(queries()["status_owners"].format(**cost_type.columns), month) if month else [],
-        "owners_converted": _owners_converted(query, month, cost_type) if month else [],
+        "owners_converted": if_converted(query)(queries()["status_owners_converted"].format(**cost_type.columns), month)
+        if month
+        else [],
         "budgets": [asdict(budget) for budget in budgets_of_month(if_built(query), month)] if month else [],
         "changes": _changes(query, month, as_of.date(), cost_type) if as_of and month else [],
         "freshness": {row["status"]: row["tables"] for row in freshness},
         "warnings": list(_warnings(query, as_of)),
     }
-
-
-def _owners_converted(query: Query, month: date, cost_type: CostType) -> list[Row]:
-    return if_converted(query)(queries()["status_owners_converted"].format(**cost_type.columns), month)
 
 
 def _costs(query: Query, month: date, today: date, cost_type: CostType) -> list[dict[str, Any]]:
@@ -226,20 +224,25 @@ def _budget_lines(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
 
 def _owner_lines(owners: Sequence[Row], converted: Sequence[Row]) -> Iterable[tuple[str, str]]:
     """The owners in the original currencies, with their forecasts, and then all of their cost in the reporting currency."""
-    for heading, rows in ((_columns("so far", "forecast", ""), owners), (_columns("all so far", "", ""), converted)):
-        if not rows:
-            continue
-        yield "by owner".ljust(NAME_WIDTH) + heading, "dim"
-        for row in rows[:MAX_OWNERS]:
-            name = _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH)
-            if rows is owners:
-                yield name + _amounts(row["cost"], row["forecast"], row["currency"]), ""
-            else:
-                cost = "no rate" if row["cost"] is None else f"{rounded_to_currency(row['cost'], row['currency']):,}"
-                yield name + _columns(cost, "", row["currency"]), ""
-        if len(rows) > MAX_OWNERS:
-            yield f"and {len(rows) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
-        yield "", ""
+    original = [(row, _amounts(row["cost"], row["forecast"], row["currency"])) for row in owners]
+    yield from _owner_table(_columns("so far", "forecast", ""), original)
+    yield from _owner_table(_columns("all so far", "", ""), [(row, _converted(row)) for row in converted])
+
+
+def _owner_table(heading: str, rows: Sequence[tuple[Row, str]]) -> Iterable[tuple[str, str]]:
+    if not rows:
+        return
+    yield "by owner".ljust(NAME_WIDTH) + heading, "dim"
+    for row, amounts in rows[:MAX_OWNERS]:
+        yield _fit(f"{row['team']} {row['cost_centre']}".strip(), NAME_WIDTH).ljust(NAME_WIDTH) + amounts, ""
+    if len(rows) > MAX_OWNERS:
+        yield f"and {len(rows) - MAX_OWNERS} more: usage.cost_forecast_by_owner_monthly", ""
+    yield "", ""
+
+
+def _converted(row: Row) -> str:
+    cost, currency = row["cost"], row["currency"]
+    return _columns("no rate" if cost is None else f"{rounded_to_currency(cost, currency):,}", "", currency)
 
 
 def _change_lines(changes: Sequence[Row]) -> Iterable[tuple[str, str]]:

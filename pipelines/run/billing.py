@@ -1,6 +1,7 @@
 """Loads the user's own billing data."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from threading import Lock
@@ -16,7 +17,7 @@ from meterhouse.pipelines.run.state import RunState
 from meterhouse.pipelines.transform.dimensions import known_dimensions
 from meterhouse.pipelines.transform.skus import known_skus
 from meterhouse.pipelines.warehouse.destination import Destination
-from meterhouse.pipelines.warehouse.errors import LoadError, describe_error
+from meterhouse.pipelines.warehouse.errors import LoadError, NotBuilt, describe_error
 from meterhouse.sources._core.config.accounts import DEFAULT, named_accounts
 from meterhouse.sources._core.errors import ConfigurationError
 from meterhouse.sources._core.events import Place
@@ -78,13 +79,14 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
             raise LookupError(name)
         return table_reader(destination.pipeline(BILLING))(name)
 
+    currency = configured_reporting_currency()
     source: DltSource = billing_source(
         **configured,
         known_skus=known_skus(),
         known_accounts=accounts,
         known_dimensions=known_dimensions() if {"owners", "budgets"} & configured.keys() else None,
-        reporting_currency=configured_reporting_currency(),
-        loaded_rates=_loaded_rates(destination) if "fx_rates" in configured and configured_reporting_currency() else None,
+        reporting_currency=currency,
+        loaded_rates=_loaded_rates(destination) if currency and "fx_rates" in configured else None,
         read_table=read_table,
     )
     return source
@@ -92,12 +94,11 @@ def _read(destination: Destination, configured: Mapping[str, str], accounts: Kno
 
 def _loaded_rates(destination: Destination) -> dict[tuple[str, date], tuple[Decimal, str]]:
     """The exchange rates in the destination, each with the reporting currency that it was loaded for."""
-    if not destination.exists() or not destination.tables_with_rows(BILLING, ["fx_rates"]):
-        return {}
-    with destination.reader(BILLING) as reader:
-        columns = "currency, date, rate, reporting_currency"
-        rows = reader.tuples(f"select {columns} from {reader.table_name(BILLING, 'fx_rates')}")[1]  # noqa: S608
-    return {(currency, day): (rate, reporting) for currency, day, rate, reporting in rows if reporting}
+    with suppress(NotBuilt), destination.reader() as reader:
+        table = reader.table_name(BILLING, "fx_rates")
+        _, rows = reader.tuples(f"select currency, date, rate, reporting_currency from {table}")  # noqa: S608 - our table
+        return {(currency, day): (rate, reporting) for currency, day, rate, reporting in rows if reporting}
+    return {}
 
 
 def billing_errors(destination: Destination, opened: Collection[str]) -> tuple[RowError, ...]:

@@ -349,7 +349,7 @@ def test_status_and_report_read_a_database_of_an_earlier_version(cli: Cli) -> No
 
 @pytest.mark.parametrize("fails_at", ["usage.charges", "usage."])
 def test_status_does_not_hide_an_error_of_the_database(fails_at: str) -> None:
-    """An error is no missing column if the reporting columns exist, or if nothing can be read."""
+    """If the reporting columns exist, or if nothing can be read, the error is raised."""
 
     def query(sql: str, *_: object) -> list[dict[str, Any]]:
         if fails_at in sql:

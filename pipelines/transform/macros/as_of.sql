@@ -12,7 +12,13 @@
 
 {# The time of this build: that at which dbt started it, or the moment of `as_of`. #}
 {% macro build_time() -%}
-    cast('{{ (as_of() or run_started_at).strftime('%Y-%m-%d %H:%M:%S.%f') }}' as {{ type_utc() }})
+    {{- return(time_literal(as_of() or run_started_at)) -}}
+{%- endmacro %}
+
+
+{# A time of Jinja as SQL. #}
+{% macro time_literal(moment) -%}
+    cast('{{ moment.strftime('%Y-%m-%d %H:%M:%S.%f') }}' as {{ type_utc() }})
 {%- endmacro %}
 
 

@@ -94,14 +94,13 @@
     earlier build was ahead. The quantities at each closing follow from the order of the events.
 #}
 {% macro event_time() -%}
-    {%- set built = as_of() or run_started_at.replace(tzinfo=none) -%}
     {%- set relation = none if as_of() else built_before('int_usage__frozen') -%}
     {%- if relation -%}
         {%- set query = 'select cast(max(closed_at) as ' ~ dbt.type_string() ~ ') as last from ' ~ relation -%}
-        {%- set last = run_query(query).columns[0].values()[0] -%}
-        {%- if last and modules.datetime.datetime.fromisoformat(last | string) >= built -%}
-            {%- set built = modules.datetime.datetime.fromisoformat(last | string) + modules.datetime.timedelta(microseconds=1) -%}
-            {{- return("cast('" ~ built.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "' as " ~ type_utc() ~ ')') -}}
+        {%- set text = run_query(query).columns[0].values()[0] -%}
+        {%- set last = modules.datetime.datetime.fromisoformat(text | string) if text else none -%}
+        {%- if last and last >= run_started_at.replace(tzinfo=none) -%}
+            {{- return(time_literal(last + modules.datetime.timedelta(microseconds=1))) -}}
         {%- endif -%}
     {%- endif -%}
     {{- return(build_time()) -}}

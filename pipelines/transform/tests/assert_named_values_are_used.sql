@@ -82,10 +82,7 @@ final as (
         on named.dimension = used.dimension
         and (named.provider is null or named.provider = used.provider)
         and (named.account is null or named.account = used.account)
-        and (
-            named.value = used.value
-            or (named.is_pattern and substring(used.value, 1, length(named.value)) = named.value)
-        )
+        and {{ names_value('named', 'used.value') }}
     where used.value is null
 
 )

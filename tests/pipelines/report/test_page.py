@@ -293,7 +293,7 @@ def _run(browser: ReportBrowser, small: WrittenReport, *scripts: str) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
 def test_shows_the_cost_by_owner(browser: ReportBrowser, reports: dict[str, WrittenReport], width: int, theme: str) -> None:
-    """Of this month, with its forecast, and of the last one. If nobody owns any cost, the section is hidden."""
+    """The section shows this month with its forecast, and the last month. It is hidden if nobody owns any cost."""
 
     def owned(where: str) -> list[list[str]]:
         rows = query(

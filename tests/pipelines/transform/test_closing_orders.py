@@ -170,7 +170,7 @@ def states(scratch: Path) -> list[State]:
 
 
 def test_a_closed_period_never_changes(states: list[State]) -> None:
-    """Neither its charges nor the corrections that its invoice covered, whatever is restated or closes later."""
+    """Later restatements and closings change neither its charges nor the corrections that its invoice covered."""
     compared = 0
     for before, after in pairwise(states):
         for name, periods in before.closed.items():

@@ -7,6 +7,7 @@
 -- Longer than 200 lines: the day of a correction depends on the corrections before it.
 
 {%- set key = ['provider', 'billing_account', 'account', 'meter', 'billing_month', 'closed_at'] %}
+{%- set now = event_time() %}
 
 with
 
@@ -130,7 +131,7 @@ moments as (
     select
         {{ key | join(',\n        ') }},
         next_month,
-        {{ event_time() }} as moment
+        {{ now }} as moment
     from parts
 
 ),
@@ -190,7 +191,7 @@ billings as (
         open_days.moment = later_closings.later_closed_at
         and open_days.billed_on >= later_closings.period_start
         and open_days.billed_on < later_closings.period_end
-    where later_closings.later_closed_at is not null or open_days.moment = {{ event_time() }}
+    where later_closings.later_closed_at is not null or open_days.moment = {{ now }}
 
     union all
 
@@ -225,7 +226,7 @@ with_scenario as (
         and billings.billing_account = scenarios.billing_account
         and billings.billing_month = scenarios.billing_month
         and billings.moment >= coalesce(scenarios.previous_closing_at, billings.moment)
-        and billings.moment < coalesce(scenarios.closing_at, {{ event_time() }})
+        and billings.moment < coalesce(scenarios.closing_at, {{ now }})
 
 ),
 

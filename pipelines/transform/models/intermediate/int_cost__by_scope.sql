@@ -220,11 +220,7 @@ summed as (
         and (scopes.team is null or scopes.team = costs.team)
         and (scopes.cost_centre is null or scopes.cost_centre = costs.cost_centre)
         and (scopes.dimension is null or scopes.dimension = costs.dimension)
-        and (
-            scopes.value is null
-            or scopes.value = costs.value
-            or (scopes.is_pattern and substring(costs.value, 1, length(scopes.value)) = scopes.value)
-        )
+        and (scopes.value is null or {{ names_value('scopes', 'costs.value') }})
     group by scopes.scope_name, costs.month, costs.provider, costs.account, costs.currency
 
 ),

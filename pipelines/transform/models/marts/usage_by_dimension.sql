@@ -129,7 +129,7 @@ metered_parts as (
 
 ),
 
--- The parts of a meter add up to what is allocated to it, so the remainder is computed from the sums of meters.
+-- The parts of a meter add up to its allocated cost, so the sums of meters give the remainder.
 metered_sums as (
 
     select
